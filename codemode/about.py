@@ -18,7 +18,8 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'])|\n\s*\n")
 _MOST_READ = 4_000
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\):?")
 _LAST_OF_TRACEBACK = re.compile(r"\b(?:\w+\.)*\w*(?:Error|Exception|Exit|Interrupt)\b(?::[^\n]*)?")
-_FRAMES = re.compile(r"\s+at (?:(?:async )?[\w.<>$\[\] ]{1,80} )?\(?[^\s()]{1,200}:\d+(?::\d+)?\)?")
+# An address after `at` is where to go, and no frame: `log in at https://portal.example:8443/servers`.
+_FRAMES = re.compile(r"\s+at (?:(?:async )?[\w.<>$\[\] ]{1,80} )?\(?(?!https?://)[^\s()]{1,200}:\d+(?::\d+)?\)?")
 # Only under the roots that a machine has: `/v1/orders` is a path too, of an API.
 _PATH = re.compile(
     r"(?:file://)?(?:(?<![\w.:/])/(?:home|Users|root|tmp|var|opt|usr|etc|mnt|private|app|srv|workspace|Library)"

@@ -55,7 +55,9 @@ async def open_upstreams(
                 pins = await stack.enter_async_context(Pinning(place))
             except PinsUnusable as error:
                 raise StartError(str(error)) from error
-        credentials = await stack.enter_async_context(ServerCredentials(store))
+        credentials = await stack.enter_async_context(
+            ServerCredentials(store, people=config.portal.identity is not None)
+        )
         servers = await stack.enter_async_context(
             Servers(config.servers, outputs=learning.shapes, pins=pins, credentials=credentials)
         )

@@ -38,8 +38,10 @@ class ServerCredentials:
     `Identity.key`.
     """
 
-    def __init__(self, store: Store | None = None) -> None:
+    def __init__(self, store: Store | None = None, *, people: bool = False) -> None:
+        """`people` says that people sign in at the portal, and log in to servers on its page."""
         self._store = store
+        self._people = people
         self._own: WeakSet[GrantedCredential] = WeakSet()
         self._clients: WeakValueDictionary[str, ClientCredentials] = WeakValueDictionary()
         self._logins: Bounded[str, Sequence[Stored]] = Bounded(MAX_PERSONS)
@@ -82,7 +84,13 @@ class ServerCredentials:
             return own
         if self._store is None or not may_log_in(config):
             return None
-        granted = GrantedCredential(config, self._store, OWN, f"log in with `codemode login {config.id}`")
+        advice = f"log in with `codemode login {config.id}`"
+        if self._people and config.on_behalf:
+            advice = (
+                "each person logs in to it on the portal's page /servers; "
+                f"`codemode login {config.id}` lists its tools for everybody"
+            )
+        granted = GrantedCredential(config, self._store, OWN, advice)
         self._own.add(granted)
         return granted
 

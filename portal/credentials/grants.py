@@ -24,7 +24,7 @@ OWN = ""
 
 State = Literal["absent", "connecting", "ready", "expiring", "refreshing", "unknown", "needs_reauth", "misconfigured"]
 STATES: Mapping[State, str] = {
-    "absent": "nobody has logged in",
+    "absent": "no login yet",
     "connecting": "a login is under way",
     "ready": "logged in",
     "expiring": "logged in; the token is replaced with the next call",

@@ -109,7 +109,8 @@ class LoginPrompts:
         """The page where the person behind a request logs in; None if it is nobody who could."""
         if self._pages is None or request.principal is None or not request.principal.logged_in:
             return None
-        return await self._pages(request.scope, request.principal, {required.server: f"{required.reason}."})
+        why = f"{required.reason[:1].upper()}{required.reason[1:]}."
+        return await self._pages(request.scope, request.principal, {required.server: why})
 
     async def logged_in(self, required: LoginRequired, seconds: float) -> bool:
         """Whether the person has another login by now, or within some seconds."""

@@ -24,7 +24,8 @@ class Prompts:
 
     async def list(self, request: ClientRequest, params: types.PaginatedRequestParams) -> dict[str, Any]:
         refuse_cursor(params)
-        return {"prompts": list(self._views.of(request.scope).aggregate.prompts_for(request.generation))}
+        view = await self._views.listed(request.scope)
+        return {"prompts": list(view.aggregate.prompts_for(request.generation))}
 
     async def get(self, request: ClientRequest, params: types.GetPromptRequestParams) -> dict[str, Any]:
         async def attempt() -> dict[str, Any]:

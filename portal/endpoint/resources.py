@@ -38,11 +38,13 @@ class Resources:
 
     async def list(self, request: ClientRequest, params: types.PaginatedRequestParams) -> dict[str, Any]:
         refuse_cursor(params)
-        return {"resources": list(self._views.of(request.scope).aggregate.resources_for(request.generation))}
+        view = await self._views.listed(request.scope)
+        return {"resources": list(view.aggregate.resources_for(request.generation))}
 
     async def list_templates(self, request: ClientRequest, params: types.PaginatedRequestParams) -> dict[str, Any]:
         refuse_cursor(params)
-        return {"resourceTemplates": list(self._views.of(request.scope).aggregate.templates_for(request.generation))}
+        view = await self._views.listed(request.scope)
+        return {"resourceTemplates": list(view.aggregate.templates_for(request.generation))}
 
     async def read(self, request: ClientRequest, params: types.ReadResourceRequestParams) -> dict[str, Any]:
         target = await self._target(request, str(params.uri))

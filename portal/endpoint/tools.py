@@ -60,9 +60,7 @@ class ToolMethods:
 
     async def _view(self, request: ClientRequest) -> View:
         """The view to list. In code mode the list says which servers there are, so it waits for them, but not long."""
-        if request.mode is Mode.CODE:
-            return await self._views.arrived(request.scope, briefly=True)
-        return self._views.of(request.scope)
+        return await self._views.listed(request.scope, wholly=request.mode is Mode.CODE)
 
     async def _list(self, view: View, request: ClientRequest) -> RawResult:
         key = (request.mode, request.generation)

@@ -203,6 +203,14 @@ class Views:
             return self.of(scope)
         return self.of(scope, await self._servers.arrived(wanted, BRIEFLY if briefly else None, on_behalf))
 
+    async def listed(self, scope: Scope | None, *, wholly: bool = False) -> View:
+        """The view of a request's caller, for a list. What they see by a login of their own is waited for `BRIEFLY`
+        while it is read for the first time: most clients list once, as soon as their person has logged in. With
+        `wholly` every server is waited for. Raises as `for_caller`.
+        """
+        shared = self._servers.snapshot.connecting
+        return await self.arrived(scope, lambda server: wholly or server.id not in shared, briefly=True)
+
     def _of(self, standing: Standing, snapshot: Snapshot, principal: Identity | None) -> View:
         """The view of the caller with these decisions."""
         if self.access is None:

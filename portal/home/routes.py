@@ -31,7 +31,7 @@ END_PATH = "/logout/agent"
 AGENT_GONE = "It has ended already, or it was let in by somebody else."
 MOST_SERVERS = 20
 """How many servers the home page lists; their own page has them all."""
-NAMELESS = "An application without a name"
+NAMELESS = "An agent without a name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -407,7 +407,7 @@ def _is_browser(request: Request) -> bool:
 
 
 def _name_of(client: Client) -> str:
-    return client.name or client.publisher or "An application without a name"
+    return client.name or client.publisher or "An agent without a name"
 
 
 def _answer_of(authorization: Authorization, visitor: Visitor) -> dict[str, str]:

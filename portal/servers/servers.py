@@ -200,11 +200,15 @@ class Servers:
             now = time.time()
             limits = ((one, one.config.connect_timeout if seconds is None else seconds) for one in waiting)
             # The clock may have been set since: nobody waits longer than from a beginning now.
-            longest = max(min(one.since + limit - now, limit) for one, limit in limits)
+            longest = max(min(self._began(one, on_behalf) + limit - now, limit) for one, limit in limits)
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(longest, 0)), self._changed:
                     await self._changed.wait_for(lambda: not connecting())
         return self.snapshot_for(on_behalf)
+
+    def _began(self, server: ServerSnapshot, on_behalf: OnBehalf) -> float:
+        slot = self._generations[-1].slots.get(server.id)
+        return server.since if slot is None else slot.began(on_behalf)
 
     async def refresh(self, server_id: str | None = None) -> None:
         """Read the lists again now: those of one server, or of all if the id is None or unknown."""

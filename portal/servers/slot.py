@@ -154,6 +154,15 @@ class Slot:
             return "portal"
         return f"person {subject}" if self.login(subject) else "nobody"
 
+    def began(self, on_behalf: OnBehalf) -> float:
+        """When the state began of the connection that decides what it offers to somebody (Unix time). Snapshots do not
+        say it: persons who are offered the same share one."""
+        subject = on_behalf.at(self.config.id)
+        if not self._personal or not subject or self._listed_for_all:
+            return self.own.shared.since
+        connections = self._persons.get(subject)
+        return connections.shared.since if connections is not None else time.time()
+
     def login(self, subject: str) -> str:
         """What tells a person's login from another one, "" for none (`ServerCredentials.login`)."""
         return self._credentials.login(self.config, subject) if self._personal else ""

@@ -129,6 +129,7 @@ def test_a_declared_server_has_no_headline_either() -> None:
         ("spawn /Users/anna/.local/bin/acme ENOENT", "spawn … ENOENT"),
         ("C:\\Users\\anna\\acme.exe was not found", "… was not found"),
         ("401 from https://api.example.com/v1/mcp", "401 from https://api.example.com/v1/mcp"),
+        ("log in at http://127.0.0.1:8787/servers", "log in at http://127.0.0.1:8787/servers"),
     ],
 )
 def test_the_reason_of_a_server_that_is_down_has_no_traceback_and_no_path_of_the_machine(why: str, words: str) -> None:

@@ -197,8 +197,8 @@ def print_client_setups(console: Console, url: str) -> None:
 def _line(server: ServerSnapshot) -> Text:
     return Text.assemble(
         (server.id, "bold"),
-        " is ",
+        ": ",
         (server.state, STATE_STYLE.get(server.state, "")),
         f" with {len(server.tools)} tools" if server.tools else "",
-        f": {server.reason}" if server.reason else "",
+        f", {server.reason}" if server.reason else "",
     )

@@ -98,7 +98,7 @@ def test_a_screen_shows_how_to_connect_then_the_servers_then_changes(waiting: Sn
     assert [part for part in order if part not in text] == []
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
     assert "Taken up at the next start: portal.port" in text
-    assert "shop is error: no such program" in text and "codemode.json: wrong" in text
+    assert "shop: error, no such program" in text and "codemode.json: wrong" in text
 
 
 def test_a_line_to_paste_is_never_broken() -> None:

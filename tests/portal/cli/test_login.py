@@ -17,7 +17,7 @@ import pytest
 
 from portal.app import Instance, Parts, open_store
 from portal.cli.exits import Exit
-from portal.config import load_config
+from portal.config import load_config, parse_config
 from portal.credentials import OWN, CredentialDocument, save_login
 from portal.credentials.grants import SealedGrant
 from portal.credentials.metadata import ServerMetadata
@@ -26,6 +26,7 @@ from portal.state import CredentialKey
 from tests.patience import PATIENCE
 from tests.portal.cli.command import in_process
 from tests.portal.credentials.authority import login_authority, protected
+from tests.portal.state.databases import new_state
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 
@@ -78,6 +79,20 @@ async def until(instance: Instance, *, ready: bool) -> None:
     async with asyncio.timeout(PATIENCE):
         while (instance.servers.snapshot.servers["files"].state == "ready") is not ready:
             await instance.servers.refresh("files")
+
+
+async def test_where_people_sign_in_the_reason_sends_each_of_them_to_the_page(tmp_path: Path) -> None:
+    async with login_authority() as issuing, protected(issuing) as (_, host):
+        for on_behalf, words in (
+            (True, "; each person logs in to it on the portal's page /servers; `codemode login files` lists its tools"),
+            (False, "; log in with `codemode login files`; or put"),
+        ):
+            document = {
+                "mcpServers": {"files": {"url": host.url, "onBehalf": on_behalf}},
+                "portal": {"state": new_state(tmp_path), "identity": {}},
+            }
+            async with Instance.open(parse_config(document, env={}), Discard(), parts=Parts(code=None)) as instance:
+                assert words in str((await instance.servers.settled()).servers["files"].reason)
 
 
 async def test_a_running_portal_is_let_in_as_soon_as_somebody_has_logged_in_and_out_again(tmp_path: Path) -> None:

@@ -128,6 +128,11 @@ class LoginAuthority(Authority):
         }
         return app
 
+    def forget(self) -> None:
+        """End every login, without a word to anybody."""
+        self.tokens.clear()
+        self._refreshes.clear()
+
     async def _metadata(self, request: Request) -> Response:
         for name, value in self.metadata.items():
             if name.endswith("_endpoint") and str(value).startswith("/"):

@@ -75,7 +75,8 @@ async def test_the_first_sign_in_of_an_agent_passes_the_page_and_goes_on(tmp_pat
             assert page.url.startswith(f"{portal.url}/servers?agent=") and "You have allowed Agent" in page.text
             assert "form-action 'self' http://127.0.0.1:3333;" in page.headers["content-security-policy"]
             page = await connected(browser, page)
-            assert "ready : logged in" in page.text and "You have allowed Agent" in page.text
+            assert "ready : logged in" in page.text
+            assert "You have allowed Agent . You are logged in to every server that wants a login." in page.text
             done = await browser.submit(page, "/authorize/continue")
             answer = answer_in(done.left_for)
             assert (answer["state"], answer["iss"]) == ("the state", portal.url)
@@ -147,8 +148,7 @@ async def test_a_call_whose_login_has_ended_gives_the_link_and_works_after_a_new
             answer = await called(portal, agent, "files_echo", text="hello")
             assert answer["content"][0]["text"] == "hello", answer
             # The authorization server forgets the login.
-            issuing.tokens.clear()
-            issuing._refreshes.clear()
+            issuing.forget()
             links = set[str]()
             for _ in range(2):
                 told = await called(portal, agent, "files_echo", text="hello")
@@ -157,7 +157,8 @@ async def test_a_call_whose_login_has_ended_gives_the_link_and_works_after_a_new
                 links.add(text.partition("Log in here: ")[2].split()[0])
             (link,) = links
             page = await browser.open(link)
-            assert "Your agent asks for it." in page.text and "needs_reauth : a new login is needed" in page.text
+            assert "Your agent asks for it. There is no access token" in page.text
+            assert "needs_reauth : a new login is needed" in page.text
             page = await connected(browser, page)
             assert "You are connected" in page.text and len(await portal.logins()) == 1
             answer = await called(portal, agent, "files_echo", text="again")

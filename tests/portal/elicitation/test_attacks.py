@@ -208,7 +208,7 @@ async def test_another_person_does_not_see_or_end_a_login(tmp_path: Path) -> Non
         form = form_of(page, "files", "log-out")
         async with signed_in(here.portal, email=GRACE) as other:
             theirs = await other.open("/servers")
-            assert "absent : nobody has logged in" in theirs.text
+            assert "absent : no login yet" in theirs.text
             form.fields["form_token"] = theirs.forms[0].fields["form_token"]
             assert (await other.send(theirs, form)).status == 404
         assert len(await here.portal.logins()) == 1

@@ -172,6 +172,18 @@ async def test_of_two_people_each_uses_their_own_login_and_sees_what_is_theirs(p
 
 
 @pytest.mark.parametrize("mode", GENERATIONS)
+async def test_the_first_lists_of_whoever_has_logged_in_have_what_the_server_lists_for_them(
+    place: Place, mode: str
+) -> None:
+    for email in (EMAIL, BOB):
+        token = await place.agent_of(email)
+        await place.log_in(email)
+        async with place.client(token, mode) as client:
+            assert "fix_echo" in await of_servers(client)
+            assert (await client.list_prompts()).prompts and (await client.list_resources()).resources
+
+
+@pytest.mark.parametrize("mode", GENERATIONS)
 async def test_a_login_changes_the_lists_of_that_person_at_once(place: Place, mode: str) -> None:
     tokens = {email: await place.agent_of(email) for email in (EMAIL, BOB)}
     heard: dict[str, list[str]] = {EMAIL: [], BOB: []}

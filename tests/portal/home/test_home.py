@@ -79,7 +79,7 @@ async def test_the_page_of_a_persons_servers_is_named_to_whoever_is_signed_in(tm
     async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
         await portal.account()
         assert "Your servers" not in (await browser.open("/")).text
-        assert (await sign_in(browser, await browser.open("/login"))).link("Your servers") == "/servers"
+        assert (await sign_in(browser, await browser.open("/login"))).link("Manage your servers") == "/servers"
 
 
 @pytest.mark.anyio
@@ -89,11 +89,11 @@ async def test_a_persons_servers_are_listed_with_their_states_those_that_need_a_
         async with people(tmp_path, {**servers, "files": {"url": host.url}}) as portal:
             async with signed_in(portal, issuing.url) as browser:
                 page = await browser.open("/")
-                assert "files absent: nobody has logged in Log in fixed Needs no login." in page.text
-                assert page.link("Log in") == "/servers"
+                assert "files absent: no login yet Connect fixed Needs no login." in page.text
+                assert page.link("Connect") == "/servers"
                 await connected(browser, await browser.open("/servers"))
                 page = await browser.open("/")
-                assert "files ready: logged in" in page.text and "nobody has logged in" not in page.text
+                assert "files ready: logged in" in page.text and "no login yet" not in page.text
 
 
 @pytest.mark.anyio

@@ -71,7 +71,7 @@ async def test_it_ends_browsers_agents_and_logins_and_takes_tokens_back(tmp_path
             before = (await browser.open("/logout")).text
             assert "This one and 1 other" in before and "Cursor" in before and "tickets" in before
             text = await everywhere(browser)
-            assert "2 browsers, 1 application, 2 logins at servers" in text and "Cursor" in text
+            assert "2 browsers, 1 agent, 2 logins at servers" in text and "Cursor" in text
             assert text.count("Its tokens were taken back.") == 2
             assert "You are signed out" in (await other.open("/logout")).text
         assert (await agent.use()).status_code == 401
@@ -88,7 +88,7 @@ async def test_this_browser_alone_ends_nothing_else_and_the_page_says_what_goes_
         await agent.log_in(browser)
         await log_in_at(portal.store, key, "tickets", issuing.issuer, f"{issuing.url}/revoke")
         page = await browser.submit(await browser.open("/logout"), "/logout", "here")
-        assert "You are signed out" in page.text and "An application that you allowed goes on." in page.text
+        assert "You are signed out" in page.text and "An agent that you allowed goes on." in page.text
         assert EMAIL not in (await browser.open("/")).text
         assert (await agent.use()).status_code == 200
         assert len(await stored_logins(portal.store, subject=key)) == 1 and issuing.revoked == []

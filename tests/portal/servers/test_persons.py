@@ -332,6 +332,20 @@ async def test_persons_who_are_offered_the_same_share_what_is_made_of_it(place: 
             assert servers.snapshot_for(without[0]) is servers.snapshot_for(without[1])
 
 
+async def test_a_person_s_lists_are_waited_for_however_long_ago_somebody_else_came(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with place.store() as store, place.servers(store) as servers:
+        for person in (ADA, BOB):
+            await place.log_in(store, person.subject)
+        await servers.know(ADA)
+        with monkeypatch.context() as long_ago:
+            long_ago.setattr("portal.servers.slot.time.time", lambda: 1.0)
+            assert tools(servers.snapshot_for(ADA)) == set()
+        await servers.know(BOB)
+        assert "echo" in tools(await servers.arrived(["files"], PATIENCE, BOB))
+
+
 async def test_what_a_server_tells_a_person_is_not_told_to_others(place: Place) -> None:
     heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
     async with place.store() as store:
