@@ -33,6 +33,7 @@ from portal.endpoint.presence import presence_of
 from portal.endpoint.questions import HeldWork, Questions
 from portal.endpoint.request import ClientRequest
 from portal.endpoint.views import Catalogs, View, Views
+from portal.errors import ServerUnknown
 from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, in_words
 from portal.servers import ServerSnapshot
 from portal.upstream import CallContext
@@ -187,7 +188,12 @@ class CodeMode:
         run.handle.record = Run(run.id, program)
         async with run.handle.before_it_begins() as on_wait:
             for server in sorted(named):
-                if await logins.log_in(self._views.missing_login(request.scope, server), on_wait):
+                try:
+                    required = self._views.missing_login(request.scope, server)
+                except ServerUnknown:
+                    # It was removed while another one was waited for. The program reads that it is not there.
+                    continue
+                if await logins.log_in(required, on_wait):
                     await self._views.meet(request.principal)
                     await self._views.arrived(request.scope, partial(_is_called, server))
 

@@ -187,7 +187,11 @@ class Views:
         return wanting & self.of(scope).selection.servers.keys() if wanting else wanting
 
     def missing_login(self, scope: Scope | None, server: str) -> LoginRequired:
-        """The error for a caller who has to log in to a server that shows nothing before."""
+        """The error for a caller who has to log in to a server that shows nothing before.
+
+        Raises:
+            ServerUnknown: it is not there any more.
+        """
         return self._servers.missing_login(server, self._on_behalf(principal_of(scope)))
 
     async def arrived(self, scope: Scope | None, which: Which = lambda server: True, *, briefly: bool = False) -> View:

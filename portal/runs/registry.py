@@ -168,7 +168,7 @@ class OwnRuns:
 
     async def result(self, run_id: str, on_wait: OnWait) -> Run:
         run = self._find(run_id)
-        with run.line.through(CallContext(on_request=self._line.ask, on_log=self._line.log)):
+        with run.line.through(CallContext(on_request=self._line.ask, on_log=self._line.log), self._line):
             while not run.ended:
                 async with _sharing_its_waits(run, self._own, on_wait):
                     await run.change()
