@@ -18,7 +18,7 @@ from portal.objects import Document
 from portal.state import AlreadyExists, Conflict, Follower, Kind, StateUnavailable, Store
 
 MAX_OFF = 500
-MOST_AT_ONCE, MOST_PER_MINUTE = 200, 60
+MOST_AT_ONCE, MOST_PER_MINUTE = 100, 30
 """How often a person may choose at a portal."""
 
 ServerId = Annotated[str, Field(max_length=200)]
