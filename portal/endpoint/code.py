@@ -104,7 +104,9 @@ class CodeMode:
         progress = RunProgress(held)
         owner = Owner(held.request.context.identity, _client_of(held.request))
         run_id, line = f"exec_{secrets.token_hex(12)}", Line()
-        handle = RunHandle(OwnRuns(self._runs, owner, run_id, line))
+        principal = held.request.principal
+        told_apart = principal is None or bool(principal.key)
+        handle = RunHandle(OwnRuns(self._runs, owner, run_id, line, told_apart=told_apart))
         run = LiveRun(run_id, owner, handle, line)
 
         def leaves_at() -> float:
@@ -151,7 +153,7 @@ class CodeMode:
         # client that waits for one program; how many of the program's calls are done does.
         asks = held.on_request is not None
         logins = self._logins.of_program(request, run.line.ask if asks else None)
-        if self._person_servers is not None and context.principal is not None:
+        if self._person_servers is not None and context.principal is not None and context.principal.key:
             at = partial(login_at, views=self._views, request=request)
             run.handle.servers = ProgramServers(self._person_servers, context.principal, logins, at)
         await self._log_in(arguments.get("code"), request, run, logins)

@@ -133,6 +133,10 @@ class WithPortalTools:
         if name not in _NAMES or person is None or name in self._views.of(request.scope).aggregate.tools:
             return await self._mode.call(request, name, arguments)
         if name == TOGGLE_ONE:
+            if not person.key:
+                return _failure(
+                    "You have not signed in: the servers are as they are for everybody. Nothing was changed."
+                )
             return await self._toggle(request, person, arguments)
         if arguments:
             return _failure(f"{name} takes no arguments.")

@@ -183,3 +183,17 @@ async def test_one_person_s_streams_leave_room_for_those_of_others(
                     pass
             async with other.listen(tools_list_changed=True):
                 pass
+
+
+async def test_whoever_has_not_signed_in_turns_nothing_off_for_everybody(tmp_path: Path, code_tool: CodeTool) -> None:
+    async with place_in(tmp_path, code=code_tool) as place:
+        place.portal.rules.allowed = lambda identity: True
+        async with place.client("", LEGACY) as client:
+            refused = await client.call_tool("portal_toggle_single_server", OFF)
+            assert refused.is_error and text_of(refused).startswith(
+                "You have not signed in: the servers are as they are"
+            )
+        async with place.client("", LEGACY, code=True) as client:
+            program = "return codemode.portal.disable('fix').catch((error) => error.message)"
+            answer = (await client.call_tool("code", {"code": program})).structured_content
+            assert answer is not None and "nobody signs in here" in answer["result"]
