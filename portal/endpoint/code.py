@@ -195,8 +195,10 @@ class CodeMode:
                 except ServerUnknown:
                     # It was removed while another one was waited for. The program reads that it is not there.
                     continue
-                if await logins.log_in(required, on_wait):
-                    await self._views.meet(request.principal)
+                has_login = await logins.log_in(required, on_wait)
+                # Much may have changed while it was waited for.
+                await self._views.meet_again(request.scope)
+                if has_login:
                     await self._views.arrived(request.scope, partial(_is_called, server))
 
     async def _await_servers(self, program: object, request: ClientRequest) -> None:

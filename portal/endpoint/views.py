@@ -27,6 +27,7 @@ from portal.access import (
     Decision,
     LiveAccess,
     Standing,
+    keep_standing,
     portal_decision,
     standing_of,
 )
@@ -140,9 +141,20 @@ class Views:
         return self.whole_of(self._servers.snapshot)
 
     async def meet_again(self, scope: Scope) -> None:
-        """The caller of a request may be offered something else than when it came: they have logged in meanwhile."""
+        """The caller of a request may be offered something else than when it came: they have logged in meanwhile, and
+        the policies may be others.
+
+        Raises:
+            CallDenied: their login at the portal has ended meanwhile.
+        """
         scope.pop(_SCOPE_KEY, None)
-        await self.meet(principal_of(scope))
+        principal = principal_of(scope)
+        if self.access is not None and standing_of(scope) is not None:
+            standing = await self.access.decide(principal or ANONYMOUS)
+            if standing is None:
+                raise CallDenied(LOGIN_ENDED.reason, policy=LOGIN_ENDED.policy)
+            keep_standing(scope, standing)
+        await self.meet(principal)
 
     def whole_of(self, snapshot: Snapshot) -> View:
         """The view of everything in a snapshot."""
