@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -47,6 +49,8 @@ class ServerCredentials:
         self._logins: Bounded[str, Sequence[Stored]] = Bounded(MAX_PERSONS)
         # A reading that a change crosses is over before the change is followed, and so read again.
         self._reading = asyncio.Lock()
+        # Those whose login somebody waits for, and how many do. They are followed however many others come.
+        self._awaited: Counter[str] = Counter()
         self._changed: Changed = lambda server, subject: None
         self._by_sign_in: WeakSet[BySignIn] = WeakSet()
         self._followers: list[Follower] = []
@@ -160,7 +164,7 @@ class ServerCredentials:
         for credential in tuple(self._own):
             if await credential.reload():
                 self._changed(credential.server, OWN)
-        await self._read_again(lambda: [subject for subject, _ in self._logins.items()])
+        await self._read_again(lambda: list({**dict(self._logins.items()), **self._awaited}))
 
     async def look_again(self, subject: str) -> None:
         """Read again where a person is logged in: another process may have stored what is not told here yet.
@@ -168,7 +172,18 @@ class ServerCredentials:
         Raises:
             StateUnavailable: it cannot be read.
         """
-        await self._read_again(lambda: [subject] if subject in self._logins else [])
+        await self._read_again(lambda: [subject] if subject in self._logins or subject in self._awaited else [])
+
+    @contextmanager
+    def following(self, subject: str) -> Iterator[None]:
+        """A block in which the logins of a person are followed as if the person were the one who was here last."""
+        self._awaited[subject] += 1
+        try:
+            yield
+        finally:
+            self._awaited[subject] -= 1
+            if not self._awaited[subject]:
+                del self._awaited[subject]
 
     async def _read_again(self, whose: Callable[[], Sequence[str]]) -> None:
         if self._store is None:
@@ -180,7 +195,7 @@ class ServerCredentials:
             for stored in found:
                 logins[stored.key.subject].append(stored)
             for subject, now in logins.items():
-                if subject in self._logins:
+                if subject in self._logins or subject in self._awaited:
                     self._logins[subject] = now
         for subject, now in logins.items():
             differing = _servers(before[subject]).items() ^ _servers(now).items()

@@ -13,10 +13,13 @@ import orjson
 import structlog
 from pydantic import Field
 
+from portal.http import Rate
 from portal.objects import Document
 from portal.state import AlreadyExists, Conflict, Follower, Kind, StateUnavailable, Store
 
 MAX_OFF = 500
+MOST_AT_ONCE, MOST_PER_MINUTE = 100, 30
+"""How often a person may choose at a portal."""
 
 ServerId = Annotated[str, Field(max_length=200)]
 
@@ -47,6 +50,8 @@ class Choices:
         self._listeners: list[Callable[[str, str], object]] = []
         self._follower: Follower
         self._writing = asyncio.Lock()
+        # Each choice is read by every process of the instance.
+        self._rate = Rate(burst=MOST_AT_ONCE, per_minute=MOST_PER_MINUTE)
         self._log = structlog.get_logger("portal.elicitation")
 
     async def __aenter__(self) -> Choices:
@@ -77,9 +82,11 @@ class Choices:
         """Turn servers on (true) or off, by id. It holds when this returns.
 
         Raises:
-            ValueError: too many would be off.
+            ValueError: too many would be off, or this person chooses too often.
             StateUnavailable: it cannot be stored.
         """
+        if not self._rate.allows(orjson.dumps([portal, subject]).decode()):
+            raise ValueError("you turn servers on and off too often: nothing was changed, wait a minute")
         async with self._writing:
             for last in (False, False, True):
                 try:

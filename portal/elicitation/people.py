@@ -7,7 +7,7 @@ from the browser's cookie, and the client's secret stays where it was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -22,6 +22,7 @@ from portal.credentials import (
     Outbound,
     PendingLogin,
     PortalClient,
+    SealedGrant,
     TakenBack,
     begin_login,
     challenge_of,
@@ -31,13 +32,14 @@ from portal.credentials import (
     resumed_login,
     save_login,
     stored_logins,
+    take_back,
 )
 from portal.elicitation.offered import readable
 from portal.errors import UpstreamError
 from portal.identity import Identity
 from portal.objects import Document
 from portal.pages import Visitor
-from portal.state import Kind, Store, StoredCredential, Token, utc_now
+from portal.state import CredentialKey, Kind, Store, StoredCredential, Token, utc_now
 
 LASTS = timedelta(minutes=10)
 MOST_BEGUN = 20
@@ -169,9 +171,10 @@ class PeoplesLogins:
         visitor: Visitor,
         config: HttpServer,
         portal: PortalClient,
+        still_here: Callable[[], Awaitable[bool]],
     ) -> bool:
-        """Store the login that the browser came back with; False if another request was faster. `answer` are the
-        parameters of the redirect.
+        """Store the login that the browser came back with; False if another request was faster, or who made it is not
+        `still_here` by then: its tokens are taken back. `answer` are the parameters of the redirect.
 
         Raises:
             NoLogin: why there is none.
@@ -197,6 +200,9 @@ class PeoplesLogins:
         except CredentialError as error:
             raise NoLogin(_sentence(error)) from error
         document = document.model_copy(update={"granted_by": identity.label})
+        if not await still_here():
+            await self._told(self._discard(key, document, grant, config))
+            return False
         await save_login(self.store, key, document, grant)
         structlog.get_logger("portal.credentials").info(
             "logged in to a server",
@@ -217,12 +223,24 @@ class PeoplesLogins:
         ]
 
     async def _end(self, login: Login, config: HttpServer | None) -> LoggedOut:
-        task = asyncio.ensure_future(self._taken_back(login, config))
+        taken_back = await self._told(self._taken_back(login, config))
+        return LoggedOut(readable(login.key.issuer), readable(login.document.scope), taken_back)
+
+    async def _told(self, telling: Coroutine[object, object, TakenBack]) -> TakenBack | None:
+        """What an authorization server has taken back; None where it has not answered yet. It is told in any case."""
+        task = asyncio.ensure_future(telling)
         self._revoking.add(task)
         task.add_done_callback(self._revoking.discard)
         await asyncio.wait({task}, timeout=REVOKING_SECONDS)
-        taken_back = task.result() if task.done() else None
-        return LoggedOut(readable(login.key.issuer), readable(login.document.scope), taken_back)
+        return task.result() if task.done() else None
+
+    async def _discard(
+        self, key: CredentialKey, document: CredentialDocument, grant: SealedGrant, config: HttpServer
+    ) -> TakenBack:
+        """Have the tokens of a login taken back that is not stored."""
+        login = StoredCredential(key, version=0, document=document, modified_at=self.now(), leased_until=None)
+        async with _outbound(config) as outbound:
+            return await take_back(login, grant, outbound, config.oauth)
 
     async def _taken_back(self, login: Login, config: HttpServer | None) -> TakenBack:
         oauth = config.oauth if config is not None else None

@@ -134,11 +134,17 @@ class PortalLogins:
         server = self._server(begun.document.login.server)
         if server is None:
             return await self._failed(visitor, 404, GONE)
+
+        async def still_here() -> bool:
+            return await self._login.session(request, visitor) is not None
+
         try:
             client = await self._client(visitor.address)
-            finished = await self._logins.finish(begun, answer, administrator, visitor, server, client)
+            finished = await self._logins.finish(begun, answer, administrator, visitor, server, client, still_here)
         except NoLogin as error:
             return await self._failed(visitor, 502, f"{_name(server)}: {error}")
+        if not await still_here():
+            return self._login.sign_in(visitor, "/")
         if not finished:
             return await self._failed(visitor, 400, ENDED_MEANWHILE)
         text = f"Its login at {_name(server)} serves everybody who calls this server without a login of their own."

@@ -249,20 +249,26 @@ class ServerRoutes:
             return person
         if begun.subject != person.identity.key:
             return await self._failed(visitor, 403, "Somebody else began this login in this browser.", way)
+
+        async def still_here() -> bool:
+            return await self._login.session(request, visitor) is not None
+
         server = person.server(begun.document.login.server)
         if server is None or not isinstance(server.config, HttpServer) or not server.takes_logins:
             return await self._failed(visitor, 404, UNKNOWN, way)
         try:
             client = await self._client(visitor.address)
-            finished = await self._logins.finish(begun, answer, person.identity, visitor, server.config, client)
+            finished = await self._logins.finish(
+                begun, answer, person.identity, visitor, server.config, client, still_here
+            )
         except NoLogin as error:
             return await self._failed(visitor, 502, f"{_name(server)}: {error}", way)
-        if not finished:
-            return await self._failed(visitor, 400, LOGIN_ENDED, way)
         # Whoever was signed out meanwhile leaves no login behind.
-        if await self._login.session(request, visitor) is None:
+        if not await still_here():
             await self._logins.end(person.identity, server.id, server.config)
             return self._login.sign_in(visitor, way.path(visitor))
+        if not finished:
+            return await self._failed(visitor, 400, LOGIN_ENDED, way)
         response = visitor.remember(see_other(way.path(visitor)))
         if way.query:
             drop_cookie(response, COOKIE, visitor.address)

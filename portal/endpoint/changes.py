@@ -33,7 +33,7 @@ from portal.servers import Snapshot
 
 Context = ServerRequestContext[Any, Any]
 
-MAX_STREAMS = 1024
+MAX_STREAMS, MAX_STREAMS_FOR_EACH = 1024, 128
 SEND_SECONDS = 5.0
 LIST_EVENTS: Mapping[str, ServerEvent] = {
     "notifications/tools/list_changed": ToolsListChanged(),
@@ -193,6 +193,11 @@ class ListenStreams:
         """Serve one stream, until its client leaves or `close` ends it."""
         if len(self._streams) >= MAX_STREAMS:
             raise MCPError(INTERNAL_ERROR, "Subscription limit reached")
+        key = key_of(principal)
+        own = sum(key_of(bus.principal) == key for bus in self._streams.values()) if key else 0
+        if own >= MAX_STREAMS_FOR_EACH:
+            text = f"You have {own} streams for changes open at this portal, and more may not be. End one of them."
+            raise MCPError(INTERNAL_ERROR, text)
         bus = _PersonalBus(self._bus, principal, self._views)
         stream = ListenHandler(bus)
         self._streams[stream] = bus

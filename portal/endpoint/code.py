@@ -33,6 +33,7 @@ from portal.endpoint.presence import presence_of
 from portal.endpoint.questions import HeldWork, Questions
 from portal.endpoint.request import ClientRequest
 from portal.endpoint.views import Catalogs, View, Views
+from portal.errors import ServerUnknown
 from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, in_words
 from portal.servers import ServerSnapshot
 from portal.upstream import CallContext
@@ -103,7 +104,9 @@ class CodeMode:
         progress = RunProgress(held)
         owner = Owner(held.request.context.identity, _client_of(held.request))
         run_id, line = f"exec_{secrets.token_hex(12)}", Line()
-        handle = RunHandle(OwnRuns(self._runs, owner, run_id, line))
+        principal = held.request.principal
+        told_apart = principal is None or bool(principal.key)
+        handle = RunHandle(OwnRuns(self._runs, owner, run_id, line, told_apart=told_apart))
         run = LiveRun(run_id, owner, handle, line)
 
         def leaves_at() -> float:
@@ -150,7 +153,7 @@ class CodeMode:
         # client that waits for one program; how many of the program's calls are done does.
         asks = held.on_request is not None
         logins = self._logins.of_program(request, run.line.ask if asks else None)
-        if self._person_servers is not None and context.principal is not None:
+        if self._person_servers is not None and context.principal is not None and context.principal.key:
             at = partial(login_at, views=self._views, request=request)
             run.handle.servers = ProgramServers(self._person_servers, context.principal, logins, at)
         await self._log_in(arguments.get("code"), request, run, logins)
@@ -187,8 +190,15 @@ class CodeMode:
         run.handle.record = Run(run.id, program)
         async with run.handle.before_it_begins() as on_wait:
             for server in sorted(named):
-                if await logins.log_in(self._views.missing_login(request.scope, server), on_wait):
-                    await self._views.meet(request.principal)
+                try:
+                    required = self._views.missing_login(request.scope, server)
+                except ServerUnknown:
+                    # It was removed while another one was waited for. The program reads that it is not there.
+                    continue
+                has_login = await logins.log_in(required, on_wait)
+                # Much may have changed while it was waited for.
+                await self._views.meet_again(request.scope)
+                if has_login:
                     await self._views.arrived(request.scope, partial(_is_called, server))
 
     async def _await_servers(self, program: object, request: ClientRequest) -> None:

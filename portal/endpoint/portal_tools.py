@@ -17,7 +17,7 @@ from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
 from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.tools import ToolMode
 from portal.endpoint.views import View, Views
-from portal.errors import LoginRequired
+from portal.errors import LoginRequired, ServerUnknown
 from portal.exact import encode
 from portal.identity import Identity
 
@@ -104,7 +104,11 @@ class PersonServers(Protocol):
         """The servers that this person may use, in the portal's order."""
 
     async def choose(self, person: Identity, servers: Mapping[str, bool]) -> None:
-        """Turn servers on (true) or off, by id. It holds when this returns."""
+        """Turn servers on (true) or off, by id. It holds when this returns.
+
+        Raises:
+            ValueError: they may not be chosen so. The text is a sentence without its full stop, for this person.
+        """
 
     def subscribe(self, listener: Callable[[str], object]) -> Callable[[], None]:
         """A function that unsubscribes. Until then `listener(subject)` is called when somebody has chosen otherwise."""
@@ -129,6 +133,10 @@ class WithPortalTools:
         if name not in _NAMES or person is None or name in self._views.of(request.scope).aggregate.tools:
             return await self._mode.call(request, name, arguments)
         if name == TOGGLE_ONE:
+            if not person.key:
+                return _failure(
+                    "You have not signed in: the servers are as they are for everybody. Nothing was changed."
+                )
             return await self._toggle(request, person, arguments)
         if arguments:
             return _failure(f"{name} takes no arguments.")
@@ -148,12 +156,14 @@ class WithPortalTools:
         known = [one.id for one in await self._servers.of(person)]
         if id not in known:
             return _failure(f"There is no server {id[:64]!r} for you. There are: {', '.join(known) or 'none'}.")
+        try:
+            await self._servers.choose(person, {id: action in _ON})
+        except ValueError as refusal:
+            return _failure(f"The server {id!r} is as it was: {refusal}.")
         if action in _OFF:
-            await self._servers.choose(person, {id: False})
             return _said(f"The server {id!r} is off. Its tools are no longer listed.")
 
         async def turned_on(call: Call) -> RawResult:
-            await self._servers.choose(person, {id: True})
             server = next((one for one in await self._servers.of(person) if one.id == id), None)
             if server is not None and not server.connected:
                 if not server.may_connect:
@@ -185,11 +195,20 @@ class ProgramServers:
 
     async def choose(self, server: str, *, on: bool) -> None:
         await self._find(server)
-        await self._servers.choose(self._person, {server: on})
+        try:
+            await self._servers.choose(self._person, {server: on})
+        except ValueError as refusal:
+            raise CatalogError(str(refusal)) from None
 
     async def connect(self, server: str, on_wait: OnWait) -> bool:
         found = await self._find(server)
-        if not found.connected and found.may_connect and await self._logins.log_in(self._login_at(found), on_wait):
+        if found.connected or not found.may_connect:
+            return found.connected
+        try:
+            required = self._login_at(found)
+        except ServerUnknown as error:
+            raise CatalogError(error.message) from None
+        if await self._logins.log_in(required, on_wait):
             found = await self._find(server)
         return found.connected
 

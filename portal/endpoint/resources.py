@@ -150,7 +150,6 @@ class Watches:
         """Never raises: that the upstream is away does not matter to a client that stops watching."""
         self._decrement(watch)
         if not self._counts[watch.key]:
-            del self._counts[watch.key]
             try:
                 await self._request("resources/unsubscribe", watch)
             except CallError:
@@ -196,5 +195,9 @@ class Watches:
         await self._caller.call(call, CallContext(identity=identity, principal=principal))
 
     def _decrement(self, watch: Watch) -> None:
-        if self._counts[watch.key] > 0:
-            self._counts[watch.key] -= 1
+        left = self._counts[watch.key] - 1
+        if left > 0:
+            self._counts[watch.key] = left
+        else:
+            # What is not counted leaves nothing behind: clients choose the URIs.
+            self._counts.pop(watch.key, None)

@@ -27,6 +27,7 @@ from portal.access import (
     Decision,
     LiveAccess,
     Standing,
+    keep_standing,
     portal_decision,
     standing_of,
 )
@@ -140,9 +141,20 @@ class Views:
         return self.whole_of(self._servers.snapshot)
 
     async def meet_again(self, scope: Scope) -> None:
-        """The caller of a request may be offered something else than when it came: they have logged in meanwhile."""
+        """The caller of a request may be offered something else than when it came: they have logged in meanwhile, and
+        the policies may be others.
+
+        Raises:
+            CallDenied: their login at the portal has ended meanwhile.
+        """
         scope.pop(_SCOPE_KEY, None)
-        await self.meet(principal_of(scope))
+        principal = principal_of(scope)
+        if self.access is not None and standing_of(scope) is not None:
+            standing = await self.access.decide(principal or ANONYMOUS)
+            if standing is None:
+                raise CallDenied(LOGIN_ENDED.reason, policy=LOGIN_ENDED.policy)
+            keep_standing(scope, standing)
+        await self.meet(principal)
 
     def whole_of(self, snapshot: Snapshot) -> View:
         """The view of everything in a snapshot."""
@@ -187,7 +199,11 @@ class Views:
         return wanting & self.of(scope).selection.servers.keys() if wanting else wanting
 
     def missing_login(self, scope: Scope | None, server: str) -> LoginRequired:
-        """The error for a caller who has to log in to a server that shows nothing before."""
+        """The error for a caller who has to log in to a server that shows nothing before.
+
+        Raises:
+            ServerUnknown: it is not there any more.
+        """
         return self._servers.missing_login(server, self._on_behalf(principal_of(scope)))
 
     async def arrived(self, scope: Scope | None, which: Which = lambda server: True, *, briefly: bool = False) -> View:

@@ -157,18 +157,20 @@ class RunRegistry:
 class OwnRuns:
     """`codemode.runs` for the program with the id `own`: the kept runs of its owner (`codemode.KeptRuns`).
 
-    Through its `line` go the questions of the runs that it waits for.
+    Through its `line` go the questions of the runs that it waits for. `told_apart`: nobody else is taken for its owner.
+    Otherwise, as for callers whom a policy lets in without a login, the ids are the secret, and none is listed.
     """
 
-    def __init__(self, registry: RunRegistry, owner: Owner, own: str, line: Line) -> None:
+    def __init__(self, registry: RunRegistry, owner: Owner, own: str, line: Line, *, told_apart: bool = True) -> None:
         self._registry = registry
         self._owner = owner
         self._own = own
         self._line = line
+        self._told_apart = told_apart
 
     async def result(self, run_id: str, on_wait: OnWait) -> Run:
         run = self._find(run_id)
-        with run.line.through(CallContext(on_request=self._line.ask, on_log=self._line.log)):
+        with run.line.through(CallContext(on_request=self._line.ask, on_log=self._line.log), self._line):
             while not run.ended:
                 async with _sharing_its_waits(run, self._own, on_wait):
                     await run.change()
@@ -183,7 +185,7 @@ class OwnRuns:
                 "startedAt": since.isoformat(timespec="seconds"),
                 "expiresAt": expires.isoformat(timespec="seconds"),
             }
-            for run, since, expires in self._registry.of(self._owner)
+            for run, since, expires in (self._registry.of(self._owner) if self._told_apart else ())
         ]
 
     async def cancel(self, run_id: str) -> Run:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -61,7 +61,8 @@ class _Dedicated:
 
 
 class Connections:
-    """`shared` is the connection that clients share; `lists` is whether it reads the server's lists.
+    """`shared` is the connection that clients share; `lists` is whether it reads the server's lists. `login` is what
+    tells the login that they show from another one, "" without one.
 
     `negotiated` is what is known of the server's generation, and common to all who connect to it.
     """
@@ -73,12 +74,16 @@ class Connections:
         introduction: Introduction,
         negotiated: NegotiationCache,
         *,
+        login: str = "",
         lists: bool = True,
         listing: Listing | None = None,
+        watched: Collection[str] = (),
         on_change: Callable[[], None] = lambda: None,
         on_notification: Callable[[str, Mapping[str, object]], None] = lambda method, params: None,
     ) -> None:
+        """`watched` are URIs of resources that are watched over `shared` as soon as it is connected."""
         self.credential = credential
+        self.login = login
         self.lists = lists
         self.used = time.monotonic()
         self._config = config
@@ -94,6 +99,7 @@ class Connections:
             credential=credential,
             lists=lists,
             listing=listing,
+            watched=watched,
             on_change=on_change,
             on_notification=on_notification,
         )
@@ -117,6 +123,11 @@ class Connections:
     def busy(self) -> bool:
         """Whether somebody waits for an answer."""
         return any(connection.busy for connection in self)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody waits for an answer, or for the change of a resource."""
+        return self.busy or bool(self.shared.watched)
 
     def of(self, client: DownstreamClient | None, protocol: str) -> Connection:
         """The connection for a call by `client`, which speaks `protocol` to the portal."""
@@ -145,12 +156,14 @@ class Connections:
         return [connection for key in idle for connection in self.release(key)]
 
     async def drain(self) -> None:
-        """Let the calls under way end, for `DRAIN_SECONDS`, and close."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                while self.busy:
-                    await asyncio.sleep(_POLL_SECONDS)
-        await self.aclose()
+        """Let the calls under way end, for `DRAIN_SECONDS`, and close. Cancelling it closes them at once."""
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    while self.busy:
+                        await asyncio.sleep(_POLL_SECONDS)
+        finally:
+            await self.aclose()
 
     def _dedicate(self, client: DownstreamClient, negotiated: NegotiationCache) -> Connection:
         """A connection that introduces itself upstream as this client."""

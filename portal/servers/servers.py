@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -45,6 +46,18 @@ class _Generation:
 
     slots: Mapping[str, Slot]
     leases: int = 0
+
+
+def _slot_of(generation: _Generation, server_id: str) -> Slot:
+    """
+    Raises:
+        ServerUnknown: no server of this id is configured.
+    """
+    slot = generation.slots.get(server_id)
+    if slot is None:
+        known = ", ".join(generation.slots) or "none"
+        raise ServerUnknown(f"there is no server {server_id[:64]!r}; there are: {known}", server=server_id[:64])
+    return slot
 
 
 class Lease:
@@ -91,11 +104,7 @@ class Lease:
         return slot.login_required(self._on_behalf, reason, refused.status)
 
     def _slot(self, server_id: str) -> Slot:
-        slot = self._generation.slots.get(server_id)
-        if slot is None:
-            known = ", ".join(self._generation.slots) or "none"
-            raise ServerUnknown(f"there is no server {server_id[:64]!r}; there are: {known}", server=server_id[:64])
-        return slot
+        return _slot_of(self._generation, server_id)
 
 
 class Servers:
@@ -127,7 +136,7 @@ class Servers:
         self._person_listeners: list[PersonListener] = []
         # What persons are offered, by person; and of those, the same object for the same content.
         self._of_persons: Bounded[str, dict[OnBehalf, Snapshot]] = Bounded(MAX_PERSONS)
-        self._of_content: dict[object, Snapshot] = {}
+        self._of_content: WeakValueDictionary[object, Snapshot] = WeakValueDictionary()
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -267,23 +276,31 @@ class Servers:
                 slot.meet(on_behalf.subject)
 
     def missing_login(self, server_id: str, on_behalf: OnBehalf) -> LoginRequired:
-        """The error for whoever has to log in to a server before it shows them anything."""
-        return self._generations[-1].slots[server_id].login_required(on_behalf)
+        """The error for whoever has to log in to a server before it shows them anything.
+
+        Raises:
+            ServerUnknown: it is not there any more.
+        """
+        return _slot_of(self._generations[-1], server_id).login_required(on_behalf)
 
     async def logged_in(self, required: LoginRequired, seconds: float) -> bool:
-        """Whether the person has logged in to the server after this error, or does so within `seconds`. The store is
-        asked, whatever it has told so far."""
+        """Whether the person has logged in to the server after this error, or does so within `seconds`, while the
+        server is there. The store is asked, whatever it has told so far."""
+
+        def slot() -> Slot | None:
+            return self._generations[-1].slots.get(required.server)
 
         def has_login() -> bool:
-            slot = self._generations[-1].slots.get(required.server)
-            return slot is not None and slot.login(required.subject) not in ("", required.login)
+            there = slot()
+            return there is not None and there.login(required.subject) not in ("", required.login)
 
-        with suppress(StateUnavailable):
-            await self._credentials.look_again(required.subject)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(has_login)
-        return has_login()
+        with self._credentials.following(required.subject):
+            with suppress(StateUnavailable):
+                await self._credentials.look_again(required.subject)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds), self._changed:
+                    await self._changed.wait_for(lambda: slot() is None or has_login())
+            return has_login()
 
     def _overlaid(self, base: Snapshot, on_behalf: OnBehalf) -> Snapshot:
         slots = self._generations[-1].slots

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
+from contextlib import suppress
 from weakref import WeakValueDictionary
 
 import structlog
@@ -88,7 +88,8 @@ class Slot:
         self._published: Listing | None = None
         # Equal listings of many persons are one object, and so is what follows from them: views are shared by it.
         self._listings: WeakValueDictionary[str, Listing] = WeakValueDictionary()
-        self._listings_of: Bounded[str, Listing] = Bounded(MAX_LISTINGS)
+        # By person: the login with which the lists were read, and these.
+        self._listings_of: Bounded[str, tuple[str, Listing]] = Bounded(MAX_LISTINGS)
         self._variants: Bounded[object, ServerSnapshot] = Bounded(MAX_VARIANTS)
         self._closing: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger("portal.servers")
@@ -168,15 +169,28 @@ class Slot:
         return self._credentials.login(self.config, subject) if self._personal else ""
 
     def meet(self, subject: str) -> None:
-        """Connect for a person who is here, if it is only by their connection that they see what the server lists."""
-        if self._personal and not self._listed_for_all:
-            self._of_person(subject)
+        """Connect for a person who is here, if it is only by their connection that they see what the server lists.
+
+        Without room for them they see nothing of it, and the error of a call says why.
+        """
+        if not self._personal:
+            return
+        held = self._persons.get(subject)
+        if held is not None and held.login != self.login(subject):
+            # It was another while the person was not here, and nobody was told.
+            self.login_changed(subject)
+            self._changed(self, subject)
+        elif not self._listed_for_all:
+            with suppress(UpstreamUnavailable):
+                self._of_person(subject)
 
     def login_changed(self, subject: str) -> None:
-        """A person has logged in or out: what showed the former login ends with the calls that are under way."""
-        self._leave(subject)
-        self._listings_of.pop(subject)
-        self.meet(subject)
+        """A person has logged in or out: what showed the former login ends with the calls that are under way. What they
+        watch is watched with the new one."""
+        watched = self._leave(subject)
+        if watched or not self._listed_for_all:
+            with suppress(UpstreamUnavailable):
+                self._of_person(subject, watched)
 
     def release(self, client_key: str) -> list[Connection]:
         """The connections of a client that has left, to be closed."""
@@ -186,9 +200,9 @@ class Slot:
         """The connections of single clients that were not used for so long, to be closed. Persons who were not here
         for so long have none afterwards; they get others when they come back."""
         oldest = time.monotonic() - seconds
-        for subject in [subject for subject, one in self._persons.items() if one.used < oldest and not one.busy]:
+        for subject in [subject for subject, one in self._persons.items() if one.used < oldest and not one.in_use]:
             self._leave(subject)
-        if self._bare is not None and self._bare.used < oldest and not self._bare.busy:
+        if self._bare is not None and self._bare.used < oldest and not self._bare.in_use:
             bare, self._bare = self._bare, None
             self._close(bare)
         return [connection for connections in self._all for connection in connections.idle(oldest)]
@@ -212,8 +226,15 @@ class Slot:
         listing = self.own.shared.listing
         return bool(listing.digest) and not listing.private
 
-    def _of_person(self, subject: str) -> Connections | None:
-        """The connections with a person's login, None without one."""
+    def _of_person(self, subject: str, watched: Collection[str] = ()) -> Connections | None:
+        """The connections with a person's login, None without one. New ones watch the resources of these URIs.
+
+        Raises:
+            UpstreamUnavailable: there is no room for new ones.
+        """
+        login = self.login(subject)
+        if (held := self._persons.get(subject)) is not None and held.login != login:
+            watched = self._leave(subject)
         connections = self._persons.pop(subject, None)
         if connections is None:
             credential = self._credentials.of_person(self.config, subject)
@@ -221,8 +242,8 @@ class Slot:
                 return None
             self._make_room()
             lists = not self._listed_for_all
-            known = self._listings_of.get(subject) if lists else self.own.shared.listing
-            connections = self._connect(credential, subject, lists=lists, listing=known)
+            known = self._last_listing(subject) if lists else self.own.shared.listing
+            connections = self._connect(credential, subject, login=login, lists=lists, listing=known, watched=watched)
             connections.start()
         # At the end again: the first is whoever was here longest ago.
         self._persons[subject] = connections
@@ -236,16 +257,27 @@ class Slot:
         """
         if len(self._persons) < MAX_PERSONS:
             return
-        idle = next((subject for subject, one in self._persons.items() if not one.busy), None)
+        idle = next((subject for subject, one in self._persons.items() if not one.in_use), None)
+        if idle is None:
+            idle = next((subject for subject, one in self._persons.items() if not one.busy), None)
         if idle is None:
             raise UpstreamUnavailable(f"{MAX_PERSONS} persons are calling it now; try again", server=self.config.id)
         self._leave(idle)
 
-    def _leave(self, subject: str) -> None:
-        if (connections := self._persons.pop(subject, None)) is not None:
-            if connections.lists and connections.shared.listing.digest:
-                self._listings_of[subject] = connections.shared.listing
-            self._close(connections)
+    def _leave(self, subject: str) -> Collection[str]:
+        """Give up a person's connections. The URIs of the resources that were watched over them."""
+        connections = self._persons.pop(subject, None)
+        if connections is None:
+            return ()
+        if connections.lists and connections.shared.listing.digest:
+            self._listings_of[subject] = connections.login, connections.shared.listing
+        self._close(connections)
+        return connections.shared.watched
+
+    def _last_listing(self, subject: str) -> Listing | None:
+        """What the server listed last for a person with the login that they have now; None if that is not known."""
+        login, listing = self._listings_of.get(subject) or ("", None)
+        return listing if login == self.login(subject) else None
 
     def _close(self, connections: Connections) -> None:
         task = asyncio.create_task(connections.drain())
@@ -253,7 +285,14 @@ class Slot:
         task.add_done_callback(self._closing.discard)
 
     def _connect(
-        self, credential: Credential | None, subject: str, *, lists: bool = True, listing: Listing | None = None
+        self,
+        credential: Credential | None,
+        subject: str,
+        *,
+        login: str = "",
+        lists: bool = True,
+        listing: Listing | None = None,
+        watched: Collection[str] = (),
     ) -> Connections:
         def on_change() -> None:
             if not subject:
@@ -267,8 +306,10 @@ class Slot:
             credential,
             self._introduction,
             self._negotiated,
+            login=login,
             lists=lists,
             listing=listing,
+            watched=watched,
             on_change=on_change if lists or subject else lambda: None,
             on_notification=lambda method, params: self._notified(self.config.id, subject, method, params),
         )
@@ -283,8 +324,7 @@ class Slot:
         self._changed(self, "")
         if not listed_for_all:
             for subject in [subject for subject, one in self._persons.items() if not one.lists]:
-                self._leave(subject)
-                self.meet(subject)
+                self.login_changed(subject)
                 self._changed(self, subject)
 
     def _one_object(self, listing: Listing) -> Listing:
@@ -331,18 +371,20 @@ class Slot:
                 return self._variant(own, shared.listing, shared.state, shared.reason)
             if shared.state in ("waiting", "ready"):
                 return own
-            return replace(own, state="stale", reason=shared.reason, status=shared.status)
+            return self._variant(own, own.listing, "stale", shared.reason, shared.status)
         if self._listed_for_all:
             return own
         if self.login(subject):
-            return self._variant(own, self._listings_of.get(subject) or _UNLISTED, "waiting", None)
+            return self._variant(own, self._last_listing(subject) or _UNLISTED, "waiting", None)
         if self._wants_login:
             advice = f"; {on_behalf.advice}" if on_behalf.advice else ""
             return self._variant(own, _UNLISTED, "error", _NOT_LOGGED_IN + advice)
         return own
 
-    def _variant(self, own: ServerSnapshot, listing: Listing, state: State, reason: str | None) -> ServerSnapshot:
-        key = (listing.digest, listing.private, state, reason)
+    def _variant(
+        self, own: ServerSnapshot, listing: Listing, state: State, reason: str | None, status: int | None = None
+    ) -> ServerSnapshot:
+        key = (listing.digest, listing.private, state, reason, status)
         variant = self._variants.get(key)
         if variant is None:
             same = next((one for one in (own, *self._variants.values()) if one.listing is listing), None)
@@ -357,6 +399,7 @@ class Slot:
                 config=self.config,
                 state=state,
                 reason=reason,
+                status=status,
                 since=time.time(),
                 listing=approved.listing,
                 catalog=catalog,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -154,10 +154,12 @@ class Connection:
         credential: Credential | None = None,
         lists: bool = True,
         listing: Listing | None = None,
+        watched: Collection[str] = (),
         on_change: Callable[[], None] = lambda: None,
         on_notification: OnNotification = lambda method, params: None,
     ) -> None:
-        """`listing` is what is known of its lists before it is connected."""
+        """`listing` is what is known of its lists before it is connected. `watched` are URIs of resources that are
+        watched as soon as it is."""
         self.config = config
         self.state: State = "waiting"
         self.reason: str | None = None
@@ -178,7 +180,7 @@ class Connection:
         self._outdated = asyncio.Event()
         self._asked = asyncio.Event()
         self._declared_only = False
-        self._subscriptions = Subscriptions(missed=self._outdated.set)
+        self._subscriptions = Subscriptions(missed=self._outdated.set, watched=watched)
         # `refresh` waits for a reading that began after its call. `_reading` is set when the current reading ends,
         # `_next_reading` when the one after it ends.
         self._next_reading, self._reading = asyncio.Event(), asyncio.Event()
@@ -199,6 +201,11 @@ class Connection:
     def busy(self) -> bool:
         """Whether somebody waits for an answer."""
         return bool(self._requests)
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """The URIs of the resources that are watched over this connection."""
+        return self._subscriptions.watched
 
     async def refresh(self) -> None:
         """Read the lists again now. Returns when a reading that began after this call has ended, even if it failed."""
@@ -335,11 +342,14 @@ class Connection:
     # Called by the keeper
 
     async def _open(self) -> tuple[Link, Agreement]:
-        return await open_link(self.config, self._introduction, self, self.negotiated, self._credential)
+        link, agreement = await open_link(self.config, self._introduction, self, self.negotiated, self._credential)
+        # Before the first request, which may have waited for the link.
+        self.protocol = agreement.version
+        return link, agreement
 
     async def _attend(self, link: Link, agreement: Agreement) -> None:
         """Keep the listing up to date and receive changes, for as long as the link lives."""
-        self.protocol, self.refused = agreement.version, False
+        self.refused = False
         if not self._lists:
             self._set("ready", None)
             await self._subscriptions.attend(link, agreement)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
 from portal.errors import OutcomeUnknown, UpstreamError
@@ -29,13 +29,17 @@ _ACKNOWLEDGE_SECONDS = 5.0
 
 
 class Subscriptions:
-    """`missed` is called when changes may have been missed."""
+    """`missed` is called when changes may have been missed. `watched` are the URIs to watch from the beginning."""
 
-    def __init__(self, missed: Callable[[], None]) -> None:
+    def __init__(self, missed: Callable[[], None], watched: Collection[str] = ()) -> None:
         self._missed = missed
-        self._watched: set[str] = set()
+        self._watched: set[str] = set(watched)
         self._changed = asyncio.Event()
         self._acknowledged = asyncio.Event()
+
+    @property
+    def watched(self) -> frozenset[str]:
+        return frozenset(self._watched)
 
     def note(self, method: str, uri: object) -> bool:
         """Whether the set of watched resources changed by `resources/subscribe` or `resources/unsubscribe` of `uri`."""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import httpx2
 import pytest
 from playwright.async_api import async_playwright
+from starlette.responses import Response
 
 from portal.credentials import OWN, stored_logins
 from tests.patience import PATIENCE
@@ -136,6 +137,29 @@ async def test_a_login_that_one_administrator_began_is_not_finished_by_another(t
                 stolen = await other.open(leaves_for(leaving))
                 assert stolen.status == 400 and "begun in another browser" in stolen.html
             assert await stored_logins(portal.store, subject=OWN) == [] and issuing.requests == []
+
+
+async def test_an_administrator_who_is_removed_meanwhile_does_not_log_the_portal_in(tmp_path: Path) -> None:
+    async with login_authority() as issuing, protected(issuing) as (_, host):
+        async with people(tmp_path, {}) as portal, http_client() as http:
+            link = await link_of(await api_of(portal, http), host.url)
+            await there(portal)
+            ada = await portal.account()
+            await portal.account(GRACE)
+            usual = issuing.answer
+            assert usual is not None
+
+            async def removing(form: dict[str, str]) -> Response:
+                await portal.identity.administrators.remove(ada.id.partition(":")[2], by="test")
+                return await usual(form)
+
+            async with browser_at(portal.url, issuing.url) as browser:
+                leaving = await pressed(browser, await sign_in(browser, await browser.open(link)))
+                issuing.answer = removing
+                page = await browser.open(leaves_for(leaving))
+            assert any(form.action == "/login/password" for form in page.forms)
+            assert issuing.tokens == {} and len(issuing.requests) == 1
+            assert await stored_logins(portal.store) == []
 
 
 async def test_a_person_who_is_no_administrator_reads_that_the_link_is_not_for_them(

@@ -10,11 +10,15 @@ from typing import Any
 import httpx2
 import mcp_types as types
 import pytest
-from mcp.server.subscriptions import ResourceUpdated, ToolsListChanged
+from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ToolsListChanged
 
 from portal.config.config import parse_config
-from portal.endpoint.aggregate import Aggregate
-from portal.endpoint.changes import list_events
+from portal.endpoint.aggregate import Aggregate, Target
+from portal.endpoint.background import Background
+from portal.endpoint.changes import ListenStreams, list_events
+from portal.endpoint.resources import Watches
+from portal.endpoint.views import Views
+from portal.errors import ServerUnknown
 from tests.patience import PATIENCE
 from tests.portal.portals import LEGACY, MODERN, Heard, client_of, portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted
@@ -170,3 +174,17 @@ async def test_a_portal_with_open_streams_does_not_wait_for_them_to_end(
 def test_only_the_lists_that_differ_are_announced() -> None:
     empty = Aggregate.build(())
     assert list_events(empty, empty) == ()
+
+
+async def test_a_resource_that_could_not_be_watched_leaves_nothing_behind(upstream: Hosted) -> None:
+    async with portal_over({"one": upstream}) as portal:
+        views, bus = Views(portal.servers), InMemorySubscriptionBus()
+        watches = Watches(views, portal.caller, ListenStreams(bus, views), Background())
+        for number in range(10):
+            with pytest.raises(ServerUnknown):
+                await watches.add(watches.watch(None, Target("none", f"test://{number}", {})))
+        watched = watches.watch(None, Target("one", "test://one", {}))
+        await watches.add(watched)
+        assert len(watches._counts) == 1
+        await watches.remove(watched)
+        assert len(watches._counts) == 0

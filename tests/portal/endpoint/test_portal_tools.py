@@ -9,10 +9,11 @@ from typing import Any
 import mcp_types as types
 import pytest
 
+from codemode import CodeTool
 from portal.endpoint.portal_tools import DEFINITIONS
 from tests.portal.endpoint.people import ECHO, Place, listed, place_in, text_of
 from tests.portal.login.guarded import EMAIL
-from tests.portal.portals import GENERATIONS, LEGACY
+from tests.portal.portals import GENERATIONS, LEGACY, MODERN
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 NAMES = {str(tool["name"]) for tool in DEFINITIONS}
@@ -142,3 +143,57 @@ async def test_wrong_arguments_are_answered_in_our_words_and_change_nothing(plac
             result = await client.call_tool(name, arguments)
             assert result.is_error and said in text_of(result), text_of(result)
         assert "fix_echo" in await names(client)
+
+
+async def test_a_choice_that_may_not_be_made_says_why_and_changes_nothing(
+    tmp_path: Path, code_tool: CodeTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.elicitation.choices.MOST_AT_ONCE", 2)
+    monkeypatch.setattr("portal.elicitation.choices.MOST_PER_MINUTE", 0.001)
+    async with place_in(tmp_path, code=code_tool) as place:
+        for email in (EMAIL, BOB):
+            await place.log_in(email)
+        token = await place.agent_of(EMAIL)
+        await listed(place, token)
+        async with place.client(token, LEGACY) as client:
+            for choice in (OFF, ON):
+                assert not (await client.call_tool("portal_toggle_single_server", choice)).is_error
+            refused = await client.call_tool("portal_toggle_single_server", OFF)
+            assert refused.is_error and text_of(refused).startswith(
+                "The server 'fix' is as it was: you turn servers on"
+            )
+            assert text_of(await client.call_tool("fix_echo", ECHO)) == "hello"
+        async with place.client(token, LEGACY, code=True) as client:
+            program = "return codemode.portal.disable('fix').catch((error) => error.message)"
+            answer = (await client.call_tool("code", {"code": program})).structured_content
+            assert answer is not None and "too often: nothing was changed, wait a minute" in answer["result"]
+        async with place.client(await place.agent_of(BOB), LEGACY) as client:
+            assert not (await client.call_tool("portal_toggle_single_server", OFF)).is_error
+
+
+async def test_one_person_s_streams_leave_room_for_those_of_others(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.endpoint.changes.MAX_STREAMS_FOR_EACH", 1)
+    ada, bob = [await place.agent_of(email) for email in (EMAIL, BOB)]
+    async with place.client(ada, MODERN) as client, place.client(bob, MODERN) as other:
+        async with client.listen(tools_list_changed=True):
+            with pytest.raises(Exception, match="You have 1 streams for changes open"):
+                async with client.listen(tools_list_changed=True):
+                    pass
+            async with other.listen(tools_list_changed=True):
+                pass
+
+
+async def test_whoever_has_not_signed_in_turns_nothing_off_for_everybody(tmp_path: Path, code_tool: CodeTool) -> None:
+    async with place_in(tmp_path, code=code_tool) as place:
+        place.portal.rules.allowed = lambda identity: True
+        async with place.client("", LEGACY) as client:
+            refused = await client.call_tool("portal_toggle_single_server", OFF)
+            assert refused.is_error and text_of(refused).startswith(
+                "You have not signed in: the servers are as they are"
+            )
+        async with place.client("", LEGACY, code=True) as client:
+            program = "return codemode.portal.disable('fix').catch((error) => error.message)"
+            answer = (await client.call_tool("code", {"code": program})).structured_content
+            assert answer is not None and "nobody signs in here" in answer["result"]

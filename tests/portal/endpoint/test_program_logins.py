@@ -12,10 +12,11 @@ import mcp_types as types
 import pytest
 
 from codemode import CodeTool
+from portal.access import Access, read_document
 from portal.endpoint.login_prompts import ANSWER
 from tests.patience import PATIENCE
 from tests.portal.endpoint.people import Place, listed, place_in
-from tests.portal.login.guarded import EMAIL
+from tests.portal.login.guarded import EMAIL, EVERYONE
 from tests.portal.portals import GENERATIONS
 from tests.portal.upstreams.hosting import hosted
 
@@ -229,3 +230,29 @@ async def test_whoever_declines_to_connect_is_told_so(tmp_path: Path, code_tool:
         token, person = await place.agent_of(EMAIL), Person(place, "decline")
         async with place.client(token, mode, code=True, elicitation_callback=person) as client:
             assert (await run(client, "return codemode.portal.connect('fix')"))["result"] is False
+
+
+@both
+async def test_a_server_that_is_taken_away_during_the_wait_is_not_there_for_the_program(
+    tmp_path: Path, code_tool: CodeTool, mode: str
+) -> None:
+    async with three_in(tmp_path, code_tool) as place:
+
+        class TakenAway(Person):
+            async def __call__(self, context: Any, params: Any) -> types.ElicitResult:
+                known = [{"id": "one", "policies": [EVERYONE]}]
+                document = read_document({"portal": {"policies": [EVERYONE]}, "servers": known})
+                self.place.portal.rules.access.replace(Access(document))
+                return await super().__call__(context, params)
+
+        token, person = await place.agent_of(EMAIL), TakenAway(place)
+        program = """
+        const found = JSON.stringify(await codemode.search("echo a text"));
+        try { return [found, await codemode.fix.echo({text: "x"})]; } catch (error) { return [found, error.message]; }
+        """
+        async with place.client(token, mode, code=True, elicitation_callback=person) as client:
+            answer = await run(client, program)
+        assert len(person.asked) == 1
+        found, why = answer["result"]
+        assert "one.echo" in found and "fix.echo" not in found and "fix" in why
+        assert place.host.upstream.journal.entries.count("call echo") == 0

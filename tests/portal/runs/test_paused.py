@@ -377,3 +377,31 @@ async def test_two_programs_that_wait_for_each_other_end_with_their_time(engine:
                 login.done.set()
                 ends = [await run(client, fetching(run_id)) for run_id in ids]
                 assert "WallTimeExceeded" in str(ends)
+
+
+async def test_a_question_in_two_programs_that_wait_for_each_other_is_asked_of_who_comes_back(
+    engine: Engine, login: Login
+) -> None:
+    heard = Heard(types.ElicitResult(action="accept", content={}))
+    program = """
+        await codemode.one.echo({text: ""});
+        const all = await codemode.runs.list();
+        const others = all.map((one) => codemode.runs.result(one.id).catch((error) => error.name));
+        return await codemode.one.ask({text: "sure?"});
+    """
+    with Engine(Limits(wall_time=3.0)) as small:
+        async with (
+            InProcessExecutor(small) as executor,
+            serving(login, CodeTool(executor)) as (portal, upstream),
+            client_of(portal.code, LEGACY, elicitation_callback=heard.elicit) as client,
+        ):
+            ids = [(await run(client, program))["executionId"] for _ in range(2)]
+            before = len(asyncio.all_tasks())
+            login.done.set()
+            for _ in ids:
+                await upstream.upstream.journal.wait("call ask")
+            for _ in range(2000):
+                await asyncio.sleep(0)
+            assert len(asyncio.all_tasks()) < before + 100
+            assert [(await run(client, fetching(run_id)))["result"] for run_id in ids] == ["accept legacy"] * 2
+            assert [question.message for question in heard.of("question")] == ["sure?"] * 2

@@ -9,7 +9,8 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from codemode import CodeTool
-from tests.portal.access.guarded import ANYBODY, STAFF, guarded
+from portal.identity import Identity
+from tests.portal.access.guarded import ANYBODY, STAFF, guarded, policy
 from tests.portal.portals import GENERATIONS, MODERN, Heard, client_of
 from tests.portal.runs.login import Login
 from tests.portal.upstreams.hosting import hosted
@@ -44,6 +45,26 @@ async def test_another_person_does_not_know_a_run(mode: str, code_tool: CodeTool
         assert (await run(bob, "return codemode.runs.list()"))["result"] == []
         login.done.set()
         assert (await run(ada, f"return await codemode.runs.result('{run_id}')"))["result"] == "x"
+
+
+@pytest.mark.parametrize("mode", GENERATIONS)
+async def test_whom_nobody_can_tell_apart_is_told_of_no_run_and_gets_the_one_they_know(
+    mode: str, code_tool: CodeTool
+) -> None:
+    login, everybody = Login("echo"), policy("everybody", "bypass", {"everyone": {}})
+    document = {"portal": {"policies": [everybody]}, "servers": [{"id": "one", "policies": [everybody]}]}
+    async with (
+        hosted() as upstream,
+        guarded({"one": upstream}, document, code_tool=code_tool, gate=login.gate, runs={"patience": 0.001}) as portal,
+    ):
+        for guest in ("first", "second"):
+            portal.callers[guest] = Identity(ip="192.0.2.77")
+        async with client_of(portal.code("first"), mode) as first, client_of(portal.code("second"), mode) as second:
+            run_id = (await run(first, "return codemode.one.echo({text: 'x'})"))["executionId"]
+            for client in (first, second):
+                assert (await run(client, "return codemode.runs.list()"))["result"] == []
+            login.done.set()
+            assert (await run(first, f"return await codemode.runs.result('{run_id}')"))["result"] == "x"
 
 
 async def test_another_person_cannot_answer_a_question_in_the_place_of_who_was_asked(code_tool: CodeTool) -> None:

@@ -19,7 +19,7 @@ from portal.credentials import OWN, CredentialDocument, ServerCredentials, log_o
 from portal.credentials.grants import SealedGrant
 from portal.credentials.metadata import ServerMetadata
 from portal.credentials.outbound import Outbound
-from portal.errors import AuthorizationRequired, LoginRequired, UpstreamUnavailable
+from portal.errors import AuthorizationRequired, LoginRequired, ServerUnknown, UpstreamUnavailable
 from portal.identity import NOBODY, OnBehalf
 from portal.servers import Servers, Snapshot
 from portal.state import CredentialKey, KeyRing, Store
@@ -383,3 +383,170 @@ async def test_as_many_persons_as_there_is_room_for_are_connected(
                     await call(servers, BOB)
                 place.host.upstream.release.set()
                 await hanging
+
+
+async def test_a_person_for_whom_there_is_no_room_is_told_so_by_that_server_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.servers.slot.MAX_PERSONS", 1)
+    async with place.store() as store:
+        for subject in ("ada", "bob"):
+            await place.log_in(store, subject)
+        async with place.servers(store) as servers:
+            await servers.know(ADA)
+            with servers.lease(ADA) as lease:
+                hanging = asyncio.create_task(
+                    lease.connection("files").request("tools/call", {"name": "hang", "arguments": {}})
+                )
+                await place.host.upstream.journal.wait("call hang")
+                await servers.know(BOB)
+                assert servers.snapshot_for(BOB).servers["files"].state == "waiting"
+                # Another login of his is followed too.
+                await place.log_in(store, "bob", "another client")
+                await place.log_in(store, "ada", "another client")
+                assert await servers.logged_in(required("ada"), PATIENCE)
+                place.host.upstream.release.set()
+                await hanging
+
+
+async def test_a_login_that_ended_is_shown_no_more_to_whoever_was_not_known_meanwhile(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.credentials.credentials.MAX_PERSONS", 1)
+    async with place.store() as store:
+        await place.log_in(store, "ada")
+        async with place.servers(store) as servers:
+            assert await call(servers, ADA) == "hello"
+            await servers.know(BOB)
+            await place.log_out(store, "ada")
+            place.guard.shown.clear()
+            with pytest.raises(LoginRequired):
+                await call(servers, ADA)
+            assert place.guard.shown == [] and tools(servers.snapshot_for(ADA)) == set()
+            for client in ("another client", "a third client"):
+                await servers.know(BOB)
+                token = await place.log_in(store, "ada", client)
+                assert await call(servers, ADA) == "hello"
+                assert shown_with(place.host) == token
+
+
+async def test_a_login_is_waited_for_however_many_others_come_meanwhile(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.credentials.credentials.MAX_PERSONS", 1)
+    async with place.store() as store, place.servers(store) as servers:
+        with pytest.raises(LoginRequired) as caught:
+            await call(servers, ADA)
+        waiting = asyncio.create_task(servers.logged_in(caught.value, PATIENCE))
+        await asyncio.sleep(0)
+        await servers.know(BOB)
+        await place.log_in(store, "ada")
+        assert await waiting
+
+
+async def test_a_login_is_waited_for_no_longer_than_its_server_is_there(place: Place) -> None:
+    async with place.store() as store, place.servers(store) as servers:
+        with pytest.raises(LoginRequired) as caught:
+            await call(servers, ADA)
+        waiting = asyncio.create_task(servers.logged_in(caught.value, 2 * PATIENCE))
+        await asyncio.sleep(0)
+        await servers.apply({})
+        async with asyncio.timeout(PATIENCE):
+            assert not await waiting
+        with pytest.raises(ServerUnknown, match="there is no server 'files'"):
+            servers.missing_login("files", ADA)
+
+
+async def test_what_a_former_login_was_called_with_is_closed_with_its_server(place: Place) -> None:
+    async with place.store() as store:
+        await place.log_in(store, "ada")
+        async with place.servers(store) as servers:
+            await servers.know(ADA)
+            with servers.lease(ADA) as lease:
+                former = lease.connection("files")
+                hanging = asyncio.create_task(former.request("tools/call", {"name": "hang", "arguments": {}}))
+                await place.host.upstream.journal.wait("call hang")
+                token = await place.log_in(store, "ada")
+                async with asyncio.timeout(PATIENCE):
+                    while await call(servers, ADA) == "hello" and shown_with(place.host) != token:
+                        pass
+                await servers.apply({})
+                place.host.upstream.release.set()
+                await hanging
+            # The lease was the last: its server is closed, and all that was connected to it.
+            async with asyncio.timeout(PATIENCE):
+                while servers._closing:
+                    await asyncio.sleep(0.01)
+            with pytest.raises(UpstreamUnavailable):
+                async with asyncio.timeout(PATIENCE):
+                    await former.request("ping", {})
+
+
+async def test_persons_share_what_a_server_offers_while_it_is_away_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    async with place_over(tmp_path, Behaviour(cache_scope="public")) as place, place.store() as store:
+        people = [OnBehalf(f"person {number}") for number in range(5)]
+        for subject in (OWN, *(person.subject for person in people)):
+            await place.log_in(store, subject)
+        async with place.servers(store) as servers:
+            await until(servers, NOBODY, lambda snapshot: snapshot.servers["files"].state == "ready")
+            for person in people:
+                assert await call(servers, person) == "hello"
+            slot = servers._generations[-1].slots["files"]
+            for turn in range(20):
+                for person in people:
+                    slot._persons[person.subject].shared._set("stale", f"it is away ({turn})", 503)
+                offered = [servers.snapshot_for(person) for person in people]
+                assert len({id(snapshot) for snapshot in offered}) == 1
+                assert offered[0].servers["files"].status == 503
+            assert len(servers._of_content) == 1
+
+
+async def test_what_a_person_watches_is_watched_with_the_next_login_too(place: Place) -> None:
+    heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    async with place.store() as store:
+        await place.log_in(store, "ada")
+        async with place.servers(store) as servers:
+            servers.on_notification(lambda server, subject, method, params: heard.put_nowait((subject, method)))
+            await servers.know(ADA)
+            with servers.lease(ADA) as lease:
+                former = lease.connection("files")
+                await former.request("resources/subscribe", {"uri": "test://one"})
+            await place.log_in(store, "ada", "another client")
+            async with asyncio.timeout(PATIENCE):
+                while servers._generations[-1].slots["files"]._persons["ada"].shared is former:
+                    await asyncio.sleep(0.01)
+            await former.aclose()
+            while not heard.empty():
+                heard.get_nowait()
+            async with asyncio.timeout(PATIENCE):
+                while heard.empty():
+                    await place.host.upstream.touch("test://one")
+                    await asyncio.sleep(0.05)
+            assert heard.get_nowait() == ("ada", "notifications/resources/updated")
+
+
+async def test_a_connection_over_which_a_person_watches_something_is_not_idle(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with place.store() as store:
+        for subject in ("ada", "bob"):
+            await place.log_in(store, subject)
+        async with place.servers(store) as servers:
+            for person in (ADA, BOB):
+                assert await call(servers, person) == "hello"
+            with servers.lease(ADA) as lease:
+                watched = lease.connection("files")
+                await watched.request("resources/subscribe", {"uri": "test://one"})
+            slot = servers._generations[-1].slots["files"]
+            assert slot.idle(-1.0) == [] and set(slot._persons) == {"ada"}
+            # Of two who do nothing else, the one who watches nothing gives way.
+            assert await call(servers, BOB) == "hello"
+            assert await call(servers, ADA) == "hello" and await call(servers, BOB) == "hello"
+            monkeypatch.setattr("portal.servers.slot.MAX_PERSONS", 2)
+            await place.log_in(store, "eve")
+            assert await call(servers, OnBehalf("eve")) == "hello"
+            assert set(slot._persons) == {"ada", "eve"}
+            with servers.lease(ADA) as lease:
+                await watched.request("resources/unsubscribe", {"uri": "test://one"})
+            slot.idle(-1.0)
+            assert slot._persons == {}
