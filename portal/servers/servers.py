@@ -264,7 +264,7 @@ class Servers:
 
     def missing_login(self, server_id: str, on_behalf: OnBehalf) -> LoginRequired:
         """The error for whoever has to log in to a server before it shows them anything."""
-        return self._generations[-1].slots[server_id].login_required(on_behalf)
+        return self._generations[-1].slots[server_id].missing_login(on_behalf)
 
     async def logged_in(self, required: LoginRequired, seconds: float) -> bool:
         """Whether the person has logged in to the server after this error, or does so within `seconds`. The store is
