@@ -281,7 +281,7 @@ class Servers:
         Raises:
             ServerUnknown: it is not there any more.
         """
-        return _slot_of(self._generations[-1], server_id).login_required(on_behalf)
+        return _slot_of(self._generations[-1], server_id).missing_login(on_behalf)
 
     async def logged_in(self, required: LoginRequired, seconds: float) -> bool:
         """Whether the person has logged in to the server after this error, or does so within `seconds`, while the

@@ -144,6 +144,14 @@ class Slot:
             status=status,
         )
 
+    def missing_login(self, on_behalf: OnBehalf) -> LoginRequired:
+        """The same for a server that shows this person nothing before: they never logged in, or their login had ended
+        before this process could read what it lists."""
+        connections = self._persons.get(on_behalf.at(self.config.id))
+        if connections is None or not connections.shared.refused:
+            return self.login_required(on_behalf)
+        return self.login_required(on_behalf, connections.shared.reason or "", connections.shared.status)
+
     def may_log_in(self, on_behalf: OnBehalf) -> bool:
         """Whether it is a login of theirs that calls on their behalf show."""
         return may_log_in(self.config) and self._personal and bool(on_behalf.at(self.config.id))
@@ -368,7 +376,8 @@ class Slot:
         if connections is not None:
             shared = connections.shared
             if not self._listed_for_all:
-                return self._variant(own, shared.listing, shared.state, shared.reason)
+                refused = shared.refused and self.may_log_in(on_behalf)
+                return self._variant(own, shared.listing, shared.state, shared.reason, refused=refused)
             if shared.state in ("waiting", "ready"):
                 return own
             return self._variant(own, own.listing, "stale", shared.reason, shared.status)
@@ -378,13 +387,21 @@ class Slot:
             return self._variant(own, self._last_listing(subject) or _UNLISTED, "waiting", None)
         if self._wants_login:
             advice = f"; {on_behalf.advice}" if on_behalf.advice else ""
-            return self._variant(own, _UNLISTED, "error", _NOT_LOGGED_IN + advice)
+            return self._variant(own, _UNLISTED, "error", _NOT_LOGGED_IN + advice, refused=True)
         return own
 
     def _variant(
-        self, own: ServerSnapshot, listing: Listing, state: State, reason: str | None, status: int | None = None
+        self,
+        own: ServerSnapshot,
+        listing: Listing,
+        state: State,
+        reason: str | None,
+        status: int | None = None,
+        *,
+        refused: bool = False,
     ) -> ServerSnapshot:
-        key = (listing.digest, listing.private, state, reason, status)
+        """What it offers to a person; `refused` is whether a login of theirs would change that."""
+        key = (listing.digest, listing.private, state, reason, status, refused)
         variant = self._variants.get(key)
         if variant is None:
             same = next((one for one in (own, *self._variants.values()) if one.listing is listing), None)
@@ -405,7 +422,7 @@ class Slot:
                 catalog=catalog,
                 learned=learned,
                 pending=approved.pending,
-                wants_login=state == "error" and listing is _UNLISTED,
+                wants_login=refused and state == "error",
             )
             self._variants[key] = variant
         return variant

@@ -32,7 +32,8 @@ class ServerSnapshot:
 
     `catalog` is the listing in the catalog's form. `learned` has output schemas by raw tool name, which `catalog` uses
     for tools that declare none. If the server is pinned, `listing` has only approved definitions, and `pending` has
-    those that wait for approval. With `wants_login` it shows nothing because this person has not logged in to it.
+    those that wait for approval. With `wants_login` it shows nothing because this person has no login at it
+    that serves.
     """
 
     id: str

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 
 from portal.config.config import ServerConfig, parse_config
 from portal.credentials import OWN, CredentialDocument, ServerCredentials, log_out, save_login, stored_logins
@@ -57,14 +58,14 @@ class Place:
         entries = {"files": {"url": self.host.url, "type": "http"}}
         return dict(parse_config({"mcpServers": entries}, env={}).servers)
 
-    async def log_in(self, store: Store, subject: str, client: str = "client") -> str:
+    async def log_in(self, store: Store, subject: str, client: str = "client", refresh: str = "") -> str:
         """The access token of a new login."""
         access, now = secrets.token_urlsafe(16), datetime.now(UTC)
         self.issuing.tokens[access] = ""
         key = CredentialKey(subject, "files", self.issuing.issuer, self.host.url, client)
         document = CredentialDocument(state="ready", granted_at=now, issued_at=now, expires_at=now + timedelta(hours=1))
         metadata = ServerMetadata(issuer=self.issuing.issuer, token_endpoint=f"{self.issuing.url}/token")
-        await save_login(store, key, document, SealedGrant(access=access, server=metadata))
+        await save_login(store, key, document, SealedGrant(access=access, refresh=refresh, server=metadata))
         return access
 
     async def log_out(self, store: Store, subject: str) -> None:
@@ -106,6 +107,10 @@ async def call(servers: Servers, on_behalf: OnBehalf, text: str = "hello", **opt
             raise lease.login_required("files", error) or error from None
         block: Any = list(result["content"])[0]  # type: ignore[call-overload]
         return str(block["text"])
+
+
+async def unavailable(form: dict[str, str]) -> Response:
+    return Response(status_code=503)
 
 
 def tools(snapshot: Snapshot) -> set[str]:
@@ -179,6 +184,36 @@ async def test_without_a_login_a_call_says_so_and_never_uses_the_portals_own(pla
             # Where the portal's login serves everybody, it serves her too.
             assert await call(servers, OnBehalf("ada", frozenset({"files"}))) == "hello"
             assert shown_with(place.host) == own
+
+
+async def test_a_person_whose_login_had_ended_before_this_process_connected_is_asked_for_a_new_one(
+    place: Place,
+) -> None:
+    async with place.store() as store:
+        await place.log_in(store, "ada")
+        place.issuing.tokens.clear()
+        async with place.servers(store) as servers:
+            await servers.know(ADA)
+            snapshot = await until(servers, ADA, lambda found: found.servers["files"].state == "error")
+            assert snapshot.servers["files"].wants_login
+            missing = servers.missing_login("files", ADA)
+            assert "The server refuses its token, and there is no refresh token" in missing.message
+            assert "log in at https://portal/servers" in missing.message and missing.login
+            await place.log_in(store, "ada")
+            await until(servers, ADA, lambda found: found.servers["files"].state == "ready")
+            assert await call(servers, ADA) == "hello"
+
+
+async def test_a_person_whose_token_cannot_be_replaced_now_is_not_asked_to_log_in(place: Place) -> None:
+    async with place.store() as store:
+        await place.log_in(store, "ada", refresh="the refresh token")
+        place.issuing.tokens.clear()
+        place.issuing.answer = unavailable
+        async with place.servers(store) as servers:
+            await servers.know(ADA)
+            snapshot = await until(servers, ADA, lambda found: found.servers["files"].state == "error")
+            assert not snapshot.servers["files"].wants_login
+            assert "status 503" in str(snapshot.servers["files"].reason)
 
 
 async def test_a_person_at_an_open_server_shows_nothing_even_after_the_portal_has_logged_in(place: Place) -> None:
