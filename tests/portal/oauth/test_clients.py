@@ -22,6 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from pydantic import AnyUrl
 
+from tests.clients.first_connection import INTERACTIVE
 from tests.node_tools import executable, install, needs, node
 from tests.patience import PATIENCE
 from tests.portal.login.browser import browser_at
@@ -191,7 +192,7 @@ async def test_the_inspector_signs_in(tmp_path: Path) -> None:
     binary, script = await program(INSPECTOR, "mcp-inspector")
     async with portal_with_tools(tmp_path) as portal:
         command = (binary, script, "--cli", portal.mcp, "--transport", "http", "--method", "tools/list")
-        environment = {"MCP_AUTO_OPEN_ENABLED": "true", "HOME": str(tmp_path), "BROWSER": "true"}
+        environment = {**INTERACTIVE, "HOME": str(tmp_path)}
         async with started(*command, "--format", "json", environment=environment) as process:
             await back_to_the_client(await in_the_browser(portal, await authorize_url(process)))
             assert '"fix_echo"' in await rest(process)
