@@ -414,7 +414,9 @@ def _mirrored(tools: tuple[Item, ...]) -> dict[str, Mapping[tuple[str, ...], str
 
 
 async def _digest(agreement: Agreement, lists: Mapping[str, tuple[Item, ...]]) -> str:
-    digest = hashlib.sha256(encode([agreement.version, agreement.instructions, agreement.capabilities]))
+    # With what the server says of itself: it may say something else to another caller.
+    said = [agreement.version, agreement.instructions, agreement.capabilities, agreement.server_info]
+    digest = hashlib.sha256(encode(said))
     for name, items in lists.items():
         digest.update(name.encode())
         for position, item in enumerate(items):

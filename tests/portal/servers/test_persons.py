@@ -585,3 +585,17 @@ async def test_a_connection_over_which_a_person_watches_something_is_not_idle(
                 await watched.request("resources/unsubscribe", {"uri": "test://one"})
             slot.idle(-1.0)
             assert slot._persons == {}
+
+
+async def test_what_a_server_says_of_itself_to_one_person_is_not_shown_to_another(tmp_path: Path) -> None:
+    async with (
+        place_over(tmp_path, Behaviour(legacy=True)) as place,
+        place.store() as store,
+        place.servers(store) as servers,
+    ):
+        for person in (ADA, BOB):
+            place.host.upstream.server.title = f"Files of {person.subject}"
+            await place.log_in(store, person.subject)
+            await servers.know(person)
+            snapshot = await until(servers, person, lambda snapshot: "echo" in tools(snapshot))
+            assert snapshot.servers["files"].offer.name == f"Files of {person.subject}"
