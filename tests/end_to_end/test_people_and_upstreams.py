@@ -273,7 +273,8 @@ def database(postgres: Path) -> str:
     return new_postgres_database(postgres)
 
 
-@pytest.mark.parametrize("turns", [ORDINARY, pytest.param(DEEP, marks=pytest.mark.deep)], ids=["hour", "longer"])
+@pytest.mark.deep
+@pytest.mark.parametrize("turns", [ORDINARY, DEEP], ids=["hour", "longer"])
 async def test_calls_of_people_go_on_or_say_why_not_wherever_in_a_refresh_processes_are_killed(
     turns: Mapping[str, Sequence[str]],
     database: str,
