@@ -4,7 +4,7 @@ The tokens live seconds, so that a test of less than a minute has the refreshes 
 minutes. One authorization server rotates refresh tokens and takes back the login whose token comes twice (`rotating`),
 one issues tokens for two seconds (`brief`), one takes a login back (`revoking`).
 
-The figures of a run are a property of the test (`pytest --junit-xml`).
+The figures of a run are a property of the test (`pytest --junit-xml FILE -o junit_family=legacy`).
 """
 
 from __future__ import annotations
@@ -56,7 +56,14 @@ REFRESHES = 15
 LONGEST_CALL = 90
 """Seconds. A process that was killed has a lease of 20, and a request for a token may take 15, twice."""
 # What a call may say while another process, or nobody, knows what has become of a refresh.
-PASSING = ("another process is replacing its token", "did not answer", "refuses the access token", "is starting")
+PASSING = (
+    "another process is replacing its token",
+    "did not answer",
+    "refuses the access token",
+    "is starting",
+    # A process that has just started waits for the lease of the one that was killed before it knows what is listed.
+    "still connecting",
+)
 ENDED = {
     "a refresh that was cut off": "A refresh was begun, and nobody knows what became of it.",
     "taken back": "invalid_grant",
@@ -163,6 +170,23 @@ class Login:
             await asyncio.sleep(0.2)
         return reason
 
+    async def reaching(self, point: KillPoint, portal: Processes) -> int:
+        """The process that is at the point. Another login's kill may end this one first: then a new login is made, or
+        no refresh would ever get there."""
+        while not point.reached.done():
+            # Not to the end: a call that waits for this refresh has no answer before the process is killed.
+            settling = asyncio.create_task(self.settle(portal))
+            ends: tuple[asyncio.Future[Any], ...] = (point.reached, settling)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not settling.done():
+                settling.cancel()
+                await asyncio.wait({settling})
+            elif (failure := settling.exception()) is not None:
+                raise failure
+            else:
+                await asyncio.sleep(0.2)
+        return point.reached.result()
+
     async def go_through(self, portal: Processes) -> None:
         for turn in self.turns:
             if turn == "taken back":
@@ -174,7 +198,7 @@ class Login:
                 self.at.points[self.who] = point
             async with asyncio.timeout(PATIENCE):
                 locking = [asyncio.create_task(self.at.locked(self.who, point))] if turn == "lease" else []
-                pid = await point.reached
+                pid = await self.reaching(point, portal)
             await portal.kill(pid)
             point.over.set()
             await asyncio.gather(*locking)
@@ -242,10 +266,11 @@ async def calling(login: Login, portal: Processes, enough: asyncio.Event, chance
         await asyncio.sleep(chance.uniform(0, 0.2))
 
 
-async def refreshed_enough(logins: list[Login]) -> None:
+async def refreshed_enough(logins: list[Login], portal: Processes) -> None:
     async with asyncio.timeout(PATIENCE):
         for login in logins:
             while (await login.at.records())["refreshed"].get(login.who, 0) < REFRESHES:
+                await login.settle(portal)
                 await asyncio.sleep(0.2)
 
 
@@ -311,7 +336,7 @@ async def an_hour(database: str, folder: Path, turns: Mapping[str, Sequence[str]
             async with asyncio.TaskGroup() as turning:
                 for login in logins:
                     turning.create_task(login.go_through(portal))
-            await refreshed_enough(logins)
+            await refreshed_enough(logins, portal)
             enough.set()
         for login in logins:
             await login.settle(portal)
