@@ -1,12 +1,13 @@
 """The searchable words of one server's tools, indexed once for all the catalogs that the server is in.
 
 Nothing here depends on other servers or on the caller. `codemode.search` counts the rarity of words and the average
-length of fields over the tools of one catalog.
+length of fields over the tools of one catalog, and `codemode.tasks` the rarity of words.
 """
 
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,14 @@ MAX_TEXT_CHARS = 2_000
 _MAX_PARAMETERS = 100
 _MAX_CACHED = 2_048
 _EXACT_LENGTH = 16
+# For the weights: how much a word of a field counts, and the usual length of the field in words; a word of a longer
+# field counts less. None: its length does not matter. The lengths are those of tools in general and not of a catalog,
+# so that the weights are the same in every catalog. In the order of the fields, then parameters and their details.
+_COUNTS: tuple[tuple[float, int | None], ...] = (
+    *((3.0, 3), (1.0, 8), (1.0, 15), (1.0, None), (0.6, None), (0.2, None)),
+    *((1.0, 3), (0.3, 20)),
+)
+_K1, _B = 1.2, 0.6
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 
 
@@ -72,6 +81,15 @@ class Matches:
 
 
 NO_MATCHES = Matches((), (), (), {})
+
+
+class Weights(NamedTuple):
+    """The tools of a server that have a unit anywhere, as positions, and how much each has it: above 0, below 2.2."""
+
+    positions: array[int]
+    values: array[float]
+
+
 _Places = tuple[tuple[int, int, int], ...]
 """A term in the fields of one tool, as (field, count, length of the field in words)."""
 
@@ -93,6 +111,8 @@ class ServerIndex:
         # Threads may compute the same matches: the results are equal, and either may stay.
         self._matches: dict[tuple[str | int, ...], Matches] = {}
         self._near: dict[str, Matches] = {}
+        self._frequencies: dict[str | int, Weights] = {}
+        self._weights: dict[tuple[str | int, ...], Weights] = {}
         places: dict[tuple[str, int], int] = {self.actions[0]: 0}
         shared: dict[_Places, _Places] = {}
         for position, entry in enumerate(entries):
@@ -115,6 +135,22 @@ class ServerIndex:
                 self._matches.clear()
             matches = self._matches[terms] = self._find(terms, has_stem=unit.stem is not None)
         return matches
+
+    def weights(self, terms: tuple[str | int, ...]) -> Weights | None:
+        """How much each tool has one of the terms, in all its fields together; None if no tool has one.
+
+        BM25F (Robertson and Zaragoza 2009), without the rarity of the terms.
+        """
+        weights = self._weights.get(terms)
+        if weights is not None:
+            return weights
+        found = [self._frequencies[term] for term in terms if term in self._frequencies]
+        if not found:
+            return None
+        if len(self._weights) >= _MAX_CACHED:
+            self._weights.clear()
+        weights = self._weights[terms] = _saturated(found)
+        return weights
 
     def near(self, term: str) -> Matches:
         """The tools with a word that is spelled like this one: one letter away, two for a word of eight and more.
@@ -145,12 +181,19 @@ class ServerIndex:
             length = self.lengths[number][position] = coarse(len(terms))
             for term, count in Counter(terms).items():
                 hits.setdefault(term, []).append((number, count, length))
-        details = " ".join((*entry.parameters[:_MAX_PARAMETERS], *entry.details))[:MAX_TEXT_CHARS]
-        for word in words(details):
-            hits.setdefault(stem(word), [])
+        parameters = [stem(word) for word in words(" ".join(entry.parameters[:_MAX_PARAMETERS])[:MAX_TEXT_CHARS])]
+        details = [stem(word) for word in words(" ".join(entry.details)[:MAX_TEXT_CHARS])]
+        for term in (*parameters, *details):
+            hits.setdefault(term, [])
         for term, places in hits.items():
             hits_of_term = tuple(places)
             self._postings.setdefault(term, []).append((position, shared.setdefault(hits_of_term, hits_of_term)))
+        for term, frequency in _frequencies([*fields, parameters, details]).items():
+            known = self._frequencies.get(term)
+            if known is None:
+                known = self._frequencies[term] = Weights(array("I"), array("f"))
+            known.positions.append(position)
+            known.values.append(frequency)
 
     def _find(self, terms: tuple[str | int, ...], *, has_stem: bool) -> Matches:
         of_tool: dict[int, Kind] = {}
@@ -176,6 +219,29 @@ class ServerIndex:
                 for position, fields in of_tool.items()
             }
         )
+
+
+def _frequencies(fields: Sequence[Sequence[str | int]]) -> dict[str | int, float]:
+    """How often a tool has each term, over all its fields in the order of `_COUNTS`."""
+    frequencies: dict[str | int, float] = {}
+    for terms, (count, usual) in zip(fields, _COUNTS, strict=True):
+        share = count if usual is None else count / (1 - _B + _B * len(terms) / usual)
+        for term in terms:
+            frequencies[term] = frequencies.get(term, 0.0) + share
+    return frequencies
+
+
+def _saturated(found: Sequence[Weights]) -> Weights:
+    """The weights of a unit by the frequencies of its terms: each further mention in a tool counts less."""
+    if len(found) == 1:
+        positions, frequencies = found[0]
+    else:
+        of_tool: dict[int, float] = {}
+        for term in found:
+            for position, frequency in zip(*term, strict=True):
+                of_tool[position] = of_tool.get(position, 0.0) + frequency
+        positions, frequencies = array("I", of_tool), array("f", of_tool.values())
+    return Weights(positions, array("f", [(1 + _K1) * n / (n + _K1) for n in frequencies]))
 
 
 def coarse(length: int) -> int:

@@ -2,7 +2,7 @@
 
 A query is plain words, never query syntax. A word matches itself in any form, the other words of its thesaurus groups
 at a lower weight, and, when no tool has it, words one or two letters away. Of equal matches, tools that perform the
-action of the query come first.
+action of the query come first. The more words a query has, the more it is ranked as a whole task (`codemode.tasks`).
 
 The words of tools are indexed once for each server (`ServerIndex`). What depends on the other tools of a catalog (how
 many have a word, how long a field is on average) is counted exactly for each catalog, so that a catalog of some tools
@@ -23,11 +23,13 @@ from typing import NamedTuple
 
 from codemode.actions import CHANGE, MAKE, READ, actions_in, is_verb
 from codemode.postings import ACTION, FIELDS, Kind, Matches, ServerIndex, Unit
+from codemode.tasks import PROSE, TaskRanking, share_of_task
+from codemode.tasks import Part as TaskPart
 from codemode.thesaurus import thesaurus
 from codemode.words import stem, words
 
-MAX_QUERY_CHARS = 300
-MAX_QUERY_WORDS = 32
+MAX_QUERY_CHARS = 600
+MAX_QUERY_WORDS = 128
 _BOOSTS = (1.5, 0.8, 0.4, 1.0, 1.3, 0.5)  # of name, head, text, server, groups of the name, groups of the head
 _K1, _B = 1.2, 0.75  # BM25's own
 _TIE = 0.2  # the share of their scores that further fields add to the best one
@@ -77,6 +79,10 @@ class Search:
         self._parts = tuple(parts)
         self._starts = tuple(accumulate((part.index.size for part in self._parts), initial=0))
         self._size = sum(part.index.size if part.visible is None else sum(part.visible) for part in self._parts)
+        self._tasks = TaskRanking(
+            [TaskPart(start, part.index, part.visible) for start, part in zip(self._starts, self._parts, strict=False)],
+            self._size,
+        )
         # BM25's 1 - b + b * length / average, as a line.
         self._slopes = [_K1 * _B / average if (average := self._average(number)) else 0.0 for number in FIELDS]
         kinds: dict[tuple[str, int], int] = {}
@@ -102,21 +108,43 @@ class Search:
         query_words = [word for word in words(query[:MAX_QUERY_CHARS]) if word not in _ARTICLES][:MAX_QUERY_WORDS]
         if not query_words:
             return []
-        first, *others = map(self._score, _units(query_words))
-        scores = first.copy()
-        for other in others:
-            _add(scores, other)
+        scores, bonus = self._scores(query_words)
         if part is not None:
             scores = {place: scores[place] for place in scores if self._part_of(place) == part}
         if read_only is not None:
             scores = {place: scores[place] for place in scores if self._reads(place) == read_only}
         if not scores:
             return []
-        bonus = self._bonus(actions_in(query_words))
-        total = [score + bonus[place] for place, score in scores.items()]
+        total = [score + bonus[place] for place, score in scores.items()] if bonus else list(scores.values())
         least = nlargest(limit, total)[-1]
         best = sorted((-score, place) for place, score in zip(scores, total, strict=True) if score >= least)[:limit]
         return [(number := self._part_of(place), place - self._starts[number]) for _, place in best]
+
+    def _scores(self, query_words: list[str]) -> tuple[_Scores, list[float]]:
+        """The scores of the tools that a query finds, and what each place adds to its score; empty for nothing."""
+        telling = {stem(word) for word in query_words if word not in _STOP_WORDS}
+        share = share_of_task(len(telling))
+        of_task = self._tasks.scores(_units(query_words, _STOP_WORDS | PROSE)) if share else []
+        best = max(of_task, default=0.0)
+        if best == 0:
+            return self._request_scores(query_words), self._bonus(actions_in(query_words))
+        found = {place: score for place, score in enumerate(of_task) if score}
+        if share == 1:
+            return found, []
+        # The two kinds of scores have no scale in common, so each is measured by its best.
+        bonus = self._bonus(actions_in(query_words))
+        of_request = {place: score + bonus[place] for place, score in self._request_scores(query_words).items()}
+        rate, other_rate = share / best, (1 - share) / max(of_request.values(), default=1.0)
+        both = {place: rate * of_task[place] + other_rate * of_request.get(place, 0.0) for place in found | of_request}
+        return both, []
+
+    def _request_scores(self, query_words: list[str]) -> _Scores:
+        """The scores of the tools that match a short request, without the bonus for what they do."""
+        first, *others = map(self._score, _units(query_words, _STOP_WORDS))
+        scores = first.copy()
+        for other in others:
+            _add(scores, other)
+        return scores
 
     def _part_of(self, place: int) -> int:
         return bisect_right(self._starts, place) - 1
@@ -215,11 +243,11 @@ class Search:
         return bonus
 
 
-def _units(query_words: list[str]) -> list[Unit]:
+def _units(query_words: list[str], stop_words: frozenset[str]) -> list[Unit]:
     """The units of a query, each once."""
     stems = [stem(word) for word in query_words]
     # A query of stop words only is searched with all of them.
-    significant = [n for n, word in enumerate(query_words) if word not in _STOP_WORDS] or range(len(query_words))
+    significant = [n for n, word in enumerate(query_words) if word not in stop_words] or range(len(query_words))
     groups: dict[int, list[int]] = {n: [] for n in significant}
     units: dict[Unit, None] = {}
     for start, length, group in thesaurus().in_query(stems):
