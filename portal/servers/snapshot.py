@@ -165,6 +165,11 @@ class Snapshot:
         return frozenset(server.id for server in self.servers.values() if server.state == "waiting")
 
     @cached_property
+    def wanting_login(self) -> frozenset[str]:
+        """The ids of the servers that show nothing before a login."""
+        return frozenset(server.id for server in self.servers.values() if server.wants_login)
+
+    @cached_property
     def content_id(self) -> str:
         """A hash of everything a client can list. It stays the same while only states and reasons change."""
         digest = hashlib.sha256()
