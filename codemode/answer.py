@@ -185,9 +185,7 @@ def paused(run_id: str, waiting: Sequence[Waiting], calls: Sequence[RunCall]) ->
     structured: dict[str, object] = {
         "status": "paused",
         "executionId": run_id,
-        "waiting": [
-            {"tool": one.tool, "text": one.text, **({} if one.url is None else {"url": one.url})} for one in waiting
-        ],
+        "waiting": [one.as_dict() for one in waiting],
         "logs": [],
         "calls": [call.as_dict() for call in calls],
     }

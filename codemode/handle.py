@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Protocol
 
 from codemode.run import Failure, Run
@@ -76,7 +77,7 @@ class RunHandle:
         try:
             async with asyncio.timeout(None) as waiting:
                 self.stoppable(lambda: waiting.reschedule(asyncio.get_running_loop().time()))
-                yield lambda one: self.waits.wait(BEFORE, one)
+                yield partial(self.waits.wait, BEFORE)
         except TimeoutError:
             if self.ending is None:
                 raise

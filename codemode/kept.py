@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import orjson
 
@@ -17,7 +17,6 @@ from codemode.handle import RunHandle
 from codemode.outcome import encode
 from codemode.results import Block
 from codemode.run import Failure, Rejection, Run, RunCall, RunFailed
-from codemode.waits import Waiting
 from sandbox import HostCall, LogLine, Settlement
 
 FUNCTIONS = ("runs.result", "runs.list", "runs.cancel")
@@ -54,15 +53,11 @@ class RunCalls:
             raise CatalogError(f'takes the id of a run, like "exec_5f2c", got {argument!r:.100}')
         if argument == self._run.id:
             raise CatalogError("this program is that run itself")
-
-        def on_wait(waiting: Waiting) -> AbstractAsyncContextManager[None]:
-            return self._handle.waits.wait(call.id, waiting)
-
         if call.name == "runs.cancel":
             record = await runs.cancel(argument)
             self._take(record)
             return Settlement.value(call.id, record.failure is not None and record.failure.kind == "cancelled")
-        record = await runs.result(argument, on_wait)
+        record = await runs.result(argument, partial(self._handle.waits.wait, call.id))
         self._take(record)
         if record.failure is not None:
             return self._rejecting(call.id, record.failure)

@@ -5,11 +5,10 @@ What a program can call is fixed when it begins, so what it turns on or connects
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from codemode.errors import CatalogError
 from codemode.handle import RunHandle
-from codemode.waits import Waiting
 from sandbox import HostCall, Settlement
 
 FUNCTIONS = ("portal.servers", "portal.enable", "portal.disable", "portal.connect")
@@ -36,8 +35,5 @@ class ServerCalls:
             return Settlement.value(call.id, None)
         if call.name == "portal.enable":
             await servers.choose(argument, on=True)
-
-        def on_wait(waiting: Waiting) -> AbstractAsyncContextManager[None]:
-            return self._handle.waits.wait(call.id, waiting)
-
-        return Settlement.value(call.id, await servers.connect(argument, on_wait))
+        is_connected = await servers.connect(argument, partial(self._handle.waits.wait, call.id))
+        return Settlement.value(call.id, is_connected)

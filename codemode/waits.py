@@ -28,6 +28,10 @@ class Waiting:
     run: str = ""
     asked: bool = False
 
+    def as_dict(self) -> dict[str, str]:
+        """What agents read of it: `{tool, text}`, and `url` if there is one."""
+        return {"tool": self.tool, "text": self.text, **({} if self.url is None else {"url": self.url})}
+
 
 OnWait: TypeAlias = Callable[[Waiting], AbstractAsyncContextManager[None]]
 """A block in which a call waits for a person."""

@@ -177,10 +177,9 @@ class LoginOperations:
             raise not_found("login")
         config = await self._config(stored)
         oauth = config.oauth if config is not None else None
-        private = oauth is not None and oauth.allow_private
         ended: list[EndedOwnLogin] = []
         for one in logins:
-            async with Outbound(one.key.resource, allow_private=private) as outbound:
+            async with Outbound.allowed_by(oauth, one.key.resource) as outbound:
                 taken_back = await log_out(self._store, one, outbound, oauth)
             document = one.document
             ended.append(

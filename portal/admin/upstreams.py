@@ -120,7 +120,7 @@ class RegistryUpstreams:
         return self.observed(server_id)
 
     def own_token(self, server_id: str) -> OwnToken | None:
-        return self._credentials.own_tokens().get(server_id) if self._credentials is not None else None
+        return self._credentials.own_token(server_id) if self._credentials is not None else None
 
     def pending(self, server_id: str) -> tuple[PendingDefinition, ...]:
         server = self._servers.snapshot.servers.get(server_id)

@@ -19,7 +19,7 @@ from portal.credentials.grants import (
     fits,
     state_of,
 )
-from portal.credentials.headers import CredentialsInvalid, open_secret, parse_as, parse_json, read_headers
+from portal.credentials.headers import CredentialsInvalid, open_secret, read_headers
 from portal.credentials.outbound import Outbound, origin_of
 from portal.lazy import lazily
 
@@ -35,7 +35,15 @@ if TYPE_CHECKING:
         open_login_requests,
         request_login,
     )
-    from portal.credentials.logins import TakenBack, forget_login, log_out, save_login, stored_logins, take_back
+    from portal.credentials.logins import (
+        TakenBack,
+        forget_login,
+        log_out,
+        save_login,
+        scope_of,
+        stored_logins,
+        take_back,
+    )
     from portal.credentials.notices import CredentialNotices
     from portal.credentials.registration import PortalClient
     from portal.credentials.sign_ins import forget_sign_ins, keep_sign_in
@@ -67,6 +75,7 @@ else:
             "request_login": "login_requests",
             "resumed_login": "kept",
             "save_login": "logins",
+            "scope_of": "logins",
             "stored_logins": "logins",
             "take_back": "logins",
         },
@@ -116,14 +125,13 @@ __all__ = [
     "open_login_requests",
     "open_secret",
     "origin_of",
-    "parse_as",
-    "parse_json",
     "read_auth_credentials",
     "read_challenge",
     "read_headers",
     "request_login",
     "resumed_login",
     "save_login",
+    "scope_of",
     "state_of",
     "stored_logins",
     "stored_oauth",

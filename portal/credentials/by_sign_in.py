@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from portal.config import HttpServer, UpstreamOAuth
-from portal.credentials.client_authentication import authenticated, configured_client
+from portal.credentials.client_authentication import authenticated
 from portal.credentials.discovery import Discovered, resource_member
 from portal.credentials.errors import LoginNeeded, Misconfigured, NoAnswer, NotAllowed, Refused
 from portal.credentials.outbound import origin_of
@@ -129,9 +129,8 @@ class IdentityAssertion(BySignIn):
             raise _by_provider(error, provider.name, found) from error
         # The identity provider may allow less than was asked for.
         scope = issued.scope or scope
-        form = {**oauth.parameters, "grant_type": JWT_BEARER, "assertion": issued.token}
-        form |= {**resource_member(oauth, found.resource), **({"scope": scope} if scope else {})}
-        sent, headers = authenticated(configured_client(oauth), form, found.server, int(time.time()))
+        members = {"grant_type": JWT_BEARER, "assertion": issued.token}
+        sent, headers = self._signed(oauth, found, scope, members)
         confidential = (*oauth.secrets, *pieces(issued.token))
         try:
             return await request_token(self._outbound, found.server.token_endpoint, sent, headers, confidential)
@@ -139,8 +138,8 @@ class IdentityAssertion(BySignIn):
             if error.code == "access_denied":
                 raise _not_allowed(error, origin_of(found.server.token_endpoint)) from error
             raise Misconfigured(
-                f"{error} It was shown an identity assertion of {provider.name}. An administrator must see with "
-                f"whoever runs it that it trusts that identity provider, and knows the client {oauth.client_id}."
+                f"{error} It was shown an identity assertion of {provider.name}. An administrator must check "
+                f"with its operator that it trusts that identity provider, and knows the client {oauth.client_id}."
             ) from error
 
     async def _assertion(self, subject: SubjectToken, found: Discovered, scope: str) -> Exchanged:
@@ -162,7 +161,7 @@ class IdentityAssertion(BySignIn):
             kind = readable_code(issued.kind) or "no type"
             raise Misconfigured(
                 f"{self._sign_in.name} answered with something else than an identity assertion ({kind}). An "
-                "administrator must see with whoever runs it that it has enterprise-managed authorization for "
+                "administrator must check with its operator that it has enterprise-managed authorization for "
                 f"{found.server.issuer}."
             )
         return issued
@@ -179,27 +178,24 @@ class TokenExchange(BySignIn):
             if error.code == "access_denied":
                 raise _not_allowed(error, origin_of(endpoint)) from error
             raise Misconfigured(
-                f"{error} It was shown a token of {self._sign_in.name} to exchange. An administrator must see with "
-                f"whoever runs it that the client {oauth.client_id} may exchange such tokens."
+                f"{error} It was shown a token of {self._sign_in.name} to exchange. An administrator must check "
+                f"with its operator that the client {oauth.client_id} may exchange such tokens."
             ) from error
         if issued.token_type.lower() != "bearer" or issued.kind not in (ACCESS_TOKEN, _JWT_TOKEN, ""):
             raise Misconfigured(
                 f"{origin_of(endpoint)} answered an exchange with something else than an access token "
-                f"({readable_code(issued.kind) or 'no type'}). An administrator must ask whoever runs it."
+                f"({readable_code(issued.kind) or 'no type'}). An administrator must ask its operator."
             )
         return AccessToken(issued.token, issued.lifetime, issued.scope)
 
     async def _exchanged(self, subject: SubjectToken, found: Discovered, scope: str) -> Exchanged:
-        form = {
-            **self._oauth.parameters,
+        members = {
             "grant_type": TOKEN_EXCHANGE,
             "requested_token_type": ACCESS_TOKEN,
             "subject_token": subject.token,
             "subject_token_type": subject.kind,
-            **resource_member(self._oauth, found.resource),
-            **({"scope": scope} if scope else {}),
         }
-        sent, headers = authenticated(configured_client(self._oauth), form, found.server, int(time.time()))
+        sent, headers = self._signed(self._oauth, found, scope, members)
         confidential = (*self._oauth.secrets, *pieces(subject.token))
         return await exchange_token(self._outbound, found.server.token_endpoint, sent, headers, confidential)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
-from portal.credentials.client_authentication import authenticated, configured_client
-from portal.credentials.discovery import Discovered, resource_member
+from portal.credentials.discovery import Discovered
 from portal.credentials.errors import NoAnswer
 from portal.credentials.grants import State
 from portal.credentials.requested import RequestedCredential
@@ -44,7 +42,5 @@ class ClientCredentials(RequestedCredential):
 
     async def _ask(self, found: Discovered, scope: str) -> AccessToken:
         oauth = self._configured_for(found)
-        form = {**oauth.parameters, "grant_type": "client_credentials", **resource_member(oauth, found.resource)}
-        form |= {"scope": scope} if scope else {}
-        sent, headers = authenticated(configured_client(oauth), form, found.server, int(time.time()))
+        sent, headers = self._signed(oauth, found, scope, {"grant_type": "client_credentials"})
         return await request_token(self._outbound, found.server.token_endpoint, sent, headers, oauth.secrets)

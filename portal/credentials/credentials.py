@@ -102,6 +102,11 @@ class ServerCredentials:
         """By server: how it stands with the tokens that the portal has asked for in its own name."""
         return {id: token for id, own in self._clients.items() if (token := own.token) is not None}
 
+    def own_token(self, server: str) -> OwnToken | None:
+        """One of `own_tokens`; None for a server for which the portal has asked for none."""
+        own = self._clients.get(server)
+        return own.token if own is not None else None
+
     def is_personal(self, config: ServerConfig) -> bool:
         """Whether a person may have a credential of their own for this server."""
         return self._store is not None and (may_log_in(config) or is_by_sign_in(config))
@@ -138,17 +143,16 @@ class ServerCredentials:
         errors of its calls. When the person has signed in again, or out everywhere, what came of the former sign-in is
         shown no more.
         """
-        if self._store is not None and isinstance(config, HttpServer) and config.oauth is not None:
-            if config.oauth.by_sign_in:
-                # The room of logins is slow to import, and a portal without people does without it.
-                from portal.credentials.by_sign_in import credential_by_sign_in  # noqa: PLC0415
-
-                made = credential_by_sign_in(config, config.oauth, self._store, subject)
-                self._by_sign_in.add(made)
-                return made
-        if self._store is None or not isinstance(config, HttpServer) or self._login(config, subject) is None:
+        if self._store is None or not isinstance(config, HttpServer):
             return None
-        return GrantedCredential(config, self._store, subject)
+        if config.oauth is not None and config.oauth.by_sign_in:
+            # The room of logins is slow to import, and a portal without people does without it.
+            from portal.credentials.by_sign_in import credential_by_sign_in  # noqa: PLC0415
+
+            made = credential_by_sign_in(config, config.oauth, self._store, subject)
+            self._by_sign_in.add(made)
+            return made
+        return GrantedCredential(config, self._store, subject) if self._login(config, subject) is not None else None
 
     def _login(self, config: ServerConfig, subject: str) -> Stored | None:
         if not isinstance(config, HttpServer):
@@ -208,10 +212,10 @@ class ServerCredentials:
                 self._changed(credential.server, credential.subject)
 
     async def _follow_providers(self) -> None:
-        if self._store is not None and await self._store.credentials.list(SIGN_IN):
+        if self._store is not None and (kept := await self._store.credentials.list(SIGN_IN)):
             from portal.credentials.sign_ins import forget_unused  # noqa: PLC0415
 
-            await forget_unused(self._store)
+            await forget_unused(self._store, kept)
 
     def _unavailable(self, error: StateUnavailable) -> None:
         self._log.error("credentials cannot be read; those that are known go on", reason=str(error))

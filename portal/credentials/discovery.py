@@ -116,8 +116,8 @@ def _choose(named: Sequence[str], issuer: str | None) -> str:
         return issuer
     if issuer is not None:
         raise Misconfigured(
-            f"it wants tokens of {_listed(named)}, and `issuer` in its `oauth` is {issuer}. Ask whoever runs the "
-            "server, and register the client where its tokens come from."
+            f"it wants tokens of {_listed(named)}, and `issuer` in its `oauth` is {issuer}. Ask the server's "
+            "operator, and register the client where its tokens come from."
         )
     if not named:
         raise Misconfigured(

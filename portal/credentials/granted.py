@@ -109,8 +109,7 @@ class GrantedCredential:
         self._subject = subject
         self.advice = advice
         self._now = now
-        private = config.oauth is not None and config.oauth.allow_private
-        self._outbound = Outbound(config.url, allow_private=private)
+        self._outbound = Outbound.allowed_by(config.oauth, config.url)
         self._read = False
         self._reading = asyncio.Lock()
         self._log = structlog.get_logger("portal.credentials").bind(server=config.id)

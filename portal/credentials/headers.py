@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -14,9 +14,6 @@ from portal.misfits import fitted
 
 class CredentialsInvalid(ValueError):
     """Credentials cannot be sent as HTTP headers. The message does not quote them."""
-
-
-Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class _Headers(BaseModel):
@@ -32,7 +29,11 @@ def read_headers(credentials: str) -> dict[str, str]:
         CredentialsInvalid: the credentials cannot be sent as headers.
     """
     if credentials.lstrip().startswith("{"):
-        return dict(parse_as(_Headers, parse_json(credentials), "a token, or an object with headers").headers)
+        try:
+            return dict(fitted(_Headers, parse_json(credentials)).headers)
+        except ValidationError:
+            # Don't include pydantic's message: it can contain the credential.
+            raise CredentialsInvalid("must be a token, or an object with headers") from None
     if not credentials.strip() or not credentials.isprintable() or not credentials.isascii():
         raise CredentialsInvalid("a token is one line of printable ASCII")
     return {"Authorization": f"Bearer {credentials.strip()}"}
@@ -49,19 +50,6 @@ def parse_json(credentials: str) -> object:
     except orjson.JSONDecodeError:
         raise CredentialsInvalid("is neither a token nor a JSON object") from None
     return value
-
-
-def parse_as(model: type[Checked], value: object, expected: str) -> Checked:
-    """`value` as an instance of `model`.
-
-    Raises:
-        CredentialsInvalid: `value` does not fit the model. The message says what was `expected`.
-    """
-    try:
-        return fitted(model, value)
-    except ValidationError:
-        # Don't include pydantic's message: it can contain the credential.
-        raise CredentialsInvalid(f"must be {expected}") from None
 
 
 def open_secret(secret: bytes | None) -> Mapping[str, str]:

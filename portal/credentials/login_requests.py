@@ -1,7 +1,7 @@
-"""Logins of the portal itself that the admin API has begun: a link that an administrator opens in a browser, in time.
+"""Links of the admin API with which an administrator logs the portal itself in to a server. Each ends after a while.
 
-The link gives no rights: whoever opens it must be signed in at the portal as an administrator. The store has a hash of
-what is in it.
+A link gives no rights: who opens it must be signed in at the portal as an administrator. The store has only a hash of
+the secret in the link.
 """
 
 from __future__ import annotations

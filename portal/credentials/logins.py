@@ -57,6 +57,14 @@ async def stored_logins(
     return await store.credentials.list(CREDENTIAL, subject=subject, server=server)
 
 
+def scope_of(logins: Sequence[StoredCredential[CredentialDocument]], more: str = "") -> str:
+    """The scope for a login in place of these: `more`, all that they had, and what the server has wanted beyond it.
+
+    More permissions never cost those that there were.
+    """
+    return " ".join([more, *(f"{one.document.scope} {one.document.wanted_scope}" for one in logins)]).strip()
+
+
 async def log_out(
     store: Store, stored: StoredCredential[CredentialDocument], outbound: Outbound, oauth: UpstreamOAuth | None
 ) -> TakenBack:

@@ -105,7 +105,7 @@ class CredentialNotices:
             self._timer.cancel()
             await asyncio.gather(self._timer, return_exceptions=True)
             await self._follower.aclose()
-        await self._webhook.__aexit__(kind, error, traceback)
+        await self._webhook.aclose()
 
     async def look(self) -> None:
         """Tell what there is to tell and was not told.

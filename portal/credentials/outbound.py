@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import orjson
 from aiohttp.abc import AbstractResolver
 
+from portal.config import UpstreamOAuth
 from portal.credentials.errors import Misconfigured, NoAnswer
 from portal.egress import AddressRule, Answer, Fetcher, FetchFailed, FetchProblem, is_loopback_host
 
@@ -40,6 +41,11 @@ class Outbound:
             for rule in AddressRule
             for seconds in (METADATA_SECONDS, TOKEN_SECONDS)
         }
+
+    @classmethod
+    def allowed_by(cls, oauth: UpstreamOAuth | None, url: str) -> Outbound:
+        """For the server at `url`, with what its `oauth` lets the portal reach."""
+        return cls(url, allow_private=oauth is not None and oauth.allow_private)
 
     async def __aenter__(self) -> Outbound:
         return self

@@ -26,7 +26,7 @@ from portal.objects import Document
 from portal.state import Kind, NotFound
 
 if TYPE_CHECKING:
-    from portal.state import Store
+    from portal.state import Store, Stored
 
 BY = "portal"
 _WITH_SECRET = ("client_secret_basic", "client_secret_post")
@@ -94,8 +94,7 @@ async def client_at(
     id = _id(server.issuer, portal.redirect_uri)
     known = await store.get(UPSTREAM_CLIENT, id)
     if known is not None and (known.document.expires_at or now) >= now:
-        secret = await store.secret(UPSTREAM_CLIENT, id)
-        return RegisteredClient(known.document.client_id, (secret or b"").decode(), method=known.document.method)
+        return await _kept(store, known)
     if not server.registration_endpoint:
         raise Misconfigured(
             f"the authorization server {server.issuer} registers no clients by itself. Register one there with the "
@@ -129,12 +128,8 @@ async def client_again(
         return configured_client(oauth) if oauth.client_id == client_id else None
     if portal.document_url and client_id == portal.document_url:
         return RegisteredClient(client_id, method="none")
-    id = _id(issuer, portal.redirect_uri)
-    known = await store.get(UPSTREAM_CLIENT, id)
-    if known is None or known.document.client_id != client_id:
-        return None
-    secret = await store.secret(UPSTREAM_CLIENT, id)
-    return RegisteredClient(client_id, (secret or b"").decode(), method=known.document.method)
+    known = await store.get(UPSTREAM_CLIENT, _id(issuer, portal.redirect_uri))
+    return await _kept(store, known) if known is not None and known.document.client_id == client_id else None
 
 
 async def forget_unknown_client(store: Store, error: Refused, issuer: str, client_id: str) -> None:
@@ -146,6 +141,12 @@ async def forget_unknown_client(store: Store, error: Refused, issuer: str, clien
         if (stored.document.issuer, stored.document.client_id) == (issuer, client_id):
             with suppress(NotFound):
                 await store.delete(UPSTREAM_CLIENT, stored.id, by=BY)
+
+
+async def _kept(store: Store, known: Stored[UpstreamClientDocument]) -> RegisteredClient:
+    """The client that was registered before, with its secret."""
+    secret = await store.secret(UPSTREAM_CLIENT, known.id)
+    return RegisteredClient(known.document.client_id, (secret or b"").decode(), method=known.document.method)
 
 
 async def _register(

@@ -14,7 +14,8 @@ import structlog
 
 from portal.config import HttpServer, UpstreamOAuth
 from portal.credentials.challenge import INSUFFICIENT_SCOPE, Challenge, read_challenge, union
-from portal.credentials.discovery import Discovered, discover
+from portal.credentials.client_authentication import authenticated, configured_client
+from portal.credentials.discovery import Discovered, discover, resource_member
 from portal.credentials.outbound import Outbound
 from portal.credentials.presets import scope_without_a_wish, with_preset
 from portal.credentials.token_source import Held, TokenSource
@@ -42,7 +43,7 @@ class RequestedCredential(ABC):
     ) -> None:
         self._config = config
         self._oauth = oauth
-        self._outbound = Outbound(config.url, allow_private=oauth.allow_private)
+        self._outbound = Outbound.allowed_by(oauth, config.url)
         self._clock = clock
         self._challenge: Challenge | None = None
         self._discovered: Discovered | None = None
@@ -113,6 +114,19 @@ class RequestedCredential(ABC):
     def _configured_for(self, found: Discovered) -> UpstreamOAuth:
         """What is configured, with what is known of the authorization server that was found."""
         return with_preset(self._oauth, found.server.issuer, self._config.url)
+
+    def _signed(
+        self, oauth: UpstreamOAuth, found: Discovered, scope: str, members: Mapping[str, str]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """The form and the headers of a request for a token of this scope, in which the portal shows that it is the
+        client of `oauth`. `members` are those of the grant.
+
+        Raises:
+            Misconfigured: the portal cannot show it.
+        """
+        form = {**oauth.parameters, **members, **resource_member(oauth, found.resource)}
+        form |= {"scope": scope} if scope else {}
+        return authenticated(configured_client(oauth), form, found.server, int(time.time()))
 
     @abstractmethod
     async def _ask(self, found: Discovered, scope: str) -> AccessToken:

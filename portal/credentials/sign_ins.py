@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
@@ -92,9 +92,9 @@ async def forget_sign_ins(store: Store, subject: str) -> None:
         await store.credentials.delete(SIGN_IN, one.key)
 
 
-async def forget_unused(store: Store) -> None:
-    """Delete what is kept of sign-ins at providers that are there no more, or whose setting was taken back."""
-    kept = await store.credentials.list(SIGN_IN)
+async def forget_unused(store: Store, kept: Sequence[Stored]) -> None:
+    """Delete those of the kept sign-ins that are at providers that are there no more, or whose setting was taken
+    back."""
     for id in {one.key.server for one in kept}:
         if await _keeps_tokens(store, id):
             continue
@@ -317,7 +317,7 @@ class _KeptTokens:
         except TokenInvalid as error:
             raise Misconfigured(
                 f"{self.name} answered with an ID token that does not hold ({error}). It is not used. An administrator "
-                "must ask whoever runs the identity provider."
+                "must ask the operator of the identity provider."
             ) from error
 
     async def _newer_keys(self) -> object:

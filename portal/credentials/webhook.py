@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import b64encode
-from types import TracebackType
 
 from portal.config import CredentialNoticesSection
 from portal.egress import AddressRule, Fetcher, FetchFailed
@@ -23,19 +22,14 @@ class WebhookFailed(Exception):
 
 
 class Webhook:
-    """An async context manager, which closes the connections."""
+    """The webhook of the settings that each notice is sent with. Whoever made it closes it."""
 
     def __init__(self) -> None:
         self._fetchers = {
             rule: Fetcher(rule, limit=MAX_ANSWER, seconds=SEND_SECONDS, keep_alive=False) for rule in AddressRule
         }
 
-    async def __aenter__(self) -> Webhook:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def aclose(self) -> None:
         for fetcher in self._fetchers.values():
             await fetcher.aclose()
 

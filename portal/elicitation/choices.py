@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Annotated
 
-import orjson
 import structlog
 from pydantic import Field
 
+from portal.elicitation.seen import row_of
 from portal.http import Rate
 from portal.objects import Document
 from portal.state import AlreadyExists, Conflict, Follower, Kind, StateUnavailable, Store
@@ -85,7 +84,7 @@ class Choices:
             ValueError: too many would be off, or this person chooses too often.
             StateUnavailable: it cannot be stored.
         """
-        if not self._rate.allows(orjson.dumps([portal, subject]).decode()):
+        if not self._rate.allows(row_of(portal, subject)):
             raise ValueError("you turn servers on and off too often: nothing was changed, wait a minute")
         async with self._writing:
             for last in (False, False, True):
@@ -100,7 +99,7 @@ class Choices:
             self._take({**self._off, (portal, subject): off})
 
     async def _stored(self, portal: str, subject: str, servers: Mapping[str, bool]) -> frozenset[str]:
-        id = hashlib.sha256(orjson.dumps([portal, subject])).hexdigest()
+        id = row_of(portal, subject)
         async with self._store.transaction() as transaction:
             stored = await transaction.get(CHOICES, id)
             before = frozenset(stored.document.off) if stored is not None else frozenset()

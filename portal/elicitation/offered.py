@@ -93,7 +93,7 @@ def _shown(
     config = server.config
     open_to_all = ServerOnPage(
         id=server.id,
-        name=readable(server.name, MAX_NAME) or server.id,
+        name=name_of(server),
         description=readable(server.description),
         wanted=why is not None,
         why=readable(why or ""),
@@ -128,6 +128,11 @@ def _shown(
     asks = server.asks is True or portals is not None
     absent = replace(open_to_all, state=state, words=STATES[state], asks=asks, connected=False)
     return replace(absent, can="connect", chooses=chooses)
+
+
+def name_of(server: OfferedServer | ServerConfig) -> str:
+    """What people call a server."""
+    return readable(server.name, MAX_NAME) or server.id
 
 
 def _for_all(connected: bool) -> str:

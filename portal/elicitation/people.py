@@ -124,9 +124,7 @@ class PeoplesLogins:
                 pending = await self._begin(owner, visitor, config, portal, scope)
         except TimeoutError:
             raise NoLogin("Its login did not answer in time. Try again later.") from None
-        except CredentialError as error:
-            raise NoLogin(_sentence(error)) from error
-        except UpstreamError as error:
+        except (CredentialError, UpstreamError) as error:
             raise NoLogin(_sentence(error)) from error
         await self.store.tokens.issue(
             BEGUN,
@@ -143,7 +141,7 @@ class PeoplesLogins:
         challenge = await challenge_of(config)
         if challenge is None:
             raise NoLogin("It lets everybody in; there is nothing to log in to.")
-        async with _outbound(config) as outbound:
+        async with Outbound.allowed_by(config.oauth, config.url) as outbound:
             return await begin_login(
                 config,
                 challenge,
@@ -193,7 +191,7 @@ class PeoplesLogins:
                 state=state,
                 verifier=_verifier(visitor, state),
             )
-            async with _outbound(config) as outbound:
+            async with Outbound.allowed_by(config.oauth, config.url) as outbound:
                 key, document, grant = await complete_login(
                     pending, answer, config.oauth, outbound, self.store, self.now()
                 )
@@ -239,13 +237,12 @@ class PeoplesLogins:
     ) -> TakenBack:
         """Have the tokens of a login taken back that is not stored."""
         login = StoredCredential(key, version=0, document=document, modified_at=self.now(), leased_until=None)
-        async with _outbound(config) as outbound:
+        async with Outbound.allowed_by(config.oauth, config.url) as outbound:
             return await take_back(login, grant, outbound, config.oauth)
 
     async def _taken_back(self, login: Login, config: HttpServer | None) -> TakenBack:
         oauth = config.oauth if config is not None else None
-        private = oauth is not None and oauth.allow_private
-        async with Outbound(login.key.resource, allow_private=private) as outbound:
+        async with Outbound.allowed_by(oauth, login.key.resource) as outbound:
             taken_back = await log_out(self.store, login, outbound, oauth)
         structlog.get_logger("portal.credentials").info(
             "logged out of a server",
@@ -257,10 +254,6 @@ class PeoplesLogins:
             access_token_taken_back=taken_back.access,
         )
         return taken_back
-
-
-def _outbound(config: HttpServer) -> Outbound:
-    return Outbound(config.url, allow_private=config.oauth is not None and config.oauth.allow_private)
 
 
 def _verifier(visitor: Visitor, state: str) -> str:

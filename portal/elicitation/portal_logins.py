@@ -18,14 +18,16 @@ from portal.config import HttpServer, ServerConfig
 from portal.credentials import (
     OWN,
     LoginRequestDocument,
+    PendingLogin,
     PortalClient,
     end_login_request,
     find_login_request,
     may_log_in,
     origin_of,
+    scope_of,
     stored_logins,
 )
-from portal.elicitation.offered import readable
+from portal.elicitation.offered import name_of, readable
 from portal.elicitation.people import BegunDocument, NoLogin, PeoplesLogins
 from portal.http import PortalAddress, Rate, normal_url
 from portal.identity import LOCAL_ACCOUNTS, Identity
@@ -85,7 +87,7 @@ class PortalLogins:
             rules.design,
             visitor,
             who=administrator.label,
-            server=_name(server),
+            server=name_of(server),
             asked_by=readable(asked.requested_by),
             former=readable(former[-1].document.granted_by) if former else "",
             secret=secret,
@@ -99,28 +101,18 @@ class PortalLogins:
         administrator, asked, server = found
         if not self._begins.allows(administrator.key):
             return await self._failed(visitor, 429, TOO_OFTEN)
-        oauth = server.oauth
+        former = await stored_logins(self._logins.store, subject=OWN, server=server.id)
         # What an administrator configured is the most.
-        scope = "" if oauth is not None and oauth.scope else await self._scope(asked)
+        scope = "" if server.oauth is not None and server.oauth.scope else scope_of(former, asked.scope)
         try:
             client = await self._client(visitor.address)
             pending = await self._logins.begin(administrator, visitor, server, client, scope, for_portal=True)
         except NoLogin as error:
-            return await self._failed(visitor, 502, f"{_name(server)}: {error}")
+            return await self._failed(visitor, 502, f"{name_of(server)}: {error}")
         # From here on the browser has the login, and the link is of no use to anybody else.
         await end_login_request(self._logins.store, secret, by=administrator.key)
-        rules = await self._login.directory.rules()
-        return self._login.pages.page(
-            "server_login.html",
-            rules.design,
-            visitor,
-            server=_name(server),
-            place=origin_of(normal_url(pending.url) or pending.url),
-            scope=readable(pending.scope),
-            url=pending.url,
-            back=visitor.address.path("/"),
-            back_text="Do not log in",
-        )
+        home = visitor.address.path("/")
+        return await leaving_page(self._login, visitor, name_of(server), pending, home, "Do not log in")
 
     async def finish(
         self, request: Request, visitor: Visitor, begun: Token[BegunDocument], answer: Mapping[str, str]
@@ -142,19 +134,14 @@ class PortalLogins:
             client = await self._client(visitor.address)
             finished = await self._logins.finish(begun, answer, administrator, visitor, server, client, still_here)
         except NoLogin as error:
-            return await self._failed(visitor, 502, f"{_name(server)}: {error}")
+            return await self._failed(visitor, 502, f"{name_of(server)}: {error}")
         if not await still_here():
             return self._login.sign_in(visitor, "/")
         if not finished:
             return await self._failed(visitor, 400, ENDED_MEANWHILE)
-        text = f"Its login at {_name(server)} serves everybody who calls this server without a login of their own."
+        text = f"Its login at {name_of(server)} serves everybody who calls this server without a login of their own."
         home = visitor.address.path("/")
         return await self._login.message(visitor, 200, "The portal is logged in", text, home, "Home")
-
-    async def _scope(self, asked: LoginRequestDocument) -> str:
-        """More permissions never cost those that there were."""
-        former = await stored_logins(self._logins.store, subject=OWN, server=asked.server)
-        return " ".join([asked.scope, *(f"{one.document.scope} {one.document.wanted_scope}" for one in former)]).strip()
 
     async def _asked(
         self, request: Request, visitor: Visitor, secret: str
@@ -192,5 +179,20 @@ class PortalLogins:
         return await self._login.message(visitor, status, TITLE, text, visitor.address.path("/"), "Home")
 
 
-def _name(server: HttpServer) -> str:
-    return readable(server.name, 100) or server.id
+async def leaving_page(
+    login: Login, visitor: Visitor, server: str, pending: PendingLogin, back: str, back_text: str
+) -> Response:
+    """The page with the link to the authorization server of `server`, which says first where it leads. The link `back`
+    is for a person who does not want to go there."""
+    rules = await login.directory.rules()
+    return login.pages.page(
+        "server_login.html",
+        rules.design,
+        visitor,
+        server=server,
+        place=origin_of(normal_url(pending.url) or pending.url),
+        scope=readable(pending.scope),
+        url=pending.url,
+        back=back,
+        back_text=back_text,
+    )

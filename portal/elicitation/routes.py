@@ -18,14 +18,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.config import HttpServer
-from portal.credentials import PortalClient, may_log_in, origin_of
+from portal.credentials import PortalClient, may_log_in, origin_of, scope_of, stored_logins
 from portal.elicitation.client_document import CALLBACK_PATH, DOCUMENT_PATH, client_document, portal_client
 from portal.elicitation.elicitations import LASTS, Elicitations
-from portal.elicitation.offered import OfferedServer, readable, shown_servers
+from portal.elicitation.offered import OfferedServer, name_of, readable, shown_servers
 from portal.elicitation.people import LoggedOut, NoLogin
-from portal.elicitation.portal_logins import FindServer, PortalLogins
+from portal.elicitation.portal_logins import FindServer, PortalLogins, leaving_page
 from portal.elicitation.servers import PeoplesServers
-from portal.http import PortalAddress, Rate, Refusal, drop_cookie, normal_url, read_cookie, refuse, write_cookie
+from portal.http import PortalAddress, Rate, Refusal, drop_cookie, read_cookie, refuse, write_cookie
 from portal.identity import Identity
 from portal.login import Login, form_endpoint, see_other
 from portal.oauth import AGENT_ID, CONTINUE_PATH, ELICITATION_ID, SERVERS_PATH, Admit, WaitingAgent, refusal_of
@@ -200,18 +200,9 @@ class ServerRoutes:
             client = await self._client(visitor.address)
             pending = await self._logins.begin(person.identity, visitor, server.config, client, scope)
         except NoLogin as error:
-            return await self._failed(visitor, 502, f"{_name(server)}: {error}", way)
-        rules = await self._login.directory.rules()
-        response = self._login.pages.page(
-            "server_login.html",
-            rules.design,
-            visitor,
-            server=_name(server),
-            place=origin_of(normal_url(pending.url) or pending.url),
-            scope=readable(pending.scope),
-            url=pending.url,
-            back=way.path(visitor),
-        )
+            return await self._failed(visitor, 502, f"{name_of(server)}: {error}", way)
+        back = way.path(visitor)
+        response = await leaving_page(self._login, visitor, name_of(server), pending, back, "Back to your servers")
         if way.query:
             write_cookie(response, COOKIE, way.query, visitor.address, max_age=int(LASTS.total_seconds()))
         else:
@@ -231,9 +222,7 @@ class ServerRoutes:
             words = form["scope"].split()
             fits = len(form["scope"]) <= MAX_SCOPE and all(_SCOPE.fullmatch(word) for word in words)
             return " ".join(words) if fits else None
-        logins = await self._logins.of(identity)
-        former = [one.document for one in logins if one.key.subject and one.key.server == server.id]
-        return " ".join(f"{one.scope} {one.wanted_scope}" for one in former).strip()
+        return scope_of(await stored_logins(self._logins.store, subject=identity.key, server=server.id))
 
     async def _callback(self, request: Request) -> Response:
         visitor = self._login.visitors.of(request)
@@ -262,7 +251,7 @@ class ServerRoutes:
                 begun, answer, person.identity, visitor, server.config, client, still_here
             )
         except NoLogin as error:
-            return await self._failed(visitor, 502, f"{_name(server)}: {error}", way)
+            return await self._failed(visitor, 502, f"{name_of(server)}: {error}", way)
         # Whoever was signed out meanwhile leaves no login behind.
         if not await still_here():
             await self._logins.end(person.identity, server.id, server.config)
@@ -286,7 +275,7 @@ class ServerRoutes:
         ended = await self._logins.end(person.identity, name, config)
         if not ended:
             return await self._failed(visitor, 404, "You were not logged in there.", way)
-        called, back = _name(server) if server is not None else readable(name), way.path(visitor)
+        called, back = name_of(server) if server is not None else readable(name), way.path(visitor)
         text = " ".join(_taken_back(one) for one in ended)
         return await self._login.message(visitor, 200, f"Logged out of {called}", text, back, "Your servers")
 
@@ -301,7 +290,7 @@ class ServerRoutes:
         try:
             await self._servers.choose(person.identity, {server.id: choice == "on"})
         except ValueError as error:
-            return await self._failed(visitor, 400, f"{_name(server)}: {error}.", way)
+            return await self._failed(visitor, 400, f"{name_of(server)}: {error}.", way)
         return see_other(way.path(visitor))
 
     # The portal as a client
@@ -351,10 +340,6 @@ def _answer_in(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
 def _elsewhere(person: _Person, servers: Sequence[str]) -> list[str]:
     """The servers at which a person is logged in and that are none of theirs at this portal."""
     return sorted({server for server in servers if person.server(server) is None})
-
-
-def _name(server: OfferedServer) -> str:
-    return readable(server.name, 100) or server.id
 
 
 def _taken_back(ended: LoggedOut) -> str:

@@ -29,6 +29,11 @@ class SeenDocument(Document):
 SEEN = Kind("servers_seen", SeenDocument)
 
 
+def row_of(portal: str, subject: str) -> str:
+    """The id of the row that a person has at a portal, in a table that has one for each."""
+    return hashlib.sha256(orjson.dumps([portal, subject])).hexdigest()
+
+
 async def new_servers(store: Store, portal: str, subject: str, shown: Collection[str]) -> frozenset[str]:
     """Those of the servers that are `shown` which this person has not seen before; none at the first look. From now on
     they have.
@@ -36,7 +41,7 @@ async def new_servers(store: Store, portal: str, subject: str, shown: Collection
     Raises:
         StateUnavailable: it cannot be read or stored.
     """
-    id = hashlib.sha256(orjson.dumps([portal, subject])).hexdigest()
+    id = row_of(portal, subject)
     stored = await store.get(SEEN, id)
     seen = frozenset(stored.document.servers) if stored is not None else frozenset()
     new = frozenset(shown) - seen

@@ -130,12 +130,13 @@ class LoginPrompts:
     async def _wait(self, request: ClientRequest, required: LoginRequired) -> bool:
         """Whether the person logs in while the client has patience."""
         on_progress = request.context.on_progress
-        began, left = time.monotonic(), PATIENCE if on_progress is None else PATIENCE_WITH_PROGRESS
+        patience = PATIENCE if on_progress is None else PATIENCE_WITH_PROGRESS
+        began, left = time.monotonic(), patience
         while left > 0:
             if await self._servers.logged_in(required, min(left, PROGRESS_SECONDS)):
                 return True
             waited = time.monotonic() - began
-            left = (PATIENCE if on_progress is None else PATIENCE_WITH_PROGRESS) - waited
+            left = patience - waited
             if on_progress is not None:
                 await on_progress(round(waited, 1), None, f"waiting for the login to {required.server}")
         return False

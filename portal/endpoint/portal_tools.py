@@ -14,6 +14,7 @@ from codemode import CatalogError, OnWait
 from portal.calls import Call
 from portal.endpoint.generations import Generation
 from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
+from portal.endpoint.optimized import failure
 from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.tools import ToolMode
 from portal.endpoint.views import View, Views
@@ -134,15 +135,15 @@ class WithPortalTools:
             return await self._mode.call(request, name, arguments)
         if name == TOGGLE_ONE:
             if not person.key:
-                return _failure(
+                return failure(
                     "You have not signed in: the servers are as they are for everybody. Nothing was changed."
                 )
             return await self._toggle(request, person, arguments)
         if arguments:
-            return _failure(f"{name} takes no arguments.")
+            return failure(f"{name} takes no arguments.")
         if name == TOGGLE:
             if not person.logged_in:
-                return _failure("Only a person who signs in has a page for this.")
+                return failure("Only a person who signs in has a page for this.")
             return await self._prompts.show(request, "Here you log in to servers and turn them on and off")
         view = self._views.of(request.scope)
         counts = {id: len(one.server.tools) for id, one in view.selection.servers.items()}
@@ -152,14 +153,14 @@ class WithPortalTools:
     async def _toggle(self, request: ClientRequest, person: Identity, arguments: Mapping[str, object]) -> RawResult:
         id, action = arguments.get("server_id"), arguments.get("action")
         if arguments.keys() != {"server_id", "action"} or not isinstance(id, str) or action not in (*_ON, *_OFF):
-            return _failure(f"{TOGGLE_ONE} takes {{server_id: string, action: {_either((*_ON, *_OFF))}}}.")
+            return failure(f"{TOGGLE_ONE} takes {{server_id: string, action: {_either((*_ON, *_OFF))}}}.")
         known = [one.id for one in await self._servers.of(person)]
         if id not in known:
-            return _failure(f"There is no server {id[:64]!r} for you. There are: {', '.join(known) or 'none'}.")
+            return failure(f"There is no server {id[:64]!r} for you. There are: {', '.join(known) or 'none'}.")
         try:
             await self._servers.choose(person, {id: action in _ON})
         except ValueError as refusal:
-            return _failure(f"The server {id!r} is as it was: {refusal}.")
+            return failure(f"The server {id!r} is as it was: {refusal}.")
         if action in _OFF:
             return _said(f"The server {id!r} is off. Its tools are no longer listed.")
 
@@ -235,10 +236,6 @@ def shown(server: PersonServer) -> dict[str, object]:
 
 def _said(text: str) -> RawResult:
     return {"content": [{"type": "text", "text": text}]}
-
-
-def _failure(text: str) -> RawResult:
-    return {**_said(text), "isError": True}
 
 
 def _either(words: Sequence[str]) -> str:

@@ -146,7 +146,8 @@ def refuse_unavailable(views: Views, request: ClientRequest, view: View, name: s
         return
     if view.selection.servers[server].state.wants_login:
         raise views.missing_login(request.scope, server)
-    raise UpstreamUnavailable(f"The server {server!r} is not available: {reason}", server=server)
+    why = f"The server {server!r} is not available: {reason.rstrip('.')}. Nothing ran."
+    raise UpstreamUnavailable(why, server=server)
 
 
 async def call_after_login(

@@ -194,8 +194,7 @@ class Views:
 
     def wanting_login(self, scope: Scope | None) -> frozenset[str]:
         """The servers of a request's caller that show nothing before a login. Raises as `for_caller`."""
-        servers = self.snapshot(principal_of(scope)).servers
-        wanting = frozenset(server.id for server in servers.values() if server.wants_login)
+        wanting = self.snapshot(principal_of(scope)).wanting_login
         return wanting & self.of(scope).selection.servers.keys() if wanting else wanting
 
     def missing_login(self, scope: Scope | None, server: str) -> LoginRequired:

@@ -116,7 +116,7 @@ def _blocked(redirect: str, allows: Callable[[str], bool]) -> str:
     """What to do where the portal does not let a client with this redirect register; "" where it does."""
     if allows(redirect):
         return ""
-    return f"This portal does not let it sign in yet. Ask whoever runs it to add {redirect} to allowed_uris."
+    return f"This portal does not let it sign in yet. Ask its administrator to add {redirect} to allowed_uris."
 
 
 def _notes(*notes: str) -> str:

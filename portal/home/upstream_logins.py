@@ -99,12 +99,11 @@ class UpstreamLogins:
         """Whether the authorization server has taken the tokens back."""
         found = self._find(stored.key.server)
         oauth = found.oauth if isinstance(found, HttpServer) else None
-        private = oauth is not None and oauth.allow_private
         try:
             async with (
                 self._turn,
                 asyncio.timeout(ASKED_SECONDS),
-                Outbound(stored.key.resource, allow_private=private) as outbound,
+                Outbound.allowed_by(oauth, stored.key.resource) as outbound,
             ):
                 return bool(await take_back(stored, grant, outbound, oauth))
         except TimeoutError:

@@ -240,25 +240,27 @@ class AuthorizationServer:
 
     async def waiting(self, key: str, visitor: Visitor) -> WaitingAgent | None:
         """The client that waits in this browser, by the key of its request; None if there is none."""
-        allowed = await self._allowed(key, visitor)
-        client = await self._authority.clients.get(allowed.client) if allowed is not None else None
-        if allowed is None or client is None:
+        found = await self._allowed(key, visitor)
+        if found is None:
             return None
+        allowed, client = found
         return WaitingAgent(allowed.subject, _name_of(client), allowed.document.redirect_uri)
 
-    async def _allowed(self, key: str, visitor: Visitor) -> Token[ConsentDocument] | None:
+    async def _allowed(self, key: str, visitor: Visitor) -> tuple[Token[ConsentDocument], Client] | None:
+        """The request that a person has allowed in this browser, and its client; None if either is there no more."""
         allowed = await self._authority.store.tokens.find(ALLOWED, key[:200]) if key else None
         if allowed is None or allowed.used_at is not None or not visitor.owns(allowed.document.browser):
             return None
-        return allowed
+        client = await self._authority.clients.get(allowed.client)
+        return (allowed, client) if client is not None else None
 
     async def _continue(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
         """Issue the code of a client that waited while its person looked at their servers."""
         key = form.get(AGENT_ID, "")[:200]
-        allowed = await self._allowed(key, visitor)
-        client = await self._authority.clients.get(allowed.client) if allowed is not None else None
-        if allowed is None or client is None:
+        found = await self._allowed(key, visitor)
+        if found is None:
             return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
+        allowed, client = found
         here = f"{visitor.address.path(SERVERS_PATH)}?{urlencode({AGENT_ID: key})}"
         session = await self._login.session(request, visitor)
         if session is None:
@@ -266,10 +268,8 @@ class AuthorizationServer:
         if session.identity.key != allowed.subject:
             return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
         authorization = allowed.document.authorization
-        identity, path = (
-            replace(session.identity, ip=visitor.ip),
-            endpoint_path(authorization.resource, visitor.address),
-        )
+        identity = replace(session.identity, ip=visitor.ip)
+        path = endpoint_path(authorization.resource, visitor.address)
         if refusal_of(await self._authority.admit(identity, path)) is not None:
             return await self._login.blocked(visitor, identity, path)
         used = await self._authority.store.tokens.consume(ALLOWED, key)

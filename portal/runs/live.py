@@ -42,12 +42,8 @@ class LiveRun:
     @property
     def stopped(self) -> bool:
         """Whether it ended without a record of its end: its client left, or we failed."""
-        return self._task is not None and self._task.done() and (self._task.cancelled() or self._failed is not None)
-
-    @property
-    def _failed(self) -> BaseException | None:
-        assert self._task is not None
-        return self._task.exception()
+        task = self._task
+        return task is not None and task.done() and (task.cancelled() or task.exception() is not None)
 
     def start(self, work: Coroutine[object, object, Result]) -> asyncio.Task[Result]:
         self._task = asyncio.create_task(work, name=f"run {self.id}")

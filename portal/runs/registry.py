@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from codemode import CatalogError, Failure, OnWait, Run, Waiting
+from codemode import CatalogError, Failure, OnWait, Run
 from portal.config import RunSettings
 from portal.runs.line import Line
 from portal.runs.live import LiveRun, Owner, Result
@@ -181,7 +181,7 @@ class OwnRuns:
             {
                 "id": run.id,
                 "status": _status(run),
-                "waiting": _shown(run.handle.waits.open),
+                "waiting": [one.as_dict() for one in run.handle.waits.open],
                 "startedAt": since.isoformat(timespec="seconds"),
                 "expiresAt": expires.isoformat(timespec="seconds"),
             }
@@ -231,10 +231,6 @@ def _status(run: LiveRun) -> str:
         return "paused" if run.handle.waits.only_for_people else "running"
     record = run.handle.record
     return "failed" if record is None or record.failure is not None else "completed"
-
-
-def _shown(waiting: tuple[Waiting, ...]) -> list[dict[str, str]]:
-    return [{"tool": one.tool, "text": one.text, **({} if one.url is None else {"url": one.url})} for one in waiting]
 
 
 def size_of(record: Run) -> int:

@@ -164,6 +164,11 @@ class Servers:
         await asyncio.gather(*(slot.aclose() for slot in slots.values()))
         await asyncio.gather(*self._closing)
 
+    @property
+    def _slots(self) -> Mapping[str, Slot]:
+        """The servers of the current configuration, by id."""
+        return self._generations[-1].slots
+
     # The snapshot and its listeners
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
@@ -216,13 +221,13 @@ class Servers:
         return self.snapshot_for(on_behalf)
 
     def _began(self, server: ServerSnapshot, on_behalf: OnBehalf) -> float:
-        slot = self._generations[-1].slots.get(server.id)
+        slot = self._slots.get(server.id)
         return server.since if slot is None else slot.began(on_behalf)
 
     async def refresh(self, server_id: str | None = None) -> None:
         """Read the lists again now: those of one server, or of all if the id is None or unknown."""
-        slots = self._generations[-1].slots
-        chosen = [slots[server_id]] if server_id is not None and server_id in slots else list(slots.values())
+        one = self._slots.get(server_id) if server_id is not None else None
+        chosen = [one] if one is not None else list(self._slots.values())
         await asyncio.gather(*(slot.own.shared.refresh() for slot in chosen))
 
     async def approve(self, server_id: str, pending: Iterable[PendingDefinition], *, by: str) -> None:
@@ -237,11 +242,10 @@ class Servers:
 
     def republish(self, *server_ids: str) -> None:
         """Publish a snapshot with what `outputs` and `pins` now say about these servers. Unknown ids are ignored."""
-        slots = self._generations[-1].slots
         changed = {
-            name: slots[name].snapshot(self.snapshot.servers[name], rebuild=True)
+            name: self._slots[name].snapshot(self.snapshot.servers[name], rebuild=True)
             for name in server_ids
-            if name in slots and name in self.snapshot.servers
+            if name in self._slots and name in self.snapshot.servers
         }
         if changed:
             servers = {**self.snapshot.servers, **changed}
@@ -271,7 +275,7 @@ class Servers:
         except StateUnavailable as error:
             self._log.error("the logins of a person cannot be read", subject=on_behalf.subject, reason=str(error))
             return
-        for name, slot in self._generations[-1].slots.items():
+        for name, slot in self._slots.items():
             if on_behalf.at(name):
                 slot.meet(on_behalf.subject)
 
@@ -287,23 +291,20 @@ class Servers:
         """Whether the person has logged in to the server after this error, or does so within `seconds`, while the
         server is there. The store is asked, whatever it has told so far."""
 
-        def slot() -> Slot | None:
-            return self._generations[-1].slots.get(required.server)
-
         def has_login() -> bool:
-            there = slot()
-            return there is not None and there.login(required.subject) not in ("", required.login)
+            slot = self._slots.get(required.server)
+            return slot is not None and slot.login(required.subject) not in ("", required.login)
 
         with self._credentials.following(required.subject):
             with suppress(StateUnavailable):
                 await self._credentials.look_again(required.subject)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds), self._changed:
-                    await self._changed.wait_for(lambda: slot() is None or has_login())
+                    await self._changed.wait_for(lambda: required.server not in self._slots or has_login())
             return has_login()
 
     def _overlaid(self, base: Snapshot, on_behalf: OnBehalf) -> Snapshot:
-        slots = self._generations[-1].slots
+        slots = self._slots
         servers = {
             name: slots[name].snapshot_for(on_behalf, own) if name in slots else own
             for name, own in base.servers.items()
@@ -330,12 +331,12 @@ class Servers:
 
     def whose(self, server_id: str, on_behalf: OnBehalf) -> str:
         """A text that is the same for all whose calls of a server use the same connections."""
-        slot = self._generations[-1].slots.get(server_id)
+        slot = self._slots.get(server_id)
         return slot.whose(on_behalf) if slot is not None else ""
 
     def protocol_of(self, server_id: str) -> str | None:
         """The protocol version that was agreed with a server."""
-        slot = self._generations[-1].slots.get(server_id)
+        slot = self._slots.get(server_id)
         return slot.protocol if slot is not None else None
 
     async def release(self, client_key: str) -> None:
@@ -347,7 +348,7 @@ class Servers:
 
     async def apply(self, configs: Mapping[str, ServerConfig]) -> None:
         """Replace the servers. A server whose configuration is unchanged keeps its connections."""
-        before = self._generations[-1].slots
+        before = self._slots
         slots: dict[str, Slot] = {}
         for identifier, config in configs.items():
             if config.enabled:
@@ -379,7 +380,7 @@ class Servers:
     def _login_changed(self, server_id: str, subject: str) -> None:
         """Somebody has logged in to a server or out of it: what it offers, and whether it answers, is read now."""
         if not subject:
-            if server_id in self._generations[-1].slots:
+            if server_id in self._slots:
                 _spawn(self._tasks, self.refresh(server_id))
             return
         slots = {id(slot): slot for one in self._generations if (slot := one.slots.get(server_id)) is not None}
@@ -388,7 +389,7 @@ class Servers:
         self._forget_offers(subject)
 
     def _slot_changed(self, slot: Slot, subject: str) -> None:
-        if self._generations[-1].slots.get(slot.config.id) is not slot:
+        if self._slots.get(slot.config.id) is not slot:
             return  # The server was removed or replaced; a lease keeps its connections open.
         if subject:
             self._forget_offers(subject)
@@ -428,7 +429,7 @@ class Servers:
         """Close the connections of clients that left without ending their session."""
         while True:
             await asyncio.sleep(IDLE_SECONDS / 10)
-            for slot in self._generations[-1].slots.values():
+            for slot in self._slots.values():
                 await close_all(slot.idle(IDLE_SECONDS))
 
 

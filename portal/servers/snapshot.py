@@ -95,6 +95,11 @@ class ServerSnapshot:
         """Whether its lists were ever read. If so, they are offered even while the server is away."""
         return bool(self.listing.digest)
 
+    @property
+    def absence(self) -> str:
+        """Why a server that was never `listed` is not available: a part of a sentence, for people and agents."""
+        return self.reason or "still connecting, and its list of tools has not come yet; try again in a few seconds"
+
     @cached_property
     def own_code_mode(self) -> str | None:
         """Advice for the operator if the server is in code mode itself, which hides its tools; None if it is not."""
@@ -152,7 +157,7 @@ class Snapshot:
 
     def unavailable(self) -> dict[str, str]:
         """The reason by server id, for each server whose lists were never read."""
-        return {server.id: server.reason or "still connecting" for server in self.servers.values() if not server.listed}
+        return {server.id: server.absence for server in self.servers.values() if not server.listed}
 
     def pending(self) -> dict[tuple[str, str], str]:
         """The notices of tools that wait for approval, by server id and raw tool name."""
@@ -163,6 +168,11 @@ class Snapshot:
     def connecting(self) -> frozenset[str]:
         """The ids of the servers whose first attempt to connect and to read their lists has not ended yet."""
         return frozenset(server.id for server in self.servers.values() if server.state == "waiting")
+
+    @cached_property
+    def wanting_login(self) -> frozenset[str]:
+        """The ids of the servers that show nothing before a login."""
+        return frozenset(server.id for server in self.servers.values() if server.wants_login)
 
     @cached_property
     def content_id(self) -> str:

@@ -22,6 +22,7 @@ _PING_SECONDS = 10.0
 # A link that is given up stays open this many seconds for the calls that still use it.
 _DRAIN_SECONDS = 600.0
 _DRAIN_POLL = 0.05
+_CONNECTING = "still connecting, and it has not answered yet; nothing ran, try again in a few seconds"
 
 Open = Callable[[], Coroutine[object, object, tuple[Link, Agreement]]]
 Attend = Callable[[Link, Agreement], Coroutine[object, object, None]]
@@ -108,7 +109,7 @@ class Keeper:
     def _unavailable(self) -> UpstreamUnavailable:
         wait = self._backoff.retry_at - asyncio.get_running_loop().time()
         again = f"; tried again in {wait:.0f} s" if self._task is not None and wait >= 1 else ""
-        why = self._error.full_message if self._error is not None else "still connecting"
+        why = self._error.full_message if self._error is not None else _CONNECTING
         return UpstreamUnavailable(f"not connected: {why}{again}")
 
     async def _run(self) -> None:

@@ -16,6 +16,7 @@ import httpx2
 
 from tests.forked import Forked
 from tests.patience import PATIENCE
+from tests.portal.login.browser import sent_here
 
 _ESTABLISHED, _LISTENS = "01", "0A"
 
@@ -118,9 +119,7 @@ class WayToOne(httpx2.AsyncHTTPTransport):
         ports = [process.port for process in self._to.all if process.port]
         if not ports:
             raise httpx2.ConnectError("no process listens")
-        url = request.url.copy_with(scheme="http", host="127.0.0.1", port=self._chance.choice(ports))
-        here = httpx2.Request(request.method, url, headers=request.headers, stream=request.stream)
-        here.extensions = request.extensions
+        here = sent_here(request, scheme="http", port=self._chance.choice(ports))
         return await super().handle_async_request(here)
 
 

@@ -22,13 +22,13 @@ from mcp.shared.exceptions import MCPError
 from pydantic import AnyUrl
 
 from portal.errors import DENIED
+from tests.clients.first_connection import Memory
 from tests.clients.serving import Served, serving
 from tests.patience import PATIENCE
 from tests.portal.admin.test_served import codemode, eventually
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.login.test_providers import certified_provider, log_in_there
 from tests.portal.oauth.agent import REDIRECT, Agent, answer_in
-from tests.portal.oauth.test_clients import Kept
 from tests.portal.oauth.test_served import Address, claim
 from tests.portal.portals import MODERN
 from tests.portal.state.databases import new_state
@@ -156,13 +156,13 @@ class Person:
 
     def __init__(self, place: Place, browser: Browser, who: str) -> None:
         self.place, self.browser, self.who = place, browser, who
-        self.kept = Kept()
+        self.memory = Memory()
         self._answer: dict[str, str] = {}
 
     @asynccontextmanager
     async def agent(self, mode: str = "") -> AsyncIterator[Client]:
         metadata = OAuthClientMetadata(client_name="Agent", redirect_uris=[AnyUrl(REDIRECT)])
-        auth = OAuthClientProvider(self.place.mcp, metadata, self.kept, self._redirect, self._callback)
+        auth = OAuthClientProvider(self.place.mcp, metadata, self.memory, self._redirect, self._callback)
         async with (
             httpx2.AsyncClient(auth=auth, timeout=PATIENCE, trust_env=False) as http,
             Client(streamable_http_client(self.place.mcp + mode, http_client=http), mode=MODERN, cache=None) as client,
@@ -303,10 +303,10 @@ async def test_signing_out_everywhere_ends_the_agent_and_the_program_it_has_runn
         httpx2.AsyncClient(trust_env=False) as http,
     ):
         await coding.list_tools()
-        assert ada.kept.tokens is not None and ada.kept.client is not None
-        client = ada.kept.client
+        assert ada.memory.tokens is not None and ada.memory.client is not None
+        client = ada.memory.client
         agent = Agent(place, http, str(client.client_id), client.client_secret or "")  # type: ignore[arg-type]
-        agent.tokens = ada.kept.tokens.model_dump()
+        agent.tokens = ada.memory.tokens.model_dump()
         assert (await agent.use()).status_code == 200
         running = asyncio.create_task(ran(coding, program))
         await place.crm.upstream.journal.wait("call hang", hangs + 1)

@@ -47,6 +47,7 @@ from portal.credentials import (
     log_out,
     may_log_in,
     save_login,
+    scope_of,
     state_of,
     stored_logins,
 )
@@ -87,19 +88,17 @@ async def log_in(options: LoginOptions) -> Exit:
     async with open_database(options.state, options.config, stderr, create=options.create) as (store, _):
         server = await _server(document, store, options.server)
         former = await stored_logins(store, subject=OWN, server=server.id)
-        # More permissions never cost those that there were.
-        wanted = " ".join([options.scope, *(f"{one.document.scope} {one.document.wanted_scope}" for one in former)])
-        private = server.oauth is not None and server.oauth.allow_private
+        wanted = scope_of(former, options.scope)
         try:
             challenge = await challenge_of(server)
             if challenge is None:
                 stderr.print(f"{server.id} lets everybody in; there is nothing to log in to.", highlight=False)
                 return Exit.OK
-            async with Outbound(server.url, allow_private=private) as outbound, _callback(server) as callback:
+            async with Outbound.allowed_by(server.oauth, server.url) as outbound, _callback(server) as callback:
                 portal = PortalClient(document.portal.name, callback.url, native=True)
                 now = datetime.now(UTC)
                 pending = await begin_login(
-                    server, challenge, portal, outbound, store, subject=OWN, now=now, scope=wanted.strip()
+                    server, challenge, portal, outbound, store, subject=OWN, now=now, scope=wanted
                 )
                 stderr.print(Text(f"Logging in at {pending.metadata.issuer}."), soft_wrap=True)
                 await _show(pending.url, stdout, stderr, browser=options.browser)
@@ -132,8 +131,7 @@ async def log_out_of(server_id: str, config: Path | None, state: str | None) -> 
         oauth = found.oauth if isinstance(found, HttpServer) else None
         for stored in logins:
             # Where its server is does not matter any more: the credential itself says who gave it.
-            private = oauth is not None and oauth.allow_private
-            async with Outbound(stored.key.resource, allow_private=private) as outbound:
+            async with Outbound.allowed_by(oauth, stored.key.resource) as outbound:
                 taken_back = await log_out(store, stored, outbound, oauth)
             there = (
                 "and its authorization server has taken the token back"

@@ -38,8 +38,7 @@ async def list_pending(config: Path | None, *, as_json: bool) -> Exit:
         _print(servers, stdout)
     for server in servers:
         if not server.listed:
-            reason = server.reason or "still connecting"
-            stderr.print(Text(f"Server {server.id} is not available: {reason}", style="yellow"), soft_wrap=True)
+            stderr.print(Text(f"Server {server.id} is not available: {server.absence}", style="yellow"), soft_wrap=True)
     if any(server.pending for server in servers):
         return Exit.PROGRAM_FAILED
     return Exit.OK if all(server.listed for server in servers) else Exit.UPSTREAM
@@ -56,7 +55,7 @@ async def approve(server_id: str, names: Sequence[str], config: Path | None, *, 
             pinned = ", ".join(one.id for one in session.snapshot.servers.values() if one.config.pin) or "none"
             raise CommandError(f"There is no pinned server {server_id!r}; pinned are: {pinned}.")
         if not server.listed:
-            raise CommandError(f"Server {server_id} is not available: {server.reason}", Exit.UPSTREAM)
+            raise CommandError(f"Server {server_id} is not available: {server.absence}", Exit.UPSTREAM)
         try:
             selected = select_pending(server.pending, names)
             if selected:

@@ -18,7 +18,7 @@ from portal.app.identity import PortalIdentity
 from portal.login.passwords import Passwords
 from portal.state import Store
 from tests.patience import PATIENCE
-from tests.portal.login.browser import Browser, Page
+from tests.portal.login.browser import Browser, Page, sent_here
 from tests.portal.login.guarded import EMAIL, PASSWORD, QUICK, Letters
 from tests.portal.portals import Kept, opened
 from tests.portal.state.databases import new_state
@@ -152,10 +152,7 @@ class HereTransport(httpx2.AsyncHTTPTransport):
     """Finds every host name on this machine. The name stays in the Host header, and in the cookies."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        url = request.url.copy_with(host="127.0.0.1")
-        here = httpx2.Request(request.method, url, headers=request.headers, stream=request.stream)
-        here.extensions = request.extensions
-        return await super().handle_async_request(here)
+        return await super().handle_async_request(sent_here(request))
 
 
 def http_client() -> httpx2.AsyncClient:

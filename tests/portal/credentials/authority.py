@@ -9,6 +9,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -18,7 +19,10 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from portal.credentials import CredentialDocument, SealedGrant, save_login
+from portal.credentials.metadata import ServerMetadata
 from portal.http import HttpSettings, running
+from portal.state import CredentialKey, Store
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.server import Behaviour
 
@@ -278,6 +282,19 @@ def entry(host: Hosted, issuing: Authority | None, **oauth: Any) -> dict[str, An
     section = {"grant": "client_credentials", "clientId": "portal", "clientSecret": SECRET, **issuer, **oauth}
     kind = "sse" if urlsplit(host.url).path == "/sse" else "http"
     return {"url": host.url, "type": kind, "oauth": {name: value for name, value in section.items() if value != ""}}
+
+
+async def saved_login(
+    store: Store, issuing: Authority, host: Hosted, subject: str, server: str, client: str = "client", refresh: str = ""
+) -> str:
+    """The access token of a new login at a protected server, for an hour. It is stored without a browser."""
+    access, now = secrets.token_urlsafe(16), datetime.now(UTC)
+    issuing.tokens[access] = ""
+    key = CredentialKey(subject, server, issuing.issuer, host.url, client)
+    document = CredentialDocument(state="ready", granted_at=now, issued_at=now, expires_at=now + timedelta(hours=1))
+    metadata = ServerMetadata(issuer=issuing.issuer, token_endpoint=f"{issuing.url}/token")
+    await save_login(store, key, document, SealedGrant(access=access, refresh=refresh, server=metadata))
+    return access
 
 
 class Clock:

@@ -134,9 +134,8 @@ class IdentityProvider:
         return {"keys": [key.as_dict(private=False) for key in (self.published or [self.key])]}
 
     async def _metadata(self, request: Request) -> Response:
-        endpoints = {f"{name}_endpoint": f"{self.url}/{path}" for name, path in (("authorization", "authorize"),)}
-        endpoints |= {"token_endpoint": f"{self.url}/token", "jwks_uri": f"{self.url}/jwks"}
-        return JSONResponse({"issuer": self.url, **endpoints})
+        endpoints = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "jwks"}
+        return JSONResponse({"issuer": self.url, **{name: f"{self.url}/{path}" for name, path in endpoints.items()}})
 
     async def _jwks(self, request: Request) -> Response:
         if self.down == "jwks":

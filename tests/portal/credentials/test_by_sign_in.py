@@ -490,7 +490,7 @@ async def test_an_id_token_that_is_about_somebody_or_something_else_goes_nowhere
         place.times.now += timedelta(hours=1)
         reason = await place.reason(store)
         assert "Acme ID answered with an ID token that does not hold" in reason
-        assert "An administrator must ask whoever runs the identity provider." in reason
+        assert "An administrator must ask the operator of the identity provider." in reason
     assert place.provider.exchanges == place.issuing.requests == []
 
 
@@ -705,7 +705,7 @@ async def test_a_refusal_of_the_server_s_authorization_server_says_who_can_help(
         if code == "access_denied":
             assert f"{place.issuing.url} does not let you use it, and no sign-in changes that" in reason
         else:
-            assert "of Acme ID" in reason and "An administrator must see with whoever runs it that" in reason
+            assert "of Acme ID" in reason and "An administrator must check with its operator that" in reason
 
 
 @pytest.mark.parametrize("more", [{"issued_token_type": ID_JAG}, {"token_type": "N_A"}], ids=str)

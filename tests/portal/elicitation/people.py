@@ -19,7 +19,7 @@ from portal.identity import Identity
 from portal.login import Passwords
 from portal.state import Store, StoredCredential
 from tests.patience import PATIENCE
-from tests.portal.login.browser import Browser, Form, Page, browser_at
+from tests.portal.login.browser import Browser, Form, Page, browser_at, sent_here
 from tests.portal.login.guarded import EMAIL, EVERYONE, PASSWORD, QUICK, Clock
 from tests.portal.portals import Kept, opened
 from tests.portal.state.databases import new_state
@@ -114,10 +114,7 @@ class Proxy(httpx2.AsyncHTTPTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if request.url.host != self._host:
             return await super().handle_async_request(request)
-        url = request.url.copy_with(scheme="http", host="127.0.0.1", port=self.port)
-        here = httpx2.Request(request.method, url, headers=request.headers, stream=request.stream)
-        here.extensions = request.extensions
-        return await super().handle_async_request(here)
+        return await super().handle_async_request(sent_here(request, scheme="http", port=self.port))
 
 
 @asynccontextmanager

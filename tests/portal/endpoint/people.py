@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,8 @@ import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from portal.credentials import CredentialDocument, save_login
-from portal.credentials.grants import SealedGrant
-from portal.credentials.metadata import ServerMetadata
-from portal.state import CredentialKey
 from tests.patience import PATIENCE
-from tests.portal.credentials.authority import Authority, Protected, authority, protected
+from tests.portal.credentials.authority import Authority, Protected, authority, protected, saved_login
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import PASSWORD, Guarded, guarded_portal, sign_in
 from tests.portal.oauth.agent import Agent, answer_in
@@ -58,13 +52,8 @@ class Place:
 
     async def log_in(self, email: str) -> str:
         """The access token at the server of a new login of this person."""
-        subject, now, access = (await self.portal.account(email)).key, datetime.now(UTC), secrets.token_urlsafe(16)
-        self.issuing.tokens[access] = ""
-        key = CredentialKey(subject, "fix", self.issuing.issuer, self.host.url, "client")
-        document = CredentialDocument(state="ready", granted_at=now, issued_at=now, expires_at=now + timedelta(hours=1))
-        metadata = ServerMetadata(issuer=self.issuing.issuer, token_endpoint=f"{self.issuing.url}/token")
-        await save_login(self.portal.store, key, document, SealedGrant(access=access, server=metadata))
-        return access
+        subject = (await self.portal.account(email)).key
+        return await saved_login(self.portal.store, self.issuing, self.host, subject, "fix")
 
     @asynccontextmanager
     async def client(self, token: str, mode: str, *, code: bool = False, **options: Any) -> AsyncIterator[Client]:

@@ -12,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 
 from codemode import CodeTool
 from portal.app import Parts, serving
+from portal.errors import UNAVAILABLE
 from tests.patience import PATIENCE
 from tests.portal.portals import GENERATIONS, MODERN, Kept, client_of, opened
 from tests.portal.upstreams.hosting import Hosted, hosted
@@ -154,6 +155,38 @@ async def test_nobody_waits_longer_than_the_server_s_connect_timeout(
                 "error"
             ]
             assert "is not available" in str(error)
+
+
+@both
+async def test_whoever_has_waited_long_enough_is_told_for_what_and_that_nothing_ran(
+    mode: str, up: Hosted, code_tool: CodeTool
+) -> None:
+    async def fine(exchange: Exchange) -> None:
+        await exchange.text("arrived")
+
+    async def never(exchange: Exchange) -> None:
+        await asyncio.Event().wait()
+
+    async with raw_upstream(fine) as raw:
+        raw.overrides["tools/list"] = never
+        entry = {"url": raw.url, "type": "http", "connectTimeout": 1}
+        async with portal_of({"up": {"url": up.url}, "slow": entry}, code_tool) as url:
+            said = (
+                "The server 'slow' is not available: still connecting, and its list of tools has not come yet; "
+                "try again in a few seconds. Nothing ran."
+            )
+            async with client_of(url, mode) as client:
+                for asked in (client.call_tool("slow_echo", {}), client.get_prompt("slow_greet")):
+                    with pytest.raises(MCPError) as caught:
+                        await asked
+                    assert (caught.value.error.code, caught.value.error.message) == (UNAVAILABLE, said)
+            async with client_of(f"{url}?codemode=search_and_execute", mode) as client:
+                text = text_of(await client.call_tool("code", {"code": "await codemode.slow.echo({})"}))
+                assert said.removeprefix("The ").removesuffix(" Nothing ran.") in text
+                assert "nothing was run" in text
+                description = (await client.list_tools()).tools[0].description or ""
+                assert "- slow is not available: still connecting" in description
+                assert "try again in a few seconds\n" in description
 
 
 async def test_a_client_that_leaves_waits_no_longer(up: Hosted, slow: Slow, code_tool: CodeTool) -> None:

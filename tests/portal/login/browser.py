@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx2
@@ -112,6 +113,14 @@ class Browser:
             if not any(url.startswith(site + "/") for site in self.sites):
                 return Page(url, response.status_code, response.headers, "", left_for=url)
         raise AssertionError(f"the redirects do not end: {url}")
+
+
+def sent_here(request: httpx2.Request, **changes: Any) -> httpx2.Request:
+    """The same request, but to this machine, with further `changes` of its URL. Its Host header stays."""
+    url = request.url.copy_with(host="127.0.0.1", **changes)
+    here = httpx2.Request(request.method, url, headers=request.headers, stream=request.stream)
+    here.extensions = request.extensions
+    return here
 
 
 @asynccontextmanager

@@ -19,10 +19,10 @@ from mcp import Client
 from mcp.client.auth import OAuthClientProvider
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
 from pydantic import AnyUrl
 
-from tests.clients.first_connection import INTERACTIVE
+from tests.clients.first_connection import INTERACTIVE, Memory
 from tests.node_tools import executable, install, needs, node
 from tests.patience import PATIENCE
 from tests.portal.login.browser import browser_at
@@ -64,25 +64,6 @@ async def back_to_the_client(url: str) -> None:
         assert (await http.get(url)).status_code == 200
 
 
-class Kept:
-    """A client's memory."""
-
-    tokens: OAuthToken | None = None
-    client: OAuthClientInformationFull | None = None
-
-    async def get_tokens(self) -> OAuthToken | None:
-        return self.tokens
-
-    async def set_tokens(self, tokens: OAuthToken) -> None:
-        self.tokens = tokens
-
-    async def get_client_info(self) -> OAuthClientInformationFull | None:
-        return self.client
-
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        self.client = client_info
-
-
 @pytest.mark.parametrize("query", ["", "?codemode=off"])
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
 async def test_the_python_sdk_signs_in(tmp_path: Path, mode: str, query: str) -> None:
@@ -96,7 +77,7 @@ async def test_the_python_sdk_signs_in(tmp_path: Path, mode: str, query: str) ->
             return AuthorizationCodeResult(**{name: answers[-1][name] for name in ("code", "state", "iss")})
 
         metadata = OAuthClientMetadata(client_name="Python", redirect_uris=[AnyUrl("http://127.0.0.1:3333/callback")])
-        auth = OAuthClientProvider(portal.mcp + query, metadata, Kept(), redirect, callback)
+        auth = OAuthClientProvider(portal.mcp + query, metadata, Memory(), redirect, callback)
         async with httpx2.AsyncClient(auth=auth, timeout=PATIENCE) as http:
             transport = streamable_http_client(portal.mcp + query, http_client=http)
             async with Client(transport, mode=mode) as client:

@@ -4,11 +4,9 @@ changes."""
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +14,15 @@ import pytest
 from starlette.responses import Response
 
 from portal.config.config import ServerConfig, parse_config
-from portal.credentials import OWN, CredentialDocument, ServerCredentials, log_out, save_login, stored_logins
-from portal.credentials.grants import SealedGrant
-from portal.credentials.metadata import ServerMetadata
+from portal.credentials import OWN, ServerCredentials, log_out, stored_logins
 from portal.credentials.outbound import Outbound
 from portal.errors import AuthorizationRequired, LoginRequired, ServerUnknown, UpstreamUnavailable
 from portal.identity import NOBODY, OnBehalf
 from portal.servers import Servers, Snapshot
-from portal.state import CredentialKey, KeyRing, Store
+from portal.state import KeyRing, Store
 from portal.upstream import DownstreamClient
 from tests.patience import PATIENCE
-from tests.portal.credentials.authority import Authority, Protected, authority, protected
+from tests.portal.credentials.authority import Authority, Protected, authority, protected, saved_login
 from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.server import Behaviour
@@ -60,13 +56,7 @@ class Place:
 
     async def log_in(self, store: Store, subject: str, client: str = "client", refresh: str = "") -> str:
         """The access token of a new login."""
-        access, now = secrets.token_urlsafe(16), datetime.now(UTC)
-        self.issuing.tokens[access] = ""
-        key = CredentialKey(subject, "files", self.issuing.issuer, self.host.url, client)
-        document = CredentialDocument(state="ready", granted_at=now, issued_at=now, expires_at=now + timedelta(hours=1))
-        metadata = ServerMetadata(issuer=self.issuing.issuer, token_endpoint=f"{self.issuing.url}/token")
-        await save_login(store, key, document, SealedGrant(access=access, refresh=refresh, server=metadata))
-        return access
+        return await saved_login(store, self.issuing, self.host, subject, "files", client, refresh)
 
     async def log_out(self, store: Store, subject: str) -> None:
         for stored in await stored_logins(store, subject=subject):
@@ -135,6 +125,15 @@ async def until(servers: Servers, on_behalf: OnBehalf, so: Callable[[Snapshot], 
 def shown_with(host: Hosted) -> str:
     """The token that came with the last call."""
     return host.upstream.seen_headers[-1]["authorization"].removeprefix("Bearer ")
+
+
+async def touched(host: Hosted, heard: asyncio.Queue[tuple[str, str]]) -> tuple[str, str]:
+    """What is heard first when something at the server changes, which it does until something is heard."""
+    async with asyncio.timeout(PATIENCE):
+        while heard.empty():
+            await host.upstream.touch("test://one")
+            await asyncio.sleep(0.05)
+    return heard.get_nowait()
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -391,11 +390,7 @@ async def test_what_a_server_tells_a_person_is_not_told_to_others(place: Place) 
             await until(servers, ADA, lambda snapshot: "echo" in tools(snapshot))
             with servers.lease(ADA) as lease:
                 await lease.connection("files").request("resources/subscribe", {"uri": "test://one"})
-            async with asyncio.timeout(PATIENCE):
-                while heard.empty():
-                    await place.host.upstream.touch("test://one")
-                    await asyncio.sleep(0.05)
-            assert heard.get_nowait() == ("ada", "notifications/resources/updated")
+            assert await touched(place.host, heard) == ("ada", "notifications/resources/updated")
 
 
 async def test_as_many_persons_as_there_is_room_for_are_connected(
@@ -553,11 +548,7 @@ async def test_what_a_person_watches_is_watched_with_the_next_login_too(place: P
             await former.aclose()
             while not heard.empty():
                 heard.get_nowait()
-            async with asyncio.timeout(PATIENCE):
-                while heard.empty():
-                    await place.host.upstream.touch("test://one")
-                    await asyncio.sleep(0.05)
-            assert heard.get_nowait() == ("ada", "notifications/resources/updated")
+            assert await touched(place.host, heard) == ("ada", "notifications/resources/updated")
 
 
 async def test_a_connection_over_which_a_person_watches_something_is_not_idle(

@@ -13,6 +13,9 @@ from mcp.shared.exceptions import MCPError
 from portal.errors import RpcError, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from portal.upstream import CallContext, DownstreamClient, Introduction
 from portal.upstream.connection import settling_seconds
+from portal.upstream.keeper import Keeper
+from portal.upstream.transports.link import Link
+from portal.upstream.transports.protocol import Agreement
 from tests.patience import PATIENCE
 from tests.portal.upstreams.hosting import Hosted, hosted, served_process, stdio_entry
 from tests.portal.upstreams.raw import Exchange, raw_upstream
@@ -42,6 +45,27 @@ async def test_both_generations_are_found_out_and_remembered() -> None:
             assert await up.text("echo", "again") == "again"
             # Neither is asked again which generation it is.
             assert "server/discover" not in host.upstream.journal.entries
+
+
+async def test_a_call_that_has_waited_long_enough_for_a_connection_says_that_nothing_ran() -> None:
+    async def never() -> tuple[Link, Agreement]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def attend(link: Link, agreement: Agreement) -> None:
+        raise AssertionError
+
+    keeper = Keeper(never, attend, lambda error, pause: None, patience=0.01)
+    keeper.start("connecting")
+    try:
+        with pytest.raises(UpstreamUnavailable) as caught:
+            await keeper.link()
+    finally:
+        await keeper.aclose()
+    assert caught.value.message == (
+        "not connected: still connecting, and it has not answered yet; nothing ran, try again in a few seconds"
+    )
+    assert caught.value.ran == "no"
 
 
 async def test_every_page_of_every_list_is_read() -> None:
