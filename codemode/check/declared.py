@@ -22,7 +22,9 @@ _OPEN_TYPE = re.compile(r"/\*.*?\*/|\"(?:[^\"\\\n]|\\.)*\"|\bunknown\b(?!\??:)",
 _MOST_UNNAMED = 100
 _MEMBERS = """\
   [name: string]: any;
-  search(query: string | { query: string; [option: string]: any }, options?: object | number): Promise<any[]>;
+  search<Q extends string | readonly string[]>(
+    query: Q | { query: Q; [option: string]: any }, options?: object | number
+  ): Promise<Q extends string ? any[] : any[][]>;
   describe(target: string | readonly string[], options?: object): Promise<string>;
   tools(options?: object | string): Promise<any[]>;
   emit(block: object): Promise<void>;
