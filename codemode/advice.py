@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import replace
+from itertools import islice
 
 from codemode.catalog import Catalog
 from codemode.check.certain import GENERIC_CALLS, HOW_TO_CALL
@@ -33,6 +34,7 @@ _NOTHING_IN_IT = re.compile(
     r"^(?:cannot read property '[^']{1,80}' of undefined|cannot destructure undefined|undefined is not iterable"
     r"|Cannot convert undefined)"
 )
+_NO_TARGET = "codemode.describe: describe needs a path"
 _OF_ANSWER = re.compile(r"\b(?:content|structuredContent)\b")
 _NOT_JSON = re.compile(r"^unexpected token: '(undefined|object)'")
 _PARSES_OWN = re.compile(r"\bJSON\s*\.\s*parse\s*\(\s*[\"'`]")
@@ -93,7 +95,7 @@ def advise(
     `returned`: the last results of its tools. `called`: the program called tools.
     """
     if isinstance(failure.cause, UnknownName):
-        return _for_path(failure.cause, catalog)
+        return _for_path(failure.cause, catalog) or _for_key(failure.cause, failure, program, catalog)
     if failure.name == "ReferenceError" and (absent := _NOT_DEFINED.match(failure.message)):
         advice = for_name(absent[1], catalog) or _undeclared(absent[1], program) or _framework(absent[1], program)
         return [advice] if advice else []
@@ -186,10 +188,8 @@ def _about_result(failure: Failure, program: str, returned: Collection[Returned]
     was, and what the tool returned."""
     if failure.name not in ("SyntaxError", "TypeError"):
         return None
-    # A call over several lines fails in one of them. Destructuring fails in none.
-    lines = program.split("\n")
-    first, last = (0, len(lines)) if failure.line is None else (max(0, failure.line - 3), failure.line + 1)
-    around = "\n".join(lines[first:last])
+    first, last = _lines_around(failure, program)
+    around = "\n".join(program.split("\n")[first:last])
     reads = missing(program, returned, catalog)
     near = [one for one in reads if first <= program.count("\n", 0, one.start) < last]
     chosen = next((one for one in (*near, *reads) if one in near or one.member in ASSUMED), None)
@@ -205,9 +205,20 @@ def _about_result(failure: Failure, program: str, returned: Collection[Returned]
     if failure.message == "value is not iterable":
         in_line = None if failure.line is None else looped(program, failure.line, returned, catalog)
         return in_line or taken_apart(program, returned, catalog)
-    if chosen is None or not (_NOTHING_IN_IT.match(failure.message) or "not a function" in failure.message):
+    is_of_read = _NOTHING_IN_IT.match(failure.message) or "not a function" in failure.message
+    if chosen is None or not (is_of_read or failure.message.startswith(_NO_TARGET)):
         return None
     return wrong_read(chosen, returned)
+
+
+def _lines_around(failure: Failure, program: str) -> tuple[int, int]:
+    """The first line that a failure may be about, and the one after the last, counted from 0.
+
+    A call over several lines fails in one of them. Destructuring fails in none.
+    """
+    if failure.line is None:
+        return 0, program.count("\n") + 1
+    return max(0, failure.line - 3), failure.line + 1
 
 
 def wrong_read(read: Read, returned: Collection[Returned]) -> str:
@@ -256,6 +267,16 @@ def _without_functions(program: str, catalog: Catalog) -> list[str]:
         if members.get(f"{raw}_") == raw and (computed or re.search(rf"\.\s*{raw}\b", program))
     )
     return [f"codemode.{path}(input)" for path in sorted(meant)][:MAX_SIGNATURES]
+
+
+def _for_key(unknown: UnknownName, failure: Failure, program: str, catalog: Catalog) -> list[str]:
+    """What search or another function of `codemode` returned, where the key of a tool is a member that it lacks."""
+    if unknown.path != "undefined":
+        return []
+    first, last = _lines_around(failure, program)
+    reads = missing(program, (), catalog)
+    near = (one for one in reads if first <= program.count("\n", 0, one.start) < last)
+    return [_is_missing(one, ()) for one in islice(near, 1)]
 
 
 def _for_path(unknown: UnknownName, catalog: Catalog) -> list[str]:

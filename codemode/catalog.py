@@ -31,13 +31,16 @@ from codemode.text import encodable
 from stubs import Names, Server, ServerNames, Tool, assign_names, declarations, signature
 
 DEFAULT_LIMIT = 10
+DEFAULT_LIMIT_EACH = 5  # where there are several needs
 MAX_LIMIT = 50
+MAX_NEEDS = 10
 MAX_SIGNED_TOOLS = 100
-SEARCH_TOKENS = 500
+SEARCH_TOKENS = 500  # of ten results
 TOOL_TOKENS = 250
 MAX_SHORTENED_TOOLS = 20
 _HINT = "// Shortened: codemode.describe(path, {full: true}) shows all of it.\n"
 _HINT_TOKENS = 20
+_BRACKET_TOKENS = 2  # around the results of one of several needs
 _FAR_TOO_LONG = 8  # times the room: such a tool is shortened in larger steps
 _MAX_TARGETS = 1_000
 _MOST_COMPARED = 5_000
@@ -50,6 +53,9 @@ _FUNCTIONS = """\
   /** Ranked tools for plain words; an empty query lists the servers. */
   search(query: string, options?: { limit?: number; server?: string; readOnly?: boolean }):
     Promise<{ path: string; signature?: string; description?: string; server?: string; tools?: number }[]>;
+  /** The same for 1 to 10 needs at once: the tools for each, in their order. */
+  search(needs: readonly string[], options?: { limit?: number; server?: string; readOnly?: boolean }):
+    Promise<{ path: string; signature?: string; description?: string }[][]>;
   /** Declarations of a tool (`server.tool`), a server, or a list of them, as text; shortened unless `full`. */
   describe(target: string | string[], options?: { full?: boolean }): Promise<string>;
   tools(options?: { server?: string }): Promise<{
@@ -402,6 +408,12 @@ class Catalog:
         tools = ((parts[place][0], parts[place][0].tools[position]) for place, position in matches)
         return [CatalogTool(self.names.path(part.server.id, tool.name), part.server, tool) for part, tool in tools]
 
+    def _best_tools_of(
+        self, queries: Sequence[str], *, limit: int, server: str | None, read_only: bool | None
+    ) -> list[list[CatalogTool]]:
+        """The best tools for each of some queries, in their order."""
+        return [self._best_tools(query, limit=limit, server=server, read_only=read_only) for query in queries]
+
     def search(
         self,
         query: str,
@@ -419,18 +431,40 @@ class Catalog:
         other arguments.
         """
         if not isinstance(query, str):
-            raise CatalogError('search needs words as its first argument: codemode.search("open issues", {limit: 5})')
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 1 <= limit <= MAX_LIMIT:
-            raise CatalogError(f"search: limit is 1 to {MAX_LIMIT}, got {limit!r:.40}")
-        if read_only is not None and not isinstance(read_only, bool):
-            raise CatalogError(f"search: readOnly is true or false, got {read_only!r:.40}")
+            raise CatalogError(
+                'search needs words as its first argument: codemode.search("open issues", {limit: 5}); or a list of '
+                'needs: codemode.search(["open issues", "post a message"])'
+            )
+        _check_search(limit, read_only)
         server_id = None if server is None else self._server(server).id
         if not query.strip():
             return self._server_results(server_id)[: int(limit)]
         entries = self._best_tools(query, limit=int(limit), server=server_id, read_only=read_only)
         if full:
             return [dict(self._part(entry).result(entry, self.names).whole) for entry in entries]
-        return self._results_within_room(entries)
+        [results] = self._results_within_room([entries])
+        return results
+
+    def search_all(
+        self,
+        needs: Sequence[str],
+        limit: int | None = None,
+        server: str | None = None,
+        read_only: bool | None = None,
+    ) -> list[list[dict[str, Any]]]:
+        """Tools for each of 1 to `MAX_NEEDS` needs in plain words, in the order of the needs, as from `search`.
+
+        All options hold for every need; `limit` is `DEFAULT_LIMIT` for one, and `DEFAULT_LIMIT_EACH` for each of
+        several. The results together cost what those of one search cost. Raises CatalogError as `search`, and for a
+        need that is blank.
+        """
+        _check_needs(needs)
+        if limit is None:
+            limit = DEFAULT_LIMIT if len(needs) == 1 else DEFAULT_LIMIT_EACH
+        _check_search(limit, read_only)
+        server_id = None if server is None else self._server(server).id
+        found = self._best_tools_of(needs, limit=int(limit), server=server_id, read_only=read_only)
+        return self._results_within_room(found)
 
     def describe(self, target: str | Sequence[str], *, full: bool = False) -> str:
         """TypeScript declarations of a tool, a server, or a list of both.
@@ -499,15 +533,36 @@ class Catalog:
         server_id = None if server is None else self._server(server).id
         return [_listing(entry) for entry in self._entries(server_id)]
 
-    def _results_within_room(self, entries: Sequence[CatalogTool]) -> list[dict[str, Any]]:
-        """Search results: every one has a path and a few words, as many of the first as fit are whole."""
-        room = SEARCH_TOKENS * max(DEFAULT_LIMIT, len(entries)) // DEFAULT_LIMIT
-        results = [self._part(entry).result(entry, self.names) for entry in entries]
-        room -= sum(result.least_tokens for result in results)
-        whole = 0
-        while whole < len(results) and (room := room + results[whole].least_tokens - results[whole].tokens) >= 0:
-            whole += 1
-        return [{**(result.whole if place < whole else result.least)} for place, result in enumerate(results)]
+    def _results_within_room(self, found: Sequence[Sequence[CatalogTool]]) -> list[list[dict[str, Any]]]:
+        """Search results for each need: every one has a path and a few words, and as many of the best as fit are whole.
+
+        The needs take turns, so that the first result of each is whole before the second of another. A tool that
+        several needs find is whole once.
+        """
+        results = [[self._part(entry).result(entry, self.names) for entry in entries] for entries in found]
+        shown = [[result.least for result in of_need] for of_need in results]
+        room = SEARCH_TOKENS * max(DEFAULT_LIMIT, sum(map(len, found))) // DEFAULT_LIMIT
+        room -= sum([result.least_tokens for of_need in results for result in of_need])
+        room -= _BRACKET_TOKENS * (len(found) - 1)
+        whole: set[str] = set()
+        place, having_room = 0, list(range(len(found)))
+        while having_room:
+            needs, having_room = having_room, []
+            for need in needs:
+                if place == len(results[need]):
+                    continue
+                result = results[need][place]
+                path = result.least["path"]
+                if path not in whole:
+                    more = result.tokens - result.least_tokens
+                    if more > room:
+                        continue  # what is whole comes first for a need; of another one something shorter may fit
+                    room -= more
+                    whole.add(path)
+                    shown[need][place] = result.whole
+                having_room.append(need)
+            place += 1
+        return [[{**result} for result in of_need] for of_need in shown]
 
     def _server_results(self, only: str | None) -> list[dict[str, Any]]:
         servers: list[dict[str, Any]] = [
@@ -600,6 +655,26 @@ class Catalog:
         if self._search is None:
             self._search = Search([Part(part.index, visible) for part, visible in self._parts.values()])
         return self._search
+
+
+def _check_needs(needs: object) -> None:
+    """Raise CatalogError for what is no list of needs."""
+    if not isinstance(needs, list | tuple) or not 1 <= len(needs) <= MAX_NEEDS:
+        got = f"{len(needs):,}" if isinstance(needs, list | tuple) else f"{needs!r:.40}"
+        raise CatalogError(f"a list for search has 1 to {MAX_NEEDS} needs, each a text; got {got}")
+    for number, need in enumerate(needs, start=1):
+        if not isinstance(need, str):
+            raise CatalogError(f"need {number} of {len(needs)} is no text: each need is one, in plain words")
+        if not need.strip():
+            raise CatalogError(f"need {number} of {len(needs)} is blank: say in words what the tool should do")
+
+
+def _check_search(limit: object, read_only: object) -> None:
+    """Raise CatalogError for options that search does not take."""
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 1 <= limit <= MAX_LIMIT:
+        raise CatalogError(f"search: limit is 1 to {MAX_LIMIT}, got {limit!r:.40}")
+    if read_only is not None and not isinstance(read_only, bool):
+        raise CatalogError(f"search: readOnly is true or false, got {read_only!r:.40}")
 
 
 def _within_room(reasons: Mapping[str, str]) -> dict[str, str]:

@@ -21,22 +21,21 @@ _MAX_DECLARED_TOOLS = 12
 
 _HEAD = """\
 Run a JavaScript or TypeScript program that calls tools and returns only what you need. Write the body of an async \
-function: top-level await and return work. It runs in a fresh sandbox without network, files or modules; \
-console.log is returned with the result.
+function. It runs in a fresh sandbox without network, files or modules; console.log comes with the result.
 Tools are codemode.<server>.<tool>(input): one object in, a Promise out; it rejects with ToolError \
-{message, code, data, tool}. Combine calls, loop, use Promise.all, filter before you return."""
+{message, code, data, tool}. Combine calls with loops and Promise.all, filter before you return."""
 
 _DISCOVER = """\
-Find tools first, do not guess names:
-  await codemode.search("words", {limit, server, readOnly}) -> [{path, signature, description}]
+Find tools first, never guess names:
+  await codemode.search("need" | [...], {limit, server, readOnly}) -> [{path, signature, description}], a list per need
   await codemode.describe("server.tool" | "server" | [...], {full}) -> TypeScript declarations
   await codemode.tools({server}) -> [{path, inputSchema, ...}]
-  await codemode.emit(block) adds an image or another MCP content block to the answer"""
+  await codemode.emit(block) adds an image or another MCP block to the answer"""
 
 _EXAMPLE = """\
 Example:
-  const [tool] = await codemode.search("list open issues");
-  return {tool, types: await codemode.describe(tool.path)};"""
+  const [[issue], [message]] = await codemode.search(["find issues", "post a message"]);
+  return codemode.describe([issue.path, message.path]);"""
 
 _NO_SERVERS = "No server is available now."
 

@@ -6,7 +6,7 @@ import asyncio
 import binascii
 import contextlib
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -26,6 +26,10 @@ from sandbox import HostCall, Settlement
 EMITTED_BYTES = 10 * 1024 * 1024
 EMITTED_BLOCKS = 100
 _MESSAGE_CHARS = 4_000
+_MEANT = {  # by a text where a function takes options
+    "tools": f". {HOW_TO_CALL}",
+    "search": '. Several needs are a list: codemode.search(["open issues", "post a message"])',
+}
 _BLOCKS: dict[str, tuple[str, ...]] = {
     "text": ("text",),
     "image": ("data", "mimeType"),
@@ -110,16 +114,20 @@ class LocalCalls:
             )
         return [orjson.Fragment(listing) for listing in listings]
 
-    async def _search(self, query: Any, options: Any) -> list[dict[str, Any]]:
+    async def _search(self, query: Any, options: Any) -> Sequence[object]:
+        """The results for one text, or for each need of a list."""
         checked = _options("search", options, {"limit", "readOnly", "server"})
-        limit = checked.get("limit")
+        limit, server, read_only = (checked.get(name) for name in ("limit", "server", "readOnly"))
+        has_needs = isinstance(query, list)
 
-        def search() -> list[dict[str, Any]]:
-            most = DEFAULT_LIMIT if limit is None else limit
-            return self._catalog.search(query, most, checked.get("server"), checked.get("readOnly"))
+        def search() -> Sequence[object]:
+            if has_needs:
+                return self._catalog.search_all(query, limit, server, read_only)
+            return self._catalog.search(query, DEFAULT_LIMIT if limit is None else limit, server, read_only)
 
-        # The first search builds the index.
-        return search() if self._catalog.searchable else await asyncio.to_thread(search)
+        # The first search builds the index, and ten needs take as long as ten searches.
+        is_short = self._catalog.searchable and not has_needs
+        return search() if is_short else await asyncio.to_thread(search)
 
     def _arity(self, path: Any, count: Any) -> str:
         """The message for a tool that was called with `count` arguments."""
@@ -158,7 +166,7 @@ def _options(function: str, options: Any, names: set[str]) -> dict[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, dict) or not options.keys() <= names:
-        how = f". {HOW_TO_CALL}" if function == "tools" and isinstance(options, str) else ""
+        how = _MEANT.get(function, "") if isinstance(options, str) else ""
         raise CatalogError(f"the options of {function} are {{{', '.join(sorted(names))}}}, got {options!r:.100}{how}")
     return options
 

@@ -354,6 +354,7 @@ const functions = create(null);
 const withPaths = (described) => {
   for (let i = 0; isArray(described) && i < described.length; i++) {
     const one = described[i];
+    if (isArray(one)) withPaths(one); // what search gives for one of several needs
     const path = typeof one === "object" && one !== null ? getOwnPropertyDescriptor(one, "path")?.value : undefined;
     if (typeof path === "string") defineProperty(one, toPrimitive, { value: () => path, configurable: true });
   }

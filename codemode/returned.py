@@ -89,12 +89,17 @@ class Read:
 
 
 _TOOL = b'[{"path":"","%s":"","description":""}]'
+_OF_NEEDS = "codemode.search([…])"
 _OWN = (
     (Returned("codemode.search", _TOOL % b"signature", True), "an array of objects with path, signature, description"),
+    (
+        Returned(_OF_NEEDS, _TOOL % b"signature", True),
+        "an array for each need, of objects with path, signature, description",
+    ),
     (Returned("codemode.tools", _TOOL % b"server", True), "an array of objects with path, name, server and others"),
     (Returned("codemode.describe", b'"declare"', True), "a text"),
 )
-"""What the functions of `codemode` return."""
+"""What the functions of `codemode` return; of a search for several needs, what it returns for each."""
 
 
 def may_assume(program: str) -> bool:
@@ -157,7 +162,7 @@ def taken_apart(program: str, returned: Iterable[Returned], catalog: Catalog) ->
         return None
     found = _calls(text, catalog)
     held = _variables(text, found)
-    ends = {call.first: (f"await {call.tool or '…'}(…)", call.tool) for call in found}
+    ends = {call.first: (call.written, call.tool) for call in found}
     for at, token in enumerate(text.tokens):
         if text.key(at - 1) == "=" and (one := held.get(token.key)) is not None and one.kind == "result":
             ends[at] = token.key, one.tool
@@ -276,6 +281,10 @@ class _Call(NamedTuple):
     end: int
     tool: str | None
 
+    @property
+    def written(self) -> str:
+        return f"await {_OF_NEEDS}" if self.tool == _OF_NEEDS else f"await {self.tool or '…'}(…)"
+
 
 def _reads(text: Brackets, catalog: Catalog) -> Iterator[Read]:
     found = _calls(text, catalog)
@@ -304,7 +313,7 @@ def _reads(text: Brackets, catalog: Catalog) -> Iterator[Read]:
 def _reads_of_call(text: Brackets, call: _Call) -> Iterator[Read]:
     start = text.tokens[call.first].start
     if text.key(call.end) == ")" and (member := _member(text, call.end + 1)) is not None:
-        yield Read(f"(await {call.tool or '…'}(…)).{member[0]}", member[0], call.tool, start)
+        yield Read(f"({call.written}).{member[0]}", member[0], call.tool, start)
     for name in _destructured(text, call.first - 1):
         yield Read(name, name, call.tool, start)
 
@@ -327,10 +336,14 @@ def _variables(text: Brackets, found: list[_Call]) -> dict[str, _Held]:
     for call in found:
         before = call.first - (text.key(call.first - 1) == "await")
         if text.key(before - 1) == "=" and is_name(text.key(before - 2)) and text.key(call.end) not in (".", "?", "["):
-            held[text.key(before - 2)] = _Held(call.tool, "promise" if before == call.first else "result")
+            kind = "list" if call.tool == _OF_NEEDS else "result"
+            held[text.key(before - 2)] = _Held(call.tool, "promise" if before == call.first else kind)
         if text.key(call.end) == "." and text.key(call.end + 1) == "then" and text.key(call.end + 2) == "(":
             if (parameter := _parameter(text, call.end + 3)) is not None:
                 held[parameter] = _Held(call.tool)
+        if call.tool == _OF_NEEDS and text.key(before - 1) == "=" and text.key(before - 2) == "]":
+            names = _listed(text, text.pairs.get(before - 2, before - 2), before - 2)
+            held |= {name: _Held(call.tool) for name in names if name}
     held |= _together(text, found)
     for at, token in enumerate(text.tokens):
         variable = held.get(token.key)
@@ -416,6 +429,7 @@ def _calls(text: Brackets, catalog: Catalog) -> list[_Call]:
             members = tuple(text.key(index) for index in range(first + 2, at, 2) if is_name(text.key(index)))
         if members:
             tool = _tool(members, catalog)
+            tool = _OF_NEEDS if tool == "codemode.search" and text.key(at + 1) == "[" else tool
             if tool is not None:
                 found.append(_Call(first, at, end, tool))
         elif text.key(at - 1) == "]" and text.key(first) in ("codemode", "tools"):

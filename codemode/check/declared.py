@@ -22,9 +22,11 @@ _OPEN_TYPE = re.compile(r"/\*.*?\*/|\"(?:[^\"\\\n]|\\.)*\"|\bunknown\b(?!\??:)",
 _MOST_UNNAMED = 100
 _MEMBERS = """\
   [name: string]: any;
-  search(query: string, options?: object): Promise<any[]>;
-  describe(target: string | readonly string[]): Promise<string>;
-  tools(options?: object): Promise<any[]>;
+  search<Q extends string | readonly string[]>(
+    query: Q | { query: Q; [option: string]: any }, options?: object | number
+  ): Promise<Q extends string ? any[] : any[][]>;
+  describe(target: string | readonly string[], options?: object): Promise<string>;
+  tools(options?: object | string): Promise<any[]>;
   emit(block: object): Promise<void>;
   runs: { result(id: string): Promise<any>; list(): Promise<any[]>; cancel(id: string): Promise<boolean> };
   portal: {

@@ -53,6 +53,7 @@ UNAWAITED = [
     ("const r = codemode.shop.list_orders()\nreturn r.orders.length", 8),
     ("const {orders} = codemode.shop.list_orders({limit: 3});\nreturn orders", 18),
     ("const [first] = codemode.search('orders'); return first", 17),
+    ("const [[a], [b]] = codemode.search(['orders', 'mail']); return [a, b]", 20),
     ("return codemode.shop.list_orders().orders", 8),
     ("return await codemode.shop.list_orders({}).orders", 14),
     ("for (const o of codemode.search('x')) { console.log(o) }", 17),

@@ -49,6 +49,7 @@ def test_a_server_is_named_as_programs_name_servers(program: str, named: set[str
     ("program", "asks"),
     [
         ('await codemode.search("refund")', True),
+        ('await codemode.search(["refund", "post a message"])', True),
         ("await codemode.tools({})", True),
         ("Object.keys(codemode)", True),
         ('"slow" in codemode', True),

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.anyio
 N = "const r = await codemode.fix.echo({n: 1});\n"
 LIST = "const r = await codemode.fix.echo({items: [1]});\n"
 ALL = "const all = await Promise.all([1, 2].map((n) => codemode.fix.echo({n})));\n"
+TWO = "const [a, b] = await codemode.search(['things', 'time']);\n"
+FOR_EACH = "codemode.search([…]) returned an array for each need, of objects with path, signature, description."
 HAS_N = "fix.echo returned an object with n."
 HAS_ITEMS = "fix.echo returned an object with items."
 
@@ -220,6 +222,17 @@ async def test_a_result_that_throws_says_which_part_of_it_did(engines: Engines, 
         (ALL + "return all[0].data.x;", "`all[…].data` is undefined", HAS_N),
         ("const r = await codemode.search('things'); return r.results[0];", "`r.results` is undefined",
          "codemode.search returned an array of objects with path, signature, description."),
+        (TWO + "return a.path.split('.');", "`a.path` is undefined", FOR_EACH),
+        (TWO + "return codemode[b.path]({});", "`b.path` is undefined", FOR_EACH),
+        (TWO + "return codemode.describe([a.path, b.path]);", "`a.path` is undefined", FOR_EACH),
+        ("const r = await codemode.search(['things', 'time']); return codemode[r[0].path]({});",
+         "`r[…].path` is undefined", FOR_EACH),
+        ("const r = await codemode.search(['things', 'time']); return r.map((one) => one.path.length);",
+         "`one.path` is undefined", FOR_EACH),
+        ("return (await codemode.search(['things', 'time'])).results[0];",
+         "`(await codemode.search([…])).results` is undefined", FOR_EACH),
+        ("const r = await codemode.search('things'); return codemode[r.path]({});", "`r.path` is undefined",
+         "codemode.search returned an array of objects with path, signature, description."),
         (LIST + "return r.map(String);", "`r.map` is undefined", HAS_ITEMS),
         (LIST + "for (const one of r) console.log(one);", "`r` is no list", HAS_ITEMS),
         (LIST + "return r.itms.length;", "`r.itms` is undefined", HAS_ITEMS),
@@ -232,6 +245,23 @@ async def test_who_reads_what_a_result_does_not_have_learns_what_it_has(
     [advice] = found.error["advice"]
     assert advice.startswith(starts) and advice.endswith(ends)
     assert advice.split(": ")[0] in found.text
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "const [[a], [b]] = await codemode.search(['things', 'time']); console.log(a.path, b.path);",
+        "const r = await codemode.search(['things', 'time']); console.log(r[0][0].path, r.map(([one]) => one.path));",
+        "const r = await codemode.search(['things', 'time']); for (const [one] of r) console.log(one.path, one.x);",
+        "const [a, b] = await codemode.search(['things', 'time']); console.log(a[0].path, b.map((one) => one.path));",
+        "const a = (await codemode.search(['things', 'time'])).flat(); console.log(a.map((one) => one.path));",
+    ],
+)
+async def test_who_takes_the_results_of_several_needs_apart_is_told_nothing_of_them(
+    engines: Engines, right: str
+) -> None:
+    found = await run(engines, right + "\nconst nothing = undefined; return nothing.y;")
+    assert "advice" not in found.error and "search" not in found.error["message"]
 
 
 @pytest.mark.parametrize(

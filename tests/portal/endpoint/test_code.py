@@ -76,6 +76,21 @@ async def test_a_program_calls_tools_and_its_answer_arrives_whole(mode: str, por
 
 
 @both
+async def test_a_program_searches_for_several_needs_in_one_step(mode: str, portal: Portal) -> None:
+    program = """
+        const [[echo], [structured], nothing] = await codemode.search(["echo a text", "structured result", "zzqqxx"]);
+        return [await codemode[echo]({text: "a"}), echo.signature, structured.path, nothing];
+    """
+    async with client_of(portal.code, mode) as client:
+        answer = await run(client, program)
+        wrong = await run(client, "return await codemode.search(['echo', ' '])")
+    assert not answer.is_error, answer
+    said, signature, structured, nothing = answer.structured_content["result"]
+    assert (said, structured, nothing) == ("a", "one.structured", []) and signature.startswith("codemode.one.echo(")
+    assert wrong.is_error and "need 2 of 2 is blank" in wrong.content[0].text
+
+
+@both
 async def test_a_failing_program_is_an_answer_and_no_protocol_error(mode: str, portal: Portal) -> None:
     async with client_of(portal.code, mode) as client:
         answer = await run(client, "throw new TypeError('not today')")
