@@ -24,9 +24,9 @@ from codemode.arguments import ArgumentCheck
 from codemode.brevity import LEVELS, shortened
 from codemode.cost import about_tokens
 from codemode.errors import CatalogError
-from codemode.postings import Entry, ServerIndex
+from codemode.postings import Entry, Part, ServerIndex
 from codemode.preload import preload, table, with_absent
-from codemode.search import Part, Search
+from codemode.search import Search, is_whole_task
 from codemode.text import encodable
 from stubs import Names, Server, ServerNames, Tool, assign_names, declarations, signature
 
@@ -55,7 +55,7 @@ _FUNCTIONS = """\
     Promise<{ path: string; signature?: string; description?: string; server?: string; tools?: number }[]>;
   /** The same for 1 to 10 needs at once: the tools for each, in their order. */
   search(needs: readonly string[], options?: { limit?: number; server?: string; readOnly?: boolean }):
-    Promise<{ path: string; signature?: string; description?: string }[][]>;
+    Promise<{ path: string; signature?: string; description?: string; server?: string }[][]>;
   /** Declarations of a tool (`server.tool`), a server, or a list of them, as text; shortened unless `full`. */
   describe(target: string | string[], options?: { full?: boolean }): Promise<string>;
   tools(options?: { server?: string }): Promise<{
@@ -112,6 +112,12 @@ class _Result(NamedTuple):
     least: dict[str, Any]
     tokens: int
     least_tokens: int
+
+    def of(self, server_id: str) -> _Result:
+        """The same, saying its server."""
+        server = {"server": server_id}
+        more = _cost(server) - _cost({})
+        return _Result(self.whole | server, self.least | server, self.tokens + more, self.least_tokens + more)
 
 
 class CatalogServer:
@@ -406,7 +412,8 @@ class Catalog:
         number = None if server is None else list(self._parts).index(server)
         matches = self._search_index().find(query, limit=limit, part=number, read_only=read_only)
         tools = ((parts[place][0], parts[place][0].tools[position]) for place, position in matches)
-        return [CatalogTool(self.names.path(part.server.id, tool.name), part.server, tool) for part, tool in tools]
+        best = [CatalogTool(self.names.path(part.server.id, tool.name), part.server, tool) for part, tool in tools]
+        return _grouped(best) if self._is_task(query) else best
 
     def _best_tools_of(
         self, queries: Sequence[str], *, limit: int, server: str | None, read_only: bool | None
@@ -425,6 +432,9 @@ class Catalog:
     ) -> list[dict[str, Any]]:
         """Tools for plain words, best first: `path`, `signature`, `description`. An empty query lists the servers.
 
+        A query that is a whole task has its tools from several servers: each result has its `server` too, and those of
+        one server stand together, among the best five and among the others.
+
         `limit` is 1 to 50; `server` is a configured id or its identifier; `read_only` keeps the tools that declare to
         only read (True), or all others (False). Later results have no signature and a shorter description, so that ten
         of them cost about `SEARCH_TOKENS`; with `full`, which is for people, all are whole. Raises CatalogError for
@@ -440,9 +450,10 @@ class Catalog:
         if not query.strip():
             return self._server_results(server_id)[: int(limit)]
         entries = self._best_tools(query, limit=int(limit), server=server_id, read_only=read_only)
+        is_task = self._is_task(query)
         if full:
-            return [dict(self._part(entry).result(entry, self.names).whole) for entry in entries]
-        [results] = self._results_within_room([entries])
+            return [dict(self._result(entry, is_task).whole) for entry in entries]
+        [results] = self._results_within_room([entries], [is_task])
         return results
 
     def search_all(
@@ -464,7 +475,15 @@ class Catalog:
         _check_search(limit, read_only)
         server_id = None if server is None else self._server(server).id
         found = self._best_tools_of(needs, limit=int(limit), server=server_id, read_only=read_only)
-        return self._results_within_room(found)
+        return self._results_within_room(found, list(map(self._is_task, needs)))
+
+    def _is_task(self, query: str) -> bool:
+        return len(self._parts) > 1 and is_whole_task(query)
+
+    def _result(self, entry: CatalogTool, is_task: bool) -> _Result:
+        """A tool as a search result, for a whole task with its server."""
+        result = self._part(entry).result(entry, self.names)
+        return result.of(entry.server.id) if is_task else result
 
     def describe(self, target: str | Sequence[str], *, full: bool = False) -> str:
         """TypeScript declarations of a tool, a server, or a list of both.
@@ -533,13 +552,18 @@ class Catalog:
         server_id = None if server is None else self._server(server).id
         return [_listing(entry) for entry in self._entries(server_id)]
 
-    def _results_within_room(self, found: Sequence[Sequence[CatalogTool]]) -> list[list[dict[str, Any]]]:
+    def _results_within_room(
+        self, found: Sequence[Sequence[CatalogTool]], are_tasks: Sequence[bool]
+    ) -> list[list[dict[str, Any]]]:
         """Search results for each need: every one has a path and a few words, and as many of the best as fit are whole.
 
         The needs take turns, so that the first result of each is whole before the second of another. A tool that
         several needs find is whole once.
         """
-        results = [[self._part(entry).result(entry, self.names) for entry in entries] for entries in found]
+        results = [
+            [self._result(entry, is_task) for entry in entries]
+            for entries, is_task in zip(found, are_tasks, strict=True)
+        ]
         shown = [[result.least for result in of_need] for of_need in results]
         room = SEARCH_TOKENS * max(DEFAULT_LIMIT, sum(map(len, found))) // DEFAULT_LIMIT
         room -= sum([result.least_tokens for of_need in results for result in of_need])
@@ -655,6 +679,14 @@ class Catalog:
         if self._search is None:
             self._search = Search([Part(part.index, visible) for part, visible in self._parts.values()])
         return self._search
+
+
+def _grouped(ranked: Sequence[CatalogTool]) -> list[CatalogTool]:
+    """The tools with those of one server together: first the best five, then the others, so that none of the best
+    falls behind one that is not."""
+    order = {server: place for place, server in enumerate(dict.fromkeys(entry.server.id for entry in ranked))}
+    halves = ranked[:DEFAULT_LIMIT_EACH], ranked[DEFAULT_LIMIT_EACH:]
+    return [entry for half in halves for entry in sorted(half, key=lambda entry: order[entry.server.id])]
 
 
 def _check_needs(needs: object) -> None:

@@ -221,6 +221,14 @@ class ServerIndex:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The tools of one server that are in a catalog. `visible` has a byte for each tool, 1 or 0; None: all of them."""
+
+    index: ServerIndex
+    visible: bytes | None = None
+
+
 def _frequencies(fields: Sequence[Sequence[str | int]]) -> dict[str | int, float]:
     """How often a tool has each term, over all its fields in the order of `_COUNTS`."""
     frequencies: dict[str | int, float] = {}

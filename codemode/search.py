@@ -16,15 +16,13 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from heapq import nlargest
 from itertools import accumulate, compress
 from typing import NamedTuple
 
 from codemode.actions import CHANGE, MAKE, READ, actions_in, is_verb
-from codemode.postings import ACTION, FIELDS, Kind, Matches, ServerIndex, Unit
+from codemode.postings import ACTION, FIELDS, Kind, Matches, Part, Unit
 from codemode.tasks import PROSE, TaskRanking, share_of_task
-from codemode.tasks import Part as TaskPart
 from codemode.thesaurus import thesaurus
 from codemode.words import stem, words
 
@@ -50,14 +48,6 @@ _STOP_WORDS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The tools of one server that are in a catalog. `visible` has a byte for each tool, 1 or 0; None: all of them."""
-
-    index: ServerIndex
-    visible: bytes | None = None
-
-
 _Scores = dict[int, float]
 """Scores by the place of a tool among the tools of all parts, visible or not."""
 
@@ -79,10 +69,7 @@ class Search:
         self._parts = tuple(parts)
         self._starts = tuple(accumulate((part.index.size for part in self._parts), initial=0))
         self._size = sum(part.index.size if part.visible is None else sum(part.visible) for part in self._parts)
-        self._tasks = TaskRanking(
-            [TaskPart(start, part.index, part.visible) for start, part in zip(self._starts, self._parts, strict=False)],
-            self._size,
-        )
+        self._tasks = TaskRanking(self._parts, self._size)
         # BM25's 1 - b + b * length / average, as a line.
         self._slopes = [_K1 * _B / average if (average := self._average(number)) else 0.0 for number in FIELDS]
         kinds: dict[tuple[str, int], int] = {}
@@ -105,7 +92,7 @@ class Search:
         Equal scores keep the order of the tools. `part` keeps the tools of one part; `read_only` those that declare to
         only read (True), or all others (False).
         """
-        query_words = [word for word in words(query[:MAX_QUERY_CHARS]) if word not in _ARTICLES][:MAX_QUERY_WORDS]
+        query_words = _query_words(query)
         if not query_words:
             return []
         scores, bonus = self._scores(query_words)
@@ -122,8 +109,7 @@ class Search:
 
     def _scores(self, query_words: list[str]) -> tuple[_Scores, list[float]]:
         """The scores of the tools that a query finds, and what each place adds to its score; empty for nothing."""
-        telling = {stem(word) for word in query_words if word not in _STOP_WORDS}
-        share = share_of_task(len(telling))
+        share = share_of_task(_telling(query_words))
         of_task = self._tasks.scores(_units(query_words, _STOP_WORDS | PROSE)) if share else []
         best = max(of_task, default=0.0)
         if best == 0:
@@ -166,9 +152,11 @@ class Search:
         scores = self._cached_scores.get(unit)
         if scores is None:
             scores = self._new_scores(unit)
-            if self._free < len(scores):
+            # A word that no tool has takes room too: an agent may send any number of them.
+            size = 1 + len(scores)
+            if self._free < size:
                 self._cached_scores, self._free = {}, self._room
-            self._free -= len(scores)
+            self._free -= size
             self._cached_scores[unit] = scores
         return scores
 
@@ -241,6 +229,20 @@ class Search:
             if self._is_whole:
                 self._bonuses[actions] = bonus
         return bonus
+
+
+def is_whole_task(query: str) -> bool:
+    """Whether a query has so many telling words that it is ranked as a task and nothing else."""
+    return share_of_task(_telling(_query_words(query))) == 1
+
+
+def _query_words(query: str) -> list[str]:
+    return [word for word in words(query[:MAX_QUERY_CHARS]) if word not in _ARTICLES][:MAX_QUERY_WORDS]
+
+
+def _telling(query_words: Sequence[str]) -> int:
+    """How many different words of a query say what it wants."""
+    return len({stem(word) for word in query_words if word not in _STOP_WORDS})
 
 
 def _units(query_words: list[str], stop_words: frozenset[str]) -> list[Unit]:

@@ -13,10 +13,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from itertools import compress
-from typing import NamedTuple
+from itertools import accumulate, compress, pairwise
 
-from codemode.postings import ServerIndex, Unit, Weights
+from codemode.postings import Part, Unit, Weights
 
 FEW, MANY = 5, 12
 """With up to FEW telling words a request is short, from MANY on it is a task, and it is a bit of both between."""
@@ -36,14 +35,6 @@ _ROOM = 200_000
 """The weights that a catalog of whole servers keeps, 12 bytes each."""
 
 
-class Part(NamedTuple):
-    """The tools of one server in a catalog. `visible` has a byte for each tool, 1 or 0; None: all of them."""
-
-    start: int
-    index: ServerIndex
-    visible: bytes | None
-
-
 class TaskRanking:
     """Scores the tools of one catalog for whole tasks. Safe to share between threads."""
 
@@ -51,14 +42,14 @@ class TaskRanking:
         """`size` is the number of visible tools."""
         self._parts = parts
         self._size = size
-        self._end = parts[-1].start + parts[-1].index.size if parts else 0
+        self._starts = tuple(accumulate((part.index.size for part in parts), initial=0))
         # Kept only where the catalog has many users, as the scores of requests are.
         self._room = self._free = _ROOM if all(part.visible is None for part in parts) else 0
         self._cached: dict[tuple[str | int, ...], Weights] = {}
 
     def scores(self, units: Sequence[Unit]) -> list[float]:
         """The score of each tool, 0 where none of the units is in it."""
-        scores = [0.0] * self._end
+        scores = [0.0] * self._starts[-1]
         found = [(self._weights(unit.terms), _VERB if unit.verb else 1.0) for unit in units]
         found.sort(key=lambda one: len(one[0].positions))
         room = _MOST_WEIGHTS
@@ -74,8 +65,7 @@ class TaskRanking:
 
     def _with_shared(self, scores: list[float]) -> list[float]:
         """The scores with the share that tools have in the best one of their server."""
-        for start, index, _ in self._parts:
-            end = start + index.size
+        for start, end in pairwise(self._starts):
             of_server = scores[start:end]
             if best := max(of_server, default=0.0):
                 shared = _SERVER_SHARE * best
@@ -87,24 +77,25 @@ class TaskRanking:
         weights = self._cached.get(terms)
         if weights is None:
             weights = self._new_weights(terms)
-            if len(weights.positions) <= self._room:
-                if self._free < len(weights.positions):
+            # A word that no tool has takes room too: an agent may send any number of them.
+            if (size := 1 + len(weights.positions)) <= self._room:
+                if self._free < size:
                     self._cached, self._free = {}, self._room
-                self._free -= len(weights.positions)
+                self._free -= size
                 self._cached[terms] = weights
         return weights
 
     def _new_weights(self, terms: tuple[str | int, ...]) -> Weights:
         places, values = array("I"), array("f")
-        for start, index, visible in self._parts:
-            of_part = index.weights(terms)
+        for start, part in zip(self._starts, self._parts, strict=False):
+            of_part = part.index.weights(terms)
             if of_part is None:
                 continue
-            if visible is None:
+            if part.visible is None:
                 places.extend(map(start.__add__, of_part.positions))
                 values.extend(of_part.values)
             else:
-                chosen = bytes(map(visible.__getitem__, of_part.positions))
+                chosen = bytes(map(part.visible.__getitem__, of_part.positions))
                 places.extend(map(start.__add__, compress(of_part.positions, chosen)))
                 values.extend(compress(of_part.values, chosen))
         return Weights(places, values)

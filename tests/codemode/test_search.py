@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codemode.postings import Entry, ServerIndex
-from codemode.search import Part, Search
+from codemode.postings import Entry, Part, ServerIndex
+from codemode.search import Search
 from codemode.words import words
 
 

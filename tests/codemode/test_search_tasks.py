@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from itertools import groupby
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import Catalog, CatalogServer
-from codemode.postings import Entry, ServerIndex, Unit
+from codemode.catalog import SEARCH_TOKENS
+from codemode.cost import about_tokens
+from codemode.postings import Entry, Part, ServerIndex, Unit
 from codemode.search import MAX_QUERY_CHARS
-from codemode.tasks import FEW, MANY, Part, TaskRanking, share_of_task
+from codemode.tasks import FEW, MANY, TaskRanking, share_of_task
 from codemode.words import stem, words
 from stubs import Server, Tool
 
@@ -97,6 +101,31 @@ def test_the_commonest_words_are_left_out_where_a_task_would_take_long() -> None
 @given(st.lists(st.tuples(st.text("abc ", max_size=12), st.text("abc .", max_size=40)), max_size=8), st.text("abc"))
 def test_a_tool_has_a_score_exactly_if_it_has_a_word_of_the_task(tools: list[tuple[str, str]], word: str) -> None:
     index = ServerIndex([Entry("s", name, "", text) for name, text in tools])
-    scores = TaskRanking([Part(0, index, None)], len(tools)).scores([Unit(stem(word), ())])
+    scores = TaskRanking([Part(index)], len(tools)).scores([Unit(stem(word), ())])
     having = [any(stem(one) == stem(word) for one in words(f"{name} {text} s")) for name, text in tools]
     assert [score > 0 for score in scores] == having
+
+
+def test_the_answer_to_a_task_says_the_servers_and_keeps_the_tools_of_each_together() -> None:
+    results = Catalog.build(SERVERS).search(TASK)
+    servers = [result["server"] for result in results]
+    assert {server: result["path"].split(".")[0] for server, result in zip(servers, results, strict=True)} == {
+        one: one for one in servers
+    }
+    for half in (servers[:5], servers[5:]):
+        assert len(list(groupby(half))) == len(set(half))
+
+
+def test_the_answer_to_a_task_stays_within_its_tokens() -> None:
+    of_many = [
+        server(f"servers-of-a-long-name-{number}", **{f"forecast_{tool}": "The forecast. " * 30 for tool in range(5)})
+        for number in range(12)
+    ]
+    results = Catalog.build(of_many).search(TASK)
+    assert len(results) == 10 and all(result["server"].startswith("servers-of") for result in results)
+    assert about_tokens(orjson.dumps(results).decode()) <= SEARCH_TOKENS * 1.1
+
+
+def test_a_short_request_and_a_catalog_of_one_server_name_no_server() -> None:
+    assert all("server" not in result for result in Catalog.build(SERVERS).search("find trains"))
+    assert all("server" not in result for result in Catalog.build(SERVERS[:1]).search(TASK))
