@@ -2,16 +2,18 @@
 
 from codemode.answer import paused
 from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolDenied, ToolFailed, ToolReturned
-from codemode.catalog import Catalog, CatalogServer
+from codemode.catalog import Catalog, CatalogServer, Likeness
 from codemode.check.checker import Checker
 from codemode.check.compiler import Compiler
 from codemode.check.declared import isolate_declarations
 from codemode.check.install import HOW_TO as HOW_TO_INSTALL_CHECKER
 from codemode.check.install import install as install_checker
-from codemode.errors import CatalogError, CheckUnavailable, CodemodeError
+from codemode.errors import CatalogError, CheckUnavailable, CodemodeError, MeaningUnavailable
 from codemode.expose import ExposedTools, expose, expose_server
 from codemode.handle import KeptRuns, OwnServers, RunHandle
 from codemode.kept import only_fetches
+from codemode.meaning.meanings import Meanings
+from codemode.meaning.model import HOW_TO_INSTALL as HOW_TO_INSTALL_MEANING
 from codemode.mentions import asks_for_servers, computes_servers, named_servers
 from codemode.outcome import returned
 from codemode.pace import Flight, Pace, RealPace
@@ -22,6 +24,7 @@ from codemode.waits import OnWait, Waiting, Waits
 
 __all__ = [
     "HOW_TO_INSTALL_CHECKER",
+    "HOW_TO_INSTALL_MEANING",
     "CallOutcome",
     "Catalog",
     "CatalogError",
@@ -35,6 +38,9 @@ __all__ = [
     "Failure",
     "Flight",
     "KeptRuns",
+    "Likeness",
+    "MeaningUnavailable",
+    "Meanings",
     "OnWait",
     "OwnServers",
     "Pace",

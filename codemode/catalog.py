@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -103,6 +103,15 @@ class CatalogTool:
     path: str
     server: Server
     tool: Tool
+
+
+class Likeness(Protocol):
+    """How alike requests and tools are in meaning, where a host knows (`codemode.meaning`)."""
+
+    def similarities(
+        self, queries: Sequence[str], parts: Sequence[tuple[CatalogServer, bytes | None]]
+    ) -> Sequence[Sequence[float]] | None:
+        """For each query, a number from 0 to 1 for each tool of the parts, in their order; None if it is not known."""
 
 
 class _Result(NamedTuple):
@@ -344,6 +353,11 @@ class Catalog:
         _ = self.tools_id, self.table, self._search_index()
 
     @property
+    def parts(self) -> tuple[CatalogServer, ...]:
+        """The servers with all their tools, which other catalogs share."""
+        return tuple(part for part, _ in self._parts.values())
+
+    @property
     def searchable(self) -> bool:
         """Whether the search index is built. If not, the first search builds it."""
         return all(part.indexed for part, _ in self._parts.values())
@@ -405,21 +419,26 @@ class Catalog:
                     yield CatalogTool(f"{server}.{part.names.identifiers[tool.name]}", part.server, tool)
 
     def _best_tools(
-        self, query: str, *, limit: int, server: str | None = None, read_only: bool | None = None
-    ) -> list[CatalogTool]:
-        """The best tools for some words."""
-        parts = list(self._parts.values())
-        number = None if server is None else list(self._parts).index(server)
-        matches = self._search_index().find(query, limit=limit, part=number, read_only=read_only)
-        tools = ((parts[place][0], parts[place][0].tools[position]) for place, position in matches)
-        best = [CatalogTool(self.names.path(part.server.id, tool.name), part.server, tool) for part, tool in tools]
-        return _grouped(best) if self._is_task(query) else best
-
-    def _best_tools_of(
-        self, queries: Sequence[str], *, limit: int, server: str | None, read_only: bool | None
+        self,
+        queries: Sequence[str],
+        *,
+        limit: int,
+        server: str | None = None,
+        read_only: bool | None = None,
+        likeness: Likeness | None = None,
     ) -> list[list[CatalogTool]]:
         """The best tools for each of some queries, in their order."""
-        return [self._best_tools(query, limit=limit, server=server, read_only=read_only) for query in queries]
+        parts = list(self._parts.values())
+        number = None if server is None else list(self._parts).index(server)
+        index, similar = self._search_index(), likeness.similarities(queries, parts) if likeness is not None else None
+        found = []
+        for place, query in enumerate(queries):
+            similarity = None if similar is None else similar[place]
+            matches = index.find(query, limit=limit, part=number, read_only=read_only, similarity=similarity)
+            tools = ((parts[part][0], parts[part][0].tools[position]) for part, position in matches)
+            best = [CatalogTool(self.names.path(one.server.id, tool.name), one.server, tool) for one, tool in tools]
+            found.append(_grouped(best) if self._is_task(query) else best)
+        return found
 
     def search(
         self,
@@ -429,6 +448,7 @@ class Catalog:
         read_only: bool | None = None,
         *,
         full: bool = False,
+        likeness: Likeness | None = None,
     ) -> list[dict[str, Any]]:
         """Tools for plain words, best first: `path`, `signature`, `description`. An empty query lists the servers.
 
@@ -437,7 +457,8 @@ class Catalog:
 
         `limit` is 1 to 50; `server` is a configured id or its identifier; `read_only` keeps the tools that declare to
         only read (True), or all others (False). Later results have no signature and a shorter description, so that ten
-        of them cost about `SEARCH_TOKENS`; with `full`, which is for people, all are whole. Raises CatalogError for
+        of them cost about `SEARCH_TOKENS`; with `full`, which is for people, all are whole. With `likeness` tools are
+        found by their meaning too; that takes milliseconds, in a thread. Raises CatalogError for
         other arguments.
         """
         if not isinstance(query, str):
@@ -449,7 +470,9 @@ class Catalog:
         server_id = None if server is None else self._server(server).id
         if not query.strip():
             return self._server_results(server_id)[: int(limit)]
-        entries = self._best_tools(query, limit=int(limit), server=server_id, read_only=read_only)
+        [entries] = self._best_tools(
+            [query], limit=int(limit), server=server_id, read_only=read_only, likeness=likeness
+        )
         is_task = self._is_task(query)
         if full:
             return [dict(self._result(entry, is_task).whole) for entry in entries]
@@ -462,6 +485,8 @@ class Catalog:
         limit: int | None = None,
         server: str | None = None,
         read_only: bool | None = None,
+        *,
+        likeness: Likeness | None = None,
     ) -> list[list[dict[str, Any]]]:
         """Tools for each of 1 to `MAX_NEEDS` needs in plain words, in the order of the needs, as from `search`.
 
@@ -474,7 +499,7 @@ class Catalog:
             limit = DEFAULT_LIMIT if len(needs) == 1 else DEFAULT_LIMIT_EACH
         _check_search(limit, read_only)
         server_id = None if server is None else self._server(server).id
-        found = self._best_tools_of(needs, limit=int(limit), server=server_id, read_only=read_only)
+        found = self._best_tools(needs, limit=int(limit), server=server_id, read_only=read_only, likeness=likeness)
         return self._results_within_room(found, list(map(self._is_task, needs)))
 
     def _is_task(self, query: str) -> bool:
@@ -626,7 +651,8 @@ class Catalog:
         if len(self) <= _MOST_COMPARED:
             close = difflib.get_close_matches(name, [entry.path for entry in self._entries()], n=3, cutoff=0.5)
             paths = [*paths, *(path for path in close if path not in paths)][:3]
-        for entry in self._best_tools(name.replace(".", " "), limit=3):
+        [best] = self._best_tools([name.replace(".", " ")], limit=3)
+        for entry in best:
             if len(paths) < 3 and entry.path not in paths:
                 paths.append(entry.path)
         return paths

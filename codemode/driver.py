@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolFailed, ToolReturned
-from codemode.catalog import Catalog, CatalogTool
+from codemode.catalog import Catalog, CatalogTool, Likeness
 from codemode.cost import clipped
 from codemode.handle import RunHandle
 from codemode.local import LocalCalls
@@ -49,6 +49,7 @@ async def drive(
     pace: Pace | None = None,
     begin: str = "",
     handle: RunHandle | None = None,
+    likeness: Likeness | None = None,
 ) -> None:
     """Run `source` to its end and fill in `run`. Raises nothing but its own cancellation.
 
@@ -58,7 +59,7 @@ async def drive(
     pace, followed = pace or RealPace(), handle is not None
     handle = handle or RunHandle()
     waits = handle.waits
-    calls = _Calls(run, catalog, caller, limits, pace, handle, followed=followed)
+    calls = _Calls(run, catalog, caller, limits, pace, handle, likeness, followed=followed)
     try:
         async with WallTime(limits.wall_time, waits) as clock, execution:
             handle.stoppable(clock.end)
@@ -95,6 +96,7 @@ class _Calls:
         limits: Limits,
         pace: Pace,
         handle: RunHandle,
+        likeness: Likeness | None,
         *,
         followed: bool,
     ) -> None:
@@ -103,7 +105,7 @@ class _Calls:
         self._catalog = catalog
         self._caller = caller
         self._limits = limits
-        self._local = LocalCalls(run, catalog, limits.tool_result, handle)
+        self._local = LocalCalls(run, catalog, limits.tool_result, handle, likeness)
         self._waits = handle.waits
         self._followed = followed
         self._pace = pace

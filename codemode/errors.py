@@ -1,8 +1,9 @@
 """The exceptions of this package. A mistake of a program is never one of them: it is part of the answer.
 
 CodemodeError
-├── CatalogError      a question that a catalog cannot answer: an unknown path or server, a wrong limit
-└── CheckUnavailable  types cannot be checked, or the compiler cannot be installed
+├── CatalogError        a question that a catalog cannot answer: an unknown path or server, a wrong limit
+├── CheckUnavailable    types cannot be checked, or the compiler cannot be installed
+└── MeaningUnavailable  tools cannot be searched by meaning
 """
 
 
@@ -16,3 +17,7 @@ class CatalogError(CodemodeError):
 
 class CheckUnavailable(CodemodeError):
     """Types cannot be checked, or the compiler cannot be installed. The message gives the reason and the remedy."""
+
+
+class MeaningUnavailable(CodemodeError):
+    """Tools cannot be searched by meaning. The message gives the reason and the remedy."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from codemode.catalog import DEFAULT_LIMIT, Catalog
+from codemode.catalog import DEFAULT_LIMIT, Catalog, Likeness
 from codemode.check.certain import HOW_TO_CALL
 from codemode.errors import CatalogError
 from codemode.handle import RunHandle
@@ -42,11 +42,14 @@ _BLOCKS: dict[str, tuple[str, ...]] = {
 class LocalCalls:
     """Serves the local functions for one run, and two messages of the preload: `arity` and `unknown`."""
 
-    def __init__(self, run: Run, catalog: Catalog, limit: int, handle: RunHandle) -> None:
-        """`limit`: the most bytes of one answer."""
+    def __init__(
+        self, run: Run, catalog: Catalog, limit: int, handle: RunHandle, likeness: Likeness | None = None
+    ) -> None:
+        """`limit`: the most bytes of one answer. `likeness`: for searches by meaning."""
         self._run = run
         self._catalog = catalog
         self._limit = limit
+        self._likeness = likeness
         self._emitted_bytes = 0
         self._runs = RunCalls(run, handle, self._emit)
         self._servers = ServerCalls(handle)
@@ -122,11 +125,12 @@ class LocalCalls:
 
         def search() -> Sequence[object]:
             if has_needs:
-                return self._catalog.search_all(query, limit, server, read_only)
-            return self._catalog.search(query, DEFAULT_LIMIT if limit is None else limit, server, read_only)
+                return self._catalog.search_all(query, limit, server, read_only, likeness=self._likeness)
+            most = DEFAULT_LIMIT if limit is None else limit
+            return self._catalog.search(query, most, server, read_only, likeness=self._likeness)
 
-        # The first search builds the index, and ten needs take as long as ten searches.
-        is_short = self._catalog.searchable and not has_needs
+        # The first search builds the index, ten needs take as long as ten searches, and a model takes milliseconds.
+        is_short = self._catalog.searchable and not has_needs and self._likeness is None
         return search() if is_short else await asyncio.to_thread(search)
 
     def _arity(self, path: Any, count: Any) -> str:

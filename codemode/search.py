@@ -36,6 +36,11 @@ _MATCH_BONUS = 5.0  # for each word that matches: several weak matches rank abov
 _ACTION, _OTHER_ACTION = 9.0, 5.0
 _DEFAULT_ACTION, _OTHER_DEFAULT_ACTION = 5.0, 4.0  # when a query only names a thing
 _DEFAULT_ACTIONS = (READ, MAKE, CHANGE)
+# Search by meaning: what it counts against words at least, and how much more where none of them is found; from how many
+# telling words on it counts fully; and how alike a tool has to be of which no word was found.
+_LEAST_MEANING, _MEANING = 0.1, 2.0
+_MEANT_WORDS = 6
+_LEAST_SIMILARITY = 0.2
 _ROOM, _ROOM_OF_PARTS = 200_000, 1_000
 """The scores of tools that a catalog keeps, some 60 bytes each."""
 
@@ -85,17 +90,26 @@ class Search:
         self._bonuses: dict[tuple[str, ...], list[float]] = {}
 
     def find(
-        self, query: str, *, limit: int, part: int | None = None, read_only: bool | None = None
+        self,
+        query: str,
+        *,
+        limit: int,
+        part: int | None = None,
+        read_only: bool | None = None,
+        similarity: Sequence[float] | None = None,
     ) -> list[tuple[int, int]]:
         """The best matches, best first, each as the number of its part and its position in the server's list.
 
         Equal scores keep the order of the tools. `part` keeps the tools of one part; `read_only` those that declare to
-        only read (True), or all others (False).
+        only read (True), or all others (False). `similarity`: how alike the query and each tool are in meaning, 0 to 1
+        and 0 for tools that are not visible; it counts the more, the less the words of the query are found.
         """
         query_words = _query_words(query)
         if not query_words:
             return []
         scores, bonus = self._scores(query_words)
+        if similarity is not None:
+            scores, bonus = self._with_similarity(query_words, scores, bonus, similarity), []
         if part is not None:
             scores = {place: scores[place] for place in scores if self._part_of(place) == part}
         if read_only is not None:
@@ -123,6 +137,24 @@ class Search:
         rate, other_rate = share / best, (1 - share) / max(of_request.values(), default=1.0)
         both = {place: rate * of_task[place] + other_rate * of_request.get(place, 0.0) for place in found | of_request}
         return both, []
+
+    def _with_similarity(
+        self, query_words: list[str], scores: _Scores, bonus: list[float], similarity: Sequence[float]
+    ) -> _Scores:
+        """The scores by words, measured by their best, with a share of the similarity, measured by its best."""
+        by_words = {place: score + bonus[place] for place, score in scores.items()} if bonus else scores
+        best_place = max(by_words, key=by_words.__getitem__, default=None)
+        units = _units(query_words, _STOP_WORDS)
+        # How much of the query the best tool has: words that are all found leave little to guess.
+        found = sum(self._tasks.has(unit, best_place) for unit in units) / len(units) if best_place is not None else 0.0
+        share = min(1.0, _telling(query_words) / _MEANT_WORDS) * (_LEAST_MEANING + _MEANING * (1 - found) ** 3)
+        rate = 1 / by_words[best_place] if best_place is not None else 0.0
+        other_rate = share / (max(similarity, default=0.0) or 1.0)
+        both = {place: rate * score + other_rate * similarity[place] for place, score in by_words.items()}
+        for place, value in enumerate(similarity):
+            if value >= _LEAST_SIMILARITY and place not in both:
+                both[place] = other_rate * value
+        return both
 
     def _request_scores(self, query_words: list[str]) -> _Scores:
         """The scores of the tools that match a short request, without the bonus for what they do."""

@@ -63,6 +63,10 @@ class TaskRanking:
                 scores[place] += weight * value
         return self._with_shared(scores)
 
+    def has(self, unit: Unit, place: int) -> bool:
+        """Whether a unit is anywhere in the tool at a place."""
+        return place in self._weights(unit.terms).positions
+
     def _with_shared(self, scores: list[float]) -> list[float]:
         """The scores with the share that tools have in the best one of their server."""
         for start, end in pairwise(self._starts):

@@ -20,6 +20,7 @@ from codemode.driver import drive
 from codemode.entry import as_expression, may_stand_alone, may_take_globals, uncalled, without_given_parameters
 from codemode.exports import Script, as_script, may_have_modules
 from codemode.handle import RunHandle
+from codemode.meaning.meanings import Meanings
 from codemode.modules import blanked, imports
 from codemode.offload import off_loop
 from codemode.pace import Pace
@@ -63,8 +64,11 @@ class CodeTool:
         typescript: TypeScript | None = None,
         checker: Checker | None = None,
         type_check: TypeCheck = "off",
+        meanings: Meanings | None = None,
     ) -> None:
+        """`meanings`: for programs that search by meaning too. It belongs to the caller, who closes it."""
         self._executor = executor
+        self._meanings = meanings
         self._typescript = typescript or TypeScript()
         self._checker = checker or Checker()
         self._type_check = type_check
@@ -79,6 +83,9 @@ class CodeTool:
         self.warm()
         await asyncio.to_thread(catalog.prepare)
         await self._image(catalog)
+        if self._meanings is not None:
+            # Nobody waits for the vectors: until they are there, tools are found by their words.
+            self._meanings.prepare(catalog.parts)
 
     def definition(self, catalog: Catalog) -> dict[str, Any]:
         """The MCP tool `code`. Its description has at most 600 tokens, however many tools the catalog has."""
@@ -186,6 +193,7 @@ class CodeTool:
                 pace=pace,
                 begin=catalog.begin,
                 handle=handle,
+                likeness=self._meanings,
             )
             if run.failure is not None and lines is not None:
                 run.failure = within(run.failure, lines)

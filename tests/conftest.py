@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from functools import cache
 
@@ -15,6 +16,8 @@ from tests.deep import DEEP, ORDINARY, register_profiles
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A portal of a test would load a model of 23 MB. The tests of search by meaning turn it on.
+    os.environ.setdefault("CODEMODE_SEMANTIC", "off")
     # Before the tests are imported, whose decorators ask for it.
     register_profiles()
     settings.load_profile(ORDINARY if "not deep" in config.option.markexpr else DEEP)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from codemode import HOW_TO_INSTALL_CHECKER, Catalog, Checker, CodeTool, RunHandle, ToolCaller
+from codemode import HOW_TO_INSTALL_CHECKER, Catalog, Checker, CodeTool, Meanings, RunHandle, ToolCaller
 from portal.config import Config
 from portal.errors import StartError
 from sandbox import Limits, WorkerExecutor
@@ -37,7 +37,9 @@ class Programs:
     the workers on this machine, each with the reason.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, meanings: Meanings | None = None) -> None:
+        """`meanings`: for programs that search by meaning too. It belongs to the caller."""
+        self._meanings = meanings
         self.prepared_in = 0.0
         self.unconfined: Mapping[str, str] = {}
         self._settings: tuple[object, ...] = ()
@@ -58,7 +60,7 @@ class Programs:
             # The first start on a machine compiles the guest here; later ones take it from the cache.
             executor = await stack.enter_async_context(WorkerExecutor(limits))
             self.prepared_in = time.perf_counter() - started
-            tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
+            tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check, meanings=self._meanings)
             former, self._current = self._current, _Generation(tool, executor, stack.pop_all())
         self._settings = settings
         self.unconfined = dict(item for found in executor.confinement for item in found.missing.items())

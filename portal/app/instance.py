@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
+from codemode import Meanings
 from portal.access import LiveAccess, PolicyError
 from portal.app.access import ACCESS_KINDS, StoredState, portal_access, read_stored
 from portal.app.asgi import Addresses, instance_app
@@ -60,8 +61,9 @@ class Instance:
     """Use `Instance.open`. `config` is the configuration in force; `app` the ASGI application."""
 
     def __init__(self, config: Config, announce: Callable[[str], object], parts: Parts) -> None:
-        programs = Programs() if parts.code == "workers" else None
-        self.shared = Shared(config, parts, announce, Edge(parts.http), programs)
+        meanings = Meanings.installed()
+        programs = Programs(meanings) if parts.code == "workers" else None
+        self.shared = Shared(config, parts, announce, Edge(parts.http), programs, meanings)
         self.portals: dict[str, Portal] = {}
         self.addresses = Addresses(())
         self.app: Starlette
@@ -190,6 +192,8 @@ class Instance:
     async def _start(self, sink: RecordSink, stack: AsyncExitStack) -> None:
         config = self.config
         self.shared.edge.replace(self._edge_settings(config))
+        if self.shared.meanings is not None:
+            stack.push_async_callback(asyncio.to_thread, self.shared.meanings.close)
         if self.shared.programs is not None:
             stack.push_async_callback(self.shared.programs.aclose)
             await self.shared.programs.apply(config)

@@ -73,6 +73,7 @@ class Portal:
             part=definition.servers is not None,
             login_pages=self._login_page,
             person_servers=self._person_servers(),
+            meanings=shared.meanings,
         )
         self._mount()
 

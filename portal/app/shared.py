@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from codemode import Meanings
 from portal.access import LiveAccess
 from portal.app.code import Programs
 from portal.calls import Gate, Records
@@ -56,7 +57,8 @@ class Shared:
     """The configuration in force, and the parts of an instance that every portal uses.
 
     Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
-    a message that is meant for nobody else. `store`, `identity` and `choices` are None where nobody signs in.
+    a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`
+    and `choices` are None where nobody signs in.
     """
 
     config: Config
@@ -64,6 +66,7 @@ class Shared:
     announce: Callable[[str], object]
     edge: Edge
     programs: Programs | None
+    meanings: Meanings | None
     servers: Servers = field(init=False)
     credentials: ServerCredentials = field(init=False)
     records: Records = field(init=False)

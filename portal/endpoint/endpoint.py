@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -11,6 +12,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
 from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
 
+from codemode import Meanings
 from portal.access import LiveAccess, denied, keep_standing, portal_decision, standing_of
 from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings, RunSettings
@@ -62,9 +64,11 @@ class Endpoint:
         part: bool = False,
         login_pages: LoginPages | None = None,
         person_servers: PersonServers | None = None,
+        meanings: Meanings | None = None,
     ) -> None:
         """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
         `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.
+        `meanings` belongs to the caller; None where search goes by words alone.
         """
         self._servers = servers
         self._code_mode = settings.code_mode
@@ -86,9 +90,11 @@ class Endpoint:
         self._questions = Questions(servers.protocol_of, prompts)
         self._run_settings = settings.runs
         self._runs = RunRegistry(lambda: self._run_settings)
-        self._catalogs = Catalogs(self._background, code_tool.prepare if code_tool is not None else warm_search)
+        self._catalogs = Catalogs(
+            self._background, code_tool.prepare if code_tool is not None else partial(warm_search, meanings=meanings)
+        )
         tools = Tools(self._views, caller, self._questions)
-        query = Query(self._catalogs)
+        query = Query(self._catalogs, meanings)
         code: CodeMode | None = None
         if code_tool is not None:
             code = CodeMode(

@@ -4,13 +4,14 @@
 lists only `query` and `execute`, which calls a tool by its name. Policies and records are those of direct calls.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
-from codemode import Catalog, CatalogError
+from codemode import Catalog, CatalogError, Likeness
 from portal.endpoint.aggregate import Aggregate
 from portal.endpoint.generations import Generation
 from portal.endpoint.request import ClientRequest, RawResult
@@ -143,8 +144,9 @@ class QueryAndExecute:
 class Query:
     """The tool `query`."""
 
-    def __init__(self, catalogs: Catalogs) -> None:
+    def __init__(self, catalogs: Catalogs, likeness: Likeness | None = None) -> None:
         self._catalogs = catalogs
+        self._likeness = likeness
 
     async def answer(self, view: View, arguments: Mapping[str, Any]) -> RawResult:
         # Models write null for what they leave out.
@@ -159,7 +161,7 @@ class Query:
             if not catalog.searchable:
                 await warm_search(catalog)
             try:
-                names = search_names(aggregate, catalog, arguments)
+                names = await self._found(aggregate, catalog, arguments)
             except CatalogError as error:
                 return failure(str(error))
         listed = {name: aggregate.tool_name(name) for name in names}
@@ -168,6 +170,12 @@ class Query:
             return failure(unknown_name("tool", unknown[0], aggregate.tools))
         known = [name for name in listed.values() if name is not None]
         return definitions([{**aggregate.tools[name].definition, "name": name} for name in dict.fromkeys(known)])
+
+    async def _found(self, aggregate: Aggregate, catalog: Catalog, arguments: Mapping[str, Any]) -> list[str]:
+        if self._likeness is None:
+            return search_names(aggregate, catalog, arguments)
+        # A model takes milliseconds.
+        return await asyncio.to_thread(search_names, aggregate, catalog, arguments, self._likeness)
 
 
 def query_problem(arguments: Mapping[str, Any]) -> str | None:
@@ -191,11 +199,14 @@ def query_problem(arguments: Mapping[str, Any]) -> str | None:
     return None
 
 
-def search_names(aggregate: Aggregate, catalog: Catalog, arguments: Mapping[str, Any]) -> list[str]:
+def search_names(
+    aggregate: Aggregate, catalog: Catalog, arguments: Mapping[str, Any], likeness: Likeness | None = None
+) -> list[str]:
     """The names of the tools that a query finds, best first. Raises `CatalogError` for an unknown server."""
     listed_names = {(target.server, target.definition["name"]): name for name, target in aggregate.tools.items()}
     limit, server = arguments.get("limit", DEFAULT_LIMIT), arguments.get("server")
-    entries = (catalog.get(hit["path"]) for hit in catalog.search(arguments["query"], limit, server))
+    found = catalog.search(arguments["query"], limit, server, likeness=likeness)
+    entries = (catalog.get(hit["path"]) for hit in found)
     names = (listed_names.get((entry.server.id, entry.tool.name)) for entry in entries if entry is not None)
     return [name for name in names if name is not None]
 

@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 
 from starlette.types import Scope
 
-from codemode import Catalog
+from codemode import Catalog, Meanings
 from portal.access import (
     DEFAULT_DENY,
     LOGIN_ENDED,
@@ -374,6 +374,8 @@ def _failed(catalog: asyncio.Future[Catalog]) -> bool:
     return catalog.done() and (catalog.cancelled() or catalog.exception() is not None)
 
 
-async def warm_search(catalog: Catalog) -> None:
-    """Prepare the catalog for a portal without programs."""
+async def warm_search(catalog: Catalog, *, meanings: Meanings | None = None) -> None:
+    """Prepare the catalog for a portal without programs. Nobody waits for the meanings."""
     await asyncio.to_thread(catalog.prepare)
+    if meanings is not None:
+        meanings.prepare(catalog.parts)

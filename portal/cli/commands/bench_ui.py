@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from codemode import CodeTool
+from codemode import CodeTool, Meanings
 from portal.app import changed_keys, checker_for, limits_of, open_upstreams, store_for_calls
 from portal.bench.ui import (
     MONACO,
@@ -118,7 +118,9 @@ async def _bench(
         if file is not None:
             await stack.enter_async_context(background(_reload(file, config, servers, stderr)))
         caller = Caller(servers, upstreams.records, observer=upstreams.learning)
-        code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
+        if (meanings := Meanings.installed()) is not None:
+            stack.enter_context(meanings)
+        code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check, meanings=meanings)
         code_tool.warm()
         yield BenchPage(servers, caller, code_tool, limits=limits, count=count_tokens, initial=initial)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from codemode import Catalog, CatalogError
+from codemode import HOW_TO_INSTALL_MEANING, Catalog, CatalogError, Meanings
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
@@ -32,6 +32,7 @@ async def tools(server: str | None, config: Path | None, *, as_json: bool) -> Ex
         stdout.print_json(data=data)
     else:
         _print_tools(servers, catalog, stdout)
+        stdout.print(Text(f"\n{_how_searched()}", style="dim"))
     return Exit.UPSTREAM if any(one.state == "error" for one in servers) else Exit.OK
 
 
@@ -42,7 +43,7 @@ async def search(query: str, limit: int, server: str | None, config: Path | None
     async with connect(document, stderr) as session:
         _warn_unavailable(session.snapshot, stderr)
         try:
-            results = session.catalog.search(query, limit, server, full=True)
+            results = _found(session.catalog, query, limit, server, stderr)
         except CatalogError as error:
             raise CommandError(str(error)) from error
     if as_json:
@@ -52,6 +53,17 @@ async def search(query: str, limit: int, server: str | None, config: Path | None
     else:
         stderr.print(f"No tool matches {query!r}.", highlight=False)
     return Exit.OK
+
+
+def _found(catalog: Catalog, query: str, limit: int, server: str | None, stderr: Console) -> list[dict[str, object]]:
+    """The results as a program gets them from a portal that has been up for a while."""
+    meanings = Meanings.installed()
+    if meanings is None:
+        return catalog.search(query, limit, server, full=True)
+    with meanings:
+        with stderr.status(f"Reading what {len(catalog):,} tools mean ..."):
+            meanings.prepared(catalog.parts)
+        return catalog.search(query, limit, server, full=True, likeness=meanings)
 
 
 async def describe(path: str, config: Path | None) -> Exit:
@@ -94,6 +106,12 @@ def _print_tools(servers: list[ServerSnapshot], catalog: Catalog, stdout: Consol
             stdout.print(pending_table(server))
         if server.listing.skipped:
             stdout.print(skipped_lines(server))
+
+
+def _how_searched() -> str:
+    if Meanings.are_installed():
+        return "Search goes by words and by meaning."
+    return f"Search goes by words. For search by meaning too: {HOW_TO_INSTALL_MEANING}"
 
 
 def _as_json(server: ServerSnapshot, tools: Sequence[Mapping[str, object]]) -> dict[str, object]:

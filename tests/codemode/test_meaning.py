@@ -1,0 +1,235 @@
+"""Tools are found by what they mean, with the real model; where it is not installed or broken, by their words."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from codemode import Catalog, CatalogServer, CodeTool, Meanings, MeaningUnavailable
+from codemode.meaning import model
+from codemode.meaning.meanings import MOST_SENTENCES, sentences, text_of
+from codemode.meaning.vectors import VectorStore, key_of
+from sandbox import Engine, InProcessExecutor
+from stubs import Server, Tool
+from tests.codemode.bench import Recorder
+
+ON: Mapping[str, str] = {}
+KITCHEN = Server(
+    "kitchen",
+    tools=(
+        Tool("open_ticket", description="Files a defect report."),
+        Tool("send_mail", description="Delivers an electronic letter to an address."),
+        Tool("convert_currency", description="Converts an amount of money at the rate of the day."),
+        Tool("get_forecast", description="Tells whether it rains tomorrow."),
+    ),
+)
+MEANT = (
+    ("there is a bug in the app", "kitchen.open_ticket"),
+    ("write to my colleague", "kitchen.send_mail"),
+    ("how many euros are 20 dollars", "kitchen.convert_currency"),
+    ("do I need an umbrella", "kitchen.get_forecast"),
+)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> model.Model:
+    return model.load()
+
+
+@pytest.fixture
+def meanings(tmp_path: Path) -> Iterator[Meanings]:
+    made = Meanings.installed(tmp_path / "cache", ON)
+    assert made is not None
+    with made:
+        yield made
+
+
+def first(catalog: Catalog, query: str, meanings: Meanings | None) -> str | None:
+    results = catalog.search(query, 1, likeness=meanings)
+    return results[0]["path"] if results else None
+
+
+def test_requests_without_a_word_of_the_tool_find_it(meanings: Meanings) -> None:
+    catalog = Catalog.build([KITCHEN])
+    meanings.prepared(catalog.parts)
+    assert [first(catalog, query, meanings) for query, _ in MEANT] == [wanted for _, wanted in MEANT]
+    assert [first(catalog, query, None) for query, _ in MEANT] != [wanted for _, wanted in MEANT]
+
+
+def test_words_that_name_a_tool_win_over_likeness(meanings: Meanings) -> None:
+    catalog = Catalog.build([KITCHEN])
+    meanings.prepared(catalog.parts)
+    for tool in KITCHEN.tools:
+        assert first(catalog, tool.name.replace("_", " "), meanings) == f"kitchen.{tool.name}"
+
+
+def test_a_search_goes_by_words_until_all_vectors_are_there(meanings: Meanings) -> None:
+    catalog, query = Catalog.build([KITCHEN]), MEANT[0][0]
+    assert meanings.similarities([query], [(catalog.parts[0], None)]) is None
+    by_words = catalog.search(query)
+    other = Catalog.build([KITCHEN])
+    assert other.search(query, likeness=meanings) == by_words
+    # The search has begun to make them.
+    meanings.prepared(other.parts)
+    assert first(other, query, meanings) == MEANT[0][1]
+
+
+def test_tools_that_a_caller_may_not_use_are_never_found(meanings: Meanings) -> None:
+    server = CatalogServer(KITCHEN)
+    part = Catalog.of([(server, server.visible(["send_mail", "get_forecast"]))])
+    meanings.prepared([server])
+    for query, _ in MEANT:
+        found = {result["path"] for result in part.search(query, likeness=meanings)}
+        assert found <= {"kitchen.send_mail", "kitchen.get_forecast"}
+
+
+def test_filters_hold_for_tools_found_by_meaning(meanings: Meanings) -> None:
+    reading = Server("weather", tools=(Tool("rain", description="Rain.", annotations={"readOnlyHint": True}),))
+    catalog = Catalog.build([KITCHEN, reading])
+    meanings.prepared(catalog.parts)
+    query = "do I need an umbrella"
+    assert {one["path"] for one in catalog.search(query, server="weather", likeness=meanings)} == {"weather.rain"}
+    assert {one["path"] for one in catalog.search(query, read_only=True, likeness=meanings)} == {"weather.rain"}
+
+
+def test_several_needs_are_one_batch_and_each_has_its_own_tools(meanings: Meanings) -> None:
+    catalog = Catalog.build([KITCHEN])
+    meanings.prepared(catalog.parts)
+    found = catalog.search_all([query for query, _ in MEANT], 1, likeness=meanings)
+    assert [one[0]["path"] for one in found] == [wanted for _, wanted in MEANT]
+
+
+def test_nonsense_finds_nothing(meanings: Meanings) -> None:
+    catalog = Catalog.build([KITCHEN])
+    meanings.prepared(catalog.parts)
+    assert catalog.search("!!! ???", likeness=meanings) == []
+    assert catalog.search("zxqv wwkj", likeness=meanings) == []
+
+
+def test_an_empty_server_and_an_empty_catalog_have_nothing_to_find(meanings: Meanings) -> None:
+    for servers in ([], [Server("none")], [Server("none"), KITCHEN]):
+        catalog = Catalog.build(servers)
+        meanings.prepared(catalog.parts)
+        assert (first(catalog, MEANT[3][0], meanings) == MEANT[3][1]) == (KITCHEN in servers)
+
+
+@pytest.mark.parametrize("text", ["\ud800 lone", "日本語の天気", "x" * 50_000, "\x00", " "])
+def test_any_text_of_a_tool_or_a_request_has_a_meaning(meanings: Meanings, text: str) -> None:
+    catalog = Catalog.build([Server("odd", tools=(Tool("a", description=text), Tool(text or "b")))])
+    meanings.prepared(catalog.parts)
+    assert meanings.similarities([text], [(catalog.parts[0], None)]) is not None
+    catalog.search(f"weather {text}", likeness=meanings)
+
+
+def test_a_text_has_one_vector_whatever_stands_beside_it(loaded: model.Model) -> None:
+    texts = ["list open issues", "A much longer text about the weather in the north of the country tomorrow."]
+    both, alone = loaded.vectors(texts), [loaded.vectors([text])[0] for text in texts]
+    assert all((one == other).all() for one, other in zip(both, alone, strict=True))
+
+
+def test_vectors_are_kept_for_the_next_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    original = model.Model.vectors
+
+    def counted(self: model.Model, texts: list[str]) -> object:
+        asked.extend(texts)
+        return original(self, texts)
+
+    for _ in range(2):
+        made = Meanings.installed(tmp_path, ON)
+        assert made is not None
+        with made, monkeypatch.context() as patch:
+            patch.setattr(model.Model, "vectors", counted)
+            catalog = Catalog.build([KITCHEN])
+            made.prepared(catalog.parts)
+            assert first(catalog, MEANT[2][0], made) == MEANT[2][1]
+    of_tools = [text_of(KITCHEN, tool) for tool in KITCHEN.tools]
+    assert [asked.count(text) for text in of_tools] == [1] * len(of_tools)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) & 0o077 == 0 or tmp_path.stat().st_uid == os.getuid()
+
+
+def test_a_closed_one_makes_no_vectors_and_searches_go_by_words(tmp_path: Path) -> None:
+    made = Meanings.installed(tmp_path, ON)
+    assert made is not None
+    made.close()
+    catalog = Catalog.build([KITCHEN])
+    assert made.prepare(catalog.parts) == []
+    assert catalog.search("send mail", 1, likeness=made)[0]["path"] == "kitchen.send_mail"
+    assert not any(thread.name.startswith("meanings") for thread in threading.enumerate())
+
+
+def test_it_is_off_where_the_operator_says_so(tmp_path: Path) -> None:
+    assert Meanings.installed(tmp_path, {"CODEMODE_SEMANTIC": "off"}) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_file_of_the_model_is_refused_and_search_goes_by_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    package, name, _ = model._TOKENIZER
+    monkeypatch.setattr(model, "_TOKENIZER", (package, name, "0" * 64))
+    with pytest.raises(MeaningUnavailable, match=r"its SHA-256 is\s+another.*semantic"):
+        model.load()
+    made = Meanings.installed(tmp_path, ON)
+    assert made is not None
+    with made, caplog.at_level(logging.ERROR):
+        catalog = Catalog.build([KITCHEN])
+        made.prepared(catalog.parts)
+        assert catalog.search("send mail", 1, likeness=made)[0]["path"] == "kitchen.send_mail"
+    assert "SHA-256" in caplog.text
+
+
+def test_another_model_is_refused_by_its_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, expected = model._KNOWN
+    monkeypatch.setattr(model, "_KNOWN", (text, tuple(number + 0.02 for number in expected)))
+    with pytest.raises(MeaningUnavailable, match="does not work on this machine"):
+        model.load()
+
+
+def test_where_it_is_not_installed_the_message_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "_LIBRARIES", ("no_such_library",))
+    assert not Meanings.are_installed(ON)
+    with pytest.raises(MeaningUnavailable, match=r"pip install 'codemode-portal\[semantic\]'"):
+        model.load()
+
+
+def test_sentences_that_say_something_are_told_apart() -> None:
+    assert sentences("find trains") == ["find trains"]
+    assert sentences("Thanks. Find the trains from Porto. How long do they take?") == [
+        "Find the trains from Porto.",
+        "How long do they take?",
+    ]
+    assert len(sentences("Find me one more train. " * 40)) == MOST_SENTENCES
+
+
+def test_the_store_keeps_the_newest_and_survives_a_broken_file(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path, most=3)
+    keys = [key_of("m", str(number)) for number in range(5)]
+    for key in keys:
+        store.put({key: b"v"})
+    assert set(store.get(keys)) == set(keys[2:])
+    store.close()
+    assert store.get(keys) == {}
+    (tmp_path / "vectors.sqlite").write_bytes(b"no database" * 100)
+    broken = VectorStore(tmp_path)
+    broken.put({keys[0]: b"v"})
+    assert broken.get(keys) == {keys[0]: b"v"}
+    broken.close()
+
+
+@pytest.mark.anyio
+async def test_a_program_searches_by_meaning(meanings: Meanings) -> None:
+    catalog = Catalog.build([KITCHEN])
+    meanings.prepared(catalog.parts)
+    with Engine() as engine:
+        async with InProcessExecutor(engine) as executor:
+            tool = CodeTool(executor, meanings=meanings)
+            code = f"const [a] = await codemode.search({MEANT[3][0]!r}); return a.path"
+            answer = await tool.run({"code": code}, catalog, Recorder({}))
+    assert answer["structuredContent"]["result"] == MEANT[3][1]
