@@ -25,7 +25,7 @@ _ROOM_TO_DECLARE = MAX_TOKENS - _DECLARING_TOKENS
 
 The budget alone decides, because it ends before declarations become dear. Measured over completed tasks
 (`benchmarks/subjects/task_searched.py`), declarations cost as much as finding a tool (a search, its answer and one more
-turn) when they have 274 tokens, each text counted once; 444, counted as often as it is read. This room, in which
+turn) when they have 272 tokens, each text counted once; 441, counted as often as it is read. This room, in which
 `most_tokens` counts a real declaration 2.4 times, is full at 214. A test fails where that is no longer so.
 """
 _LEAST_DECLARATION = 20
