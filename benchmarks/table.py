@@ -144,6 +144,35 @@ FOUND = Section(
     ),
 )
 
+SEARCHED, AS_LISTED = "task_searched", "task_listed"
+
+TASKS = Section(
+    "Completed tasks: tokens of one call, from the description to the answer",
+    "search",
+    (
+        *(
+            Row(
+                f"{size} tools, {how}",
+                f"task_{counted}_{size}",
+                ours=SEARCHED,
+                peers=(AS_LISTED,),
+                bounds=(Bound(most, AS_LISTED),),
+            )
+            for counted, how in (("once", "each text once"), ("read", "as read over all turns"))
+            for size, most in ((10, 0.5), (30, 0.2), (100, 0.05), (200, 0.03))
+        ),
+        Row("fewest tools of which searching costs no more than listing", "even_listed", SEARCHED, bounds=(Bound(8),)),
+        Row(
+            "declarations that cost as much as finding a tool",
+            "even_declared",
+            SEARCHED,
+            bounds=(Bound(250),),
+            higher_is_better=True,
+        ),
+        Row("declarations for which the description has room", "room_to_declare", SEARCHED, bounds=(Bound(250),)),
+    ),
+)
+
 PORTAL = Section(
     "Portal over HTTP, one SDK client, latency",
     "portal",
@@ -222,4 +251,4 @@ CHECKS = Section(
     ),
 )
 
-SECTIONS: tuple[Section, ...] = (ENGINE, WORKERS, LARGE, FOUND, DECLARED, CHECKS, POLICIES, PORTAL, MANY, LOAD)
+SECTIONS: tuple[Section, ...] = (ENGINE, WORKERS, LARGE, FOUND, DECLARED, TASKS, CHECKS, POLICIES, PORTAL, MANY, LOAD)

@@ -15,36 +15,38 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import orjson
 
-from codemode.about import about, briefly, reason, summary
+from codemode.about import about, briefly, reason
 from codemode.arguments import ArgumentCheck
 from codemode.brevity import LEVELS, shortened
 from codemode.cost import about_tokens
 from codemode.errors import CatalogError
+from codemode.found import (
+    DEFAULT_LIMIT,
+    DEFAULT_LIMIT_EACH,
+    FoundTool,
+    check_needs,
+    check_options,
+    grouped,
+    within_room,
+)
 from codemode.postings import Entry, Part, ServerIndex
 from codemode.preload import preload, table, with_absent
 from codemode.search import Search, is_whole_task
 from codemode.text import encodable
 from stubs import Names, Server, ServerNames, Tool, assign_names, declarations, signature
 
-DEFAULT_LIMIT = 10
-DEFAULT_LIMIT_EACH = 5  # where there are several needs
-MAX_LIMIT = 50
-MAX_NEEDS = 10
 MAX_SIGNED_TOOLS = 100
-SEARCH_TOKENS = 500  # of ten results
 TOOL_TOKENS = 250
 MAX_SHORTENED_TOOLS = 20
 _HINT = "// Shortened: codemode.describe(path, {full: true}) shows all of it.\n"
 _HINT_TOKENS = 20
-_BRACKET_TOKENS = 2  # around the results of one of several needs
 _FAR_TOO_LONG = 8  # times the room: such a tool is shortened in larger steps
 _MAX_TARGETS = 1_000
 _MOST_COMPARED = 5_000
-_SHORT_SUMMARY_CHARS = 60
 _MOST_NAMES, _MOST_NAME_CHARS = 3, 60  # of tools in the line of a server
 _MOST_ABSENT, _REASON_CHARS = 500, 400  # that a program is told at its start
 _BRIEF_INPUT, _BRIEF_OUTPUT = 130, 80
@@ -56,8 +58,9 @@ _FUNCTIONS = """\
   /** The same for 1 to 10 needs at once: the tools for each, in their order. */
   search(needs: readonly string[], options?: { limit?: number; server?: string; readOnly?: boolean }):
     Promise<{ path: string; signature?: string; description?: string; server?: string }[][]>;
-  /** Declarations of a tool (`server.tool`), a server, or a list of them, as text; shortened unless `full`. */
-  describe(target: string | string[], options?: { full?: boolean }): Promise<string>;
+  /** Declarations of tools (`server.tool`), of servers, or of what `search` found, as text; shortened unless `full`. */
+  describe(target: string | { path: string } | readonly (string | { path: string } | readonly { path: string }[])[],
+    options?: { full?: boolean }): Promise<string>;
   tools(options?: { server?: string }): Promise<{
     path: string; name: string; rawName: string; server: string; description?: string;
     inputSchema: unknown; outputSchema?: unknown; annotations: { [hint: string]: unknown };
@@ -114,21 +117,6 @@ class Likeness(Protocol):
         """For each query, a number from 0 to 1 for each tool of the parts, in their order; None if it is not known."""
 
 
-class _Result(NamedTuple):
-    """A search result in its full and its shortest form, with the tokens of each."""
-
-    whole: dict[str, Any]
-    least: dict[str, Any]
-    tokens: int
-    least_tokens: int
-
-    def of(self, server_id: str) -> _Result:
-        """The same, saying its server."""
-        server = {"server": server_id}
-        more = _cost(server) - _cost({})
-        return _Result(self.whole | server, self.least | server, self.tokens + more, self.least_tokens + more)
-
-
 class CatalogServer:
     """One server with the values that all its catalogs share, made on first use. Tasks and threads may share it."""
 
@@ -146,7 +134,7 @@ class CatalogServer:
         self._digests: tuple[bytes, ...] = ()
         self._signatures: dict[str, str] = {}
         self._briefs: dict[str, str] = {}
-        self._results: dict[str, _Result] = {}
+        self._results: dict[str, FoundTool] = {}
         self._checks: dict[str, ArgumentCheck] = {}
 
     def __repr__(self) -> str:
@@ -206,17 +194,13 @@ class CatalogServer:
             self._briefs[entry.path] = text
         return text
 
-    def result(self, entry: CatalogTool, names: Names) -> _Result:
+    def result(self, entry: CatalogTool, names: Names) -> FoundTool:
         """A tool as a search result."""
         result = self._results.get(entry.path)
         if result is None:
-            text = entry.tool.description or entry.tool.title or ""
-            words, short = summary(text), summary(text, _SHORT_SUMMARY_CHARS)
-            whole = {"path": entry.path, "signature": self.brief(entry, names)}
-            if words:
-                whole["description"] = words
-            least = {"path": entry.path, **({"description": short} if short else {})}
-            result = self._results[entry.path] = _Result(whole, least, _cost(whole), _cost(least))
+            result = self._results[entry.path] = FoundTool.of(
+                entry.path, self.brief(entry, names), entry.tool.description or entry.tool.title or ""
+            )
         return result
 
     def argument_check(self, tool: Tool) -> ArgumentCheck:
@@ -437,7 +421,7 @@ class Catalog:
             matches = index.find(query, limit=limit, part=number, read_only=read_only, similarity=similarity)
             tools = ((parts[part][0], parts[part][0].tools[position]) for part, position in matches)
             best = [CatalogTool(self.names.path(one.server.id, tool.name), one.server, tool) for one, tool in tools]
-            found.append(_grouped(best) if self._is_task(query) else best)
+            found.append(grouped(best, lambda entry: entry.server.id) if self._is_task(query) else best)
         return found
 
     def search(
@@ -466,7 +450,7 @@ class Catalog:
                 'search needs words as its first argument: codemode.search("open issues", {limit: 5}); or a list of '
                 'needs: codemode.search(["open issues", "post a message"])'
             )
-        _check_search(limit, read_only)
+        check_options(limit, read_only)
         server_id = None if server is None else self._server(server).id
         if not query.strip():
             return self._server_results(server_id)[: int(limit)]
@@ -476,7 +460,7 @@ class Catalog:
         is_task = self._is_task(query)
         if full:
             return [dict(self._result(entry, is_task).whole) for entry in entries]
-        [results] = self._results_within_room([entries], [is_task])
+        [results] = within_room([[self._result(entry, is_task) for entry in entries]])
         return results
 
     def search_all(
@@ -494,21 +478,26 @@ class Catalog:
         several. The results together cost what those of one search cost. Raises CatalogError as `search`, and for a
         need that is blank.
         """
-        _check_needs(needs)
+        check_needs(needs)
         if limit is None:
             limit = DEFAULT_LIMIT if len(needs) == 1 else DEFAULT_LIMIT_EACH
-        _check_search(limit, read_only)
+        check_options(limit, read_only)
         server_id = None if server is None else self._server(server).id
         found = self._best_tools(needs, limit=int(limit), server=server_id, read_only=read_only, likeness=likeness)
-        return self._results_within_room(found, list(map(self._is_task, needs)))
+        return within_room(
+            [
+                [self._result(entry, is_task) for entry in entries]
+                for entries, is_task in zip(found, map(self._is_task, needs), strict=True)
+            ]
+        )
 
     def _is_task(self, query: str) -> bool:
         return len(self._parts) > 1 and is_whole_task(query)
 
-    def _result(self, entry: CatalogTool, is_task: bool) -> _Result:
+    def _result(self, entry: CatalogTool, is_task: bool) -> FoundTool:
         """A tool as a search result, for a whole task with its server."""
         result = self._part(entry).result(entry, self.names)
-        return result.of(entry.server.id) if is_task else result
+        return result.with_server(entry.server.id) if is_task else result
 
     def describe(self, target: str | Sequence[str], *, full: bool = False) -> str:
         """TypeScript declarations of a tool, a server, or a list of both.
@@ -576,42 +565,6 @@ class Catalog:
         """All tools, or one server's, with their schemas as the upstream sent them."""
         server_id = None if server is None else self._server(server).id
         return [_listing(entry) for entry in self._entries(server_id)]
-
-    def _results_within_room(
-        self, found: Sequence[Sequence[CatalogTool]], are_tasks: Sequence[bool]
-    ) -> list[list[dict[str, Any]]]:
-        """Search results for each need: every one has a path and a few words, and as many of the best as fit are whole.
-
-        The needs take turns, so that the first result of each is whole before the second of another. A tool that
-        several needs find is whole once.
-        """
-        results = [
-            [self._result(entry, is_task) for entry in entries]
-            for entries, is_task in zip(found, are_tasks, strict=True)
-        ]
-        shown = [[result.least for result in of_need] for of_need in results]
-        room = SEARCH_TOKENS * max(DEFAULT_LIMIT, sum(map(len, found))) // DEFAULT_LIMIT
-        room -= sum([result.least_tokens for of_need in results for result in of_need])
-        room -= _BRACKET_TOKENS * (len(found) - 1)
-        whole: set[str] = set()
-        place, having_room = 0, list(range(len(found)))
-        while having_room:
-            needs, having_room = having_room, []
-            for need in needs:
-                if place == len(results[need]):
-                    continue
-                result = results[need][place]
-                path = result.least["path"]
-                if path not in whole:
-                    more = result.tokens - result.least_tokens
-                    if more > room:
-                        continue  # what is whole comes first for a need; of another one something shorter may fit
-                    room -= more
-                    whole.add(path)
-                    shown[need][place] = result.whole
-                having_room.append(need)
-            place += 1
-        return [[{**result} for result in of_need] for of_need in shown]
 
     def _server_results(self, only: str | None) -> list[dict[str, Any]]:
         servers: list[dict[str, Any]] = [
@@ -707,34 +660,6 @@ class Catalog:
         return self._search
 
 
-def _grouped(ranked: Sequence[CatalogTool]) -> list[CatalogTool]:
-    """The tools with those of one server together: first the best five, then the others, so that none of the best
-    falls behind one that is not."""
-    order = {server: place for place, server in enumerate(dict.fromkeys(entry.server.id for entry in ranked))}
-    halves = ranked[:DEFAULT_LIMIT_EACH], ranked[DEFAULT_LIMIT_EACH:]
-    return [entry for half in halves for entry in sorted(half, key=lambda entry: order[entry.server.id])]
-
-
-def _check_needs(needs: object) -> None:
-    """Raise CatalogError for what is no list of needs."""
-    if not isinstance(needs, list | tuple) or not 1 <= len(needs) <= MAX_NEEDS:
-        got = f"{len(needs):,}" if isinstance(needs, list | tuple) else f"{needs!r:.40}"
-        raise CatalogError(f"a list for search has 1 to {MAX_NEEDS} needs, each a text; got {got}")
-    for number, need in enumerate(needs, start=1):
-        if not isinstance(need, str):
-            raise CatalogError(f"need {number} of {len(needs)} is no text: each need is one, in plain words")
-        if not need.strip():
-            raise CatalogError(f"need {number} of {len(needs)} is blank: say in words what the tool should do")
-
-
-def _check_search(limit: object, read_only: object) -> None:
-    """Raise CatalogError for options that search does not take."""
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 1 <= limit <= MAX_LIMIT:
-        raise CatalogError(f"search: limit is 1 to {MAX_LIMIT}, got {limit!r:.40}")
-    if read_only is not None and not isinstance(read_only, bool):
-        raise CatalogError(f"search: readOnly is true or false, got {read_only!r:.40}")
-
-
 def _within_room(reasons: Mapping[str, str]) -> dict[str, str]:
     """The first reasons, each as long as a program is told."""
     first = itertools.islice(reasons.items(), _MOST_ABSENT)
@@ -780,11 +705,6 @@ def _stable(content: Any) -> bytes:
         return json.dumps(content, sort_keys=True, default=str).encode()
     except (TypeError, ValueError, RecursionError):
         return secrets.token_bytes(32)  # a unique hash: the image is not reused
-
-
-def _cost(result: Mapping[str, str]) -> int:
-    """The tokens of a result as JSON: its texts, with their keys and punctuation."""
-    return sum(about_tokens(text) + 4 for text in result.values()) + 2
 
 
 def _paths(paths: Iterable[str]) -> str:

@@ -64,10 +64,10 @@ def _most(piece: re.Match[str], text: str) -> int:
     if not part.isascii():
         return len(part.encode("utf-8", "replace"))
     if part[0] == " ":
-        # The last space is part of the token of a word behind it, not of a number.
-        after = text[piece.end() : piece.end() + 1]
-        last = 0 if after.isascii() and after.isalpha() else 1
-        return last + (1 + len(part) // 8 if len(part) > 1 else 0)
+        return _most_spaces(part, text[piece.end() : piece.end() + 1])
+    if part[0] == "\n" and part[1:].strip(" ") == "" and len(part) > 1:
+        # The indentation of a line. Its line end may be part of the token before it.
+        return 1 + _most_spaces(part[1:], text[piece.end() : piece.end() + 1])
     if part.isdigit():
         return 1
     if not part.isalpha():
@@ -77,6 +77,12 @@ def _most(piece: re.Match[str], text: str) -> int:
     # A mark or a foreign letter straight in front may take letters of the first word with it into a token.
     joined = before not in ("", " ") and not (before.isascii() and before.isdigit())
     return _most_word(first, 2 if joined else 1) + sum(_most_word(word, 1) for word in rest)
+
+
+def _most_spaces(spaces: str, after: str) -> int:
+    """The most tokens of a run of spaces, of which the last one is part of a word behind it, but not of a number."""
+    last = 0 if after.isascii() and after.isalpha() else 1
+    return last + (1 + len(spaces) // 8 if len(spaces) > 1 else 0)
 
 
 def _most_word(word: str, common: int) -> int:

@@ -11,9 +11,10 @@ from typing import Any
 
 import orjson
 
-from codemode.catalog import DEFAULT_LIMIT, Catalog, Likeness
+from codemode.catalog import Catalog, Likeness
 from codemode.check.certain import HOW_TO_CALL
 from codemode.errors import CatalogError
+from codemode.found import DEFAULT_LIMIT
 from codemode.handle import RunHandle
 from codemode.kept import FUNCTIONS as RUN_FUNCTIONS
 from codemode.kept import RunCalls
@@ -30,6 +31,7 @@ _MEANT = {  # by a text where a function takes options
     "tools": f". {HOW_TO_CALL}",
     "search": '. Several needs are a list: codemode.search(["open issues", "post a message"])',
 }
+_NOTHING_FOUND = '// The list has no tool: nothing was found. Search with other words; search("") lists the servers.'
 _BLOCKS: dict[str, tuple[str, ...]] = {
     "text": ("text",),
     "image": ("data", "mimeType"),
@@ -59,16 +61,17 @@ class LocalCalls:
         arguments = call.arguments if isinstance(call.arguments, list) else []
         first = arguments[0] if arguments else None
         second = arguments[1] if len(arguments) > 1 else None
-        targets: Any = first
         value: Any = None
         try:
             match call.name:
                 case "search":
                     value = await self._search(*_query(first, second))
+                case "describe" if (targets := _paths(first)) == []:
+                    value = _NOTHING_FOUND
                 case "describe":
                     full = _options("describe", second, {"full"}).get("full") is True
                     # In a thread, because the schemas of a single tool may take a tenth of a second.
-                    value = await asyncio.to_thread(self._catalog.describe, _paths(targets), full=full)
+                    value = await asyncio.to_thread(self._catalog.describe, targets, full=full)
                 case "tools":
                     is_server = isinstance(first, str) and self._catalog.names.server_id(first) is not None
                     options = _options("tools", {"server": first} if is_server else first, {"server"})
@@ -159,9 +162,11 @@ def _query(query: object, options: object) -> tuple[object, object]:
 
 
 def _paths(targets: object) -> Any:
-    """The targets of `describe`, with the path in place of what `search` or `tools` says of a tool."""
+    """The targets of `describe`, with the path in place of what `search` or `tools` says of a tool, and the targets of
+    the lists that `search` gives for several needs."""
     if isinstance(targets, list):
-        return [_paths(one) if isinstance(one, dict) else one for one in targets]
+        flat = [one for some in targets for one in (some if isinstance(some, list) else [some])]
+        return [_paths(one) if isinstance(one, dict) else one for one in flat]
     return targets["path"] if isinstance(targets, dict) and isinstance(targets.get("path"), str) else targets
 
 

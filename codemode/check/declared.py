@@ -25,7 +25,7 @@ _MEMBERS = """\
   search<Q extends string | readonly string[]>(
     query: Q | { query: Q; [option: string]: any }, options?: object | number
   ): Promise<Q extends string ? any[] : any[][]>;
-  describe(target: string | readonly string[], options?: object): Promise<string>;
+  describe(target: string | readonly (string | readonly string[])[], options?: object): Promise<string>;
   tools(options?: object | string): Promise<any[]>;
   emit(block: object): Promise<void>;
   runs: { result(id: string): Promise<any>; list(): Promise<any[]>; cancel(id: string): Promise<boolean> };

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from codemode.errors import MeaningUnavailable
 from codemode.text import encodable
@@ -20,6 +20,8 @@ from codemode.text import encodable
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
+    from tokenizers import Tokenizer
 
     Vectors = NDArray[np.float32]
 
@@ -47,7 +49,7 @@ _TOLERANCE = 0.01
 class Model:
     """Made by `load`. Threads may share it."""
 
-    def __init__(self, session: Any, tokenizer: Any) -> None:
+    def __init__(self, session: InferenceSession, tokenizer: Tokenizer) -> None:
         self._session = session
         self._tokenizer = tokenizer
 

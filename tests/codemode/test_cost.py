@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from codemode import Catalog
 from codemode.about import summary
-from codemode.catalog import MAX_SHORTENED_TOOLS, SEARCH_TOKENS, TOOL_TOKENS
+from codemode.catalog import MAX_SHORTENED_TOOLS, TOOL_TOKENS
 from codemode.cost import about_tokens, clipped, most_tokens
 from codemode.description import description
+from codemode.found import SEARCH_TOKENS
 from codemode.truncation import text_of
 from stubs import Server, Tool
 from tests.codemode.counting import counted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -154,9 +155,58 @@ def test_a_few_small_tools_are_simply_declared() -> None:
 
 
 def test_the_parts_that_never_change_cost_what_the_budget_says() -> None:
-    fixed = "\n".join((module._HEAD, "Servers:", module._DISCOVER, module._EXAMPLE))
-    assert counted(fixed) <= module._FIXED_TOKENS
-    assert module._FIXED_TOKENS <= MAX_TOKENS // 2
+    declaring = "\n".join((module._HEAD, module._ALL_DECLARED, module._EMIT))
+    finding = "\n".join((module._HEAD, "Servers:", module._FIND, module._EMIT, module._EXAMPLE))
+    # One token more, for the line end before the part that changes.
+    assert counted(declaring) + 1 <= module._DECLARING_TOKENS
+    assert counted(finding) + 1 <= module._FINDING_TOKENS
+    assert module._FINDING_TOKENS <= MAX_TOKENS // 2
+
+
+def test_tokens_decide_what_is_declared_and_not_the_number_of_tools() -> None:
+    tiny = [Tool(f"get_{name}") for name in "abcdefghijklmnopqrstuvwxyz"]
+    few = [Tool("get_a", None, "Returns the thing. " * 100)]
+    assert "get_o(" in description(Catalog.build([Server("s", tools=tuple(tiny[:15]))]))
+    assert "Find tools first" in description(Catalog.build([Server("s", tools=tuple(tiny))]))
+    assert "Find tools first" in description(Catalog.build([Server("s", tools=tuple(few))]))
+
+
+def test_where_all_tools_are_declared_nobody_is_sent_to_search() -> None:
+    text = description(Catalog.build([Server("s", tools=(Tool("a"),))], {"billing": "401 from upstream"}))
+    assert "codemode.search" not in text and "All tools are declared here" in text
+    assert "codemode.emit" in text and "billing is not available: 401" in text
+
+
+@pytest.mark.parametrize("unavailable", [1, 3, 40])
+def test_declarations_leave_room_for_the_number_of_servers_that_cannot_be_used(unavailable: int) -> None:
+    down = {f"down{n}": "connection refused by the host" for n in range(unavailable)}
+    texts = [
+        description(Catalog.build([Server("s", tools=(Tool("a", None, "q" * length),))], down))
+        for length in range(0, 600, 10)
+    ]
+    declaring = [text for text in texts if module._ALL_DECLARED in text]
+    assert 0 < len(declaring) < len(texts)
+    for text in declaring:
+        assert "down0 is not available" in text or f"{unavailable} more" in text
+        changing = text.removeprefix(module._HEAD).partition(module._ALL_DECLARED)[0]
+        assert most_tokens(changing.strip()) <= module._ROOM_TO_DECLARE
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        Tool("a"),
+        Tool("a", None, None, {"type": "object", "additionalProperties": False}, {"type": "object"}),
+        Tool("a", None, None, {"type": "object", "properties": {"b": {}}}, {"type": "null"}),
+        Tool("a", None, None, True, True),
+    ],
+)
+def test_no_declaration_is_smaller_than_the_smallest(tool: Tool) -> None:
+    """So that a catalog may be told to be too large before its declarations are written."""
+    two = Catalog.build([Server("s", tools=(tool, replace(tool, name="b")))])
+    one = Catalog.build([Server("s", tools=(tool,))])
+    more = most_tokens(module.declared_tools(two)) - most_tokens(module.declared_tools(one))
+    assert more >= module._LEAST_DECLARATION
 
 
 def test_every_word_that_counts_as_one_token_is_one() -> None:
@@ -166,6 +216,17 @@ def test_every_word_that_counts_as_one_token_is_one() -> None:
 
 PIECES = st.sampled_from([*sorted(COMMON), "qxz", "ABC", "GitHub", "é", "日本", "😀", "123", "'s", "://"])
 TEXTS = st.lists(PIECES | st.sampled_from([" ", "  ", "-", "_", ".", "(", ")", "\n"]), max_size=60).map("".join)
+
+
+LINES = st.lists(
+    st.sampled_from(["\n", "\n  ", "\n      ", "\r\n", "\t", "        ", "/**", "*/", "{", "};", "a", "12"])
+)
+
+
+@examples(300)
+@given(LINES.map("".join))
+def test_the_bound_is_never_below_the_true_count_of_indented_lines(text: str) -> None:
+    assert counted(text) <= most_tokens(text)
 
 
 @examples(300)

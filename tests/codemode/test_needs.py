@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import Catalog, CatalogError
-from codemode.catalog import DEFAULT_LIMIT, DEFAULT_LIMIT_EACH, MAX_NEEDS, SEARCH_TOKENS
+from codemode.found import DEFAULT_LIMIT, DEFAULT_LIMIT_EACH, MAX_NEEDS, SEARCH_TOKENS
 from codemode.truncation import text_of
 from sandbox import Engine, Limits
 from stubs import Server, Tool
@@ -54,6 +54,16 @@ async def test_a_program_finds_all_its_tools_in_one_step(engines: Engines) -> No
     code = """const [[things], [time], none] = await codemode.search(["search things", "the time now", "zzqqxx"]);
         return [await codemode[things]({query: "x"}), time.path, `${time}`, none]"""
     assert (await run(engines, code)).value == [{"query": "x"}, "time_zone.now", "time_zone.now", []]
+
+
+@pytest.mark.anyio
+async def test_what_was_found_for_several_needs_is_described_at_once(engines: Engines) -> None:
+    code = """const found = await codemode.search(["search things", "the time now"], {limit: 1});
+        const nothing = await codemode.describe(await codemode.search(["zzqqxx", "qqxxzz"]));
+        return [await codemode.describe(found), nothing, await codemode.describe(await codemode.search("zzqqxx"))]"""
+    both, nothing, nothing_either = cast(list[str], (await run(engines, code)).value)
+    assert "search(input" in both and "now(" in both
+    assert nothing == nothing_either and nothing.startswith("// ") and "nothing was found" in nothing
 
 
 @pytest.mark.anyio

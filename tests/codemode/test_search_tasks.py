@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import Catalog, CatalogServer
-from codemode.catalog import SEARCH_TOKENS
 from codemode.cost import about_tokens
+from codemode.found import SEARCH_TOKENS
 from codemode.postings import Entry, Part, ServerIndex, Unit
 from codemode.search import MAX_QUERY_CHARS
 from codemode.tasks import FEW, MANY, TaskRanking, share_of_task

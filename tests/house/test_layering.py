@@ -42,7 +42,11 @@ SIDE_DOORS = {"portal.bench.ui"}
 THIRD_PARTIES = {
     "stubs": set[str](),
     "sandbox": {"orjson", "wasmtime"},
-    "codemode": {"jsonschema_rs", "orjson", "quickjs_rs", "rapidfuzz", "Stemmer", "wasmtime"},
+    "codemode": {
+        *("jsonschema_rs", "orjson", "quickjs_rs", "rapidfuzz", "Stemmer", "wasmtime"),
+        # Of the extra `semantic`, in codemode/meaning alone.
+        *("numpy", "onnxruntime", "tokenizers"),
+    },
     "portal": {
         "aiohttp",
         "alembic",
