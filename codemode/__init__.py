@@ -13,7 +13,6 @@ from codemode.expose import ExposedTools, expose, expose_server
 from codemode.handle import KeptRuns, OwnServers, RunHandle
 from codemode.kept import only_fetches
 from codemode.meaning.meanings import Meanings
-from codemode.meaning.model import HOW_TO_INSTALL as HOW_TO_INSTALL_MEANING
 from codemode.mentions import asks_for_servers, computes_servers, named_servers
 from codemode.outcome import returned
 from codemode.pace import Flight, Pace, RealPace
@@ -24,7 +23,6 @@ from codemode.waits import OnWait, Waiting, Waits
 
 __all__ = [
     "HOW_TO_INSTALL_CHECKER",
-    "HOW_TO_INSTALL_MEANING",
     "CallOutcome",
     "Catalog",
     "CatalogError",

@@ -49,17 +49,19 @@ class Meanings:
         self._closed = threading.Event()
 
     @staticmethod
-    def are_installed(environment: Mapping[str, str] = os.environ) -> bool:
-        """Whether the extra `semantic` is installed, and `CODEMODE_SEMANTIC` is not `off`."""
-        return environment.get("CODEMODE_SEMANTIC") != "off" and model.is_installed()
+    def absence(environment: Mapping[str, str] = os.environ) -> str | None:
+        """Why search goes by words alone, in a few words; None where it goes by meaning too."""
+        if not model.is_installed():
+            return f"for search by meaning too: {model.HOW_TO_INSTALL}"
+        return "CODEMODE_SEMANTIC is off" if environment.get("CODEMODE_SEMANTIC") == "off" else None
 
     @classmethod
     def installed(cls, folder: Path | None = None, environment: Mapping[str, str] = os.environ) -> Meanings | None:
-        """Search by meaning, or None unless `are_installed`. The model is loaded at the first use.
+        """Search by meaning; None where it is not installed, or turned off. The model is loaded at the first use.
 
         `folder` is where vectors are kept between runs, by default the user's.
         """
-        return cls(VectorStore(folder or default_folder())) if cls.are_installed(environment) else None
+        return cls(VectorStore(folder or default_folder())) if cls.absence(environment) is None else None
 
     def __enter__(self) -> Meanings:
         return self

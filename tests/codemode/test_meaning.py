@@ -166,6 +166,8 @@ def test_a_closed_one_makes_no_vectors_and_searches_go_by_words(tmp_path: Path) 
 
 def test_it_is_off_where_the_operator_says_so(tmp_path: Path) -> None:
     assert Meanings.installed(tmp_path, {"CODEMODE_SEMANTIC": "off"}) is None
+    assert Meanings.absence({"CODEMODE_SEMANTIC": "off"}) == "CODEMODE_SEMANTIC is off"
+    assert Meanings.absence(ON) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -194,7 +196,7 @@ def test_another_model_is_refused_by_its_vectors(monkeypatch: pytest.MonkeyPatch
 
 def test_where_it_is_not_installed_the_message_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "_LIBRARIES", ("no_such_library",))
-    assert not Meanings.are_installed(ON)
+    assert "pip install" in str(Meanings.absence(ON))
     with pytest.raises(MeaningUnavailable, match=r"pip install 'codemode-portal\[semantic\]'"):
         model.load()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from codemode import HOW_TO_INSTALL_MEANING, Catalog, CatalogError, Meanings
+from codemode import Catalog, CatalogError, Meanings
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
@@ -32,7 +32,8 @@ async def tools(server: str | None, config: Path | None, *, as_json: bool) -> Ex
         stdout.print_json(data=data)
     else:
         _print_tools(servers, catalog, stdout)
-        stdout.print(Text(f"\n{_how_searched()}", style="dim"))
+        why = Meanings.absence()
+        stdout.print(Text(f"\nSearch goes by words{' and by meaning' if why is None else f'; {why}'}.", style="dim"))
     return Exit.UPSTREAM if any(one.state == "error" for one in servers) else Exit.OK
 
 
@@ -106,12 +107,6 @@ def _print_tools(servers: list[ServerSnapshot], catalog: Catalog, stdout: Consol
             stdout.print(pending_table(server))
         if server.listing.skipped:
             stdout.print(skipped_lines(server))
-
-
-def _how_searched() -> str:
-    if Meanings.are_installed():
-        return "Search goes by words and by meaning."
-    return f"Search goes by words. For search by meaning too: {HOW_TO_INSTALL_MEANING}"
 
 
 def _as_json(server: ServerSnapshot, tools: Sequence[Mapping[str, object]]) -> dict[str, object]:

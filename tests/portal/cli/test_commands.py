@@ -133,6 +133,30 @@ def test_tools_lists_servers_with_state_and_their_tools(folder: Path) -> None:
     assert "codemode.json" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("semantic", "said"),
+    [("on", "Search goes by words and by meaning."), ("off", "Search goes by words; CODEMODE_SEMANTIC is off.")],
+)
+def test_tools_says_whether_search_goes_by_meaning(
+    folder: Path, shop: dict[str, Any], monkeypatch: pytest.MonkeyPatch, semantic: str, said: str
+) -> None:
+    monkeypatch.setenv("CODEMODE_SEMANTIC", semantic)
+    write_config(folder, {"shop": shop})
+    assert said in codemode(folder, "tools").stdout
+
+
+def test_search_finds_tools_of_which_no_word_was_said(
+    folder: Path, shop: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(folder, {"shop": shop})
+    words = ("search", "shoppers", "--json")
+    assert json.loads(codemode(folder, *words).stdout) == []
+    monkeypatch.setenv("CODEMODE_SEMANTIC", "on")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    found = json.loads(as_process(folder, *words).stdout)
+    assert found[0]["path"] == "shop.list_customers"
+
+
 def test_one_dead_server_is_named_with_its_reason_and_the_others_still_listed(
     folder: Path, shop: dict[str, Any]
 ) -> None:
