@@ -82,6 +82,7 @@ $(VENV)/.user: $(BIN)/python pyproject.toml constraints.txt sandbox/guest/guest.
 	@echo "Installing the portal and its libraries ..."
 	@$(PIP) install --quiet --require-hashes --requirement constraints.txt
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q -j 0 codemode portal sandbox stubs
 	@touch $@
 
 $(VENV)/.developer: $(VENV)/.user constraints-dev.txt

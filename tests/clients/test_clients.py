@@ -133,7 +133,7 @@ async def use(client: Client) -> None:
     check_answer(result.model_dump(mode="json", by_alias=True))
 
 
-@pytest.mark.parametrize("era", ["legacy", "auto", "modern"])
+@pytest.mark.parametrize("era", ["legacy", "auto", pytest.param("modern", marks=pytest.mark.deep)])
 def test_inspector(portal: Served, era: str) -> None:
     listed = inspect(portal, era, "--method", "tools/list")
     assert [tool["name"] for tool in listed["tools"]] == ["code"]

@@ -42,8 +42,8 @@ async def seen(raw: Raw, entry: str) -> None:
     ("version", "kind"),
     [
         (MODERN, "http"),
-        (LEGACY, "http"),
-        (MODERN, "http legacy"),
+        pytest.param(LEGACY, "http", marks=pytest.mark.deep),
+        pytest.param(MODERN, "http legacy", marks=pytest.mark.deep),
         (LEGACY, "http legacy"),
         (MODERN, "stdio legacy"),
         (LEGACY, "stdio"),

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -27,10 +28,10 @@ FLAGS = (
 
 
 def needs_browser() -> str:
-    """The path of Chromium."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    """The path of Chromium; of its headless shell where there is one, which takes half the time."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
-        reason = "no chromium on PATH (Debian: apt-get install chromium)"
+        reason = "no chromium on PATH (Debian: apt-get install chromium-headless-shell)"
         if os.environ.get("CODEMODE_REQUIRE_BROWSER") == "1":
             pytest.fail(reason)
         pytest.skip(reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -474,18 +474,29 @@ async def test_a_watched_resource_is_heard_of_and_stays_watched_over_a_restart(l
         assert await up.connection.request("resources/unsubscribe", {"uri": "test://one"}) == {}
 
 
-@pytest.mark.parametrize("problem", [RuntimeError("a bug"), MCPError(-7, "no"), asyncio.CancelledError()])
-async def test_a_question_whose_asking_fails_is_answered_with_an_error(problem: BaseException) -> None:
+@pytest.mark.parametrize("kind", ["http-legacy", "stdio-legacy"])
+async def test_a_question_whose_asking_fails_is_answered_with_an_error(kind: str) -> None:
     introduction = Introduction(info={"name": "c", "version": "1"}, capabilities={"elicitation": {"form": {}}})
+    problems: list[tuple[BaseException, int]] = [
+        (RuntimeError("a bug"), -32603),
+        (MCPError(-7, "no"), -7),
+        (asyncio.CancelledError(), -32603),
+    ]
 
+    async def use(entry: Mapping[str, Any]) -> None:
+        async with ready(entry, options={"introduction": introduction}) as up:
+            for problem, code in problems:
+                context = CallContext(on_request=failing(problem))
+                assert await up.text("ask", "?", context=context) == f"refused {code}"
+
+    await with_entry(kind, use)
+
+
+def failing(problem: BaseException) -> Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]:
     async def on_request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         raise problem
 
-    for entry in (stdio_entry("--legacy"), None):
-        async with hosted(Behaviour(legacy=True)) as host:
-            async with ready(entry or {"url": host.url}, options={"introduction": introduction}) as up:
-                expected = "refused -7" if isinstance(problem, MCPError) else "refused -32603"
-                assert await up.text("ask", "?", context=CallContext(on_request=on_request)) == expected
+    return on_request
 
 
 async def test_an_answer_to_a_question_of_a_call_that_is_over_harms_nobody() -> None:

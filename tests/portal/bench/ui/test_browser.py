@@ -25,6 +25,7 @@ PATIENCE = 20_000
 
 MOCKED = """{"mocks": {"shop.list_orders": {"result": {"total": 1, "orders": [{"id": "MOCKED-1"}]}, "delay": 500}}}"""
 PROGRAM = 'const { orders } = await codemode.shop.list_orders({ status: "shipped", limit: 2 });\n'
+CLIPBOARD = ["clipboard-read", "clipboard-write"]
 WRITE_CLIPBOARD = """async (text) => {
   await navigator.clipboard.writeText(text);
   const once = { once: true, capture: true };
@@ -112,8 +113,7 @@ class OpenPage:
 
 @pytest.fixture
 def opened(chromium: Browser) -> Iterator[OpenPage]:
-    permissions = ["clipboard-read", "clipboard-write"]
-    context = chromium.new_context(viewport={"width": 1280, "height": 800}, permissions=permissions)
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, permissions=CLIPBOARD)
     page = OpenPage(context.new_page())
     yield page
     context.close()
@@ -237,7 +237,9 @@ def test_every_view_fits_a_phone_and_is_as_axe_wants_it(
     url: str, chromium: Browser, scheme: Literal["light", "dark"], width: int
 ) -> None:
     axe = axe_source()
-    context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 740}, bypass_csp=True)
+    context = chromium.new_context(
+        color_scheme=scheme, viewport={"width": width, "height": 740}, bypass_csp=True, permissions=CLIPBOARD
+    )
     opened = OpenPage(context.new_page())
     page = opened.page
 
