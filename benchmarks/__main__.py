@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.table import SECTIONS, Row, Section
+from benchmarks.table import SECTIONS, Bound, Row, Section
 
 Figures = dict[str, dict[str, Any]]
 COUNTED = {"tokens", "tools"}
@@ -118,7 +118,8 @@ def show(console: Console, section: Section, rows: list[Row], figures: dict[str,
         found = figures[row.title]
         ours = found[row.ours]
         if "median" not in ours:
-            table.add_row(row.title, "[red]failed[/]", "", str(ours.get("failed", ours.get("unavailable"))))
+            word = "[yellow]absent[/]" if "unavailable" in ours else "[red]failed[/]"
+            table.add_row(row.title, word, "", str(ours.get("failed", ours.get("unavailable"))))
             continue
         peers = "  ".join(beside(ours, name, found[name]) for name in row.peers)
         note = f"  {ours['note']}" if ours.get("note") else ""
@@ -127,23 +128,20 @@ def show(console: Console, section: Section, rows: list[Row], figures: dict[str,
 
 
 def verdict(row: Row, found: Figures) -> str:
-    ours = found[row.ours]["median"]
-    words = []
-    for bound in row.bounds:
-        if bound.peer is None:
-            holds = ours >= bound.value if row.higher_is_better else ours <= bound.value
-            sign = ">=" if row.higher_is_better else "<="
-            words.append(
-                f"{'[green]holds' if holds else '[red]MISSED'}[/] {sign} {amount(bound.value, found[row.ours]['unit'])}"
-            )
-        elif "median" in found[bound.peer]:
-            ratio = ours / found[bound.peer]["median"]
-            words.append(
-                f"{'[green]holds' if ratio <= bound.value else '[red]MISSED'}[/] <= {bound.value:g} x {bound.peer}"
-            )
-        else:
-            words.append(f"[yellow]no {bound.peer} here[/]")
-    return "\n".join(words)
+    """Whether each bound of a row holds, a line each."""
+    return "\n".join(judged(bound, row, found) for bound in row.bounds)
+
+
+def judged(bound: Bound, row: Row, found: Figures) -> str:
+    ours = found[row.ours]
+    figure, limit = ours["median"], amount(bound.value, ours["unit"])
+    if bound.peer is not None:
+        peer = found[bound.peer]
+        if "median" not in peer:
+            return f"[yellow]no {bound.peer} here[/]"
+        figure, limit = figure / peer["median"], f"{bound.value:g} x {bound.peer}"
+    holds, sign = (figure >= bound.value, ">=") if row.higher_is_better else (figure <= bound.value, "<=")
+    return f"{'[green]holds' if holds else '[red]MISSED'}[/] {sign} {limit}"
 
 
 def beside(ours: dict[str, Any], name: str, peer: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 
@@ -21,7 +21,8 @@ from tests.corpus.intents import LARGE, REAL_SERVERS, Quality, intents, quality
 
 def cases() -> Mapping[str, Case | Reading]:
     return {
-        "search": Case(search, rounds=500),
+        "search": Case(lambda: search([intent.words for intent in intents(LARGE, "tuned")]), rounds=500),
+        "search_300": Case(lambda: search(corpus.tasks_of_300()), rounds=500),
         **found_rows("large", corpus.catalog, LARGE),
         **found_rows("real", corpus.real_servers, REAL_SERVERS),
         "three_steps": Reading(lambda once: three_steps()),
@@ -31,10 +32,10 @@ def cases() -> Mapping[str, Case | Reading]:
     }
 
 
-def search() -> Callable[[], object]:
+def search(queries: Sequence[str]) -> Callable[[], object]:
     catalog = corpus.catalog()
     catalog.prepare()
-    asked = itertools.cycle([intent.words for intent in intents(LARGE, "tuned")])
+    asked = itertools.cycle(queries)
     return lambda: catalog.search(next(asked), limit=5)
 
 
