@@ -185,6 +185,8 @@ TASKS = Section(
     ),
 )
 
+MEANING = "retrieval_meaning"
+
 FOREIGN = Section(
     "Search on data nobody here wrote",
     "search",
@@ -193,7 +195,7 @@ FOREIGN = Section(
             f"{over}: {title}",
             f"{part}_{measure}",
             ours="retrieval_ours",
-            peers=(BM25,),
+            peers=(BM25, MEANING),
             bounds=(Bound(least, BM25),),
             higher_is_better=True,
         )

@@ -8,6 +8,7 @@ mean two tools means none.
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from operator import itemgetter
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -224,35 +225,44 @@ class Names:
         return self._parts[key.server][0].flat.get(key.tool) or f"{self._identifiers[key.server]}_{own}"
 
     def _flat_claims(self, spelling: str) -> Iterator[ToolKey]:
-        for server_id in sorted(self._parts):
-            flat, of_flat = self._parts[server_id][0].flat, self._parts[server_id][0].of_flat
-            if (raw := of_flat.get(spelling)) is not None and self._has(server_id, raw):
-                yield ToolKey(server_id, raw)
-            # A tool without its own flat spelling has that of server and tool.
-            if (raw := self._nested(server_id, spelling)) is not None and raw not in flat:
-                yield ToolKey(server_id, raw)
+        found = [(names.id, raw) for names in self._ordered if (raw := names.of_flat.get(spelling)) is not None]
+        claims = [ToolKey(*one) for one in found if self._has(*one)]
+        # A tool without its own flat spelling has that of server and tool.
+        for server_id, raw in self._nested(spelling).items():
+            if raw not in self._parts[server_id][0].flat:
+                claims.append(ToolKey(server_id, raw))
+        return iter(sorted(claims, key=itemgetter(0)))
 
     def _nested_claims(self, spelling: str) -> Iterator[ToolKey]:
-        for server_id in sorted(self._parts):
-            if (raw := self._nested(server_id, spelling)) is not None:
-                yield ToolKey(server_id, raw)
+        return (ToolKey(*found) for found in sorted(self._nested(spelling).items()))
 
     def _raw_flat_claims(self, spelling: str) -> Iterator[ToolKey]:
-        for server_id in sorted(self._parts):
-            if spelling.startswith(f"{server_id}_") and self._has(server_id, raw := spelling[len(server_id) + 1 :]):
-                yield ToolKey(server_id, raw)
+        found = [
+            (server_id, raw)
+            for server_id, raw in _flat_splits(spelling)
+            if server_id in self._parts and self._has(server_id, raw)
+        ]
+        return (ToolKey(*one) for one in sorted(found))
 
     def _raw_claims(self, spelling: str) -> Iterator[ToolKey]:
-        return (ToolKey(server_id, spelling) for server_id in sorted(self._parts) if self._has(server_id, spelling))
+        found = [names.id for names in self._ordered if spelling in names.positions]
+        return (ToolKey(server_id, spelling) for server_id in found if self._has(server_id, spelling))
 
-    def _nested(self, server_id: str, spelling: str) -> str | None:
-        """The tool of a server for `server_tool` in identifiers."""
-        prefix = f"{self._identifiers[server_id]}_"
-        if not spelling.startswith(prefix) or not self._parts[server_id][0].is_identifier(
-            own := spelling[len(prefix) :]
-        ):
-            return None
-        return self.tools[server_id].get(own)
+    def _nested(self, spelling: str) -> dict[str, str]:
+        """The tool of each server for which this is `server_tool` in identifiers."""
+        found: dict[str, str] = {}
+        for server, own in _flat_splits(spelling):
+            server_id = self._of_identifier.get(server)
+            if server_id is not None and self._parts[server_id][0].is_identifier(own):
+                raw = self.tools[server_id].get(own)
+                if raw is not None:
+                    found[server_id] = raw
+        return found
+
+    @cached_property
+    def _ordered(self) -> tuple[ServerNames, ...]:
+        """The names of the servers, in the order of their ids."""
+        return tuple(self._parts[server_id][0] for server_id in sorted(self._parts))
 
     def _has(self, server_id: str, raw: str) -> bool:
         names, visible = self._parts[server_id]
@@ -321,6 +331,12 @@ def _members(identifiers: Mapping[str, str]) -> dict[str, str]:
 def _splits(spelling: str) -> Iterable[tuple[str, str]]:
     """Every way to read a dotted spelling as server and tool. Raw names may contain dots."""
     for position in (index for index, character in enumerate(spelling[:LONGEST_SPELLING]) if character == "."):
+        yield spelling[:position], spelling[position + 1 :]
+
+
+def _flat_splits(spelling: str) -> Iterable[tuple[str, str]]:
+    """Every way to read a flat spelling as server and tool. There may be a thousand servers, so none is tried."""
+    for position in (index for index, character in enumerate(spelling) if character == "_"):
         yield spelling[:position], spelling[position + 1 :]
 
 

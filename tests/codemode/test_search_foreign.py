@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from codemode import Catalog
+from codemode import Catalog, Meanings
 from codemode.words import words
 from stubs import Server, Tool, ToolKey
 from tests.corpus import bm25
@@ -29,6 +29,14 @@ FLOORS = {
 }
 """A little below what was measured: by 0.02 or 0.03 where there are hundreds of queries, by one query where there are
 28 (tasks) or 30 (steps)."""
+
+BY_MEANING = {
+    ("stabletoolbench", None): Measures(0.64, 0.88, 0.70, 0.66),
+    ("livemcpbench", "task"): Measures(0.39, 0.75, 0.42, 0.25),
+    STEPS: Measures(0.43, 0.70, 0.59, 0.73),
+    ("metatool", None): Measures(0.51, 0.69, 0.63, 0.74),
+}
+"""The same for search by meaning too."""
 
 CASES = [
     *((name, part, MOST) for name, part in FLOORS),
@@ -60,6 +68,22 @@ def test_tasks_of_others_find_their_tools_as_well_as_they_did_and_as_by_bm25(
     allowed = 0.5 / math.sqrt(len(asked)) if (name, part) == STEPS else 0.0
     assert ours.hit_at_1 >= theirs.hit_at_1, (ours, theirs)
     assert all(our >= their - allowed for our, their in zip(ours, theirs, strict=True)), (ours, theirs)
+
+
+@pytest.mark.timeout(900)  # the vectors of StableToolBench take half a minute of one core, unless they are kept
+@pytest.mark.parametrize(("name", "part"), FLOORS)
+def test_tasks_of_others_find_their_tools_by_meaning_at_least_as_well_as_by_words(name: str, part: str | None) -> None:
+    tools = present(name)
+    asked = tools.of("judging", part)[:MOST]
+    catalog = Catalog.build(tools.servers)
+    by_words = measured(by_search(catalog), asked)
+    meanings = Meanings.installed(environment={})
+    assert meanings is not None
+    with meanings:
+        meanings.prepared(catalog.parts)
+        found = measured(by_search(catalog, meanings), asked)
+    assert all(one >= other for one, other in zip(found, by_words, strict=True)), (found, by_words)
+    assert all(one >= floor for one, floor in zip(found, BY_MEANING[name, part], strict=True)), found
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codemode import Catalog
+from codemode import Catalog, Meanings
 from tests.corpus import cloudflare
 from tests.corpus.intents import LARGE, REAL_SERVERS, Intent, intents, quality
 from tests.corpus.real_servers import demo_servers, published_servers
@@ -51,6 +51,21 @@ def test_operations_drawn_at_random_are_mostly_found_by_words_never_tuned_for(la
     assert found.hit_at_5 >= 0.7 and found.mrr >= 0.5, found
 
 
+@pytest.mark.deep  # the vectors take half a minute of one core, unless they are kept
+@pytest.mark.timeout(900)
+def test_requests_find_thousands_of_operations_by_meaning_as_well_as_by_words(large: Catalog) -> None:
+    meanings = Meanings.installed(environment={})
+    assert meanings is not None
+    with meanings:
+        meanings.prepared(large.parts)
+        for part in ("tuned", "held_out", "fresh"):
+            asked = intents(LARGE, part)
+            by_words, found = quality(large, asked), quality(large, asked, meanings)
+            assert found.hit_at_5 >= by_words.hit_at_5
+            # One request more or less in the first place is chance.
+            assert found.hit_at_1 >= by_words.hit_at_1 - 1 / len(asked) and found.mrr >= by_words.mrr - 1 / len(asked)
+
+
 def test_the_right_answers_exist_and_are_many(large: Catalog) -> None:
     asked = [found for part in ("tuned", "held_out", "fresh") for found in intents(LARGE, part)]
     assert len({intent.words for intent in asked}) == len(asked) >= 100
@@ -67,7 +82,15 @@ async def test_the_tools_of_the_demo_are_searched_by_what_people_say() -> None:
         for intent in part
         if {path.split(".")[0] for path in intent.wanted} <= ids
     ]
-    assert quality(Catalog.build(servers), asked).hit_at_5 >= 0.95
+    catalog = Catalog.build(servers)
+    by_words = quality(catalog, asked)
+    assert by_words.hit_at_5 >= 0.95
+    meanings = Meanings.installed(environment={})
+    assert meanings is not None
+    with meanings:
+        meanings.prepared(catalog.parts)
+        found = quality(catalog, asked, meanings)
+    assert found.hit_at_5 >= by_words.hit_at_5 and found.hit_at_1 >= by_words.hit_at_1
 
 
 @pytest.mark.clients

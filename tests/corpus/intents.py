@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from codemode import Catalog
+from codemode import Catalog, Likeness
 
 LARGE, REAL_SERVERS = "intents_large", "intents_real_servers"
 Part = Literal["tuned", "held_out", "fresh"]
@@ -46,8 +46,9 @@ def intents(name: str, part: Part) -> list[Intent]:
     return [Intent(words, frozenset(wanted)) for words, wanted in written]
 
 
-def quality(catalog: Catalog, asked: Sequence[Intent]) -> Quality:
-    places = [place_of(catalog, intent) for intent in asked]
+def quality(catalog: Catalog, asked: Sequence[Intent], likeness: Likeness | None = None) -> Quality:
+    """Of search by words, and by meaning too with a `likeness`."""
+    places = [place_of(catalog, intent, likeness) for intent in asked]
     found = [place for place in places if place]
     return Quality(
         sum(place == 1 for place in found) / len(places),
@@ -56,9 +57,9 @@ def quality(catalog: Catalog, asked: Sequence[Intent]) -> Quality:
     )
 
 
-def place_of(catalog: Catalog, intent: Intent) -> int | None:
+def place_of(catalog: Catalog, intent: Intent, likeness: Likeness | None = None) -> int | None:
     """Where the first right tool is among ten, from 1."""
-    for place, result in enumerate(catalog.search(intent.words, limit=_PLACES), start=1):
+    for place, result in enumerate(catalog.search(intent.words, limit=_PLACES, likeness=likeness), start=1):
         entry = catalog.get(result["path"])
         assert entry is not None
         if {entry.tool.name, f"{entry.server.id}.{entry.tool.name}"} & intent.wanted:

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from codemode import Catalog
+from codemode import Catalog, Likeness
 from stubs import Server, Tool, ToolKey
 
 VARIABLE = "CODEMODE_RETRIEVAL_DATA"
@@ -102,11 +102,11 @@ def foreign_set(name: str) -> ForeignSet:
     return ForeignSet(servers, tuple(sorted(queries, key=lambda query: hashlib.sha256(query.text.encode()).digest())))
 
 
-def by_search(catalog: Catalog) -> Ranking:
-    """The ranking of our own search, as a program gets it."""
+def by_search(catalog: Catalog, likeness: Likeness | None = None) -> Ranking:
+    """The ranking of our own search, as a program gets it: by words, and by meaning too with a `likeness`."""
 
     def ranked(query: str) -> list[ToolKey]:
-        entries = [catalog.get(result["path"]) for result in catalog.search(query, limit=PLACES)]
+        entries = [catalog.get(result["path"]) for result in catalog.search(query, limit=PLACES, likeness=likeness)]
         return [ToolKey(entry.server.id, entry.tool.name) for entry in entries if entry is not None]
 
     return ranked
