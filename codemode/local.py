@@ -27,6 +27,7 @@ from sandbox import HostCall, Settlement
 EMITTED_BYTES = 10 * 1024 * 1024
 EMITTED_BLOCKS = 100
 _MESSAGE_CHARS = 4_000
+_SHORT_QUERY_CHARS = 100
 _MEANT = {  # by a text where a function takes options
     "tools": f". {HOW_TO_CALL}",
     "search": '. Several needs are a list: codemode.search(["open issues", "post a message"])',
@@ -132,8 +133,9 @@ class LocalCalls:
             most = DEFAULT_LIMIT if limit is None else limit
             return self._catalog.search(query, most, server, read_only, likeness=self._likeness)
 
-        # The first search builds the index, ten needs take as long as ten searches, and a model takes milliseconds.
-        is_short = self._catalog.searchable and not has_needs and self._likeness is None
+        # The first search builds the index, ten needs take as long as ten searches, and tasks and models milliseconds.
+        is_short = isinstance(query, str) and len(query) <= _SHORT_QUERY_CHARS
+        is_short = is_short and self._catalog.searchable and self._likeness is None
         return search() if is_short else await asyncio.to_thread(search)
 
     def _arity(self, path: Any, count: Any) -> str:
