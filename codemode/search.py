@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from codemode.actions import CHANGE, MAKE, READ, actions_in, is_verb
 from codemode.postings import ACTION, FIELDS, Kind, Matches, Part, Unit
-from codemode.tasks import PROSE, TaskRanking, share_of_task
+from codemode.tasks import FEW, PROSE, TaskRanking, share_of_task
 from codemode.thesaurus import thesaurus
 from codemode.words import stem, words
 
@@ -124,7 +124,7 @@ class Search:
 
     def _scores(self, query_words: list[str]) -> tuple[_Scores, list[float]]:
         """The scores of the tools that a query finds, and what each place adds to its score; empty for nothing."""
-        share = share_of_task(_telling(query_words))
+        share = share_of_task(_telling(query_words)) if len(query_words) > FEW else 0.0
         of_task = self._tasks.scores(_units(query_words, _STOP_WORDS | PROSE)) if share else []
         best = max(of_task, default=0.0)
         if best == 0:
