@@ -53,6 +53,8 @@ class LocalCalls:
         self._limit = limit
         self._likeness = likeness
         self._emitted_bytes = 0
+        # A program may search a hundred times at once: its searches take turns, and leave the threads to others.
+        self._searching = asyncio.Lock()
         self._runs = RunCalls(run, handle, self._emit)
         self._servers = ServerCalls(handle)
 
@@ -132,9 +134,10 @@ class LocalCalls:
             most = DEFAULT_LIMIT if limit is None else limit
             return self._catalog.search(query, most, server, read_only, likeness=self._likeness)
 
-        # The first search builds the index, ten needs take as long as ten searches, and a model takes milliseconds.
-        is_short = self._catalog.searchable and not has_needs and self._likeness is None
-        return search() if is_short else await asyncio.to_thread(search)
+        # In a thread, because it may take long: the first one builds the index, a model takes milliseconds, and a word
+        # that no tool has is compared with all words of all tools.
+        async with self._searching:
+            return await asyncio.to_thread(search)
 
     def _arity(self, path: Any, count: Any) -> str:
         """The message for a tool that was called with `count` arguments."""
