@@ -27,7 +27,6 @@ from sandbox import HostCall, Settlement
 EMITTED_BYTES = 10 * 1024 * 1024
 EMITTED_BLOCKS = 100
 _MESSAGE_CHARS = 4_000
-_SHORT_QUERY_CHARS = 100
 _MEANT = {  # by a text where a function takes options
     "tools": f". {HOW_TO_CALL}",
     "search": '. Several needs are a list: codemode.search(["open issues", "post a message"])',
@@ -54,6 +53,8 @@ class LocalCalls:
         self._limit = limit
         self._likeness = likeness
         self._emitted_bytes = 0
+        # A program may search a hundred times at once: its searches take turns, and leave the threads to others.
+        self._searching = asyncio.Lock()
         self._runs = RunCalls(run, handle, self._emit)
         self._servers = ServerCalls(handle)
 
@@ -133,10 +134,10 @@ class LocalCalls:
             most = DEFAULT_LIMIT if limit is None else limit
             return self._catalog.search(query, most, server, read_only, likeness=self._likeness)
 
-        # The first search builds the index, ten needs take as long as ten searches, and tasks and models milliseconds.
-        is_short = isinstance(query, str) and len(query) <= _SHORT_QUERY_CHARS
-        is_short = is_short and self._catalog.searchable and self._likeness is None
-        return search() if is_short else await asyncio.to_thread(search)
+        # In a thread, because it may take long: the first one builds the index, a model takes milliseconds, and a word
+        # that no tool has is compared with all words of all tools.
+        async with self._searching:
+            return await asyncio.to_thread(search)
 
     def _arity(self, path: Any, count: Any) -> str:
         """The message for a tool that was called with `count` arguments."""

@@ -181,14 +181,15 @@ class ServerIndex:
             length = self.lengths[number][position] = coarse(len(terms))
             for term, count in Counter(terms).items():
                 hits.setdefault(term, []).append((number, count, length))
-        parameters = [stem(word) for word in words(" ".join(entry.parameters[:_MAX_PARAMETERS])[:MAX_TEXT_CHARS])]
-        details = [stem(word) for word in words(" ".join(entry.details)[:MAX_TEXT_CHARS])]
-        for term in (*parameters, *details):
-            hits.setdefault(term, [])
+        parameters, details = " ".join(entry.parameters[:_MAX_PARAMETERS]), " ".join(entry.details)
+        # As many characters for both together count for a request, and for each of them for a task.
+        for word in words(f"{parameters} {details}"[:MAX_TEXT_CHARS]):
+            hits.setdefault(stem(word), [])
+        schemas = [[stem(word) for word in words(text[:MAX_TEXT_CHARS])] for text in (parameters, details)]
         for term, places in hits.items():
             hits_of_term = tuple(places)
             self._postings.setdefault(term, []).append((position, shared.setdefault(hits_of_term, hits_of_term)))
-        for term, frequency in _frequencies([*fields, parameters, details]).items():
+        for term, frequency in _frequencies([*fields, *schemas]).items():
             known = self._frequencies.get(term)
             if known is None:
                 known = self._frequencies[term] = Weights(array("I"), array("f"))

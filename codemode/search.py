@@ -28,7 +28,8 @@ from codemode.words import stem, words
 
 MAX_QUERY_CHARS = 600
 MAX_QUERY_WORDS = 128
-_MAX_REQUEST_WORDS = 32  # a word that no tool has is compared with every word of theirs
+_MOST_REQUEST_UNITS = 32
+"""So many units count for a request. It bounds the time: a word that no tool has is compared with all words."""
 _BOOSTS = (1.5, 0.8, 0.4, 1.0, 1.3, 0.5)  # of name, head, text, server, groups of the name, groups of the head
 _K1, _B = 1.2, 0.75  # BM25's own
 _TIE = 0.2  # the share of their scores that further fields add to the best one
@@ -159,7 +160,7 @@ class Search:
 
     def _request_scores(self, query_words: list[str]) -> _Scores:
         """The scores of the tools that match a short request, without the bonus for what they do."""
-        first, *others = map(self._score, _units(query_words[:_MAX_REQUEST_WORDS], _STOP_WORDS))
+        first, *others = map(self._score, _units(query_words, _STOP_WORDS)[:_MOST_REQUEST_UNITS])
         scores = first.copy()
         for other in others:
             _add(scores, other)

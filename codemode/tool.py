@@ -85,7 +85,7 @@ class CodeTool:
         await self._image(catalog)
         if self._meanings is not None:
             # Nobody waits for the vectors: until they are there, tools are found by their words.
-            self._meanings.prepare(catalog.parts)
+            await asyncio.to_thread(self._meanings.prepare, catalog.parts)
 
     def definition(self, catalog: Catalog) -> dict[str, Any]:
         """The MCP tool `code`. Its description has at most 600 tokens, however many tools the catalog has."""

@@ -2,6 +2,9 @@
 
 The vectors are made in a thread of their own, in some 12 ms a tool, and kept by a hash of the text. Until all tools of
 a catalog have theirs, a search goes by words alone: it never waits.
+
+The thread is there while there is work, and looks at every step whether the program is about to end. So a host that
+forgets to close, or has no chance to, ends without delay all the same.
 """
 
 from __future__ import annotations
@@ -10,11 +13,11 @@ import logging
 import os
 import re
 import threading
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from codemode.about import summary
 from codemode.catalog import CatalogServer
@@ -33,7 +36,8 @@ MOST_SENTENCES = 6
 _MOST_CHARS = 300  # of the text of a tool
 _FEWEST_WORDS = 4  # of a sentence that says anything
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?;])\s+|\n+")
-_STEP = 32  # texts between two looks whether to end
+_STEP = 16  # texts between two looks whether to end
+_TOLERANCE = 0.01  # of the length of a vector, which is 1
 
 
 class Meanings:
@@ -43,10 +47,13 @@ class Meanings:
         self._store = store
         self._model: Model | None = None
         self._matrices: WeakKeyDictionary[CatalogServer, Vectors] = WeakKeyDictionary()
-        self._making: WeakKeyDictionary[CatalogServer, Future[None]] = WeakKeyDictionary()
-        self._lock = threading.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="meanings")
-        self._closed = threading.Event()
+        # The servers whose vectors were asked for, so that none is tried twice.
+        self._asked: WeakSet[CatalogServer] = WeakSet()
+        # Weak, so that of a server that changes often only the newest state is kept and gets vectors.
+        self._waiting: deque[ref[CatalogServer]] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
 
     @staticmethod
     def absence(environment: Mapping[str, str] = os.environ) -> str | None:
@@ -71,24 +78,33 @@ class Meanings:
 
     def close(self) -> None:
         """End the thread, after the texts that it is at."""
-        self._closed.set()
-        self._thread.shutdown(cancel_futures=True)
+        with self._changed:
+            self._closed = True
+            thread = self._thread
+        if thread is not None:
+            thread.join()
         self._store.close()
 
-    def prepare(self, servers: Iterable[CatalogServer]) -> list[Future[None]]:
-        """Start to make the vectors of the tools of some servers that have none; what is still being made."""
-        with self._lock:
-            missing = [server for server in servers if server not in self._matrices]
-            if self._closed.is_set():
-                return []
-            for server in missing:
-                if server not in self._making:
-                    self._making[server] = self._thread.submit(self._make, server)
-            return [self._making[server] for server in missing]
+    def prepare(self, servers: Iterable[CatalogServer]) -> None:
+        """Start to make the vectors of the tools of some servers that have none. For thousands of servers use a
+        thread."""
+        with self._changed:
+            if self._closed:
+                return
+            for server in servers:
+                if server not in self._asked:
+                    self._asked.add(server)
+                    self._waiting.append(ref(server))
+            if self._waiting and self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="meanings")
+                self._thread.start()
 
     def prepared(self, servers: Iterable[CatalogServer]) -> None:
-        """Wait until all tools of some servers have their vectors."""
-        wait(self.prepare(servers))
+        """Wait until all tools of some servers have their vectors, or there will be none."""
+        asked = list(servers)
+        self.prepare(asked)
+        with self._changed:
+            self._changed.wait_for(lambda: self._thread is None)
 
     def similarities(
         self, queries: Sequence[str], parts: Sequence[tuple[CatalogServer, bytes | None]]
@@ -100,7 +116,7 @@ class Meanings:
         """
         import numpy as np  # noqa: PLC0415 - of an extra
 
-        with self._lock:
+        with self._changed:
             matrices = [matrix for server, _ in parts if (matrix := self._matrices.get(server)) is not None]
         loaded = self._model
         if len(matrices) < len(parts) or loaded is None:
@@ -109,7 +125,8 @@ class Meanings:
         of_query = [sentences(query[:MAX_QUERY_CHARS]) for query in queries]
         vectors = loaded.vectors([sentence for some in of_query for sentence in some])
         nothing = np.zeros((0, len(vectors)), np.float32)
-        likeness = np.concatenate([nothing, *(matrix @ vectors.T for matrix in matrices)])
+        # Not as a product of matrices: the library behind it keeps all other cores busy for 12 ms after each.
+        likeness = np.concatenate([nothing, *(np.einsum("tn,qn->tq", matrix, vectors) for matrix in matrices)])
         visible = b"".join(b"\1" * len(server.tools) if some is None else some for server, some in parts)
         likeness = np.clip(likeness, 0, 1) * np.frombuffer(visible, np.uint8)[:, None]
         results, start = [], 0
@@ -118,33 +135,75 @@ class Meanings:
             start += len(some)
         return results
 
-    def _make(self, server: CatalogServer) -> None:
+    def _work(self) -> None:
+        """Make the vectors of all servers that wait."""
+        while (server := self._next()) is not None:
+            try:
+                self._model = self._model or model.load()
+            except Exception as error:
+                # The tools are found by their words. It would not be another time either.
+                _log.error("search by meaning does not work: %s", error)
+                with self._changed:
+                    self._closed = True
+                continue
+            try:
+                self._make(server, self._model)
+            except Exception as error:
+                # The tools are found by their words.
+                _log.error("search by meaning failed for the server %s: %s", server.server.id, error)
+            del server  # else it would be kept while the next one is waited for
+
+    def _next(self) -> CatalogServer | None:
+        """The server that waits longest; None when the thread is to end."""
+        with self._changed:
+            while self._waiting and not self._is_ending():
+                if (server := self._waiting.popleft()()) is not None:
+                    return server
+            self._thread = None
+            self._changed.notify_all()
+            return None
+
+    def _is_ending(self) -> bool:
+        return self._closed or not threading.main_thread().is_alive()
+
+    def _make(self, server: CatalogServer, loaded: Model) -> None:
         """Make the vectors of a server's tools."""
         import numpy as np  # noqa: PLC0415 - of an extra
 
-        try:
-            self._model = self._model or model.load()
-            texts = [text_of(server.server, tool) for tool in server.tools]
-            keys = [key_of(model.NAME, text) for text in texts]
-            kept = {key: vector for key, vector in self._store.get(set(keys)).items() if len(vector) == 2 * model.SIZE}
-            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in kept}
-            todo = list(missing.items())
-            for start in range(0, len(todo), _STEP):
-                if self._closed.is_set():
-                    return
-                some = todo[start : start + _STEP]
-                rows = self._model.vectors([text for _, text in some]).astype(np.float16)
-                made = {key: row.tobytes() for (key, _), row in zip(some, rows, strict=True)}
-                self._store.put(made)
-                kept |= made
-            joined = b"".join(kept[key] for key in keys)
-            matrix = np.frombuffer(joined, np.float16).reshape(len(keys), model.SIZE).astype(np.float32)
-            with self._lock:
-                self._matrices[server] = np.nan_to_num(matrix)
-                self._making.pop(server, None)
-        except Exception as error:
-            # The tools are found by their words. It stays among those that are made, so that it is not tried again.
-            _log.error("search by meaning failed for the server %s: %s", server.server.id, error)
+        matrix = np.zeros((len(server.tools), model.SIZE), np.float32)
+        rows: dict[bytes, list[int]] = {}
+        texts: dict[bytes, str] = {}
+        for row, tool in enumerate(server.tools):
+            text = text_of(server.server, tool)
+            key = key_of(model.NAME, text)
+            texts[key] = text
+            rows.setdefault(key, []).append(row)
+        for key, kept in self._store.get(rows).items():
+            if (vector := _kept(kept)) is not None:
+                matrix[rows[key]] = vector
+                del texts[key]
+        missing = list(texts.items())
+        for start in range(0, len(missing), _STEP):
+            if self._is_ending():
+                return
+            some = missing[start : start + _STEP]
+            vectors = loaded.vectors([text for _, text in some]).astype(np.float16)
+            self._store.put({key: vector.tobytes() for (key, _), vector in zip(some, vectors, strict=True)})
+            for (key, _), vector in zip(some, vectors, strict=True):
+                matrix[rows[key]] = vector
+        with self._changed:
+            self._matrices[server] = matrix
+
+
+def _kept(row: object) -> Vectors | None:
+    """A vector as it was put into the store; None for anything else that the file may hold."""
+    import numpy as np  # noqa: PLC0415 - of an extra
+
+    if not isinstance(row, bytes) or len(row) != 2 * model.SIZE:
+        return None
+    vector: Vectors = np.frombuffer(row, np.float16).astype(np.float32)
+    # Also false for numbers that are none.
+    return vector if abs(float(np.linalg.norm(vector)) - 1) < _TOLERANCE else None
 
 
 def text_of(server: Server, tool: Tool) -> str:

@@ -17,7 +17,7 @@ MOST_VECTORS = 100_000
 """About 80 MB. Past it the oldest go."""
 
 _SELECTED = 500  # keys in one statement
-_SECONDS = 5.0  # to wait for another process that writes
+_SECONDS = 0.3  # to wait for another process that writes; what is not kept is made again
 
 
 def default_folder() -> Path:

@@ -155,27 +155,23 @@ class Query:
         if problem is not None:
             return failure(problem)
         aggregate = view.aggregate
-        names = arguments.get("names")
+        names: list[str] | None = arguments.get("names")
         if names is None:
             catalog = await self._catalogs.of(view)
             if not catalog.searchable:
                 await warm_search(catalog)
             try:
-                names = await self._found(aggregate, catalog, arguments)
+                # In a thread, as a program's: words that no tool has take long.
+                found = await asyncio.to_thread(search_names, aggregate, catalog, arguments, self._likeness)
             except CatalogError as error:
                 return failure(str(error))
+            names = found
         listed = {name: aggregate.tool_name(name) for name in names}
         unknown = [name for name in names if listed[name] is None]
         if unknown:
             return failure(unknown_name("tool", unknown[0], aggregate.tools))
         known = [name for name in listed.values() if name is not None]
         return definitions([{**aggregate.tools[name].definition, "name": name} for name in dict.fromkeys(known)])
-
-    async def _found(self, aggregate: Aggregate, catalog: Catalog, arguments: Mapping[str, Any]) -> list[str]:
-        if self._likeness is None:
-            return search_names(aggregate, catalog, arguments)
-        # A model takes milliseconds.
-        return await asyncio.to_thread(search_names, aggregate, catalog, arguments, self._likeness)
 
 
 def query_problem(arguments: Mapping[str, Any]) -> str | None:

@@ -378,4 +378,4 @@ async def warm_search(catalog: Catalog, *, meanings: Meanings | None = None) -> 
     """Prepare the catalog for a portal without programs. Nobody waits for the meanings."""
     await asyncio.to_thread(catalog.prepare)
     if meanings is not None:
-        meanings.prepare(catalog.parts)
+        await asyncio.to_thread(meanings.prepare, catalog.parts)

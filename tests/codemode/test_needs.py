@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -54,6 +55,36 @@ async def test_a_program_finds_all_its_tools_in_one_step(engines: Engines) -> No
     code = """const [[things], [time], none] = await codemode.search(["search things", "the time now", "zzqqxx"]);
         return [await codemode[things]({query: "x"}), time.path, `${time}`, none]"""
     assert (await run(engines, code)).value == [{"query": "x"}, "time_zone.now", "time_zone.now", []]
+
+
+class Watched(Catalog):
+    """A catalog that knows in which threads it was searched, and how often at the same time."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.threads: set[int] = set()
+        self.searching = self.most_searching = 0
+
+    def search(self, *given: Any, **named: Any) -> Found:
+        self.threads.add(threading.get_ident())
+        self.searching += 1
+        self.most_searching = max(self.most_searching, self.searching)
+        found = super().search(*given, **named)
+        self.searching -= 1
+        return found
+
+
+@pytest.mark.anyio
+async def test_the_searches_of_a_program_take_turns_and_never_run_on_the_event_loop(engines: Engines) -> None:
+    watched = Watched.build(CATALOG.servers)
+    assert isinstance(watched, Watched)
+    watched.prepare()
+    code = """const found = [...Array(50).keys()].map((n) => codemode.search(`qwxz plmk vbnh ${n} search`));
+        return (await Promise.all(found)).length"""
+    async with bench(engines, catalog=watched) as b:
+        assert (await b.run(code)).value == 50
+    assert threading.get_ident() not in watched.threads
+    assert watched.most_searching == 1
 
 
 @pytest.mark.anyio

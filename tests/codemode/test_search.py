@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codemode.postings import Entry, Part, ServerIndex
+from codemode.postings import MAX_TEXT_CHARS, Entry, Part, ServerIndex
 from codemode.search import Search
 from codemode.words import words
 
@@ -162,3 +162,12 @@ def test_a_giant_query_is_cut() -> None:
 def test_any_query_gives_at_most_the_limit_and_no_tool_twice(query: str, limit: int) -> None:
     found = INDEX.find(query, limit=limit)
     assert len(found) == len(set(found)) <= limit
+
+
+def test_for_a_request_names_and_texts_of_parameters_count_up_to_one_length_together() -> None:
+    def found(parameter: str) -> bool:
+        entry = Entry("s", "tool", parameters=[parameter], details=["zebra"])
+        return bool(Search([Part(ServerIndex([entry]))]).find("zebra", limit=1))
+
+    assert found("x" * (MAX_TEXT_CHARS - len(" zebra")))
+    assert not found("x" * MAX_TEXT_CHARS)

@@ -73,6 +73,12 @@ def test_a_task_is_read_to_its_end_within_the_limit() -> None:
     assert found(Catalog.build(SERVERS), asked, 1) == ["weather.forecast"]
 
 
+def test_only_so_many_unknown_words_are_searched_for_words_spelled_alike() -> None:
+    unknown = [first + second + third + "qx" for first in "bcdf" for second in "ghjk" for third in "lmnp"]
+    assert found(Catalog.build(SERVERS), " ".join([*unknown[:31], "forecasst"]), 1) == ["weather.forecast"]
+    assert found(Catalog.build(SERVERS), " ".join([*unknown[:32], "forecasst"])) == []
+
+
 def test_a_task_in_which_no_word_is_known_is_searched_for_words_spelled_alike() -> None:
     unknown = "qwxz plmk vbnh tgyr fdsw cvbx njkm ruio hgty wesd zxcr bnml"
     assert found(Catalog.build(SERVERS), unknown) == []
