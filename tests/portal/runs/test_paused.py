@@ -389,7 +389,7 @@ async def test_a_question_in_two_programs_that_wait_for_each_other_is_asked_of_w
         const others = all.map((one) => codemode.runs.result(one.id).catch((error) => error.name));
         return await codemode.one.ask({text: "sure?"});
     """
-    with Engine(Limits(wall_time=3.0)) as small:
+    with Engine(Limits(wall_time=30.0)) as small:
         async with (
             InProcessExecutor(small) as executor,
             serving(login, CodeTool(executor)) as (portal, upstream),
