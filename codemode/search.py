@@ -149,7 +149,8 @@ class Search:
         units = _units(query_words, _STOP_WORDS)
         # How much of the query the best tool has: words that are all found leave little to guess.
         found = sum(self._tasks.has(unit, best_place) for unit in units) / len(units) if best_place is not None else 0.0
-        share = min(1.0, _telling(query_words) / _MEANT_WORDS) * (_LEAST_MEANING + _MEANING * (1 - found) ** 3)
+        # A query of stop words only has a meaning too, and nothing else to go by.
+        share = min(1.0, max(1, _telling(query_words)) / _MEANT_WORDS) * (_LEAST_MEANING + _MEANING * (1 - found) ** 3)
         rate = 1 / by_words[best_place] if best_place is not None else 0.0
         other_rate = share / (max(similarity, default=0.0) or 1.0)
         both = {place: rate * score + other_rate * similarity[place] for place, score in by_words.items()}

@@ -114,14 +114,15 @@ class Meanings:
 
         A query of several sentences is as like to a tool as the sentence that is most like it.
         """
-        import numpy as np  # noqa: PLC0415 - of an extra
-
         with self._changed:
             matrices = [matrix for server, _ in parts if (matrix := self._matrices.get(server)) is not None]
         loaded = self._model
         if len(matrices) < len(parts) or loaded is None:
             self.prepare(server for server, _ in parts)
             return None
+        # Only now: the thread has imported it, and where two threads import it at once, it fails in one of them.
+        import numpy as np  # noqa: PLC0415 - of an extra
+
         of_query = [sentences(query[:MAX_QUERY_CHARS]) for query in queries]
         vectors = loaded.vectors([sentence for some in of_query for sentence in some])
         nothing = np.zeros((0, len(vectors)), np.float32)

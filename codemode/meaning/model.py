@@ -75,7 +75,7 @@ def is_installed() -> bool:
 
 
 def load() -> Model:
-    """The model. Takes about half a second of one core, and some 80 MB.
+    """The model. Takes about half a second of one core, and some 200 MB, half of them only while it is loaded.
 
     Raises:
         MeaningUnavailable: the extra is not installed, or a file of it is not the right one.

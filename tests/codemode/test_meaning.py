@@ -199,6 +199,19 @@ def test_a_process_that_forgets_to_close_ends_before_all_vectors_are_made(tmp_pa
     store.close()
 
 
+def test_a_search_imports_nothing_before_the_vectors_are_there(tmp_path: Path) -> None:
+    """Where two threads import numpy for the first time at once, the import fails in one of them."""
+    program = (
+        "import sys; from pathlib import Path; from codemode import CatalogServer, Meanings\n"
+        "from stubs import Server, Tool\n"
+        "made = Meanings.installed(Path(sys.argv[1]), {})\n"
+        "made.close()\n"
+        "assert made.similarities(['a'], [(CatalogServer(Server('s', tools=(Tool('a'),))), None)]) is None\n"
+        "assert 'numpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=60)
+
+
 def test_a_server_that_is_gone_gets_no_vectors(meanings: Meanings) -> None:
     large = CatalogServer(Server("large", tools=tuple(Tool(f"tool_{number}") for number in range(300))))
     gone, stays = CatalogServer(KITCHEN), CatalogServer(KITCHEN)

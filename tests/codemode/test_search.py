@@ -171,3 +171,8 @@ def test_for_a_request_names_and_texts_of_parameters_count_up_to_one_length_toge
 
     assert found("x" * (MAX_TEXT_CHARS - len(" zebra")))
     assert not found("x" * MAX_TEXT_CHARS)
+
+
+def test_a_query_of_stop_words_only_is_ranked_by_its_meaning_where_no_tool_has_them() -> None:
+    search = Search([Part(ServerIndex([Entry("s", "alpha"), Entry("s", "beta"), Entry("s", "gamma")]))])
+    assert search.find("what can you do", limit=3, similarity=[0.3, 0.5, 0.1]) == [(0, 1), (0, 0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,7 +45,7 @@ async def search(query: str, limit: int, server: str | None, config: Path | None
     async with connect(document, stderr) as session:
         _warn_unavailable(session.snapshot, stderr)
         try:
-            results = _found(session.catalog, query, limit, server, stderr)
+            results = await _found(session.catalog, query, limit, server, stderr)
         except CatalogError as error:
             raise CommandError(str(error)) from error
     if as_json:
@@ -56,14 +57,17 @@ async def search(query: str, limit: int, server: str | None, config: Path | None
     return Exit.OK
 
 
-def _found(catalog: Catalog, query: str, limit: int, server: str | None, stderr: Console) -> list[dict[str, object]]:
+async def _found(
+    catalog: Catalog, query: str, limit: int, server: str | None, stderr: Console
+) -> list[dict[str, object]]:
     """The results as a program gets them from a portal that has been up for a while."""
     meanings = Meanings.installed()
     if meanings is None:
         return catalog.search(query, limit, server, full=True)
     with meanings:
         with stderr.status(f"Reading what {len(catalog):,} tools mean ..."):
-            meanings.prepared(catalog.parts)
+            # In a thread, so that Ctrl-C is heard: it closes the meanings, and then nothing waits any more.
+            await asyncio.to_thread(meanings.prepared, catalog.parts)
         return catalog.search(query, limit, server, full=True, likeness=meanings)
 
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.main import get_command
 
+from codemode import Catalog
 from portal.cli.app import app
 from portal.cli.commands.admin import PATHS
+from portal.cli.commands.catalog import _found
 from portal.cli.completion import KINDS
 from portal.cli.exits import Exit
 from portal.demo.company import build_company
+from stubs import Server, Tool
 from tests.portal.cli.command import SECONDS, as_forked, as_process
 from tests.portal.cli.command import in_process as codemode
 
@@ -372,3 +379,22 @@ def test_an_interrupt_is_130_without_a_traceback(folder: Path) -> None:
         error = process.stderr.read()
         assert process.wait(SECONDS) == Exit.INTERRUPTED
     assert error == ""
+
+
+@pytest.mark.anyio
+async def test_an_interrupt_ends_a_search_that_makes_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODEMODE_SEMANTIC", "on")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    catalog = Catalog.build([Server("large", tools=tuple(Tool(f"tool_{number}") for number in range(50_000)))])
+
+    def are_made() -> bool:
+        return any(thread.name == "meanings" for thread in threading.enumerate())
+
+    searching = asyncio.create_task(_found(catalog, "a tool", 1, None, Console(file=io.StringIO())))
+    while not are_made():
+        await asyncio.sleep(0)
+        assert not searching.done()
+    searching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await searching
+    assert not are_made()
