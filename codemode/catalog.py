@@ -26,10 +26,10 @@ from codemode.cost import about_tokens
 from codemode.errors import CatalogError
 from codemode.found import (
     DEFAULT_LIMIT,
-    DEFAULT_LIMIT_EACH,
     FoundTool,
     check_needs,
     check_options,
+    default_limit,
     grouped,
     within_room,
 )
@@ -474,13 +474,13 @@ class Catalog:
     ) -> list[list[dict[str, Any]]]:
         """Tools for each of 1 to `MAX_NEEDS` needs in plain words, in the order of the needs, as from `search`.
 
-        All options hold for every need; `limit` is `DEFAULT_LIMIT` for one, and `DEFAULT_LIMIT_EACH` for each of
-        several. The results together cost what those of one search cost. Raises CatalogError as `search`, and for a
-        need that is blank.
+        All options hold for every need; `limit` is 10 for one, and 5 for each of several, less where that would be more
+        than 20 together. The results together cost what those of one search cost. Raises CatalogError as `search`, and
+        for a need that is blank.
         """
         check_needs(needs)
         if limit is None:
-            limit = DEFAULT_LIMIT if len(needs) == 1 else DEFAULT_LIMIT_EACH
+            limit = default_limit(len(needs))
         check_options(limit, read_only)
         server_id = None if server is None else self._server(server).id
         found = self._best_tools(needs, limit=int(limit), server=server_id, read_only=read_only, likeness=likeness)

@@ -13,7 +13,8 @@ from codemode.cost import about_tokens
 from codemode.errors import CatalogError
 
 DEFAULT_LIMIT = 10
-DEFAULT_LIMIT_EACH = 5  # where there are several needs
+BEST = 5
+DEFAULT_LIMIT_TOGETHER = 20  # of several needs: so many can be described at once in their short form
 MAX_LIMIT = 50
 MAX_NEEDS = 10
 SEARCH_TOKENS = 500  # of ten results
@@ -44,6 +45,11 @@ class FoundTool(NamedTuple):
         server = {"server": server_id}
         more = _cost(server) - _cost({})
         return FoundTool(self.whole | server, self.least | server, self.tokens + more, self.least_tokens + more)
+
+
+def default_limit(needs: int) -> int:
+    """The results for each of so many needs, where a program says no number."""
+    return DEFAULT_LIMIT if needs == 1 else min(BEST, DEFAULT_LIMIT_TOGETHER // needs)
 
 
 def within_room(found: Sequence[Sequence[FoundTool]]) -> list[list[dict[str, Any]]]:
@@ -81,7 +87,7 @@ def grouped(ranked: Sequence[T], server_of: Callable[[T], str]) -> list[T]:
     """The tools with those of one server together: first the best five, then the others, so that none of the best
     falls behind one that is not."""
     order = {server: place for place, server in enumerate(dict.fromkeys(map(server_of, ranked)))}
-    halves = ranked[:DEFAULT_LIMIT_EACH], ranked[DEFAULT_LIMIT_EACH:]
+    halves = ranked[:BEST], ranked[BEST:]
     return [tool for half in halves for tool in sorted(half, key=lambda tool: order[server_of(tool)])]
 
 

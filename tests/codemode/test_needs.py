@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import Catalog, CatalogError
-from codemode.found import DEFAULT_LIMIT, DEFAULT_LIMIT_EACH, MAX_NEEDS, SEARCH_TOKENS
+from codemode.found import DEFAULT_LIMIT, MAX_NEEDS, SEARCH_TOKENS
 from codemode.truncation import text_of
 from sandbox import Engine, Limits
 from stubs import Server, Tool
@@ -190,14 +190,16 @@ def test_a_list_is_searched_for_exactly_where_it_has_one_to_ten_texts_with_words
 
 def test_each_need_finds_what_a_search_for_it_alone_finds(large: Catalog) -> None:
     needs = ASKED[:7]
-    assert [paths(found) for found in large.search_all(needs)] == [paths(large.search(need, 5)) for need in needs]
+    assert [paths(found) for found in large.search_all(needs)] == [paths(large.search(need, 2)) for need in needs]
     assert large.search_all([ASKED[0]]) == [large.search(ASKED[0])]
 
 
-def test_one_need_has_ten_results_by_default_and_each_of_several_five(large: Catalog) -> None:
-    assert [len(found) for found in large.search_all(["create a dns record"])] == [DEFAULT_LIMIT]
-    assert [len(found) for found in large.search_all(["create a dns record", "list zones"])] == [DEFAULT_LIMIT_EACH] * 2
-    assert [len(found) for found in large.search_all(["create a dns record", "list zones"], 7)] == [7, 7]
+@pytest.mark.parametrize(("needs", "each"), [(1, DEFAULT_LIMIT), (2, 5), (4, 5), (5, 4), (10, 2)])
+def test_one_need_has_ten_results_by_default_each_of_several_five_and_all_twenty(
+    large: Catalog, needs: int, each: int
+) -> None:
+    assert [len(found) for found in large.search_all(ASKED[:needs])] == [each] * needs
+    assert [len(found) for found in large.search_all(ASKED[:needs], 7)] == [7] * needs
 
 
 def test_a_need_that_finds_nothing_has_an_empty_list_in_its_place() -> None:
