@@ -21,8 +21,8 @@ from rich.table import Table
 from benchmarks.table import SECTIONS, Bound, Row, Section
 
 Figures = dict[str, dict[str, Any]]
-COUNTED = {"tokens", "tools"}
-"""Units of what is the same in every round."""
+COUNTED = {"tokens", "tools", ""}
+"""Units of what is the same in every round; "" is that of shares."""
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""A map of bounded size that keeps the entries used last."""
+"""Maps of bounded size: one keeps the entries used last, the other as many as there is room for."""
 
 from __future__ import annotations
 
@@ -35,3 +35,24 @@ class RecentlyUsed(Generic[K, V]):
         self._entries.move_to_end(key)
         while len(self._entries) > self._size:
             self._entries.popitem(last=False)
+
+
+class WithinRoom(Generic[K, V]):
+    """Entries whose sizes together stay within a room; the one that no longer fits takes the place of all others.
+
+    Threads may share it where the values of a key are equal: either may stay.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = self._free = room
+        self._entries: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        return self._entries.get(key)
+
+    def put(self, key: K, value: V, size: int) -> None:
+        """Set the value of a key. An entry of size 0 takes room too, because there may be any number of them."""
+        if self._free < 1 + size:
+            self._entries, self._free = {}, self._room
+        self._free -= 1 + size
+        self._entries[key] = value

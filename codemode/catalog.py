@@ -421,7 +421,7 @@ class Catalog:
             matches = index.find(query, limit=limit, part=number, read_only=read_only, similarity=similarity)
             tools = ((parts[part][0], parts[part][0].tools[position]) for part, position in matches)
             best = [CatalogTool(self.names.path(one.server.id, tool.name), one.server, tool) for one, tool in tools]
-            found.append(grouped(best, lambda entry: entry.server.id) if self._is_task(query) else best)
+            found.append(best)
         return found
 
     def search(
@@ -442,8 +442,7 @@ class Catalog:
         `limit` is 1 to 50; `server` is a configured id or its identifier; `read_only` keeps the tools that declare to
         only read (True), or all others (False). Later results have no signature and a shorter description, so that ten
         of them cost about `SEARCH_TOKENS`; with `full`, which is for people, all are whole. With `likeness` tools are
-        found by their meaning too; that takes milliseconds, in a thread. Raises CatalogError for
-        other arguments.
+        found by their meaning too; that takes milliseconds, in a thread. Raises CatalogError for other arguments.
         """
         if not isinstance(query, str):
             raise CatalogError(
@@ -454,13 +453,10 @@ class Catalog:
         server_id = None if server is None else self._server(server).id
         if not query.strip():
             return self._server_results(server_id)[: int(limit)]
-        [entries] = self._best_tools(
-            [query], limit=int(limit), server=server_id, read_only=read_only, likeness=likeness
-        )
-        is_task = self._is_task(query)
+        [found] = self._found([query], int(limit), server_id, read_only, likeness)
         if full:
-            return [dict(self._result(entry, is_task).whole) for entry in entries]
-        [results] = within_room([[self._result(entry, is_task) for entry in entries]])
+            return [dict(tool.whole) for tool in found]
+        [results] = within_room([found])
         return results
 
     def search_all(
@@ -483,21 +479,20 @@ class Catalog:
             limit = default_limit(len(needs))
         check_options(limit, read_only)
         server_id = None if server is None else self._server(server).id
-        found = self._best_tools(needs, limit=int(limit), server=server_id, read_only=read_only, likeness=likeness)
-        return within_room(
-            [
-                [self._result(entry, is_task) for entry in entries]
-                for entries, is_task in zip(found, map(self._is_task, needs), strict=True)
-            ]
-        )
+        return within_room(self._found(needs, int(limit), server_id, read_only, likeness))
 
-    def _is_task(self, query: str) -> bool:
-        return len(self._parts) > 1 and is_whole_task(query)
+    def _found(
+        self, queries: Sequence[str], limit: int, server: str | None, read_only: bool | None, likeness: Likeness | None
+    ) -> list[list[FoundTool]]:
+        """The search results for each of some queries, those of a whole task with their servers."""
+        best = self._best_tools(queries, limit=limit, server=server, read_only=read_only, likeness=likeness)
+        return [self._results(query, entries) for query, entries in zip(queries, best, strict=True)]
 
-    def _result(self, entry: CatalogTool, is_task: bool) -> FoundTool:
-        """A tool as a search result, for a whole task with its server."""
-        result = self._part(entry).result(entry, self.names)
-        return result.with_server(entry.server.id) if is_task else result
+    def _results(self, query: str, entries: Sequence[CatalogTool]) -> list[FoundTool]:
+        if len(self._parts) == 1 or not is_whole_task(query):
+            return [self._part(entry).result(entry, self.names) for entry in entries]
+        together = grouped(entries, lambda entry: entry.server.id)
+        return [self._part(entry).result(entry, self.names).with_server(entry.server.id) for entry in together]
 
     def describe(self, target: str | Sequence[str], *, full: bool = False) -> str:
         """TypeScript declarations of a tool, a server, or a list of both.

@@ -16,11 +16,13 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from heapq import nlargest
 from itertools import accumulate, compress
 from typing import NamedTuple
 
 from codemode.actions import CHANGE, MAKE, READ, actions_in, is_verb
+from codemode.bounded import WithinRoom
 from codemode.postings import ACTION, FIELDS, Kind, Matches, Part, Unit
 from codemode.tasks import FEW, PROSE, TaskRanking, share_of_task
 from codemode.thesaurus import thesaurus
@@ -76,7 +78,6 @@ class Search:
         self._parts = tuple(parts)
         self._starts = tuple(accumulate((part.index.size for part in self._parts), initial=0))
         self._size = sum(part.index.size if part.visible is None else sum(part.visible) for part in self._parts)
-        self._tasks = TaskRanking(self._parts, self._size)
         # BM25's 1 - b + b * length / average, as a line.
         self._slopes = [_K1 * _B / average if (average := self._average(number)) else 0.0 for number in FIELDS]
         kinds: dict[tuple[str, int], int] = {}
@@ -87,8 +88,8 @@ class Search:
         self._actions = tuple(kinds)
         # Cached, because they cost more than the rest of a search. A catalog of whole servers has many users.
         self._is_whole = all(part.visible is None for part in self._parts)
-        self._room = self._free = _ROOM if self._is_whole else _ROOM_OF_PARTS
-        self._cached_scores: dict[Unit, _Scores] = {}
+        self._cached_scores: WithinRoom[Unit, _Scores] = WithinRoom(_ROOM if self._is_whole else _ROOM_OF_PARTS)
+        self._tasks = TaskRanking(self._parts, self._starts, self._size, cached=self._is_whole)
         self._bonuses: dict[tuple[str, ...], list[float]] = {}
 
     def find(
@@ -106,12 +107,12 @@ class Search:
         only read (True), or all others (False). `similarity`: how alike the query and each tool are in meaning, 0 to 1
         and 0 for tools that are not visible; it counts the more, the less the words of the query are found.
         """
-        query_words = _query_words(query)
-        if not query_words:
+        asked = _Query(query)
+        if not asked.words:
             return []
-        scores, bonus = self._scores(query_words)
+        scores, bonus = self._scores(asked)
         if similarity is not None:
-            scores, bonus = self._with_similarity(query_words, scores, bonus, similarity), []
+            scores, bonus = self._with_similarity(asked, scores, bonus, similarity), []
         if part is not None:
             scores = {place: scores[place] for place in scores if self._part_of(place) == part}
         if read_only is not None:
@@ -123,34 +124,34 @@ class Search:
         best = sorted((-score, place) for place, score in zip(scores, total, strict=True) if score >= least)[:limit]
         return [(number := self._part_of(place), place - self._starts[number]) for _, place in best]
 
-    def _scores(self, query_words: list[str]) -> tuple[_Scores, list[float]]:
+    def _scores(self, query: _Query) -> tuple[_Scores, list[float]]:
         """The scores of the tools that a query finds, and what each place adds to its score; empty for nothing."""
-        share = share_of_task(_telling(query_words)) if len(query_words) > FEW else 0.0
-        of_task = self._tasks.scores(_units(query_words, _STOP_WORDS | PROSE)) if share else []
+        share = query.share_of_task
+        of_task = self._tasks.scores(_units(query.words, _STOP_WORDS | PROSE)) if share else []
         best = max(of_task, default=0.0)
         if best == 0:
-            return self._request_scores(query_words), self._bonus(actions_in(query_words))
+            return self._request_scores(query), self._bonus(actions_in(query.words))
         found = {place: score for place, score in enumerate(of_task) if score}
         if share == 1:
             return found, []
         # The two kinds of scores have no scale in common, so each is measured by its best.
-        bonus = self._bonus(actions_in(query_words))
-        of_request = {place: score + bonus[place] for place, score in self._request_scores(query_words).items()}
+        bonus = self._bonus(actions_in(query.words))
+        of_request = {place: score + bonus[place] for place, score in self._request_scores(query).items()}
         rate, other_rate = share / best, (1 - share) / max(of_request.values(), default=1.0)
         both = {place: rate * of_task[place] + other_rate * of_request.get(place, 0.0) for place in found | of_request}
         return both, []
 
     def _with_similarity(
-        self, query_words: list[str], scores: _Scores, bonus: list[float], similarity: Sequence[float]
+        self, query: _Query, scores: _Scores, bonus: list[float], similarity: Sequence[float]
     ) -> _Scores:
         """The scores by words, measured by their best, with a share of the similarity, measured by its best."""
         by_words = {place: score + bonus[place] for place, score in scores.items()} if bonus else scores
         best_place = max(by_words, key=by_words.__getitem__, default=None)
-        units = _units(query_words, _STOP_WORDS)
+        units = query.units
         # How much of the query the best tool has: words that are all found leave little to guess.
         found = sum(self._tasks.has(unit, best_place) for unit in units) / len(units) if best_place is not None else 0.0
         # A query of stop words only has a meaning too, and nothing else to go by.
-        share = min(1.0, max(1, _telling(query_words)) / _MEANT_WORDS) * (_LEAST_MEANING + _MEANING * (1 - found) ** 3)
+        share = min(1.0, max(1, query.telling) / _MEANT_WORDS) * (_LEAST_MEANING + _MEANING * (1 - found) ** 3)
         rate = 1 / by_words[best_place] if best_place is not None else 0.0
         other_rate = share / (max(similarity, default=0.0) or 1.0)
         both = {place: rate * score + other_rate * similarity[place] for place, score in by_words.items()}
@@ -159,9 +160,9 @@ class Search:
                 both[place] = other_rate * value
         return both
 
-    def _request_scores(self, query_words: list[str]) -> _Scores:
+    def _request_scores(self, query: _Query) -> _Scores:
         """The scores of the tools that match a short request, without the bonus for what they do."""
-        first, *others = map(self._score, _units(query_words, _STOP_WORDS)[:_MOST_REQUEST_UNITS])
+        first, *others = map(self._score, query.units[:_MOST_REQUEST_UNITS])
         scores = first.copy()
         for other in others:
             _add(scores, other)
@@ -187,12 +188,7 @@ class Search:
         scores = self._cached_scores.get(unit)
         if scores is None:
             scores = self._new_scores(unit)
-            # A word that no tool has takes room too: an agent may send any number of them.
-            size = 1 + len(scores)
-            if self._free < size:
-                self._cached_scores, self._free = {}, self._room
-            self._free -= size
-            self._cached_scores[unit] = scores
+            self._cached_scores.put(unit, scores, len(scores))
         return scores
 
     def _new_scores(self, unit: Unit) -> _Scores:
@@ -268,16 +264,29 @@ class Search:
 
 def is_whole_task(query: str) -> bool:
     """Whether a query has so many telling words that it is ranked as a task and nothing else."""
-    return share_of_task(_telling(_query_words(query))) == 1
+    return _Query(query).share_of_task == 1
 
 
-def _query_words(query: str) -> list[str]:
-    return [word for word in words(query[:MAX_QUERY_CHARS]) if word not in _ARTICLES][:MAX_QUERY_WORDS]
+class _Query:
+    """The words of a query without articles, and what follows from them, each made at most once."""
 
+    def __init__(self, text: str) -> None:
+        self.words = [word for word in words(text[:MAX_QUERY_CHARS]) if word not in _ARTICLES][:MAX_QUERY_WORDS]
 
-def _telling(query_words: Sequence[str]) -> int:
-    """How many different words of a query say what it wants."""
-    return len({stem(word) for word in query_words if word not in _STOP_WORDS})
+    @cached_property
+    def telling(self) -> int:
+        """How many different words say what it wants."""
+        return len({stem(word) for word in self.words if word not in _STOP_WORDS})
+
+    @property
+    def share_of_task(self) -> float:
+        """How much it is a task: 0 to 1."""
+        return share_of_task(self.telling) if len(self.words) > FEW else 0.0
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        """Its units as a request."""
+        return _units(self.words, _STOP_WORDS)
 
 
 def _units(query_words: list[str], stop_words: frozenset[str]) -> list[Unit]:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from itertools import accumulate, compress, pairwise
+from itertools import compress, pairwise
 
+from codemode.bounded import WithinRoom
 from codemode.postings import Part, Unit, Weights
 
 FEW, MANY = 5, 12
@@ -38,14 +39,13 @@ _ROOM = 200_000
 class TaskRanking:
     """Scores the tools of one catalog for whole tasks. Safe to share between threads."""
 
-    def __init__(self, parts: Sequence[Part], size: int) -> None:
-        """`size` is the number of visible tools."""
+    def __init__(self, parts: Sequence[Part], starts: Sequence[int], size: int, *, cached: bool) -> None:
+        """`starts` are the places of the first tools of the parts, and the end of the last one; `size` is the number of
+        visible tools. `cached`: a catalog that has many users keeps the weights of its words."""
         self._parts = parts
+        self._starts = starts
         self._size = size
-        self._starts = tuple(accumulate((part.index.size for part in parts), initial=0))
-        # Kept only where the catalog has many users, as the scores of requests are.
-        self._room = self._free = _ROOM if all(part.visible is None for part in parts) else 0
-        self._cached: dict[tuple[str | int, ...], Weights] = {}
+        self._cached: WithinRoom[tuple[str | int, ...], Weights] | None = WithinRoom(_ROOM) if cached else None
 
     def scores(self, units: Sequence[Unit]) -> list[float]:
         """The score of each tool, 0 where none of the units is in it."""
@@ -78,15 +78,12 @@ class TaskRanking:
 
     def _weights(self, terms: tuple[str | int, ...]) -> Weights:
         """The weights of a unit in all visible tools, by place."""
+        if self._cached is None:
+            return self._new_weights(terms)
         weights = self._cached.get(terms)
         if weights is None:
             weights = self._new_weights(terms)
-            # A word that no tool has takes room too: an agent may send any number of them.
-            if (size := 1 + len(weights.positions)) <= self._room:
-                if self._free < size:
-                    self._cached, self._free = {}, self._room
-                self._free -= size
-                self._cached[terms] = weights
+            self._cached.put(terms, weights, len(weights.positions))
         return weights
 
     def _new_weights(self, terms: tuple[str | int, ...]) -> Weights:

@@ -1,7 +1,7 @@
 """Runs untrusted JavaScript in single-use WebAssembly isolates. Does no I/O and knows nothing of MCP or HTTP."""
 
 from sandbox.batch import decode_outcome, encode_failed, encode_resume, encode_start
-from sandbox.compiled import CompiledCache, default_cache
+from sandbox.compiled import CompiledCache, default_cache, user_cache
 from sandbox.conversation import Conversation, State
 from sandbox.engine import Engine, Image
 from sandbox.errors import (
@@ -78,4 +78,5 @@ __all__ = [
     "encode_failed",
     "encode_resume",
     "encode_start",
+    "user_cache",
 ]

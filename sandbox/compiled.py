@@ -12,16 +12,22 @@ import hmac
 import os
 import secrets
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 _MAC_SIZE = 32
 _KEY_SIZE = 32
 
 
+def user_cache(environment: Mapping[str, str] = os.environ) -> Path:
+    """The project's folder in the user's cache (XDG base directories)."""
+    base = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "codemode-portal"
+
+
 def default_cache() -> Path:
-    """The per-user cache folder (XDG base directories)."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "codemode-portal" / "compiled"
+    """The folder of compiled modules in the user's cache."""
+    return user_cache() / "compiled"
 
 
 class CompiledCache:

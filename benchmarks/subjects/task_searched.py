@@ -6,9 +6,9 @@ The figures that decide when the description of `code` declares tools are here t
 from __future__ import annotations
 
 import asyncio
-import statistics
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from statistics import median
 
 from benchmarks.agent import Agent, Transcript, agent
 from benchmarks.cases import Measurement, Reading
@@ -49,7 +49,7 @@ def completed(way: Way, size: int, counted: str, once: bool) -> Measurement:
     turns = [len(transcript.turns) for transcript in found]
     again = sum(count > min(turns) for count in turns)
     note = f"{min(turns)} turns, {again} of {len(turns)} tasks searched again" if min(turns) > 1 else ""
-    return Measurement(min(tokens), statistics.median(tokens), "tokens", note)
+    return Measurement(min(tokens), median(tokens), "tokens", note)
 
 
 async def transcripts(way: Way, drawn_from: Company, size: int, once: bool) -> list[Transcript]:
@@ -114,7 +114,3 @@ def longest_declared(drawn_from: Company, task: Task) -> str:
     while has_room_for(text := declared_tools(drawn_from.drawn(task, size))):
         longest, size = text, size + 1
     return longest
-
-
-def median(values: Iterable[float]) -> float:
-    return statistics.median(values)

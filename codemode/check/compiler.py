@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from codemode.errors import CheckUnavailable
+from sandbox import user_cache
 
 VERSION = "7.0.2"
 MEMORY = 2 * 1024 * 1024  # KiB of data a compiler may allocate
@@ -75,8 +76,7 @@ def package_name() -> str | None:
 
 def home(environment: Mapping[str, str]) -> Path:
     """The folder into which `install` puts the compiler of this version, for this user."""
-    cache = environment.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "codemode-portal" / "typescript" / VERSION
+    return user_cache(environment) / "typescript" / VERSION
 
 
 def find(environment: Mapping[str, str] = os.environ) -> Compiler | None:

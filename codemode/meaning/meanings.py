@@ -1,6 +1,6 @@
 """Says how alike a request and each tool of a catalog are in meaning, once the vectors of the tools are made.
 
-The vectors are made in a thread of their own, in some 12 ms a tool, and kept by a hash of the text. Until all tools of
+The vectors are made in a thread of their own, in some 8 ms a tool, and kept by a hash of the text. Until all tools of
 a catalog have theirs, a search goes by words alone: it never waits.
 
 The thread is there while there is work, and looks at every step whether the program is about to end. So a host that
@@ -43,8 +43,10 @@ _TOLERANCE = 0.01  # of the length of a vector, which is 1
 class Meanings:
     """Made once for a process, for all its catalogs. Threads may share it. Close it: it has a thread and a file."""
 
-    def __init__(self, store: VectorStore) -> None:
-        self._store = store
+    def __init__(self, folder: Path) -> None:
+        """`folder` is where vectors are kept between runs. It is opened, and the model loaded, in the thread."""
+        self._folder = folder
+        self._store: VectorStore | None = None
         self._model: Model | None = None
         self._matrices: WeakKeyDictionary[CatalogServer, Vectors] = WeakKeyDictionary()
         # The servers whose vectors were asked for, so that none is tried twice.
@@ -64,11 +66,9 @@ class Meanings:
 
     @classmethod
     def installed(cls, folder: Path | None = None, environment: Mapping[str, str] = os.environ) -> Meanings | None:
-        """Search by meaning; None where it is not installed, or turned off. The model is loaded at the first use.
-
-        `folder` is where vectors are kept between runs, by default the user's.
-        """
-        return cls(VectorStore(folder or default_folder())) if cls.absence(environment) is None else None
+        """Search by meaning, by default with the user's folder of vectors; None where it is not installed, or turned
+        off."""
+        return cls(folder or default_folder()) if cls.absence(environment) is None else None
 
     def __enter__(self) -> Meanings:
         return self
@@ -83,7 +83,8 @@ class Meanings:
             thread = self._thread
         if thread is not None:
             thread.join()
-        self._store.close()
+        if self._store is not None:
+            self._store.close()
 
     def prepare(self, servers: Iterable[CatalogServer]) -> None:
         """Start to make the vectors of the tools of some servers that have none. For thousands of servers use a
@@ -101,8 +102,7 @@ class Meanings:
 
     def prepared(self, servers: Iterable[CatalogServer]) -> None:
         """Wait until all tools of some servers have their vectors, or there will be none."""
-        asked = list(servers)
-        self.prepare(asked)
+        self.prepare(servers)
         with self._changed:
             self._changed.wait_for(lambda: self._thread is None)
 
@@ -141,6 +141,7 @@ class Meanings:
         while (server := self._next()) is not None:
             try:
                 self._model = self._model or model.load()
+                self._store = self._store or VectorStore(self._folder)
             except Exception as error:
                 # The tools are found by their words. It would not be another time either.
                 _log.error("search by meaning does not work: %s", error)
@@ -148,7 +149,7 @@ class Meanings:
                     self._closed = True
                 continue
             try:
-                self._make(server, self._model)
+                self._make(server, self._model, self._store)
             except Exception as error:
                 # The tools are found by their words.
                 _log.error("search by meaning failed for the server %s: %s", server.server.id, error)
@@ -167,7 +168,7 @@ class Meanings:
     def _is_ending(self) -> bool:
         return self._closed or not threading.main_thread().is_alive()
 
-    def _make(self, server: CatalogServer, loaded: Model) -> None:
+    def _make(self, server: CatalogServer, loaded: Model, store: VectorStore) -> None:
         """Make the vectors of a server's tools."""
         import numpy as np  # noqa: PLC0415 - of an extra
 
@@ -179,7 +180,7 @@ class Meanings:
             key = key_of(model.NAME, text)
             texts[key] = text
             rows.setdefault(key, []).append(row)
-        for key, kept in self._store.get(rows).items():
+        for key, kept in store.get(rows).items():
             if (vector := _kept(kept)) is not None:
                 matrix[rows[key]] = vector
                 del texts[key]
@@ -189,7 +190,7 @@ class Meanings:
                 return
             some = missing[start : start + _STEP]
             vectors = loaded.vectors([text for _, text in some]).astype(np.float16)
-            self._store.put({key: vector.tobytes() for (key, _), vector in zip(some, vectors, strict=True)})
+            store.put({key: vector.tobytes() for (key, _), vector in zip(some, vectors, strict=True)})
             for (key, _), vector in zip(some, vectors, strict=True):
                 matrix[rows[key]] = vector
         with self._changed:

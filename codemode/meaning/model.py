@@ -71,7 +71,9 @@ class Model:
 
 def is_installed() -> bool:
     """Whether the libraries and the files of the extra are there. Nothing is loaded."""
-    return all(util.find_spec(name) for name in _LIBRARIES) and all(_path(*one) for one in (_MODEL, _TOKENIZER))
+    return all(util.find_spec(name) for name in _LIBRARIES) and all(
+        _path(package, name) for package, name, _ in (_MODEL, _TOKENIZER)
+    )
 
 
 def load() -> Model:
@@ -104,7 +106,7 @@ def load() -> Model:
     return model
 
 
-def _path(package: str, name: str, _: str) -> Path | None:
+def _path(package: str, name: str) -> Path | None:
     """Where a package has a file; None where it is not installed."""
     try:
         path = Path(str(metadata.distribution(package).locate_file(name)))
@@ -114,7 +116,7 @@ def _path(package: str, name: str, _: str) -> Path | None:
 
 
 def _checked(package: str, name: str, digest: str) -> bytes:
-    path = _path(package, name, digest)
+    path = _path(package, name)
     content = path.read_bytes() if path is not None else b""
     if hashlib.sha256(content).hexdigest() != digest:
         raise MeaningUnavailable(

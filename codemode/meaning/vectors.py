@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from sandbox import user_cache
 
 MOST_VECTORS = 100_000
 """About 80 MB. Past it the oldest go."""
@@ -21,9 +22,8 @@ _SECONDS = 0.3  # to wait for another process that writes; what is not kept is m
 
 
 def default_folder() -> Path:
-    """The per-user cache folder (XDG base directories)."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "codemode-portal" / "meanings"
+    """The folder of vectors in the user's cache."""
+    return user_cache() / "meanings"
 
 
 def key_of(model: str, text: str) -> bytes:

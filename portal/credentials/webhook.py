@@ -22,7 +22,7 @@ class WebhookFailed(Exception):
 
 
 class Webhook:
-    """The webhook of the settings that each notice is sent with. Whoever made it closes it."""
+    """Sends notices to the webhook of the settings, which come with each notice. Its maker closes it."""
 
     def __init__(self) -> None:
         self._fetchers = {

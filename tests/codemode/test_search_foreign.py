@@ -45,6 +45,7 @@ CASES = [
 
 
 def present(name: str) -> ForeignSet:
+    """The set; the test is skipped where it is absent, because the data are not part of the project."""
     try:
         return foreign_set(name)
     except AbsentSet as error:

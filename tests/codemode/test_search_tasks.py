@@ -107,7 +107,7 @@ def test_the_commonest_words_are_left_out_where_a_task_would_take_long() -> None
 @given(st.lists(st.tuples(st.text("abc ", max_size=12), st.text("abc .", max_size=40)), max_size=8), st.text("abc"))
 def test_a_tool_has_a_score_exactly_if_it_has_a_word_of_the_task(tools: list[tuple[str, str]], word: str) -> None:
     index = ServerIndex([Entry("s", name, "", text) for name, text in tools])
-    scores = TaskRanking([Part(index)], len(tools)).scores([Unit(stem(word), ())])
+    scores = TaskRanking([Part(index)], (0, len(tools)), len(tools), cached=False).scores([Unit(stem(word), ())])
     having = [any(stem(one) == stem(word) for one in words(f"{name} {text} s")) for name, text in tools]
     assert [score > 0 for score in scores] == having
 

@@ -21,6 +21,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from portal.errors import PortalError
+from sandbox import user_cache
 
 INSTALL_SECONDS = 300
 HOW = "Install npm, or codemode-portal[typecheck] (which brings deno), and start the bench again."
@@ -59,8 +60,7 @@ MONACO = pinned_editor()
 
 def editor_cache() -> Path:
     """The user's folder for it: `$XDG_CACHE_HOME/codemode-portal/editor`, else below `~/.cache`."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "codemode-portal" / "editor"
+    return user_cache() / "editor"
 
 
 def installed_copy(pinned: PinnedRelease, cache: Path) -> Path | None:

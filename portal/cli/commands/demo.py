@@ -6,7 +6,6 @@ It prices each program next to the same calls made one by one, and says beforeha
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -38,6 +37,7 @@ from portal.home import CODE_MODE
 from portal.learning import Learning
 from portal.logs import Discard, configure_logging
 from portal.servers import Snapshot
+from sandbox import user_cache
 
 PROGRAMS = (
     ("discover.js", "find tools by what they do, and read their types"),
@@ -211,8 +211,7 @@ def _expectation(last: float | None, loading: float) -> str:
 
 
 def _tour_file() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "codemode-portal" / "tour.json"
+    return user_cache() / "tour.json"
 
 
 def _last_tour() -> float | None:
