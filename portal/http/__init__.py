@@ -9,7 +9,7 @@ from portal.http.guard import BODY, Guard, replay
 from portal.http.mode_query import CODEMODE, OPTIMIZE_CONTEXT, ModeRefused, is_mode_query, read_mode_query
 from portal.http.origin import Origins, PortalAddress, hostname_of, path_within
 from portal.http.rates import Rate
-from portal.http.refusal import NO_STORE, Refusal, refuse, unrouted
+from portal.http.refusal import NO_STORE, Refusal, no_room, refuse, unrouted
 from portal.http.server import running
 from portal.http.urls import normal_url
 
@@ -35,6 +35,7 @@ __all__ = [
     "hostname_of",
     "is_loopback",
     "is_mode_query",
+    "no_room",
     "normal_origin",
     "normal_url",
     "path_within",

@@ -14,6 +14,7 @@ from mcp_types import INVALID_REQUEST
 from starlette.responses import Response
 
 from portal.errors import PortalError
+from portal.shares import Full
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,16 @@ class Refusal(PortalError):
 
     def __str__(self) -> str:
         return self.message
+
+
+def no_room(full: Full, what: str, seconds: int) -> Refusal:
+    """The refusal where a cap, or the caller's part of it, is used up, with when to come back. `what` is a plural."""
+    headers = {"Retry-After": str(seconds)}
+    if full.own:
+        text = f"You have {full.most} {what} here, as many as one may have. Try again in {seconds} s."
+        return Refusal(429, "share", f"{text} Nothing ran.", headers=headers)
+    text = f"All {full.most} {what} of this portal are taken. Try again in {seconds} s."
+    return Refusal(503, "full", f"{text} Nothing ran.", headers=headers)
 
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}

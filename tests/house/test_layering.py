@@ -19,6 +19,7 @@ MAY_IMPORT = {
 # The rooms of `portal/`, ground first: a room imports only from the lines above its own.
 ROOMS = (
     ("errors", "exact", "identity", "lazy", "bounded", "jose", "misfits", "sdk", "version"),
+    ("shares",),
     ("egress", "demo"),
     ("config", "http", "state"),
     ("objects",),

@@ -1,0 +1,114 @@
+"""A cap with a part for each holder: so many of something in all, and so many for one person or one address.
+
+Without the part one holder could take everything, and everybody else would be refused.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from portal.errors import PortalError
+from portal.identity import Identity
+
+# What one customer of a provider gets (RFC 6177): whoever has one address of it has them all.
+_PREFIX_OF_ONE_CUSTOMER = 64
+
+
+def network_of(address: str) -> str:
+    """What an IP address counts as: an IPv4 address as itself, an IPv6 address as its network of 64 bits. Other text
+    as itself."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((parsed, _PREFIX_OF_ONE_CUSTOMER), strict=False))
+
+
+def holder_of(identity: Identity | None) -> str:
+    """Whose part something counts in: the key of the caller, or the network of whoever has not signed in. "" where
+    nobody signs in at all: that is the operator, for whom there is only the cap."""
+    if identity is None:
+        return ""
+    return identity.key or f"address:{network_of(identity.ip)}"
+
+
+class Full(PortalError):
+    """There is no room for one more. `own`: the holder's part is used up; otherwise everything is. `most` says how much
+    that part, or everything, is."""
+
+    def __init__(self, most: int, *, own: bool) -> None:
+        self.most = most
+        self.own = own
+        super().__init__(f"{most} are taken already, the most {'for one' if own else 'in all'}")
+
+
+class Shares:
+    """At most `most` in all and `each` for one holder, counted in things or in bytes. The holder "" has no part of its
+    own: only `most` applies."""
+
+    def __init__(self, most: int, each: int) -> None:
+        self.most = most
+        self.each = each
+        self._total = 0
+        self._held: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """How much is taken in all."""
+        return self._total
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return f"<Shares {self._total} of {self.most}, {len(self._held)} holders>"
+
+    def of(self, holder: str) -> int:
+        """How much this holder has."""
+        return self._held[holder]
+
+    def take(self, holder: str, size: int = 1) -> None:
+        """Count `size` more for this holder. To be given back with `give_back`.
+
+        Raises:
+            Full: there is no room, in the holder's part or at all. Nothing was counted.
+        """
+        if holder and self._held[holder] + size > self.each:
+            self._forget_if_none(holder)
+            raise Full(self.each, own=True)
+        if self._total + size > self.most:
+            self._forget_if_none(holder)
+            raise Full(self.most, own=False)
+        self._held[holder] += size
+        self._total += size
+
+    def give_back(self, holder: str, size: int = 1) -> None:
+        """Count `size` less for a holder who took as much."""
+        assert self._held[holder] >= size, "more is given back than was taken"
+        self._held[holder] -= size
+        self._total -= size
+        self._forget_if_none(holder)
+
+    @contextmanager
+    def held(self, holder: str, size: int = 1) -> Iterator[None]:
+        """A block for which `size` is taken.
+
+        Raises:
+            Full: as `take`.
+        """
+        self.take(holder, size)
+        try:
+            yield
+        finally:
+            self.give_back(holder, size)
+
+    def _forget_if_none(self, holder: str) -> None:
+        """No entry stays for whoever holds nothing: holders are as many as addresses."""
+        if not self._held[holder]:
+            del self._held[holder]
