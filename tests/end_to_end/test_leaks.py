@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.deep import times
-from tests.end_to_end.test_endings import descendants
+from tests.end_to_end.holding import MiB, assert_no_more, settled, state
 from tests.end_to_end.whole import LEGACY, MODERN, Raw, Whole, whole
 from tests.portal.upstreams.hosting import Hosted, stdio_entry
 
@@ -19,7 +17,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts in /proc"),
 ]
-MiB = 1024 * 1024
 PROGRAMS = [
     "return 1",
     "return await Promise.all(['a', 'b', 'c'].map(text => codemode.one.echo({text})))",
@@ -34,26 +31,6 @@ PROGRAMS = [
     "await Promise.allSettled([codemode.one.fail({text: ''}), codemode.one.big({text: '70000'})])",
     "return await codemode.search('echo')",
 ]
-
-
-def held(pid: int) -> dict[str, int]:
-    """What a process holds: open files, resident MiB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return {"files": len(os.listdir(f"/proc/{pid}/fd")), "memory": pages * os.sysconf("SC_PAGE_SIZE") // MiB}
-
-
-async def state() -> dict[str, int]:
-    """Counted when all that was cancelled has had time to end: connections close after their clients have gone."""
-    gc.collect()
-    below = descendants(os.getpid())
-    mine = held(os.getpid())
-    return {
-        "tasks": len(asyncio.all_tasks()),
-        "processes": len(below),
-        "files": mine["files"],
-        "memory": mine["memory"],
-        "memory below": sum(held(pid)["memory"] for pid in below),
-    }
 
 
 async def serve_many(portal: Whole, upstream: Hosted, rounds: int) -> None:
@@ -76,18 +53,6 @@ async def serve_many(portal: Whole, upstream: Hosted, rounds: int) -> None:
         journal.entries[:] = [entry for entry in journal.entries if entry.endswith("hang")]
 
 
-async def settled(expected: dict[str, int]) -> dict[str, int]:
-    """The state once it is no more than expected, or after a while whatever it is."""
-    for _ in range(200):
-        now = await state()
-        if all(now[name] <= expected[name] for name in ("tasks", "processes", "files")):
-            break
-        async with Raw("http://127.0.0.1:9") as raw:  # time passes in the loop, and nothing else happens
-            with pytest.raises(Exception, match="onnect"):
-                await raw.http.get("http://127.0.0.1:9")
-    return now
-
-
 @pytest.mark.parametrize("rounds", times(20, 60))
 async def test_hundreds_of_requests_leave_nothing_behind(upstream: Hosted, rounds: int) -> None:
     servers = {"one": {"url": upstream.url}, "pipe": stdio_entry()}
@@ -97,7 +62,4 @@ async def test_hundreds_of_requests_leave_nothing_behind(upstream: Hosted, round
         await serve_many(portal, upstream, rounds)
         after = await settled(before)
         assert len(portal.sink.lines) > 5 * rounds
-    for name in ("tasks", "processes", "files"):
-        assert after[name] <= before[name] + 3, (name, before, after)
-    for name in ("memory", "memory below"):
-        assert after[name] <= before[name] + 64, (name, before, after)
+    assert_no_more(before, after)

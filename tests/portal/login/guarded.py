@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from argon2 import PasswordHasher
 
 from portal.access import Access, Decision, LiveAccess, Standing, read_document
 from portal.admin import Admin
-from portal.app import Parts, serving
+from portal.app import Instance, Parts, serving
 from portal.app.identity import PortalIdentity
 from portal.endpoint import CodeRunner
 from portal.identity import Identity
@@ -89,6 +89,7 @@ class Guarded:
     """`url` is the portal's base, `mcp` its endpoint."""
 
     url: str
+    instance: Instance
     store: Store
     identity: PortalIdentity
     rules: Rules
@@ -118,7 +119,7 @@ async def guarded_portal(
     servers: Mapping[str, str] | None = None,
     runs: Mapping[str, float] | None = None,
     passwords: Passwords | None = None,
-    code: CodeRunner | None = None,
+    code: CodeRunner | Literal["workers"] | None = None,
     code_mode: str = "opt_in",
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
@@ -160,7 +161,7 @@ async def guarded_portal(
         identity, store, admin = instance.own.identity, instance.shared.store, instance.admin
         assert identity is not None and store is not None and admin is not None
         async with serving(instance) as url:
-            yield Guarded(url, store, identity, rules, letters, clock, console, kept, admin)
+            yield Guarded(url, instance, store, identity, rules, letters, clock, console, kept, admin)
 
 
 async def sign_in(browser: Browser, page: Page, email: str = EMAIL, password: str = PASSWORD) -> Page:

@@ -1,0 +1,1 @@
+"""Attackers as harnesses, for the tests of whatever is reached from outside."""
