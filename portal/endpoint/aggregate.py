@@ -10,6 +10,7 @@ and clients drop another one or fail with their whole request. So another name i
 taken and a digest of itself. It depends on nothing else, neither on other tools nor on their order.
 """
 
+import asyncio
 import hashlib
 import re
 import unicodedata
@@ -27,6 +28,8 @@ OWNED_SCHEME, OWNED_UI = f"{RESERVED}://", f"ui://{RESERVED}/"
 UI_SCHEME = "ui://"
 MAX_URI = 8192
 MAX_NAME = 64
+SMALL, SMALL_CHARS = 100, 16 * 1024
+"""Resources and templates of a server, and characters of them, that are read without a thread."""
 _ACCEPTED = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME}}}")
 _OTHERS = re.compile(r"[^A-Za-z0-9-]+")
 _DIGEST_CHARS = 10
@@ -77,6 +80,7 @@ class ServerLists:
         self.raw_tools = raw_tools
         self.raw_prompts = raw_prompts
         self._shaped: dict[Generation, Shaped] = {}
+        self._claims: ServerClaims | None = None
 
     @cached_property
     def tools(self) -> NamedItems:
@@ -114,14 +118,25 @@ class ServerLists:
             if not server.prefix or _ACCEPTED.fullmatch(f"{server.id}_{raw}") is None
         )
 
-    @cached_property
+    @property
     def claims(self) -> ServerClaims:
         """What URIs the server says are its own."""
-        return ServerClaims(
-            self.source.id,
-            (resource["uri"] for resource in self.source.resources),
-            (template["uriTemplate"] for template in self.source.resource_templates),
-        )
+        if self._claims is None:
+            self._claims = ServerClaims(
+                self.source.id,
+                [resource["uri"] for resource in self.source.resources],
+                [template["uriTemplate"] for template in self.source.resource_templates],
+            )
+        return self._claims
+
+    async def read_claims(self) -> ServerClaims:
+        """The same. The first time, many are read in a thread."""
+        if self._claims is None:
+            uris = [str(resource["uri"]) for resource in self.source.resources]
+            texts = [str(template["uriTemplate"]) for template in self.source.resource_templates]
+            if len(uris) + len(texts) > SMALL or sum(map(len, uris)) + sum(map(len, texts)) > SMALL_CHARS:
+                await asyncio.to_thread(lambda: self.claims)
+        return self.claims
 
 
 Part = tuple[ServerLists, bytes | None, bytes | None]
@@ -216,7 +231,8 @@ class Aggregate:
 
     def resource(self, uri: str) -> Target | None:
         """The target of a URI of one of these servers, as if there were no others (`whose`)."""
-        found = self.whose(uri, self.claims, only=next(iter(self._offering)) if len(self._offering) == 1 else None)
+        claims = [lists.claims for lists in self.servers]
+        found = self.whose(uri, claims, only=next(iter(self._offering)) if len(self._offering) == 1 else None)
         return None if found.server is None else self.target(uri, found.server)
 
     def whose(
@@ -255,13 +271,10 @@ class Aggregate:
         return None
 
     @cached_property
-    def claims(self) -> tuple[ServerClaims, ...]:
-        return tuple(lists.claims for lists in self.servers)
-
-    @cached_property
     def _offering(self) -> frozenset[str]:
         """The servers that list resources or templates."""
-        return frozenset(claims.server for claims in self.claims if not claims.is_empty)
+        sources = (lists.source for lists in self.servers)
+        return frozenset(source.id for source in sources if source.resources or source.resource_templates)
 
     def listed_uri(self, server: str, raw: str) -> str:
         """The URI of a resource of `server` in the list."""

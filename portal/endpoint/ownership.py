@@ -23,6 +23,8 @@ MAX_TEMPLATE, MAX_VARIABLES = 1024, 16
 MAX_MATCHING = 100_000
 """Characters of a URI, times variables, that the templates of one server are compared with: some milliseconds. The
 templates after that are not compared."""
+_EACH = 250
+"""What a template costs of that in any case: before it is compared for the first time, it is parsed."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")
@@ -81,11 +83,15 @@ def is_reserved(uri: str) -> bool:
 
 
 class ServerClaims:
-    """What one server says is its own, read once for its lists."""
+    """What one server says is its own, read once for its lists: `uris`, in the spelling of the server; `others`, the
+    normal form of those that have another one; `hosts`, the schemes and hosts at which it lists a URI or has a
+    template; and the `schemes` of both."""
 
     def __init__(self, server: str, uris: Iterable[str], templates: Iterable[str]) -> None:
         self.server = server
         self.uris = frozenset(uri for uri in uris if not is_reserved(uri))
+        places = [place_of(uri) for uri in self.uris]
+        self.others = frozenset(place.uri for place in places) - self.uris
         placed: dict[tuple[str, str], list[_Template]] = {}
         loose: dict[str, list[_Template]] = {}
         self._anywhere: list[_Template] = []
@@ -100,26 +106,10 @@ class ServerClaims:
             else:
                 self._anywhere.append(template)
         self._placed, self._loose = placed, loose
-
-    @cached_property
-    def normal_uris(self) -> frozenset[str]:
-        return frozenset(place.uri for place in self._listed_places)
-
-    @cached_property
-    def hosts(self) -> frozenset[tuple[str, str]]:
-        """The schemes and hosts at which it lists a URI, or has a template."""
-        listed = {(place.scheme, place.host) for place in self._listed_places if place.host}
-        return frozenset(listed | self._placed.keys())
-
-    @cached_property
-    def schemes(self) -> frozenset[str]:
-        listed = {place.scheme for place in self._listed_places if place.scheme}
-        return frozenset(listed | self._loose.keys() | {scheme for scheme, _ in self._placed})
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it lists neither a URI nor a template that could own one."""
-        return not (self.uris or self._placed or self._loose or self._anywhere)
+        hosts = {(place.scheme, place.host) for place in places if place.host}
+        self.hosts = frozenset(hosts | placed.keys())
+        schemes = {place.scheme for place in places if place.scheme}
+        self.schemes = frozenset(schemes | loose.keys() | {scheme for scheme, _ in placed})
 
     def best(self, place: NormalUri) -> "_Rank | None":
         """How much the most specific of its templates says that has this scheme and host literally, and matches."""
@@ -143,10 +133,6 @@ class ServerClaims:
             *self._anywhere,
         )
         return any(True for _ in _matching(place, templates))
-
-    @cached_property
-    def _listed_places(self) -> tuple[NormalUri, ...]:
-        return tuple(map(place_of, self.uris))
 
 
 def owner_of(
@@ -176,9 +162,9 @@ def owner_of(
     Without `settled` there are servers of which nothing is known yet, and the claims after 2 count for nothing.
     """
     place = place_of(uri)
-    listing = [one.server for one in claims if uri in one.uris] or [
-        one.server for one in claims if place.uri in one.normal_uris
-    ]
+    listing = [one.server for one in claims if uri in one.uris]
+    if not listing:
+        listing = [one.server for one in claims if place.uri in one.uris or place.uri in one.others]
     if listing:
         return Ownership(_first(listing, seen), listed=True)
     if placed := {one.server: rank for one in claims if (rank := one.best(place)) is not None}:
@@ -282,7 +268,7 @@ def _matching(place: NormalUri, templates: Iterable[_Template]) -> Iterator[_Tem
     for template in templates:
         if not place.uri.startswith(template.prefix):
             continue
-        left -= (len(place.uri) + 1) * (template.variables + 1)
+        left -= _EACH + (len(place.uri) + 1) * (template.variables + 1)
         if left < 0:
             return
         if template.parsed is not None and template.parsed.match(place.uri) is not None:

@@ -98,14 +98,14 @@ async def target_of(views: Views, request: ClientRequest, uri: str) -> Target:
         MCPError: it is nobody's.
         UpstreamUnavailable: the caller has turned its server off.
     """
-    found = views.whose(request.scope, uri)
+    found = await views.whose(request.scope, uri)
     if (named := (split_owned_uri(uri) or ("",))[0]) and named in views.connecting(request.scope):
         await views.arrived(request.scope, lambda server: server.id == named)
     elif not found.listed:
         await views.all_arrived(request.scope)
         # In the view that the request has from now on, the servers have come.
         await views.arrived(request.scope, lambda server: False)
-        found = views.whose(request.scope, uri)
+        found = await views.whose(request.scope, uri)
     if found.server is None:
         code = INVALID_PARAMS if request.modern else RESOURCE_NOT_FOUND
         raise MCPError(code, _nobodys(uri, found), {"uri": uri[:200]})
@@ -189,7 +189,7 @@ class Watches:
         if not decision.allowed:
             raise CallDenied(decision.reason, policy=decision.policy)
         uris = params.notifications.resource_subscriptions or []
-        targets = self._targets(scope_of(ctx), sorted(set(map(str, uris[:MAX_SUBSCRIPTIONS]))))
+        targets = await self._targets(scope_of(ctx), sorted(set(map(str, uris[:MAX_SUBSCRIPTIONS]))))
         watched: list[Watch] = []
         try:
             for target in targets.values():
@@ -204,7 +204,7 @@ class Watches:
             for watch in watched:
                 self._background.spawn(self.remove(watch), needed=True)
 
-    def _targets(self, scope: Scope | None, uris: Iterable[str]) -> dict[str, Target]:
+    async def _targets(self, scope: Scope | None, uris: Iterable[str]) -> dict[str, Target]:
         """The targets of those URIs that the caller may watch."""
         try:
             view = self._views.of(scope)
@@ -212,7 +212,7 @@ class Watches:
             return {}
         targets: dict[str, Target] = {}
         for uri in uris:
-            server = self._views.whose(scope, uri).server
+            server = (await self._views.whose(scope, uri)).server
             if server is None or server not in view.selection.servers:
                 continue
             if self._views.turned_off(server, principal_of(scope)) is None:

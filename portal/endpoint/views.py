@@ -260,16 +260,19 @@ class Views:
         decision = self._standing(principal).server(server)
         return None if decision.allowed else CallDenied(decision.reason, policy=decision.policy, server=server)
 
-    def whose(self, scope: Scope | None, uri: str) -> Ownership:
+    async def whose(self, scope: Scope | None, uri: str) -> Ownership:
         """Whose a URI is, of all servers of the portal: also of those that are not in the view of the request's caller,
         or that the caller has turned off. Raises as `for_caller`."""
+        aggregate = self.of(scope).aggregate
+        if (listed := aggregate.resources.get(uri)) is not None:
+            return Ownership(listed.server, listed=True)
         snapshot = self.snapshot(principal_of(scope))
         here = self._here(snapshot)
         whole = self.whole_of(snapshot).selection.servers
         offering = [name for name in here if _may_have_resources(snapshot.servers[name])]
-        return self.of(scope).aggregate.whose(
+        return aggregate.whose(
             uri,
-            [whole[name].server.lists.claims for name in here],
+            [await whole[name].server.lists.read_claims() for name in here],
             only=offering[0] if len(offering) == 1 else None,
             settled=snapshot.connecting.isdisjoint(here),
         )
