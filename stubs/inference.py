@@ -43,7 +43,8 @@ class Seen:
     `integer`: the next price may be no whole number.
 
     Objects are a record or a map. `fields`: the fields of a record by name, each with whether every object had it.
-    `values`: the values of a map.
+    `values`: the values of a map. `more`: a record may have other properties, of which nothing is said; `of` never
+    says that.
     """
 
     scalars: frozenset[str] = frozenset()
@@ -51,6 +52,7 @@ class Seen:
     fields: "Fields | None" = None
     values: "Seen | None" = None
     anything: bool = False
+    more: bool = False
 
     @classmethod
     def of(cls, value: Any) -> "Seen":
@@ -66,7 +68,10 @@ class Seen:
         if self.anything or other.anything:
             return ANYTHING
         fields, values = _join_objects(self, other)
-        return Seen(self.scalars | other.scalars, _join(self.items, other.items), fields, values)
+        more = self.more or other.more
+        if more and values is not None:
+            more, values = False, ANYTHING
+        return Seen(self.scalars | other.scalars, _join(self.items, other.items), fields, values, more=more)
 
     @property
     def size(self) -> int:
@@ -98,6 +103,8 @@ class Seen:
             schema["properties"] = {name: part.schema() for name, (part, _) in self.fields.items()}
             if always := [name for name, (_, every) in self.fields.items() if every]:
                 schema["required"] = always
+            if self.more:
+                schema["additionalProperties"] = True
         if self.values is not None:
             types.add("object")
             schema["additionalProperties"] = self.values.schema()
@@ -147,7 +154,7 @@ def _cut(shape: Seen, depth: int) -> Seen:
         fields = {name: (_cut(part, depth - 1), always) for name, (part, always) in shape.fields.items()}
     items = None if shape.items is None else _cut(shape.items, depth - 1)
     values = None if shape.values is None else _cut(shape.values, depth - 1)
-    return Seen(shape.scalars, items, fields, values, shape.anything)
+    return Seen(shape.scalars, items, fields, values, shape.anything, shape.more)
 
 
 def _read(schema: Any, depth: int) -> Seen:
@@ -164,13 +171,18 @@ def _read(schema: Any, depth: int) -> Seen:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name in _ORDER for name in names):
         raise ValueError("not a learned shape")
     fields = values = None
+    more = False
     if "object" in names:
         fields, values = _read_object(schema, depth)
+        more = "properties" in schema and "additionalProperties" in schema
+        if more and values is not None:
+            more, values = False, ANYTHING
     return Seen(
         frozenset(names) - {"array", "object"},
         _read(schema.get("items", {}), depth - 1) if "array" in names else None,
         fields,
         values,
+        more=more,
     )
 
 
@@ -178,9 +190,12 @@ _KEYWORDS = frozenset({"type", "items", "properties", "required", "additionalPro
 
 
 def _read_object(schema: Mapping[str, Any], depth: int) -> tuple[Fields | None, Seen | None]:
-    if "additionalProperties" in schema:
-        return None, _read(schema["additionalProperties"], depth - 1)
     properties, required = schema.get("properties"), schema.get("required", [])
+    if "additionalProperties" in schema:
+        if properties is None:
+            return None, _read(schema["additionalProperties"], depth - 1)
+        if schema["additionalProperties"] is not True:
+            raise ValueError("not a learned shape")
     if not isinstance(properties, Mapping) or not isinstance(required, list):
         raise ValueError("not a learned shape")
     return _record_or_map({str(name): (_read(part, depth - 1), name in required) for name, part in properties.items()})

@@ -49,7 +49,8 @@ async def open_upstreams(
     async with AsyncExitStack() as stack:
         records = await stack.enter_async_context(RecordLog(sink))
         if learning is None:
-            learning = await stack.enter_async_context(Learning(config.portal.learned_shapes))
+            people = config.portal.identity is not None
+            learning = await stack.enter_async_context(Learning(config.portal.learned_shapes, people=people))
         if pins is None and (place := place_of(config, store)) is not None:
             try:
                 pins = await stack.enter_async_context(Pinning(place))

@@ -42,8 +42,8 @@ class Records(Protocol):
 
 
 class Observer(Protocol):
-    def observe(self, call: Call, result: Mapping[str, object], snapshot: Snapshot) -> None:
-        """Learn from the result of a tool, after the screenings. Quick, and never raises."""
+    def observe(self, call: Call, result: Mapping[str, object], snapshot: Snapshot, caller: Identity | None) -> None:
+        """Learn from the result of a tool, after the screenings: what this caller has seen. Quick, and never raises."""
 
 
 class Caller:
@@ -117,7 +117,7 @@ class Caller:
             result = await self._gate.screen_result(sent, result, context)
             outcome = "tool_error" if result.get("isError") is True else "ok"
             if self._observer is not None and outcome == "ok" and sent.method == "tools/call":
-                self._observer.observe(sent, result, lease.snapshot)
+                self._observer.observe(sent, result, lease.snapshot, context.principal)
             return result
         except CallError as error:
             failure, outcome = error, error.outcome
@@ -160,7 +160,7 @@ class LeasedRun:
         self._lease = lease
         # No protocol: a program cannot be handed a question to come back with, so upstreams ask its client or fail.
         # Budgets (`spent`) count the calls of this program alone.
-        self._context = replace(context, protocol="", headers={}, spent={})
+        self._context = replace(context, protocol="", spent={})
 
     @property
     def snapshot(self) -> Snapshot:

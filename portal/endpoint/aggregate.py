@@ -10,6 +10,7 @@ and clients drop another one or fail with their whole request. So another name i
 taken and a digest of itself. It depends on nothing else, neither on other tools nor on their order.
 """
 
+import asyncio
 import hashlib
 import re
 import unicodedata
@@ -20,14 +21,15 @@ from itertools import compress
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
-from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
-
 from portal.endpoint.generations import PROMPT, RESOURCE, TEMPLATE, TOOL, Generation, Item, ItemKind, definition_for
+from portal.endpoint.ownership import NOBODY, RESERVED, Ownership, ServerClaims, is_reserved, owner_of
 
-OWNED_SCHEME, OWNED_UI = "mcp-server://", "ui://mcp-server/"
+OWNED_SCHEME, OWNED_UI = f"{RESERVED}://", f"ui://{RESERVED}/"
 UI_SCHEME = "ui://"
 MAX_URI = 8192
 MAX_NAME = 64
+SMALL, SMALL_CHARS = 100, 16 * 1024
+"""Resources and templates of a server, and characters of them, that are read without a thread."""
 _ACCEPTED = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME}}}")
 _OTHERS = re.compile(r"[^A-Za-z0-9-]+")
 _DIGEST_CHARS = 10
@@ -78,6 +80,7 @@ class ServerLists:
         self.raw_tools = raw_tools
         self.raw_prompts = raw_prompts
         self._shaped: dict[Generation, Shaped] = {}
+        self._claims: ServerClaims | None = None
 
     @cached_property
     def tools(self) -> NamedItems:
@@ -104,6 +107,37 @@ class ServerLists:
             if declares_headers(item.get("inputSchema"))
         )
 
+    @cached_property
+    def first_words(self) -> frozenset[str]:
+        """What comes before the first `_` in names by which its tools and prompts may be called without its id."""
+        server = self.source
+        raw_names = (str(item["name"]) for item in (*server.tools, *server.prompts) if "_" in item["name"])
+        return frozenset(
+            raw.partition("_")[0]
+            for raw in raw_names
+            if not server.prefix or _ACCEPTED.fullmatch(f"{server.id}_{raw}") is None
+        )
+
+    @property
+    def claims(self) -> ServerClaims:
+        """What URIs the server says are its own."""
+        if self._claims is None:
+            self._claims = ServerClaims(
+                self.source.id,
+                [resource["uri"] for resource in self.source.resources],
+                [template["uriTemplate"] for template in self.source.resource_templates],
+            )
+        return self._claims
+
+    async def read_claims(self) -> ServerClaims:
+        """The same. The first time, many are read in a thread."""
+        if self._claims is None:
+            uris = [str(resource["uri"]) for resource in self.source.resources]
+            texts = [str(template["uriTemplate"]) for template in self.source.resource_templates]
+            if len(uris) + len(texts) > SMALL or sum(map(len, uris)) + sum(map(len, texts)) > SMALL_CHARS:
+                await asyncio.to_thread(lambda: self.claims)
+        return self.claims
+
 
 Part = tuple[ServerLists, bytes | None, bytes | None]
 """A server with a byte for each of its tools, and one for each of its prompts: 1 to list it, 0 to leave it out. None
@@ -117,13 +151,14 @@ class Aggregate:
     tools: dict[str, Target]
     prompts: dict[str, Target]
     resources: dict[str, Target]
-    templates: tuple[tuple[UriTemplate | None, Target], ...]
+    templates: tuple[Target, ...]
     tool_list: tuple[Item, ...]
     prompt_list: tuple[Item, ...]
     resource_list: tuple[Item, ...]
     template_list: tuple[Item, ...]
     resource_targets: tuple[Target, ...] = field(default=(), compare=False, repr=False)
     servers: tuple[ServerLists, ...] = field(default=(), compare=False, repr=False)
+    ids: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     @classmethod
     def build(
@@ -133,24 +168,26 @@ class Aggregate:
         return cls.of([(ServerLists(source, raw_tools, raw_prompts), None, None) for source in sources])
 
     @classmethod
-    def of(cls, parts: Sequence[Part]) -> "Aggregate":
-        """An aggregate of parts of servers."""
-        tools, tool_list = _merged([(lists.source, lists.tools, shown) for lists, shown, _ in parts])
-        prompts, prompt_list = _merged([(lists.source, lists.prompts, shown) for lists, _, shown in parts])
+    def of(cls, parts: Sequence[Part], others: frozenset[str] = frozenset()) -> "Aggregate":
+        """An aggregate of parts of servers. `others` are the ids of further servers: names that begin with one of them
+        are theirs."""
+        ids = others.union(lists.source.id for lists, _, _ in parts)
+        tools, tool_list = _merged([(lists, lists.tools, shown) for lists, shown, _ in parts], ids)
+        prompts, prompt_list = _merged([(lists, lists.prompts, shown) for lists, _, shown in parts], ids)
         resources: dict[str, Target] = {}
         resource_list: list[Item] = []
         resource_targets: list[Target] = []
-        templates: list[tuple[UriTemplate | None, Target]] = []
+        templates: list[Target] = []
         template_list: list[Item] = []
         for server in (lists.source for lists, _, _ in parts):
             for resource in server.resources:
                 raw = resource["uri"]
-                uri = raw if raw not in resources else owned_uri(server.id, raw)
+                uri = owned_uri(server.id, raw) if raw in resources or is_reserved(raw) else raw
                 resources[uri] = Target(server.id, raw, resource)
                 resource_targets.append(resources[uri])
                 resource_list.append({**resource, "uri": uri})
             for template in server.resource_templates:
-                templates.append((_parse_template(template["uriTemplate"]), Target(server.id, "", template)))
+                templates.append(Target(server.id, "", template))
                 template_list.append(template)
         return cls(
             tools,
@@ -163,6 +200,7 @@ class Aggregate:
             tuple(template_list),
             tuple(resource_targets),
             tuple(lists for lists, _, _ in parts),
+            ids,
         )
 
     def tool_name(self, name: str) -> str | None:
@@ -185,36 +223,58 @@ class Aggregate:
 
     @cached_property
     def _real_tool_names(self) -> Mapping[str, str]:
-        return _real_names(self.tools)
+        return _real_names(self.tools, self.ids)
 
     @cached_property
     def _real_prompt_names(self) -> Mapping[str, str]:
-        return _real_names(self.prompts)
+        return _real_names(self.prompts, self.ids)
 
     def resource(self, uri: str) -> Target | None:
-        """The target of a URI: the server that lists it, that is named in it (`owned_uri`), that has a matching
-        template, or that is the only one with resources of its scheme.
+        """The target of a URI of one of these servers, as if there were no others (`whose`)."""
+        claims = [lists.claims for lists in self.servers]
+        found = self.whose(uri, claims, only=next(iter(self._offering)) if len(self._offering) == 1 else None)
+        return None if found.server is None else self.target(uri, found.server)
 
-        A URI is never tried on one server after another, because it may hold data meant for its own server.
+    def whose(
+        self, uri: str, claims: Sequence[ServerClaims], *, only: str | None = None, settled: bool = True
+    ) -> Ownership:
+        """Whose a URI is: the server that it names (`owned_uri`), or that lists it to these callers, or `owner_of`.
+
+        `claims` are those of all servers of the portal.
         """
         if len(uri) > MAX_URI:
-            return None
+            return NOBODY
         if (listed := self.resources.get(uri)) is not None:
+            return Ownership(listed.server, listed=True)
+        if (owned := split_owned_uri(uri)) is not None:
+            known = any(one.server == owned[0] for one in claims)
+            return Ownership(owned[0], listed=True) if known else NOBODY
+        if is_reserved(uri):
+            return NOBODY
+        return owner_of(uri, claims, seen=self._offering, only=only, settled=settled)
+
+    def target(self, uri: str, server: str) -> Target:
+        """The target of a URI that belongs to this server."""
+        listed = self.resources.get(uri)
+        if listed is not None and listed.server == server:
             return listed
-        if (owned := split_owned_uri(uri)) is not None and owned[0] in self.resource_servers:
-            return Target(*owned)
-        for template, target in self.templates:
-            if template is not None and template.match(uri) is not None:
-                return Target(target.server, uri)
-        owners = self.schemes.get(uri.partition(":")[0].lower(), ())
-        return Target(owners[0], uri) if len(owners) == 1 else None
+        return Target(server, (split_owned_uri(uri) or ("", uri))[1])
 
     def template(self, uri_template: str) -> Target | None:
-        """The server whose template this is, for completion."""
-        for _, target in self.templates:
-            if target.definition["uriTemplate"] == uri_template:
-                return Target(target.server, uri_template)
+        """The server that lists this template, for completion: the first one, or the one that is named with it
+        (`owned_uri`)."""
+        owned = split_owned_uri(uri_template)
+        for target in self.templates:
+            text = target.definition["uriTemplate"]
+            if text == uri_template or (target.server, text) == owned:
+                return Target(target.server, text)
         return None
+
+    @cached_property
+    def _offering(self) -> frozenset[str]:
+        """The servers that list resources or templates."""
+        sources = (lists.source for lists in self.servers)
+        return frozenset(source.id for source in sources if source.resources or source.resource_templates)
 
     def listed_uri(self, server: str, raw: str) -> str:
         """The URI of a resource of `server` in the list."""
@@ -241,8 +301,7 @@ class Aggregate:
         return self._fitted(generation, RESOURCE, self.resource_targets, self.resource_list)
 
     def templates_for(self, generation: Generation) -> tuple[Item, ...]:
-        targets = (target for _, target in self.templates)
-        return self._fitted(generation, TEMPLATE, targets, self.template_list)
+        return self._fitted(generation, TEMPLATE, self.templates, self.template_list)
 
     @cached_property
     def _renamed_ui(self) -> Mapping[tuple[str, str], str]:
@@ -283,24 +342,6 @@ class Aggregate:
             fitted.append(item if definition is None else {**definition, name: item[name]})
         return tuple(fitted)
 
-    @cached_property
-    def resource_servers(self) -> frozenset[str]:
-        return frozenset(target.server for target in self._resource_targets())
-
-    @cached_property
-    def schemes(self) -> dict[str, tuple[str, ...]]:
-        """The servers that list a resource or template of a URI scheme."""
-        servers: dict[str, dict[str, None]] = {}
-        for target in self._resource_targets():
-            uri = target.definition.get("uri") or target.definition.get("uriTemplate") or ""
-            servers.setdefault(uri.partition(":")[0].lower(), {})[target.server] = None
-        return {scheme: tuple(owners) for scheme, owners in servers.items()}
-
-    def _resource_targets(self) -> Iterator[Target]:
-        yield from self.resources.values()
-        for _, target in self.templates:
-            yield target
-
 
 def _named_items(server: Source, items: tuple[Item, ...], raw_names: RawNames) -> NamedItems:
     """The tools or prompts of a server, under the names that they have unless another server takes them."""
@@ -333,35 +374,56 @@ def _shaped(server: Source, generation: Generation) -> Iterator[tuple[tuple[Item
 
 
 def _merged(
-    parts: Iterable[tuple[Source, NamedItems, bytes | None]],
+    parts: Iterable[tuple[ServerLists, NamedItems, bytes | None]], ids: frozenset[str]
 ) -> tuple[dict[str, Target], tuple[Item, ...]]:
-    """Index and list of the tools or prompts of several servers."""
+    """Index and list of the tools or prompts of several servers. `ids` are all servers that names may belong to."""
     index: dict[str, Target] = {}
     definitions: list[Item] = []
-    for server, (names, targets, items), part in parts:
+    for lists, (names, targets, items), part in parts:
+        server = lists.source
         if part is not None:
             names, targets = tuple(compress(names, part)), tuple(compress(targets, part))
             items = tuple(compress(items, part))
-        if index.keys().isdisjoint(names):
+        foreign = lists.first_words & (ids - {server.id}) if not server.prefix else frozenset[str]()
+        if not foreign and index.keys().isdisjoint(names):
             index.update(zip(names, targets, strict=True))
             definitions.extend(items)
             continue
+        taken = _Taken(index, foreign)
         for target, item in zip(targets, items, strict=True):
             own_name = target.definition["name"]
-            name = exposed_name(server.id, own_name, prefix=server.prefix, taken=index.keys())
+            name = exposed_name(server.id, own_name, prefix=server.prefix, taken=taken)
             if name not in index:
                 index[name] = target
                 definitions.append(item if item["name"] == name else {**item, "name": name})
     return index, tuple(definitions)
 
 
-def _real_names(index: Mapping[str, Target]) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """The names that a server cannot have: those of servers before it, and all that begin with another server's id,
+    whether or not that server lists them now."""
+
+    index: Container[str]
+    foreign: frozenset[str]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.index or _owner_in_name(str(name)) in self.foreign
+
+
+def _owner_in_name(name: str) -> str:
+    """The id of the server that a name begins with, if it begins with one: ids have no underscore."""
+    server, underscore, _ = name.partition("_")
+    return server if underscore else ""
+
+
+def _real_names(index: Mapping[str, Target], ids: frozenset[str]) -> dict[str, str]:
     """The listed names by real ones, for tools or prompts that are listed under another name than they have."""
     listed: dict[str, str] = {}
     ambiguous: set[str] = set()
     for name, target in index.items():
         for real in real_names(target.server, str(target.definition["name"]), name):
-            if listed.setdefault(real, name) != name:
+            if _owner_in_name(real) in ids - {target.server} or listed.setdefault(real, name) != name:
                 ambiguous.add(real)
     return {real: name for real, name in listed.items() if real not in ambiguous}
 
@@ -410,19 +472,11 @@ def owned_uri(server: str, raw: str) -> str:
 
 def split_owned_uri(uri: str) -> tuple[str, str] | None:
     """(server, raw URI) of a URI from `owned_uri`, None for any other URI."""
-    scheme = next((one for one in (OWNED_SCHEME, OWNED_UI) if uri.startswith(one)), None)
+    scheme = next((one for one in (OWNED_SCHEME, OWNED_UI) if uri[: len(one)].lower() == one), None)
     if scheme is None:
         return None
-    server, slash, raw = uri.removeprefix(scheme).partition("/")
+    server, slash, raw = uri[len(scheme) :].partition("/")
     return (server, unquote(raw)) if server and slash and raw else None
-
-
-def _parse_template(uri_template: str) -> UriTemplate | None:
-    """A template to match URIs with, or None if it is not valid. It is listed in any case."""
-    try:
-        return UriTemplate.parse(uri_template)
-    except InvalidUriTemplate:
-        return None
 
 
 def declares_headers(schema: Any) -> bool:

@@ -24,7 +24,7 @@ from mcp.server.subscriptions import (
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 
-from portal.endpoint.aggregate import Aggregate
+from portal.endpoint.aggregate import Aggregate, Target, owned_uri, split_owned_uri
 from portal.endpoint.background import Background
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.views import Views
@@ -101,31 +101,37 @@ class ChangeNotices:
         source = self._views.whole.selection.servers.get(server)
         if method in LIST_EVENTS and source is not None and not source.server.prefix:
             if subject:
-                self._tell_person(subject, lambda principal: LIST_EVENTS[method])
+                self._tell_person(subject, LIST_EVENTS[method])
             else:
                 self.publish(LIST_EVENTS[method])
         uri = params.get("uri")
         if method == "notifications/resources/updated" and isinstance(uri, str):
+            # By its server: what one server says of a URI is nothing to those who watch it at another.
+            event = ResourceUpdated(uri=owned_uri(server, uri))
             if subject:
-                self._tell_person(subject, lambda principal: self._updated_for(principal, server, uri))
+                self._tell_person(subject, event)
             else:
-                self.publish(ResourceUpdated(uri=self._views.whole.aggregate.listed_uri(server, uri)))
+                self.publish(event)
 
-    def _updated_for(self, principal: Identity | None, server: str, uri: str) -> ServerEvent:
-        return ResourceUpdated(uri=self._views.for_caller_or_empty(principal).aggregate.listed_uri(server, uri))
-
-    def _tell_person(self, subject: str, event_for: Callable[[Identity | None], ServerEvent]) -> None:
+    def _tell_person(self, subject: str, event: ServerEvent) -> None:
         for session in self._sessions:
-            if key_of(session.principal) == subject and _concerns(event := event_for(session.principal), session):
-                self._notify(session, [event])
-        self._streams.tell_person(subject, event_for)
+            if key_of(session.principal) == subject:
+                self._notify(session, self._personal([event], session))
+        self._streams.tell_person(subject, event)
 
     def publish(self, *events: ServerEvent) -> None:
         """Notify every client that an event concerns."""
         self._publish_on_bus(events)
         for session in self._sessions:
-            personal = (personal_event(event, session.principal, self._views) for event in events)
-            self._notify(session, [event for event in personal if event is not None and _concerns(event, session)])
+            self._notify(session, self._personal(events, session))
+
+    def _personal(self, events: Iterable[ServerEvent], session: Session) -> list[ServerEvent]:
+        def watched_at(uri: str) -> Target | None:
+            watch = session.subscriptions.get(uri)
+            return None if watch is None else watch.target
+
+        personal = (personal_event(event, session.principal, self._views, watched_at) for event in events)
+        return [event for event in personal if event is not None]
 
     def _publish_on_bus(self, events: Iterable[ServerEvent]) -> None:
         for event in events:
@@ -147,10 +153,6 @@ class ChangeNotices:
         if session.pending_events and not session.sending:
             session.sending = True
             self._background.spawn(_send_pending(session))
-
-
-def _concerns(event: ServerEvent, session: Session) -> bool:
-    return not isinstance(event, ResourceUpdated) or event.uri in session.subscriptions
 
 
 async def _send_pending(session: Session) -> None:
@@ -180,7 +182,7 @@ async def _send(session: Session, event: ServerEvent) -> None:
 
 
 class ListenStreams:
-    """The open `subscriptions/listen` streams. On their bus, events carry the URIs of the whole portal."""
+    """The open `subscriptions/listen` streams. On their bus, events of resources name their server (`owned_uri`)."""
 
     def __init__(self, bus: SubscriptionBus, views: Views) -> None:
         self._bus = bus
@@ -188,9 +190,13 @@ class ListenStreams:
         self._streams: dict[ListenHandler, _PersonalBus] = {}
 
     async def listen(
-        self, ctx: Context, params: types.SubscriptionsListenRequestParams, principal: Identity | None
+        self,
+        ctx: Context,
+        params: types.SubscriptionsListenRequestParams,
+        principal: Identity | None,
+        targets: Mapping[str, Target],
     ) -> types.SubscriptionsListenResult:
-        """Serve one stream, until its client leaves or `close` ends it."""
+        """Serve one stream, until its client leaves or `close` ends it. `targets` are what it watches, by URI."""
         if len(self._streams) >= MAX_STREAMS:
             raise MCPError(INTERNAL_ERROR, "Subscription limit reached")
         key = key_of(principal)
@@ -198,7 +204,7 @@ class ListenStreams:
         if own >= MAX_STREAMS_FOR_EACH:
             text = f"You have {own} streams for changes open at this portal, and more may not be. End one of them."
             raise MCPError(INTERNAL_ERROR, text)
-        bus = _PersonalBus(self._bus, principal, self._views)
+        bus = _PersonalBus(self._bus, principal, self._views, targets)
         stream = ListenHandler(bus)
         self._streams[stream] = bus
         try:
@@ -212,11 +218,11 @@ class ListenStreams:
             if key_of(bus.principal) == subject:
                 bus.notify_of_differences()
 
-    def tell_person(self, subject: str, event_for: Callable[[Identity | None], ServerEvent]) -> None:
-        """Send an event to each stream of a person."""
+    def tell_person(self, subject: str, event: ServerEvent) -> None:
+        """Send an event to each stream of a person that it concerns."""
         for bus in tuple(self._streams.values()):
-            if key_of(bus.principal) == subject:
-                bus.tell(event_for(bus.principal))
+            if key_of(bus.principal) == subject and (personal := bus.personal(event)) is not None:
+                bus.tell(personal)
 
     def close(self) -> None:
         """Begin to end all streams."""
@@ -227,8 +233,11 @@ class ListenStreams:
 class _PersonalBus:
     """A bus that passes on one caller's part of another bus's events, and the events of that caller alone."""
 
-    def __init__(self, bus: SubscriptionBus, principal: Identity | None, views: Views) -> None:
+    def __init__(
+        self, bus: SubscriptionBus, principal: Identity | None, views: Views, targets: Mapping[str, Target]
+    ) -> None:
         self.principal = principal
+        self._targets = targets
         self._bus = bus
         self._views = views
         self._listeners: list[Callable[[ServerEvent], None]] = []
@@ -236,6 +245,9 @@ class _PersonalBus:
 
     async def publish(self, event: ServerEvent) -> None:
         await self._bus.publish(event)
+
+    def personal(self, event: ServerEvent) -> ServerEvent | None:
+        return personal_event(event, self.principal, self._views, self._targets.get)
 
     def tell(self, event: ServerEvent) -> None:
         for listener in tuple(self._listeners):
@@ -248,8 +260,7 @@ class _PersonalBus:
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
         def deliver(event: ServerEvent) -> None:
-            personal = personal_event(event, self.principal, self._views)
-            if personal is not None:
+            if (personal := self.personal(event)) is not None:
                 listener(personal)
 
         self._listeners.append(listener)
@@ -262,12 +273,20 @@ class _PersonalBus:
         return end
 
 
-def personal_event(event: ServerEvent, principal: Identity | None, views: Views) -> ServerEvent | None:
-    """An event for one caller: a resource under the URI of the caller's view, None if it is not in that view."""
-    if views.access is None or not isinstance(event, ResourceUpdated):
+def personal_event(
+    event: ServerEvent, principal: Identity | None, views: Views, watched_at: Callable[[str], Target | None]
+) -> ServerEvent | None:
+    """An event for one caller: a resource under the URI by which the caller watches it at the server that has sent the
+    event. None if the caller does not, or may not use that server any more. `watched_at` has the target of a URI that
+    is watched.
+    """
+    if not isinstance(event, ResourceUpdated) or (owned := split_owned_uri(event.uri)) is None:
         return event
-    target = views.whole.aggregate.resource(event.uri)
-    view = views.for_caller_or_empty(principal)
-    if target is None or target.server not in view.selection.servers:
-        return None
-    return ResourceUpdated(uri=view.aggregate.listed_uri(target.server, target.name))
+    server, raw = owned
+    for uri in (raw, event.uri):
+        target = watched_at(uri)
+        if target is not None and (target.server, target.name) == owned:
+            if views.access is not None and server not in views.for_caller_or_empty(principal).selection.servers:
+                return None
+            return ResourceUpdated(uri=uri)
+    return None

@@ -10,6 +10,7 @@ from portal.calls import Call, Caller
 from portal.endpoint.aggregate import Aggregate, Target
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest
+from portal.endpoint.resources import target_of
 from portal.endpoint.tools import call_after_login, refuse_cursor, refuse_unavailable, unknown_name
 from portal.endpoint.views import Views, may_have
 
@@ -51,14 +52,22 @@ class Prompts:
                 raise MCPError(INVALID_PARAMS, unknown_name("prompt", params.ref.name, aggregate.prompts))
             ref = {"type": "ref/prompt", "name": target.name}
         else:
-            aggregate = self._views.of(request.scope).aggregate
-            target = aggregate.template(params.ref.uri) or aggregate.resource(params.ref.uri)
-            if target is None:
-                raise MCPError(INVALID_PARAMS, f"Unknown resource template: {params.ref.uri[:200]!r}.")
+            target = await self._template(request, params.ref.uri)
             ref = {"type": "ref/resource", "uri": target.name}
         sent = request.raw_params(ref=ref)
         call = Call(server=target.server, method="completion/complete", name=target.name, params=sent)
         return await self._questions.answer(request, self._caller, call)
+
+    async def _template(self, request: ClientRequest, uri: str) -> Target:
+        """The target of a template that a server lists, or of a URI."""
+        view = self._views.of(request.scope)
+        if (target := view.aggregate.template(uri)) is not None:
+            return target
+        if (hidden := self._views.hidden_template(uri, request.principal)) is not None:
+            return hidden
+        if "{" in uri:
+            raise MCPError(INVALID_PARAMS, f"Unknown resource template: {uri[:200]!r}.")
+        return await target_of(self._views, request, uri)
 
     async def _known(self, request: ClientRequest, name: str) -> Aggregate:
         """What the caller has. Waits for the server of the prompt with this name if that is still connecting."""

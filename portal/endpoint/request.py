@@ -88,7 +88,6 @@ SdkContext = ServerRequestContext[Any, Any]
 
 MODE = "portal.mode"
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
-PARAM_HEADER = b"mcp-param-"
 INTERACTIVE: Mapping[str, frozenset[str]] = {
     "elicitation": frozenset({"form", "url"}),
     "sampling": frozenset({"context", "tools"}),
@@ -142,7 +141,6 @@ def sdk_request(ctx: SdkContext, session: Session | None) -> ClientRequest:
     meta = meta if isinstance(meta, Mapping) else {}
     context = replace(
         plain_context(principal_of(scope), ctx.protocol_version, meta, session),
-        headers=_param_headers(scope),
         on_log=_log_relay(ctx, session, meta),
     )
     if ctx.meta is not None and ctx.meta.get("progress_token") is not None:
@@ -218,11 +216,6 @@ def _forwarded_meta(meta: Mapping[str, Any], session: Session | None) -> Mapping
     if session is None or session.log_level is None or LOG_LEVEL_META_KEY in meta:
         return meta
     return {**meta, LOG_LEVEL_META_KEY: session.log_level}
-
-
-def _param_headers(scope: Scope) -> Mapping[str, str]:
-    headers = scope.get("headers", ())
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name.startswith(PARAM_HEADER)}
 
 
 def _log_relay(

@@ -4,16 +4,19 @@ One subscription stands at the upstream for however many clients watch a resourc
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
+from starlette.types import Scope
 
 from portal.calls import Call, Caller
-from portal.endpoint.aggregate import Target, split_owned_uri
+from portal.endpoint.aggregate import OWNED_SCHEME, Target, split_owned_uri
 from portal.endpoint.background import Background
 from portal.endpoint.changes import ListenStreams
+from portal.endpoint.ownership import Ownership
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest, SdkContext
 from portal.endpoint.sessions import Session, Watch, scope_of
@@ -47,7 +50,7 @@ class Resources:
         return {"resourceTemplates": list(view.aggregate.templates_for(request.generation))}
 
     async def read(self, request: ClientRequest, params: types.ReadResourceRequestParams) -> dict[str, Any]:
-        target = await self._target(request, str(params.uri))
+        target = await target_of(self._views, request, str(params.uri))
         call = Call(
             server=target.server, method="resources/read", name=target.name, params=request.raw_params(uri=target.name)
         )
@@ -60,7 +63,7 @@ class Resources:
     async def subscribe(self, request: ClientRequest, params: types.SubscribeRequestParams) -> dict[str, Any]:
         uri = str(params.uri)
         session = _session(request)
-        target = await self._target(request, uri)
+        target = await target_of(self._views, request, uri)
         watch = self._watches.watch(request.principal, target)
         if uri in session.subscriptions:
             return {}
@@ -84,21 +87,40 @@ class Resources:
             await self._watches.remove(watch)
         return {}
 
-    async def _target(self, request: ClientRequest, uri: str) -> Target:
-        aggregate = self._views.of(request.scope).aggregate
-        if aggregate.resource(uri) is None:
-            # Few URIs say whose they are: others may be those of any server that is still connecting.
-            owner = (split_owned_uri(uri) or ("",))[0]
-            named = owner in self._views.connecting(request.scope)
-            view = await self._views.arrived(
-                request.scope, lambda server: not named or server.id == owner, briefly=not named
-            )
-            aggregate = view.aggregate
-        target = aggregate.resource(uri) or self._views.hidden_target("resource", uri, request.principal)
-        if target is None:
-            code = INVALID_PARAMS if request.modern else RESOURCE_NOT_FOUND
-            raise MCPError(code, f"Resource not found: {uri[:200]!r}. No server lists it.", {"uri": uri[:200]})
-        return target
+
+async def target_of(views: Views, request: ClientRequest, uri: str) -> Target:
+    """The target of a URI: whose it is, of all servers of the portal. Waits for those that are still connecting, unless
+    a server lists it.
+
+    That the caller may not use its server is for the gate to say: a call goes there, and is recorded.
+
+    Raises:
+        MCPError: it is nobody's.
+        UpstreamUnavailable: the caller has turned its server off.
+    """
+    found = await views.whose(request.scope, uri)
+    if (named := (split_owned_uri(uri) or ("",))[0]) and named in views.connecting(request.scope):
+        await views.arrived(request.scope, lambda server: server.id == named)
+    elif not found.listed:
+        await views.all_arrived(request.scope)
+        # In the view that the request has from now on, the servers have come.
+        await views.arrived(request.scope, lambda server: False)
+        found = await views.whose(request.scope, uri)
+    if found.server is None:
+        code = INVALID_PARAMS if request.modern else RESOURCE_NOT_FOUND
+        raise MCPError(code, _nobodys(uri, found), {"uri": uri[:200]})
+    if (off := views.turned_off(found.server, request.principal)) is not None:
+        raise off
+    return views.of(request.scope).aggregate.target(uri, found.server)
+
+
+def _nobodys(uri: str, found: Ownership) -> str:
+    """The error for a URI that is no server's."""
+    how = f"`{OWNED_SCHEME}{{server}}/{{the URI, percent-encoded}}` reads it from a server of your choice."
+    if len(found.among) > 1:
+        several = ", ".join(map(repr, found.among[:10]))
+        return f"Resource not found: {uri[:200]!r}. It may be of any of the servers {several}. Nobody was asked. {how}"
+    return f"Resource not found: {uri[:200]!r}. No server lists it, or has a template for it. Nobody was asked. {how}"
 
 
 def _session(request: ClientRequest) -> Session:
@@ -166,24 +188,36 @@ class Watches:
         decision = self._views.portal_decision(principal)
         if not decision.allowed:
             raise CallDenied(decision.reason, policy=decision.policy)
-        aggregate = self._views.for_caller_or_empty(principal).aggregate
         uris = params.notifications.resource_subscriptions or []
-        targets = {str(uri): aggregate.resource(str(uri)) for uri in uris[:MAX_SUBSCRIPTIONS]}
+        targets = await self._targets(scope_of(ctx), sorted(set(map(str, uris[:MAX_SUBSCRIPTIONS]))))
         watched: list[Watch] = []
         try:
-            for _, target in sorted(targets.items()):
-                if target is None:
-                    continue
+            for target in targets.values():
                 watch = self.watch(principal, target)
                 try:
                     await self.add(watch)
                 except CallError:
                     continue
                 watched.append(watch)
-            return await self._streams.listen(ctx, params, principal)
+            return await self._streams.listen(ctx, params, principal, targets)
         finally:
             for watch in watched:
                 self._background.spawn(self.remove(watch), needed=True)
+
+    async def _targets(self, scope: Scope | None, uris: Iterable[str]) -> dict[str, Target]:
+        """The targets of those URIs that the caller may watch."""
+        try:
+            view = self._views.of(scope)
+        except CallDenied:
+            return {}
+        targets: dict[str, Target] = {}
+        for uri in uris:
+            server = (await self._views.whose(scope, uri)).server
+            if server is None or server not in view.selection.servers:
+                continue
+            if self._views.turned_off(server, principal_of(scope)) is None:
+                targets[uri] = view.aggregate.target(uri, server)
+        return targets
 
     async def _request(self, method: str, watch: Watch) -> None:
         """On the connection that clients share: it does not end with the first of them."""

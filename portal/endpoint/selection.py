@@ -81,11 +81,13 @@ class SelectedServer:
 class Selection:
     """The servers that a caller has, in the order of the configuration.
 
-    `is_part` says that policies leave something out, which other callers may have.
+    `is_part` says that policies leave something out, which other callers may have. `others` are those servers of the
+    portal that the caller does not have and whose names some of these tools and prompts would take.
     """
 
     servers: Mapping[str, SelectedServer] = field(default_factory=dict)
     is_part: bool = False
+    others: frozenset[str] = frozenset()
 
     @property
     def content(self) -> object:
@@ -96,7 +98,7 @@ class Selection:
     @property
     def listing(self) -> object:
         """Equal for selections with the same lists."""
-        return tuple((server.server.listing, server.tools, server.prompts) for server in self._listed())
+        return self.others, tuple((server.server.listing, server.tools, server.prompts) for server in self._listed())
 
     @property
     def raw_tools(self) -> RawNames:
@@ -140,9 +142,12 @@ def select(snapshot: Snapshot, standing: Standing, curated: Curated, off: frozen
     """The part of a snapshot for the caller of `standing`, who has turned some servers off."""
     servers: dict[str, SelectedServer] = {}
     is_part = False
+    others: set[str] = set()
     for name, server in snapshot.servers.items():
         if not standing.server(name).allowed:
-            is_part = is_part or standing.access.has_server(name)
+            if standing.access.has_server(name):
+                is_part = True
+                others.add(name)
             continue
         server = server.turned_off if name in off else server
         settings = standing.view(name)
@@ -152,7 +157,9 @@ def select(snapshot: Snapshot, standing: Standing, curated: Curated, off: frozen
         prompts = bytes(settings.prompts.of(raw).enabled for raw in curated_server.raw_prompts)
         state = _with_usable_pending(server, settings)
         servers[name] = SelectedServer(curated_server, state, tools, None if all(prompts) else prompts)
-    return Selection(servers, is_part)
+    if others:
+        others &= frozenset().union(*(server.server.lists.first_words for server in servers.values()))
+    return Selection(servers, is_part, frozenset(others))
 
 
 def _with_usable_pending(server: ServerSnapshot, settings: ServerView) -> ServerSnapshot:

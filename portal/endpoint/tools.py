@@ -20,6 +20,8 @@ from portal.endpoint.views import View, Views, may_have
 from portal.errors import LoginRequired, UpstreamUnavailable
 from portal.exact import encode
 
+_PARAM_HEADER = "mcp-param-"
+
 
 class ToolMode(Protocol):
     """The tools of one mode."""
@@ -186,10 +188,14 @@ def check_param_headers(request: ClientRequest, target: Target, arguments: Mappi
     """Compare `Mcp-Param-*` headers with the arguments they repeat (SEP-2243), where the tool declares any.
 
     An intermediary may have routed on the header: a request whose header differs from its body is refused with 400.
+    What goes out is made of the body (`Connection`). A client that is told only names cannot know what to repeat: it
+    may send none of these headers.
     """
     if not request.modern:
         return
     headers = Headers(scope=request.scope)
+    if request.mode is Mode.MINIMIZE_TOOLS and not any(name.startswith(_PARAM_HEADER) for name in headers):
+        return
     rejection = validate_mcp_param_headers(target.definition["inputSchema"], arguments, headers)
     if rejection is not None:
         raise MCPError(rejection.code, rejection.message, rejection.data)

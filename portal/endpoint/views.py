@@ -36,8 +36,9 @@ from portal.endpoint.aggregate import Aggregate, Target, exposed_name, real_name
 from portal.endpoint.background import Background
 from portal.endpoint.generations import Generation
 from portal.endpoint.modes import Mode
+from portal.endpoint.ownership import Ownership
 from portal.endpoint.selection import Curated, Selection, select, select_all
-from portal.errors import CallDenied, LoginRequired
+from portal.errors import CallDenied, LoginRequired, UpstreamUnavailable
 from portal.identity import ANONYMOUS, NOBODY, Identity, OnBehalf, principal_of
 from portal.servers import Servers, ServerSnapshot, Snapshot
 
@@ -59,7 +60,7 @@ class ListedContent:
 
     @cached_property
     def aggregate(self) -> Aggregate:
-        return Aggregate.of(self._selection.aggregate_parts())
+        return Aggregate.of(self._selection.aggregate_parts(), self._selection.others)
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -259,12 +260,59 @@ class Views:
         decision = self._standing(principal).server(server)
         return None if decision.allowed else CallDenied(decision.reason, policy=decision.policy, server=server)
 
+    async def whose(self, scope: Scope | None, uri: str) -> Ownership:
+        """Whose a URI is, of all servers of the portal: also of those that are not in the view of the request's caller,
+        or that the caller has turned off. Raises as `for_caller`."""
+        aggregate = self.of(scope).aggregate
+        if (listed := aggregate.resources.get(uri)) is not None:
+            return Ownership(listed.server, listed=True)
+        snapshot = self.snapshot(principal_of(scope))
+        here = self._here(snapshot)
+        whole = self.whole_of(snapshot).selection.servers
+        offering = [name for name in here if _may_have_resources(snapshot.servers[name])]
+        return aggregate.whose(
+            uri,
+            [await whole[name].server.lists.read_claims() for name in here],
+            only=offering[0] if len(offering) == 1 else None,
+            settled=snapshot.connecting.isdisjoint(here),
+        )
+
+    async def all_arrived(self, scope: Scope | None) -> None:
+        """Wait briefly for all servers of the portal that are still connecting: a URI may be another one's then."""
+        on_behalf = self._on_behalf(principal_of(scope))
+        snapshot = self._servers.snapshot_for(on_behalf)
+        if waited_for := snapshot.connecting.intersection(self._here(snapshot)):
+            await self._servers.arrived(waited_for, BRIEFLY, on_behalf)
+
+    def turned_off(self, server: str, principal: Identity | None) -> UpstreamUnavailable | None:
+        """The error for a caller who has turned this server off, None for others."""
+        if server not in self._off(principal):
+            return None
+        found = self.snapshot(principal).servers.get(server)
+        why = found.turned_off.absence if found is not None else "you have turned it off"
+        return UpstreamUnavailable(f"The server {server!r} is not available: {why}. Nothing ran.", server=server)
+
+    def _here(self, snapshot: Snapshot) -> list[str]:
+        """The ids of this portal's servers: an instance has those of other portals too."""
+        if self.access is None:
+            return list(snapshot.servers)
+        return [name for name in snapshot.servers if self.access.current.has_server(name)]
+
     def hidden_target(self, kind: str, name: str, principal: Identity | None) -> Target | None:
-        """The target of a tool, prompt or resource that exists but is not in the caller's view.
+        """The target of a tool or prompt that exists but is not in the caller's view.
 
         A call of it goes ahead to the gate, which denies it with the reason and records the attempt.
         """
         return self._forbidden_target(kind, name, principal) or self._unapproved_target(kind, name, principal)
+
+    def hidden_template(self, uri_template: str, principal: Identity | None) -> Target | None:
+        """The target of a template that only servers list which the caller may not use. As `hidden_target`."""
+        if self.access is None:
+            return None
+        target = self.whole_of(self.snapshot(principal)).aggregate.template(uri_template)
+        if target is None or not self.access.current.has_server(target.server):
+            return None
+        return None if self._standing(principal).server(target.server).allowed else target
 
     def store_answer(self, view: View, key: AnswerKey, answer: bytes) -> None:
         """Store an encoded answer in its view.
@@ -284,8 +332,7 @@ class Views:
         if self.access is None:
             return None
         aggregate = self.whole_of(self.snapshot(principal)).aggregate
-        find = {"tool": aggregate.tool, "prompt": aggregate.prompt, "resource": aggregate.resource}[kind]
-        target = find(name)
+        target = aggregate.tool(name) if kind == "tool" else aggregate.prompt(name)
         # A server of another portal is unknown here, not forbidden.
         if target is None or not self.access.current.has_server(target.server):
             return None
@@ -294,10 +341,8 @@ class Views:
             annotations = target.definition.get("annotations")
             hints = annotations if isinstance(annotations, Mapping) else {}
             decision = standing.tool(target.server, target.name, hints)[0]
-        elif kind == "prompt":
-            decision = standing.prompt(target.server, target.name)
         else:
-            decision = standing.server(target.server)
+            decision = standing.prompt(target.server, target.name)
         return None if decision.allowed else target
 
     def _unapproved_target(self, kind: str, name: str, principal: Identity | None) -> Target | None:
@@ -320,6 +365,13 @@ class Views:
         if view is None:
             view = self._views[key] = self._contents.view(select_part())
         return view
+
+
+def _may_have_resources(server: ServerSnapshot) -> bool:
+    """Whether a server has resources, as far as that is known."""
+    return not server.listed or bool(
+        "resources" in server.listing.capabilities or server.resources or server.resource_templates
+    )
 
 
 def may_have(name: str) -> Which:

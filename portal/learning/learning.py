@@ -1,7 +1,7 @@
 """Learns the output types of tools from their results, publishes changes at a bounded pace, and stores them in a file.
 
 It learns only from servers with `learnOutput` in their configuration, and stores only shapes, never values: see
-`stubs.Seen`.
+`stubs.Seen`. Where people sign in, a key is shown and stored when enough of them have seen it: see `witnesses`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import structlog
 
 from codemode import returned
 from portal.calls import Call
+from portal.identity import Identity
 from portal.learning.shapes import LearnedShapes
+from portal.learning.witnesses import OPERATOR
 from portal.servers import Snapshot
 from stubs import Seen
 
@@ -33,6 +35,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds between two publications. Each makes a new catalog, so the pause doubles while changes keep coming."""
 _CHARS_PER_PART = 64
+_ANYBODY = "anybody"
 
 
 class Learning:
@@ -42,9 +45,15 @@ class Learning:
     """
 
     def __init__(
-        self, file: Path | None = None, *, pauses: tuple[float, float] = (SHORTEST_PAUSE, LONGEST_PAUSE)
+        self,
+        file: Path | None = None,
+        *,
+        people: bool = False,
+        pauses: tuple[float, float] = (SHORTEST_PAUSE, LONGEST_PAUSE),
     ) -> None:
-        self.shapes = LearnedShapes()
+        """`people` says that people sign in."""
+        self.shapes = LearnedShapes(people=people)
+        self._people = people
         self.skipped = 0
         self._file = file
         self._shortest, self._longest = pauses
@@ -54,7 +63,7 @@ class Learning:
         self._publish_to: Callable[..., None] | None = None
         self._changed: set[str] = set()
         self._unsaved = False
-        self._waiting: deque[tuple[str, Mapping[str, object], Mapping[str, object]]] = deque()
+        self._waiting: deque[tuple[str, Mapping[str, object], Mapping[str, object], str]] = deque()
         self._reading: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("portal.learning")
@@ -62,7 +71,8 @@ class Learning:
     async def __aenter__(self) -> Learning:
         if self._file is not None:
             try:
-                await asyncio.to_thread(_load, self._file, self.shapes)
+                # A file of another kind has keys that this one must not: it is written again, at the latest at the end.
+                self._unsaved = not await asyncio.to_thread(_load, self._file, self.shapes)
             except (OSError, ValueError) as error:
                 self._log.warning(
                     "learned shapes cannot be read; starting without them", file=str(self._file), reason=str(error)
@@ -85,20 +95,23 @@ class Learning:
         """From now on call `publish` with the ids of servers whose output types changed (`Servers.republish`)."""
         self._publish_to = publish
 
-    def observe(self, call: Call, result: Mapping[str, object], snapshot: Snapshot) -> None:
+    def observe(
+        self, call: Call, result: Mapping[str, object], snapshot: Snapshot, caller: Identity | None = None
+    ) -> None:
         """Learn from the result of a tool call, now or soon. Does not raise and does not block."""
+        person = _person_of(caller)
         server = snapshot.servers.get(call.server)
         if server is None or not server.config.learn_output:
             return
         tool = server.tool(call.name)
         if tool is None or isinstance(tool.get("outputSchema"), dict | bool):
             return
-        if result.get("resultType", "complete") != "complete" or not self.shapes.wants(server.id, tool):
+        if result.get("resultType", "complete") != "complete" or not self.shapes.wants(server.id, tool, person):
             return
         if _is_small(result):
-            self._learn(server.id, tool, _shape_of(result))
+            self._learn(server.id, tool, _shape_of(result), person)
         elif len(self._waiting) < MAX_WAITING:
-            self._waiting.append((server.id, tool, result))
+            self._waiting.append((server.id, tool, result, person))
             if self._reading is None or self._reading.done():
                 self._reading = asyncio.create_task(self._read_large())
         else:
@@ -111,11 +124,11 @@ class Learning:
 
     async def _read_large(self) -> None:
         while self._waiting:
-            server, tool, result = self._waiting.popleft()
-            self._learn(server, tool, await asyncio.to_thread(_shape_of, result))
+            server, tool, result, person = self._waiting.popleft()
+            self._learn(server, tool, await asyncio.to_thread(_shape_of, result), person)
 
-    def _learn(self, server: str, tool: Mapping[str, object], shape: Seen | None) -> None:
-        if shape is None or not self.shapes.learn(server, tool, shape):
+    def _learn(self, server: str, tool: Mapping[str, object], shape: Seen | None, person: str) -> None:
+        if shape is None or not self.shapes.learn(server, tool, shape, person):
             return
         self._unsaved = True
         self._changed.add(server)
@@ -143,7 +156,7 @@ class Learning:
         while self._unsaved and self._file is not None:
             self._unsaved = False
             try:
-                await asyncio.to_thread(_store, self._file, self.shapes.document())
+                await asyncio.to_thread(_store, self._file, self.shapes.document(), self._people)
             except OSError as error:
                 self._log.warning(
                     "learned shapes cannot be kept", file=str(self._file), reason=error.strerror or str(error)
@@ -177,8 +190,13 @@ def _is_small(value: object) -> bool:
     return True
 
 
-def _load(file: Path, shapes: LearnedShapes) -> None:
-    """Add the shapes in a file, if it exists.
+def _person_of(caller: Identity | None) -> str:
+    """Whose results these are. All who call without having signed in count as one person."""
+    return OPERATOR if caller is None else caller.key or _ANYBODY
+
+
+def _load(file: Path, shapes: LearnedShapes) -> bool:
+    """Add the shapes in a file, if it exists. The result is whether it is a file of the same kind (`merge`).
 
     Raises:
         OSError: the file cannot be read.
@@ -188,15 +206,15 @@ def _load(file: Path, shapes: LearnedShapes) -> None:
         with file.open("rb") as opened:
             data = opened.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        return
+        return True
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"larger than {MAX_FILE_BYTES // 1024**2} MiB")
-    shapes.merge(orjson.loads(data))
+    return shapes.merge(orjson.loads(data))
 
 
-def _store(file: Path, document: Mapping[str, object]) -> None:
+def _store(file: Path, document: Mapping[str, object], people: bool) -> None:
     """Write the shapes of `document` into the file, merged with those another process has written there."""
-    merged = LearnedShapes()
+    merged = LearnedShapes(people=people)
     with suppress(OSError, ValueError):
         _load(file, merged)
     merged.merge(document)

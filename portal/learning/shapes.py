@@ -1,6 +1,7 @@
 """The learned output type of each tool, and the choice of results to learn from. State only.
 
-An entry belongs to one description and input schema of a tool. A change of either discards the learned type.
+An entry belongs to one description and input schema of a tool. A change of either discards the learned type. Of what is
+known that part is shown, and stored, which enough people have seen (`witnesses`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TypedDict
 
 import orjson
 
+from portal.learning.witnesses import OPERATOR, Witnesses
 from stubs import Schema, Seen
 
 MAX_TOOLS = 2_000
@@ -23,6 +25,7 @@ MAX_SKIPPED = 63
 """Results that may be skipped in a row. Skipping starts after `CALM_RESULTS` results without a change, and grows."""
 
 _NOTHING = Seen()
+_NOBODY = Witnesses()
 
 
 @dataclass(slots=True)
@@ -30,15 +33,20 @@ class _Entry:
     fingerprint: str
     tool: Mapping[str, object] | None = None
     shape: Seen = _NOTHING
+    witnesses: Witnesses = _NOBODY
     schema: Schema | None = None
     calm: int = 0
     skip: int = 0
 
 
 class ShapesDocument(TypedDict):
-    """The file of learned shapes: by server id and raw tool name, the fingerprint and the output schema."""
+    """The file of learned shapes: by server id and raw tool name, the fingerprint and the output schema.
+
+    `people`: it has only what enough people have seen. Otherwise it has all that one operator has.
+    """
 
     version: int
+    people: bool
     servers: dict[str, dict[str, object]]
 
 
@@ -48,7 +56,9 @@ class LearnedShapes:
     There are at most `MAX_TOOLS` tools. Beyond that no tool is added.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, people: bool = False) -> None:
+        """`people` says that people sign in: the operator is one of them then."""
+        self._people = people
         self._entries: dict[tuple[str, str], _Entry] = {}
 
     def of(self, server: str, tools: Iterable[Mapping[str, object]]) -> dict[str, Schema]:
@@ -61,47 +71,63 @@ class LearnedShapes:
                 schemas[name] = entry.schema
         return schemas
 
-    def wants(self, server: str, tool: Mapping[str, object]) -> bool:
-        """Whether to learn from the next result of this tool. Counts the results that are skipped."""
+    def wants(self, server: str, tool: Mapping[str, object], person: str = OPERATOR) -> bool:
+        """Whether to learn from the next result of this tool, which is this person's. Counts the results that are
+        skipped."""
         entry = self._entries.get((server, str(tool["name"])))
         if entry is None:
             return len(self._entries) < MAX_TOOLS
+        people = entry.witnesses.people
+        if people is not None and person not in people:
+            return True
         if entry.skip > 0 and _describes(entry, tool):
             entry.skip -= 1
             return False
         return True
 
-    def learn(self, server: str, tool: Mapping[str, object], shape: Seen) -> bool:
-        """Whether the shape of a result changed the output schema. The shape is added to the tool's entry."""
+    def learn(self, server: str, tool: Mapping[str, object], shape: Seen, person: str = OPERATOR) -> bool:
+        """Whether the shape of a result of this person changed the output schema. The shape is added to the tool's
+        entry."""
         key = server, str(tool["name"])
         entry = self._entries.get(key)
         if entry is None or not _describes(entry, tool):
             entry = self._entries[key] = _Entry(fingerprint(tool), tool)
         known = (entry.shape | shape).within(MAX_KEPT_PARTS)
-        if known == entry.shape:
+        seen = entry.witnesses | Witnesses.of(shape, self._alone(person))
+        witnesses = seen.within(known)
+        if known == entry.shape and witnesses == entry.witnesses:
             entry.calm += 1
             entry.skip = min(max(0, entry.calm - CALM_RESULTS), MAX_SKIPPED)
             return False
         entry.calm = entry.skip = 0
-        entry.shape = known
-        before, entry.schema = entry.schema, _schema_of(known)
+        entry.shape, entry.witnesses = known, witnesses
+        before, entry.schema = entry.schema, _schema_of(witnesses.shown(known))
         return entry.schema != before
 
     def document(self) -> ShapesDocument:
-        """All learned shapes as plain JSON, for `merge`."""
+        """The shapes as plain JSON, for `merge`: what is shown of them, and no key that is not."""
         servers: dict[str, dict[str, object]] = {}
         for (server, tool), entry in self._entries.items():
-            servers.setdefault(server, {})[tool] = {"of": entry.fingerprint, "output": entry.shape.schema()}
-        return {"version": 1, "servers": servers}
+            servers.setdefault(server, {})[tool] = {
+                "of": entry.fingerprint,
+                "output": entry.witnesses.shown(entry.shape).schema(),
+            }
+        return {"version": 2, "people": self._people, "servers": servers}
 
-    def merge(self, document: object) -> None:
-        """Add the shapes that `document()` returned. A tool's shape of another description is replaced.
+    def merge(self, document: object) -> bool:
+        """Add the shapes that `document()` returned, in this version or an earlier one. A tool's shape of another
+        description is replaced. The result is whether `document()` would have the same kind of shapes.
+
+        Where people sign in, shapes of an operator, or of a version that did not say whose they are, are those of one
+        person.
 
         Raises:
             ValueError: `document` does not have that form.
         """
-        if not isinstance(document, Mapping) or document.get("version") != 1:
+        if not isinstance(document, Mapping) or document.get("version") not in (1, 2):
             raise ValueError("not a file of learned shapes of this version")
+        of_people = document.get("version") == 2 and document.get("people") is True
+        people = None if of_people or not self._people else frozenset({OPERATOR})
         for server, tools in _mapping(document.get("servers")).items():
             for tool, written in _mapping(tools).items():
                 of, shape = _mapping(written).get("of"), Seen.read(_mapping(written).get("output"))
@@ -109,11 +135,18 @@ class LearnedShapes:
                     raise ValueError("a tool without its fingerprint")
                 entry = self._entries.get((server, tool))
                 if entry is None and len(self._entries) >= MAX_TOOLS:
-                    return
+                    return of_people or not self._people
                 if entry is None or entry.fingerprint != of:
                     entry = self._entries[server, tool] = _Entry(of)
-                entry.shape = (entry.shape | shape).within(MAX_KEPT_PARTS)
-                entry.schema = _schema_of(entry.shape)
+                known = (entry.shape | shape).within(MAX_KEPT_PARTS)
+                entry.witnesses = (entry.witnesses | Witnesses.of(shape, people)).within(known)
+                entry.shape = known
+                entry.schema = _schema_of(entry.witnesses.shown(known))
+        return of_people or not self._people
+
+    def _alone(self, person: str) -> frozenset[str] | None:
+        """This person alone; None if that is enough."""
+        return None if person == OPERATOR and not self._people else frozenset({person})
 
 
 def fingerprint(tool: Mapping[str, object]) -> str:

@@ -330,14 +330,15 @@ class Connection:
         return result
 
     def _mirroring(self, method: str, params: Mapping[str, object], context: CallContext) -> CallContext:
-        """The context with the headers that repeat arguments (`x-mcp-header`). A modern client sent them itself."""
-        if method == "tools/call" and self.listing.mirrored and context.protocol not in MODERN_PROTOCOL_VERSIONS:
+        """The context with the headers that repeat arguments (`x-mcp-header`), and no others. They are made of the
+        arguments that policies and screenings have seen, whatever headers the client has sent."""
+        headers: Mapping[str, str] = {}
+        if method == "tools/call" and self.listing.mirrored:
             mapping = self.listing.mirrored.get(str(params.get("name")))
             arguments = params.get("arguments")
             if mapping is not None:
                 headers = mcp_param_headers(mapping, arguments if isinstance(arguments, Mapping) else {})
-                return replace(context, headers=headers)
-        return context
+        return context if headers == context.headers else replace(context, headers=headers)
 
     # Called by the keeper
 

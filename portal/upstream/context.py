@@ -45,8 +45,8 @@ class CallContext:
     credentials the call shows. `spent` counts the calls of one run by policy, for policies with a budget.
 
     `protocol` is the downstream protocol version, or "" if no MCP request causes the call. `meta` is the downstream
-    `_meta`: its members about the connection are replaced, the others are forwarded. Of `headers` only `mcp-param-*`
-    are forwarded.
+    `_meta`: its members about the connection are replaced, the others are forwarded. `headers` repeat arguments of a
+    tool in `Mcp-Param-*`: the connection makes them, nobody else.
 
     `on_progress(progress, total, message)` is set only if the downstream asked for progress. `on_log(params)` receives
     `notifications/message` of this call. `on_request(method, params)` answers `elicitation/create`,

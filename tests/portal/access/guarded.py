@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,6 +15,7 @@ from portal.access import Access, LiveAccess, Signals, Sources, read_document
 from portal.app import Parts, serving
 from portal.calls import Gate
 from portal.identity import IDENTITY, Group, Identity
+from portal.learning import Learning
 from portal.servers import Servers
 from tests.portal.portals import Kept, opened
 from tests.portal.upstreams.hosting import Hosted
@@ -92,15 +93,17 @@ async def guarded(
     sources: Sources = SOURCES,
     gate: Gate | None = None,
     runs: Mapping[str, Any] | None = None,
+    learning: Learning | None = None,
 ) -> AsyncIterator[Guarded]:
-    """`gate` decides about calls in the place of the policies; `runs` is that section of the configuration."""
+    """`gate` decides about calls in the place of the policies; `runs` is that section of the configuration. With
+    `learning` the output types of all tools are learned."""
     kept = Kept()
     callers = {"ada": ADA, "bob": BOB, "eve": EVE, "robot": ROBOT}
     live = LiveAccess(access(document, sources), signals)
-    parts = Parts(code=code_tool, records=kept, access=live, gate=gate)
-    servers = {name: {"url": hosted.url} for name, hosted in upstreams.items()}
+    parts = Parts(code=code_tool, records=kept, access=live, gate=gate, learning=learning)
+    servers = {name: {"url": hosted.url, "learnOutput": learning is not None} for name, hosted in upstreams.items()}
     section = {} if runs is None else {"portal": {"runs": dict(runs)}}
-    async with opened({"mcpServers": servers, **section}, parts=parts) as instance:
+    async with learning or nullcontext(), opened({"mcpServers": servers, **section}, parts=parts) as instance:
         await instance.servers.settled()
         instance.app.add_middleware(CallerInUrl, callers=callers)
         async with serving(instance) as url:

@@ -10,6 +10,10 @@ import httpx2
 import pytest
 from mcp_types.jsonrpc import HEADER_MISMATCH
 
+from codemode import CodeTool
+from portal.calls import Call, Gate
+from portal.calls.gate import Direction
+from portal.upstream import CallContext
 from tests.patience import PATIENCE
 from tests.portal.portals import MODERN, Portal, portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted
@@ -126,6 +130,92 @@ async def test_line_breaks_in_names_and_arguments_stay_data(
     refused = await http.post(portal.mcp, json=call(evil, name="one_mirrored"), headers=lying)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, HEADER_MISMATCH)
     assert upstream.upstream.journal.entries.count("call mirrored") == 1
+
+
+MIRRORED = {
+    "name": "mirrored",
+    "inputSchema": {
+        "type": "object",
+        "properties": {
+            "text": {"type": "string", "x-mcp-header": "Text"},
+            "in": {"type": "object", "properties": {"n": {"type": "integer", "x-mcp-header": "N"}}},
+            "plain": {"type": "string"},
+        },
+    },
+}
+SMUGGLED = {"mcp-param-plain": "x", "MCP-PARAM-Tenant": "other", "baggage": "b", "x-api-key": "k", "mcp-param-": "y"}
+
+
+class Replaces:
+    """A screening that sends other arguments than the client's."""
+
+    async def screen(
+        self, content: dict[str, Any], direction: Direction, call: Call, context: CallContext
+    ) -> dict[str, Any]:
+        if direction == "incoming" or content["arguments"].get("text") != "secret":
+            return content
+        return {**content, "arguments": {**content["arguments"], "text": "kept back"}}
+
+
+def sent(upstream: Hosted) -> dict[str, str]:
+    """The headers of the last call that nobody but the client could have chosen."""
+    headers = upstream.upstream.seen_headers[-1]
+    return {name: value for name, value in headers.items() if name.startswith(("mcp-param", "baggage", "x-"))}
+
+
+@pytest.mark.anyio
+async def test_of_a_clients_headers_only_the_portals_own_copy_of_an_argument_goes_out(
+    upstream: Hosted, http: httpx2.AsyncClient, code_tool: CodeTool
+) -> None:
+    upstream.behaviour.more.append(MIRRORED)
+    screened = Gate(screenings=[Replaces()])
+    async with portal_over({"one": upstream}, gate=screened, code_tool=code_tool) as portal:
+        session = await opened(http, portal.mcp)
+
+        async def made(arguments: dict[str, Any], headers: dict[str, str], name: str = "one_mirrored") -> Any:
+            params = {"name": name, "arguments": arguments, "_meta": META}
+            message = {"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": params}
+            url = portal.code if name == "code" else portal.mcp
+            return await http.post(url, json=message, headers=headers)
+
+        modern = {**NEW, "mcp-name": "one_mirrored", **SMUGGLED}
+        await made({"plain": "x"}, modern)
+        assert sent(upstream) == {}, "declared by no parameter"
+        await made(
+            {"text": "secret", "in": {"n": 7}, "plain": "x"}, {**modern, "mcp-param-text": "secret", "mcp-param-n": "7"}
+        )
+        assert sent(upstream) == {"mcp-param-text": "kept back", "mcp-param-n": "7"}, "as the screenings have it"
+        await made({"text": "hello"}, {**modern, "mcp-name": "one_echo", "mcp-param-text": "lie"}, "one_echo")
+        assert sent(upstream) == {}
+        await made({"text": "secret"}, {**session, **SMUGGLED, "mcp-param-text": "lie"})
+        assert sent(upstream) == {"mcp-param-text": "kept back"}
+        program = {"code": 'return await codemode.one.mirrored({text: "of a program"})'}
+        await made(program, {**NEW, "mcp-name": "code", **SMUGGLED, "mcp-param-text": "lie"}, "code")
+        assert sent(upstream) == {"mcp-param-text": "of a program"}
+        asked = upstream.upstream.journal.entries.count("call mirrored")
+        lies = [{"mcp-param-text": text} for text in ("lie", "=?base64?!?=", "")]
+        for lie in (*lies, {}, {"mcp-param-text": "a", "mcp-param-n": "1"}):
+            refused = await made({"text": "a"}, {**modern, **lie})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, HEADER_MISMATCH)
+        twice = [*{**modern, "mcp-param-text": "a"}.items(), ("mcp-param-text", "a")]
+        params = {"name": "one_mirrored", "arguments": {"text": "a"}, "_meta": META}
+        message = {"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": params}
+        assert (await http.post(portal.mcp, json=message, headers=twice)).status_code == 400
+        assert upstream.upstream.journal.entries.count("call mirrored") == asked
+
+
+@pytest.mark.anyio
+async def test_a_client_that_is_told_only_names_need_not_repeat_an_argument_in_a_header(
+    upstream: Hosted, http: httpx2.AsyncClient
+) -> None:
+    upstream.behaviour.more.append(MIRRORED)
+    async with portal_over({"one": upstream}) as portal:
+        url = f"{portal.mcp}?optimize_context=minimize_tools"
+        named = {**NEW, "mcp-name": "one_mirrored"}
+        await http.post(url, json=call("a", name="one_mirrored"), headers=named)
+        assert sent(upstream) == {"mcp-param-text": "a"}
+        lie = await http.post(url, json=call("a", name="one_mirrored"), headers={**named, "mcp-param-text": "b"})
+        assert lie.json()["error"]["code"] == HEADER_MISMATCH
 
 
 @pytest.mark.anyio

@@ -42,7 +42,7 @@ ANY = {"type": "object"}
 class Behaviour:
     """The switches. `more` are tools listed beside the built-in ones, as raw objects; `said` by name what tools and
     prompts say of themselves otherwise than usually. `cache_scope` is who may see its lists; `of_token` are tools that
-    are listed for whoever shows an access token."""
+    are listed for whoever shows an access token. `resources` and `templates` are the URIs that it lists."""
 
     name: str = "upstream"
     legacy: bool = False
@@ -54,6 +54,8 @@ class Behaviour:
     said: dict[str, dict[str, Any]] = field(default_factory=dict)
     cache_scope: Literal["private", "public"] = "private"
     of_token: dict[str, str] = field(default_factory=dict)
+    resources: tuple[str, ...] = ("test://one",)
+    templates: tuple[str, ...] = ("test://{name}",)
 
 
 class Journal:
@@ -89,13 +91,15 @@ class _Listed(Server[Any]):
 
 
 class Upstream:
-    """The server and its state. `server` is the SDK's; the rest is for the test to look at."""
+    """The server and its state. `server` is the SDK's; the rest is for the test to look at. `asked_of` has the URIs
+    that it was asked to read, to watch or to complete."""
 
     def __init__(self, behaviour: Behaviour | None = None) -> None:
         self.behaviour = behaviour or Behaviour()
         self.journal = Journal()
         self.seen_meta: list[Mapping[str, Any]] = []
         self.seen_headers: list[Mapping[str, str]] = []
+        self.asked_of: list[str] = []
         self.release = asyncio.Event()
         self._bus = InMemorySubscriptionBus()
         self._sessions: list[Any] = []
@@ -271,24 +275,27 @@ class Upstream:
         return types.GetPromptResult(messages=[said])
 
     async def _list_resources(self, ctx: Any, params: Any) -> types.ListResourcesResult:
-        listed = [types.Resource(uri="test://one", name="one")]
+        listed = [types.Resource(uri=uri, name=uri) for uri in self.behaviour.resources]
         return types.ListResourcesResult(resources=listed, ttl_ms=0, cache_scope="private")
 
     async def _list_templates(self, ctx: Any, params: Any) -> types.ListResourceTemplatesResult:
-        listed = [types.ResourceTemplate(uri_template="test://{name}", name="any")]
+        listed = [types.ResourceTemplate(uri_template=text, name=text) for text in self.behaviour.templates]
         return types.ListResourceTemplatesResult(resource_templates=listed, ttl_ms=0, cache_scope="private")
 
     async def _read_resource(self, ctx: Any, params: Any) -> types.ReadResourceResult:
+        self.asked_of.append(str(params.uri))
         contents = types.TextResourceContents(uri=params.uri, text=f"the text of {params.uri}")
         return types.ReadResourceResult(contents=[contents], ttl_ms=0, cache_scope="private")
 
     async def _complete(self, ctx: Any, params: Any) -> types.CompleteResult:
+        self.asked_of.append(str(getattr(params.ref, "uri", params.ref)))
         return types.CompleteResult(completion=types.Completion(values=[params.argument.value + "!"]))
 
     async def _set_level(self, ctx: Any, params: Any) -> types.EmptyResult:
         return types.EmptyResult()
 
     async def _subscribe(self, ctx: Any, params: Any) -> types.EmptyResult:
+        self.asked_of.append(str(params.uri))
         return types.EmptyResult()
 
 
