@@ -30,8 +30,8 @@ from portal.credentials import (
 from portal.elicitation.offered import name_of, readable
 from portal.elicitation.people import BegunDocument, NoLogin, PeoplesLogins
 from portal.http import PortalAddress, Rate, normal_url
-from portal.identity import LOCAL_ACCOUNTS, Identity
-from portal.login import Login, form_endpoint
+from portal.identity import LOCAL_ACCOUNTS
+from portal.login import Login, LoginSession, form_endpoint
 from portal.oauth import SERVERS_PATH
 from portal.pages import Visitor
 from portal.state import Token
@@ -79,14 +79,15 @@ class PortalLogins:
         found = await self._asked(request, visitor, secret)
         if isinstance(found, Response):
             return found
-        administrator, asked, server = found
+        session, asked, server = found
         former = await stored_logins(self._logins.store, subject=OWN, server=server.id)
         rules = await self._login.directory.rules()
         return self._login.pages.page(
             "portal_login.html",
             rules.design,
             visitor,
-            who=administrator.label,
+            person=session.binding,
+            who=session.identity.label,
             server=name_of(server),
             asked_by=readable(asked.requested_by),
             former=readable(former[-1].document.granted_by) if former else "",
@@ -95,10 +96,14 @@ class PortalLogins:
 
     async def _begin(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
         secret = form.get(REQUEST, "")[:200]
+        sender = await self._login.sender(request, visitor, form, _link(visitor, secret))
+        if isinstance(sender, Response):
+            return sender
         found = await self._asked(request, visitor, secret)
         if isinstance(found, Response):
             return found
-        administrator, asked, server = found
+        session, asked, server = found
+        administrator = replace(session.identity, ip=visitor.ip)
         if not self._begins.allows(administrator.key):
             return await self._failed(visitor, 429, TOO_OFTEN)
         former = await stored_logins(self._logins.store, subject=OWN, server=server.id)
@@ -118,9 +123,10 @@ class PortalLogins:
         self, request: Request, visitor: Visitor, begun: Token[BegunDocument], answer: Mapping[str, str]
     ) -> Response:
         """The answer to the browser that comes back from an authorization server."""
-        administrator = await self._administrator(request, visitor, "/")
-        if isinstance(administrator, Response):
-            return administrator
+        session = await self._administrator(request, visitor, "/")
+        if isinstance(session, Response):
+            return session
+        administrator = replace(session.identity, ip=visitor.ip)
         if begun.subject != administrator.key:
             return await self._failed(visitor, 403, BEGUN_ELSEWHERE)
         server = self._server(begun.document.login.server)
@@ -145,31 +151,29 @@ class PortalLogins:
 
     async def _asked(
         self, request: Request, visitor: Visitor, secret: str
-    ) -> tuple[Identity, LoginRequestDocument, HttpServer] | Response:
+    ) -> tuple[LoginSession, LoginRequestDocument, HttpServer] | Response:
         """The administrator, what the link asks for and the server; or the answer to who may not go on."""
-        back = f"{visitor.address.path(PORTAL_LOGIN_PATH)}?{urlencode({REQUEST: secret})}"
-        administrator = await self._administrator(request, visitor, back)
-        if isinstance(administrator, Response):
-            return administrator
+        session = await self._administrator(request, visitor, _link(visitor, secret))
+        if isinstance(session, Response):
+            return session
         asked = await find_login_request(self._logins.store, secret, self._logins.now())
         if asked is None:
             return await self._failed(visitor, 404, ENDED)
         server = self._server(asked.server)
         if server is None:
             return await self._failed(visitor, 404, GONE)
-        return administrator, asked, server
+        return session, asked, server
 
-    async def _administrator(self, request: Request, visitor: Visitor, back: str) -> Identity | Response:
+    async def _administrator(self, request: Request, visitor: Visitor, back: str) -> LoginSession | Response:
         if not self._requests.allows(visitor.ip):
             return await self._failed(visitor, 429, TOO_OFTEN)
         session = await self._login.session(request, visitor)
         if session is None:
             return self._login.sign_in(visitor, back)
-        identity = replace(session.identity, ip=visitor.ip)
-        if identity.idp_id != LOCAL_ACCOUNTS:
+        if session.identity.idp_id != LOCAL_ACCOUNTS:
             out = visitor.address.path("/logout")
             return await self._login.message(visitor, 403, "This link is not for you", NOT_YOURS, out, "Sign out")
-        return identity
+        return session
 
     def _server(self, id: str) -> HttpServer | None:
         server = self._find_server(id)
@@ -177,6 +181,10 @@ class PortalLogins:
 
     async def _failed(self, visitor: Visitor, status: int, text: str) -> Response:
         return await self._login.message(visitor, status, TITLE, text, visitor.address.path("/"), "Home")
+
+
+def _link(visitor: Visitor, secret: str) -> str:
+    return f"{visitor.address.path(PORTAL_LOGIN_PATH)}?{urlencode({REQUEST: secret})}"
 
 
 async def leaving_page(

@@ -27,7 +27,7 @@ from portal.elicitation.portal_logins import FindServer, PortalLogins, leaving_p
 from portal.elicitation.servers import PeoplesServers
 from portal.http import PortalAddress, Rate, Refusal, drop_cookie, read_cookie, refuse, write_cookie
 from portal.identity import Identity
-from portal.login import Login, form_endpoint, see_other
+from portal.login import Login, LoginSession, form_endpoint, see_other
 from portal.oauth import AGENT_ID, CONTINUE_PATH, ELICITATION_ID, SERVERS_PATH, Admit, WaitingAgent, refusal_of
 from portal.pages import Visitor
 
@@ -57,6 +57,7 @@ UNKNOWN = "There is no such server for you at this portal."
 class _Person:
     """Who is signed in, and the servers that they may use."""
 
+    session: LoginSession
     identity: Identity
     offered: Sequence[OfferedServer]
 
@@ -161,6 +162,7 @@ class ServerRoutes:
             "servers.html",
             rules.design,
             visitor,
+            person=person.session.binding,
             form_targets=[agent.destination] if agent is not None else (),
             who=person.identity.label,
             wanted=first,
@@ -181,7 +183,7 @@ class ServerRoutes:
 
     async def _connect(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
         way = _Way.of(form)
-        person = await self._person(request, visitor, way)
+        person = await self._person(request, visitor, way, form)
         if isinstance(person, Response):
             return person
         server = person.server(form.get("server", ""))
@@ -265,7 +267,7 @@ class ServerRoutes:
 
     async def _log_out(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
         way = _Way.of(form)
-        person = await self._person(request, visitor, way)
+        person = await self._person(request, visitor, way, form)
         if isinstance(person, Response):
             return person
         name = form.get("server", "")[:100]
@@ -281,7 +283,7 @@ class ServerRoutes:
 
     async def _choose(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
         way = _Way.of(form)
-        person = await self._person(request, visitor, way)
+        person = await self._person(request, visitor, way, form)
         if isinstance(person, Response):
             return person
         server, choice = person.server(form.get("server", "")), form.get("choice", "")
@@ -308,17 +310,24 @@ class ServerRoutes:
 
     # What they have in common
 
-    async def _person(self, request: Request, visitor: Visitor, way: _Way) -> _Person | Response:
-        """Who is signed in, with their servers; or the answer to who may not come in."""
+    async def _person(
+        self, request: Request, visitor: Visitor, way: _Way, form: Mapping[str, str] | None = None
+    ) -> _Person | Response:
+        """Who is signed in, with their servers; or the answer to who may not come in. With a `form` it is who has sent
+        it, from their own page."""
         if not self._requests.allows(visitor.ip):
             return await self._login.message(visitor, 429, "Slow down", TOO_OFTEN)
+        if form is not None:
+            sender = await self._login.sender(request, visitor, form, way.path(visitor))
+            if isinstance(sender, Response):
+                return sender
         session = await self._login.session(request, visitor)
         if session is None:
             return self._login.sign_in(visitor, way.path(visitor))
         identity = replace(session.identity, ip=visitor.ip)
         if refusal_of(await self._admit(identity, self._endpoint)) is not None:
             return await self._login.blocked(visitor, identity, self._endpoint)
-        return _Person(identity, await self._servers.offered(identity))
+        return _Person(session, identity, await self._servers.offered(identity))
 
     async def _failed(self, visitor: Visitor, status: int, text: str, way: _Way) -> Response:
         back = way.path(visitor)

@@ -108,6 +108,7 @@ class HomeRoutes:
             design,
             visitor,
             script="copy.js",
+            person=session.binding if session is not None else "",
             signs_in=True,
             who=session.identity.label if session is not None else "",
             agents=[] if session is None else await self._agents(session.identity),
@@ -127,10 +128,10 @@ class HomeRoutes:
         return [_shown(held, self._now()) for held in await self._grants.of(identity)]
 
     async def _end_agent(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
-        session = await self._login.session(request, visitor)
         home = visitor.address.path(HOME)
-        if session is None:
-            return self._login.sign_in(visitor, home)
+        session = await self._login.sender(request, visitor, form, home)
+        if isinstance(session, Response):
+            return session
         ended = await self._grants.end(session.identity, form.get("agent", "")[:100])
         if ended is None:
             return await self._login.message(visitor, 404, "Nothing to end", AGENT_GONE, home, "Back")
@@ -156,6 +157,7 @@ class HomeRoutes:
             "logout.html",
             design,
             visitor,
+            person=session.binding,
             who=identity.label,
             browsers=await self._login.sessions.count(identity),
             agents=[_name_of(one) for one in held],
@@ -163,10 +165,14 @@ class HomeRoutes:
         )
 
     async def _logout(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
-        session = await self._login.session(request, visitor)
-        if session is None:
+        if await self._login.session(request, visitor) is None:
             response = await self._signed_out(visitor)
-        elif form.get("where") == "everywhere":
+            await self._login.sessions.end(response, request, visitor.address)
+            return response
+        session = await self._login.sender(request, visitor, form, visitor.address.path(LOGOUT_PATH))
+        if isinstance(session, Response):
+            return session
+        if form.get("where") == "everywhere":
             response = await self._end_everything(visitor, session.identity)
         else:
             left = await self._grants.of(session.identity, everywhere=True)

@@ -1,4 +1,8 @@
-"""URLs in their normal spelling (RFC 3986 section 6.2.2), so that two spellings of one are compared as one. Pure."""
+"""URLs in their normal spelling (RFC 3986 section 6.2.2): where a URL leads, as a browser reads it. Pure.
+
+For what is shown to people, for the portal's own address, and for whether one URL is below another. What decides who
+gets a code or a token (a redirect, a client id, an issuer) is compared as it was sent.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,6 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 def normal_url(url: str) -> str | None:
     """A URL with a lower-case scheme and host, without its scheme's own port, with a path, without dot segments, and
     with escapes only where they are needed; None if it is not a URL.
-
-    Many programs read URLs with a class that changes the spelling, while others send the text that they were given.
     """
     try:
         return str(_URL.validate_python(_ESCAPE.sub(_normal_escape, url)))

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from aiohttp.abc import AbstractResolver
 
 from portal.egress import Fetcher, is_loopback_host
-from portal.http import is_loopback, normal_url
+from portal.http import is_loopback
 from portal.identity import Group, Identity
 from portal.login.id_tokens import MAX_LIFETIME, end_of, read_id_token
-from portal.login.providers import OidcProvider, ProviderInvalid, checked_url
+from portal.login.providers import GOOGLE_ISSUER, OidcProvider, ProviderInvalid, checked_url
 from portal.login.remote import (
     LoginFailed,
     ProviderTokens,
@@ -99,7 +99,8 @@ class Oidc:
             claims = read_id_token(self._provider.client_id, endpoints.issuer, token, keys, nonce)
             tokens = tokens_of(self._provider, endpoints, token, claims) if self._provider.keep_tokens else None
             # Where only endpoints are configured, the signed token is the first to say who answers for them.
-            require_issuer(issuer, str(claims["iss"]))
+            if not endpoints.issuer:
+                require_issuer(issuer, str(claims["iss"]))
             access_token = token.get("access_token")
             if endpoints.userinfo and isinstance(access_token, str):
                 claims = await _with_userinfo(fetcher, endpoints, access_token, claims)
@@ -137,7 +138,7 @@ class Oidc:
 
 
 def require_issuer(sent: str, issuer: str, *, expected: bool = False) -> None:
-    """Require that the callback's `iss` is that of this issuer (RFC 9207 section 2.4).
+    """Require that the callback's `iss` is that of this issuer, character by character (RFC 9207 section 2.4).
 
     Without `iss` it holds, unless the provider announces that it always sends one (`expected`). With an `issuer` of "",
     which is not known yet, it holds too.
@@ -145,15 +146,19 @@ def require_issuer(sent: str, issuer: str, *, expected: bool = False) -> None:
     Raises:
         LoginFailed: it is another issuer's, or it is missing.
     """
-    if (expected and not sent) or (sent and issuer and not same_issuer(sent, issuer)):
+    if (expected and not sent) or (sent and issuer and _of_google(sent) != _of_google(issuer)):
         raise LoginFailed("The answer came from another identity provider than was asked.")
 
 
 def same_issuer(one: str, other: str) -> bool:
-    """Whether two spellings name one issuer. Providers differ in the slash at the end; Google also writes a bare host
-    (OpenID Connect Core section 15.6.2)."""
-    first, second = ((normal_url(issuer) or normal_url(f"https://{issuer}") or issuer) for issuer in (one, other))
-    return first.rstrip("/") == second.rstrip("/")
+    """Whether two texts name one issuer: one is what somebody configured. Providers differ in the slash at the end,
+    which changes no address that the portal asks; Google also writes a bare host."""
+    return _of_google(one).removesuffix("/") == _of_google(other).removesuffix("/")
+
+
+def _of_google(issuer: str) -> str:
+    """An issuer, Google's in one of the two spellings that it has (OpenID Connect Core section 15.6.2)."""
+    return GOOGLE_ISSUER if issuer == GOOGLE_ISSUER.removeprefix("https://") else issuer
 
 
 async def _with_userinfo(

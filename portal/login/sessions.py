@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from starlette.requests import Request
@@ -31,11 +32,13 @@ SESSION = Kind("session", SessionDocument)
 
 @dataclass(frozen=True, slots=True)
 class LoginSession:
-    """Somebody signed in, in one browser at one portal, until `expires_at`."""
+    """Somebody signed in, in one browser at one portal, until `expires_at`. `binding` is what the forms of their pages
+    are bound to: another one for every person, and for every time that one signs in."""
 
     identity: Identity
     since: datetime
     expires_at: datetime
+    binding: str = field(default="", repr=False)
 
 
 async def _nothing_runs() -> None:
@@ -95,7 +98,9 @@ class LoginSessions:
         stored = await self._tokens.find(SESSION, token) if token else None
         if stored is None:
             return None
-        return LoginSession(stored.document.identity, stored.issued_at, stored.expires_at)
+        identity = stored.document.identity
+        binding = hashlib.sha256(f"session:{identity.key} {token}".encode()).hexdigest()
+        return LoginSession(identity, stored.issued_at, stored.expires_at, binding)
 
     async def end(self, response: Response, request: Request, address: PortalAddress) -> None:
         """Sign this browser out of this portal."""

@@ -17,6 +17,8 @@ from portal.pages import DENIED, FORM_FIELD, Block, Pages, Visitor, Visitors, sa
 
 LOGIN_PATH = "/login"
 STALE_FORM = "This form is not from a page opened in this browser. Open the page again."
+ANOTHER_SIGN_IN = "Nothing was done: the page is of another sign-in in this browser. You are signed in as {who} now."
+"""The sentence for a person whose form is from a page about somebody else."""
 
 
 class Login:
@@ -50,6 +52,23 @@ class Login:
     def sign_in(self, visitor: Visitor, target: str) -> Response:
         """Send the browser to the login page, and from there back to `target`."""
         return visitor.remember(see_other(f"{visitor.address.path(LOGIN_PATH)}?{urlencode({'return': target})}"))
+
+    async def sender(
+        self, request: Request, visitor: Visitor, fields: Mapping[str, str], back: str
+    ) -> LoginSession | Response:
+        """The person who has sent this form, from a page that was about them.
+
+        Otherwise the answer: the way to sign in where nobody is signed in, or, where the page was about somebody else,
+        a page that says who is signed in now. Both lead to the page of the form at `back`, which names that person.
+        """
+        session = await self.session(request, visitor)
+        if session is None:
+            return self.sign_in(visitor, back)
+        if visitor.sent_by(session.binding, fields.get(FORM_FIELD, "")):
+            return session
+        who = session.identity.label
+        text = ANOTHER_SIGN_IN.format(who=who)
+        return await self.message(visitor, 403, "Somebody else's page", text, back, f"Go on as {who}")
 
     async def block(self, identity: Identity, place: str) -> Block:
         """The page or redirect for somebody who may not use this place."""
@@ -107,7 +126,10 @@ def _reason_of(who: str, *, person: bool) -> str:
 def form_endpoint(
     login: Login, handle: Callable[[Request, Visitor, Mapping[str, str]], Awaitable[Response]]
 ) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint of a form. `handle` gets the fields if a page of this portal was filled in, in this browser."""
+    """The endpoint of a form. `handle` gets the fields if a page of this portal was filled in, in this browser.
+
+    Of a form that acts for a person it asks for `Login.sender` first.
+    """
 
     async def endpoint(request: Request) -> Response:
         visitor = login.visitors.of(request)

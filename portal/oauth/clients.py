@@ -6,6 +6,7 @@ A `Client` is the same value for both authorization servers; the one for applica
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import ssl
 import time
@@ -19,19 +20,23 @@ import orjson
 import structlog
 from aiohttp.abc import AbstractResolver
 from mcp.shared.auth import JWT_BEARER_GRANT_TYPE, OAuthClientInformationFull, OAuthClientMetadata
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from portal.bounded import Bounded
 from portal.egress import JSON, AddressRule, Fetcher, FetchFailed, FetchProblem, address_of
 from portal.misfits import fitted, misfits
 from portal.oauth.messages import OAuthError
-from portal.oauth.redirects import find_redirect, may_have, same_redirect, split_redirect
+from portal.oauth.redirects import find_redirect, may_have, other_spelling, split_redirect
 from portal.oauth.settings import OAuthSettings, Registration
 from portal.state import Broken, Kind, Store
 
 DYNAMIC = "dynamic"
+BY = "registration"
+"""Who has made the objects of clients that registered themselves."""
 MAX_REDIRECTS = 20
 MAX_NAME = 200
+MAX_KEPT_BYTES = 8 * 1024
+"""The most that is kept of one client: strangers register themselves."""
 CACHE_SECONDS = 300.0
 REFUSED_SECONDS = 30.0
 MAX_CACHED = 1000
@@ -45,17 +50,48 @@ _INFORMATIVE = frozenset(
     {"client_uri", "logo_uri", "tos_uri", "policy_uri", "contacts", "jwks_uri", "scope", "application_type"}
     | {"software_id", "software_version"}
 )
-Metadata = TypeVar("Metadata", bound=OAuthClientMetadata | OAuthClientInformationFull)
+Model = TypeVar("Model", bound=OAuthClientMetadata | OAuthClientInformationFull)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 Fetch = Callable[[str], Awaitable[bytes]]
 
 
-class ClientDocument(OAuthClientInformationFull):
-    """A registered client, without its secret. `registered` says how."""
+class ClientDocument(BaseModel):
+    """A registered client, without its secret: what is used of its registration, and nothing else that it said.
 
+    `redirect_uris` are texts as they were sent. `registered` says how it came here. `respelled`: it was registered
+    while URLs were kept in another spelling than they were sent in.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    client_id: str
+    client_id_issued_at: int | None = None
+    client_name: str = ""
+    redirect_uris: tuple[str, ...] = ()
+    grant_types: tuple[str, ...] = (AUTHORIZATION_CODE, REFRESH_TOKEN)
+    token_endpoint_auth_method: str = ""
+    client_secret_expires_at: int = 0
     registered: str = DYNAMIC
+    respelled: bool = False
 
 
-CLIENT = Kind("oauth_client", ClientDocument)
+def _only_what_is_used(members: dict[str, object]) -> dict[str, object]:
+    """0 -> 1: everything that a client said was kept, and each URL in the spelling of the class that had read it."""
+    used = {name: value for name in ClientDocument.model_fields if (value := members.get(name)) is not None}
+    return {**used, "respelled": True}
+
+
+CLIENT = Kind("oauth_client", ClientDocument, upgrades=[_only_what_is_used])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What is used of the metadata of a client. `redirect_uris` are texts as they were sent."""
+
+    name: str
+    redirect_uris: tuple[str, ...]
+    grant_types: tuple[str, ...] = (AUTHORIZATION_CODE, REFRESH_TOKEN)
+    auth_method: str = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +99,8 @@ class Client:
     """A client of either authorization server: its credentials, and what it may ask for.
 
     `holder` is the name that its grants carry. `publisher` is the host that vouches for it, "" if none does.
-    An `openid` client names in each request the scope `openid` and one of its redirect URIs, also on loopback with the
+    `redirect_uris` are texts, of which a request names one, and `respelled` further ones that it may name. An `openid`
+    client names in each request the scope `openid` and one of its redirect URIs, also on loopback with the
     port that is registered. A client without `pkce` may leave PKCE out. `error_redirects` are rules of the portal: with
     them, an error is sent only to a redirect URI that they allow.
     """
@@ -78,6 +115,7 @@ class Client:
     auth_methods: frozenset[str]
     secret_sha256: str = field(default="", repr=False)
     secret_expires_at: int = 0
+    respelled: tuple[str, ...] = ()
     openid: bool = False
     pkce: bool = True
     error_redirects: Registration | None = None
@@ -85,10 +123,10 @@ class Client:
     def redirect(self, requested: str) -> str | None:
         """The redirect URI for a request that names this one, or none (""); None if it may not be used."""
         if self.openid:
-            return same_redirect(requested, self.redirect_uris)
+            return requested if requested in self.redirect_uris else None
         if not requested:
             return self.redirect_uris[0] if len(self.redirect_uris) == 1 else None
-        return find_redirect(requested, self.redirect_uris)
+        return find_redirect(requested, (*self.redirect_uris, *self.respelled))
 
     def grantable(self, requested: str) -> tuple[str, ...]:
         """The scopes to grant of those requested, all if the portal has none of them; () is an error.
@@ -136,41 +174,45 @@ class Clients:
         secret = await self._store.secret(CLIENT, client_id)
         return read_client(stored.document, (secret or b"").decode(), self._settings)
 
-    async def register(self, metadata: OAuthClientMetadata, now: float) -> dict[str, object]:
+    async def register(self, metadata: Metadata, now: float) -> dict[str, object]:
         """Store a new client with this metadata (of `read_registration`); the answer of RFC 7591 section 3.2.1."""
-        method = metadata.token_endpoint_auth_method
-        secret = None if method == "none" else secrets.token_hex(32)
-        registered = OAuthClientInformationFull.model_validate(
-            {
-                **metadata.model_dump(),
-                "client_id": str(uuid4()),
-                "client_id_issued_at": int(now),
-                "client_secret": secret,
-                "client_secret_expires_at": None if secret is None else 0,
-            }
+        secret = None if metadata.auth_method == "none" else secrets.token_hex(32)
+        document = ClientDocument(
+            client_id=str(uuid4()),
+            client_id_issued_at=int(now),
+            client_name=metadata.name,
+            redirect_uris=metadata.redirect_uris,
+            grant_types=metadata.grant_types,
+            token_endpoint_auth_method=metadata.auth_method,
         )
-        document = ClientDocument.model_validate(registered.model_dump(exclude={"client_secret", "jwks"}))
         await self._store.create(
-            CLIENT, str(registered.client_id), document, by="registration", secret=secret.encode() if secret else None
+            CLIENT, document.client_id, document, by=BY, secret=secret.encode() if secret else None
         )
-        answer: dict[str, object] = registered.model_dump(mode="json", exclude_none=True)
-        return answer
+        return _registered(document, secret, self._settings)
 
     async def _published(self, url: str) -> Client | None:
+        try:
+            _document_url(url)
+        except ValueError as error:
+            self._refused(url, error)
+            return None
         cached = self._documents.get(url)
         now = time.monotonic()
         if cached is not None and now < cached[0]:
             return cached[1]
         try:
-            client = read_document(url, await self._fetch(_document_url(url)), self._settings)
+            client = read_document(url, await self._fetch(url), self._settings)
         except (FetchFailed, ValueError) as error:
-            self._log.warning("a client document was refused", client=url[:300], reason=str(error)[:300])
+            self._refused(url, error)
             client = None
         self._documents[url] = now + (CACHE_SECONDS if client else REFUSED_SECONDS), client
         return client
 
+    def _refused(self, url: str, error: Exception) -> None:
+        self._log.warning("a client document was refused", client=url[:300], reason=str(error)[:300])
 
-def read_registration(body: bytes, settings: OAuthSettings) -> OAuthClientMetadata | OAuthError:
+
+def read_registration(body: bytes, settings: OAuthSettings) -> Metadata | OAuthError:
     """The metadata to register for a request (RFC 7591 section 2).
 
     Error: the body is not client metadata, or the portal does not allow such clients (RFC 7591 section 3.2.2).
@@ -185,8 +227,8 @@ def read_registration(body: bytes, settings: OAuthSettings) -> OAuthClientMetada
         wrong_uri = found[0].place[:1] == ("redirect_uris",)
         problems = "; ".join(f"{one.dotted} {one.problem}" for one in found[:10])
         return OAuthError("invalid_redirect_uri" if wrong_uri else "invalid_client_metadata", problems[:1000])
-    uris = [str(uri) for uri in metadata.redirect_uris or ()]
-    allowed = [uri for uri in metadata.redirect_uris or () if may_have(str(uri), settings.registration)]
+    uris = _texts(document)
+    allowed = tuple(uri for uri in uris if may_have(uri, settings.registration))
     if uris and not allowed:
         refused = f"this portal does not allow the redirect URI {uris[0][:200]!r}"
         if split_redirect(uris[0]) is not None:
@@ -196,11 +238,46 @@ def read_registration(body: bytes, settings: OAuthSettings) -> OAuthClientMetada
     if problem:
         return OAuthError("invalid_client_metadata", problem)
     # RFC 7591 section 3.2.1: the server may replace what was requested; the answer says what holds.
-    method = metadata.token_endpoint_auth_method or "client_secret_post"
-    # Editors register every redirect that they may come to use, of their website too: the others are left out, as they
-    # are from a client's document.
-    replaced = {"redirect_uris": allowed, "token_endpoint_auth_method": method, "scope": " ".join(settings.scopes)}
-    return metadata.model_copy(update=replaced)
+    kept = Metadata(
+        name=metadata.client_name or "",
+        # Editors register every redirect that they may come to use, of their website too: the others are left out, as
+        # they are from a client's document.
+        redirect_uris=allowed,
+        grant_types=tuple(name for name in (AUTHORIZATION_CODE, REFRESH_TOKEN) if name in metadata.grant_types),
+        auth_method=metadata.token_endpoint_auth_method or "client_secret_post",
+    )
+    problem = _too_much(kept)
+    return OAuthError("invalid_client_metadata", problem) if problem else kept
+
+
+def _texts(document: object) -> list[str]:
+    """The redirect URIs of client metadata, as they stand in it: a model would spell them in its own way."""
+    uris = document.get("redirect_uris") if isinstance(document, dict) else None
+    return [uri for uri in uris if isinstance(uri, str)] if isinstance(uris, list) else []
+
+
+def _too_much(metadata: Metadata) -> str:
+    """Why so much is not kept of a client, or ""."""
+    size = sum(len(text.encode()) for text in (metadata.name, *metadata.redirect_uris))
+    return f"the name and the redirect URIs have more than {MAX_KEPT_BYTES} bytes" if size > MAX_KEPT_BYTES else ""
+
+
+def _registered(document: ClientDocument, secret: str | None, settings: OAuthSettings) -> dict[str, object]:
+    """What a client is told of its registration: all that is kept of it (RFC 7591 section 3.2.1)."""
+    answer: dict[str, object] = {
+        "client_id": document.client_id,
+        "client_id_issued_at": document.client_id_issued_at,
+        "redirect_uris": list(document.redirect_uris),
+        "grant_types": list(document.grant_types),
+        "response_types": ["code"],
+        "token_endpoint_auth_method": document.token_endpoint_auth_method,
+        "scope": " ".join(settings.scopes),
+    }
+    if document.client_name:
+        answer["client_name"] = document.client_name
+    if secret is not None:
+        answer |= {"client_secret": secret, "client_secret_expires_at": document.client_secret_expires_at}
+    return answer
 
 
 def _registration(body: bytes) -> dict[str, object] | OAuthError:
@@ -224,7 +301,7 @@ def _registration(body: bytes) -> dict[str, object] | OAuthError:
     return document
 
 
-def _metadata(model: type[Metadata], document: object) -> Metadata:
+def _metadata(model: type[Model], document: object) -> Model:
     """The metadata in a document, without members that do not fit and on which nothing here depends.
 
     RFC 7591 section 3.2.1 lets a server replace what a client asks for; its answer names what was registered.
@@ -245,6 +322,8 @@ def _unfit(metadata: OAuthClientMetadata) -> str:
     """Why this portal cannot serve such a client, or ""."""
     if metadata.client_name and len(metadata.client_name) > MAX_NAME:
         return f"client_name is longer than {MAX_NAME} characters"
+    if metadata.client_name and _CONTROL.search(metadata.client_name):
+        return "client_name must not have control characters"
     if AUTHORIZATION_CODE not in metadata.grant_types or "code" not in metadata.response_types:
         return "grant_types must include 'authorization_code', and response_types must include 'code'"
     if JWT_BEARER_GRANT_TYPE in metadata.grant_types:
@@ -254,21 +333,28 @@ def _unfit(metadata: OAuthClientMetadata) -> str:
 
 def read_client(registered: ClientDocument, secret: str, settings: OAuthSettings) -> Client | None:
     """The client of a stored registration, under the rules of today; None if clients may not register any more."""
-    uris = tuple(str(uri) for uri in registered.redirect_uris or ())
-    if registered.registered == DYNAMIC:
-        if not settings.registration.enabled:
-            return None
-        uris = tuple(uri for uri in uris if may_have(uri, settings.registration))
+    rules = settings.registration
+    if registered.registered == DYNAMIC and not rules.enabled:
+        return None
+    uris: list[str] = []
+    respelled: list[str] = []
+    for uri in registered.redirect_uris:
+        other = other_spelling(uri) if registered.respelled else None
+        if registered.registered == DYNAMIC and not any(may_have(one, rules) for one in (uri, other) if one):
+            continue
+        uris.append(uri)
+        respelled += [other] if other else []
     return Client(
         id=registered.client_id,
         holder=registered.client_id,
-        name=registered.client_name or "",
-        redirect_uris=uris,
+        name=registered.client_name,
+        redirect_uris=tuple(uris),
+        respelled=tuple(respelled),
         scopes=settings.scopes,
         grant_types=frozenset(registered.grant_types),
-        auth_methods=frozenset({registered.token_endpoint_auth_method or ""}),
+        auth_methods=frozenset({registered.token_endpoint_auth_method}),
         secret_sha256=hash_secret(secret) if secret else "",
-        secret_expires_at=registered.client_secret_expires_at or 0,
+        secret_expires_at=registered.client_secret_expires_at,
     )
 
 
@@ -291,16 +377,22 @@ def read_document(url: str, content: bytes, settings: OAuthSettings) -> Client:
     if metadata.client_secret is not None or metadata.token_endpoint_auth_method not in (None, "none"):
         raise ValueError("a client with a document has no secret: token_endpoint_auth_method must be none")
     host = urlsplit(url).netloc
-    uris = [str(uri) for uri in metadata.redirect_uris or ()][:MAX_REDIRECTS]
-    uris = [uri for uri in uris if may_have(uri, settings.registration, publisher=f"https://{host}")]
+    uris = [
+        uri
+        for uri in _texts(document)[:MAX_REDIRECTS]
+        if may_have(uri, settings.registration, publisher=f"https://{host}")
+    ]
     if not uris:
         raise ValueError("the document has no redirect URI that this portal allows")
+    kept = Metadata(name=_CONTROL.sub(" ", metadata.client_name or "")[:MAX_NAME], redirect_uris=tuple(uris))
+    if problem := _too_much(kept):
+        raise ValueError(problem)
     return Client(
         id=url,
         holder=url,
-        name=(metadata.client_name or "")[:MAX_NAME],
+        name=kept.name,
         publisher=host,
-        redirect_uris=tuple(uris),
+        redirect_uris=kept.redirect_uris,
         scopes=settings.scopes,
         auth_methods=frozenset({"none"}),
         error_redirects=settings.registration,
@@ -312,7 +404,7 @@ def hash_secret(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _document_url(client_id: str) -> str:
+def _document_url(client_id: str) -> None:
     """
     Raises:
         ValueError: no client may have this id (OAuth Client ID Metadata Document, section 3).
@@ -324,7 +416,6 @@ def _document_url(client_id: str) -> str:
         raise ValueError("the client id is not a plain https URL")
     if parts.path in ("", "/") or any(segment in (".", "..") for segment in parts.path.split("/")):
         raise ValueError("the client id has no proper path")
-    return client_id
 
 
 async def fetch_document(

@@ -31,7 +31,6 @@ from portal.oauth.grants import (
     grant_of,
 )
 from portal.oauth.messages import OAuthError
-from portal.oauth.redirects import same_redirect
 from portal.state import Kind, Token
 
 _KINDS = {AUTHORIZATION_CODE: (CODE, "code"), REFRESH_TOKEN: (REFRESH, "refresh_token")}
@@ -154,7 +153,7 @@ async def exchange(
 def _code_error(request: TokenRequest, binding: CodeBinding) -> OAuthError | None:
     """PKCE and the redirect URI: a code is good for the client that asked for it only."""
     may_be_left_out = not binding.redirect_uri_given and not request.redirect_uri
-    if not may_be_left_out and same_redirect(request.redirect_uri, [binding.redirect_uri]) is None:
+    if not may_be_left_out and request.redirect_uri != binding.redirect_uri:
         return OAuthError("invalid_grant", "redirect_uri is not the one of the authorization request")
     if not binding.challenge:
         # RFC 9700 section 2.1.1: a verifier without a challenge means that the request was downgraded.

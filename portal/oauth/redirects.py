@@ -1,20 +1,25 @@
 """Redirect URIs: which ones a client may have, and which one a request means. Pure.
 
-Exact, character by character once both are in their normal spelling, with the one exception of RFC 8252 section 7.3:
-any port on loopback.
+Exact, character by character as they were sent (RFC 9700 section 4.1.3), with the one exception of RFC 8252 section
+7.3: any port on loopback.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from portal.http import is_loopback, normal_origin, normal_url
+from portal.http import is_loopback
 from portal.oauth.settings import OAuthSettings, Registration
 
 MAX_LENGTH = 2048
+# So often may an escape stand for an escape.
+MAX_ESCAPES = 4
 # Schemes that run or read something in the browser instead of calling an application.
 NEVER = frozenset({"javascript", "data", "file", "blob", "about", "vbscript", "view-source", "filesystem", "ws", "wss"})
+_WITH_PORT = re.compile(r"(http://(?:\[[0-9A-Fa-f:.]+\]|[^/?:\[\]]+))(?::[0-9]{1,5})?((?:[/?].*)?)")
+_WITHOUT_PATH = re.compile(r"(https?://[^/?#]+)(/?)((?:\?.*)?)")
 
 
 def split_redirect(uri: str) -> SplitResult | None:
@@ -45,8 +50,7 @@ def may_have(uri: str, rules: Registration, *, publisher: str = "") -> bool:
         return True
     if rules.any_on_loopback and _loopback_address(parts):
         return True
-    origin = normal_origin(f"{parts.scheme}://{parts.netloc}".lower())
-    if publisher and origin is not None and origin == normal_origin(publisher.lower()):
+    if publisher and (uri == publisher or uri.startswith((f"{publisher}/", f"{publisher}?"))):
         return True
     return any(_matches(entry, uri) for entry in rules.allowed_uris)
 
@@ -61,11 +65,8 @@ def may_come_back(uri: str, settings: OAuthSettings) -> bool:
 
 def find_redirect(requested: str, registered: Iterable[str]) -> str | None:
     """The URI to redirect to for a request that names this one; None if it is none of a client's."""
-    uri = normal_url(requested)
-    if uri is None:
-        return None
-    known = [normal_url(one) or one for one in registered]
-    return uri if uri in known or any(_differs_in_port(uri, one) for one in known) else None
+    known = tuple(registered)
+    return requested if requested in known or any(_differs_in_port(requested, one) for one in known) else None
 
 
 def is_registered(requested: str, registered: Iterable[str]) -> bool:
@@ -73,10 +74,13 @@ def is_registered(requested: str, registered: Iterable[str]) -> bool:
     return find_redirect(requested, registered) is not None
 
 
-def same_redirect(requested: str, registered: Iterable[str]) -> str | None:
-    """The URI of these that a request names, as it is registered, whatever its spelling; None if it names none."""
-    wanted = normal_url(requested)
-    return next((one for one in registered if one == requested or (wanted and normal_url(one) == wanted)), None)
+def other_spelling(uri: str) -> str | None:
+    """The same URI of the web with a slash in place of no path, or without it; None if it has a path.
+
+    Registrations were kept in one of the two spellings once, whichever the client had sent.
+    """
+    found = _WITHOUT_PATH.fullmatch(uri)
+    return f"{found[1]}{'' if found[2] else '/'}{found[3]}" if found is not None else None
 
 
 def stays_here(uri: str) -> bool:
@@ -86,11 +90,18 @@ def stays_here(uri: str) -> bool:
 
 
 def _differs_in_port(requested: str, registered: str) -> bool:
-    """Whether two redirects on loopback are the same but for their port."""
-    one, other = split_redirect(requested), split_redirect(registered)
-    if one is None or other is None or other.scheme != "http" or not is_loopback(other.hostname or ""):
-        return False
-    return (one.scheme, one.hostname, one.path, one.query) == (other.scheme, other.hostname, other.path, other.query)
+    """Whether two redirects on loopback are the same text but for their port."""
+    one, other = _without_port(requested), _without_port(registered)
+    return one is not None and one == other
+
+
+def _without_port(uri: str) -> tuple[str, str] | None:
+    """The texts around the port of a redirect on loopback; None for any other URI."""
+    found = _WITH_PORT.fullmatch(uri)
+    parts = split_redirect(uri)
+    if found is None or parts is None or not is_loopback(parts.hostname or ""):
+        return None
+    return found[1], found[2]
 
 
 def _loopback_address(parts: SplitResult) -> bool:
@@ -100,11 +111,20 @@ def _loopback_address(parts: SplitResult) -> bool:
 
 
 def _matches(entry: str, uri: str) -> bool:
-    uri = normal_url(uri) or uri
     if not entry.endswith("*"):
-        return (normal_url(entry) or entry) == uri
+        return entry == uri
     prefix = entry[:-1]
     # `https://example.com*` would take example.com.evil.net too: the prefix must reach past the host.
     past_host = prefix.partition("://")[2]
     own_scheme = not prefix.lower().startswith(("http://", "https://")) and prefix.endswith("://")
-    return ("/" in past_host or own_scheme) and uri.startswith(normal_url(prefix) or prefix)
+    return ("/" in past_host or own_scheme) and uri.startswith(prefix) and not _has_dots(uri)
+
+
+def _has_dots(uri: str) -> bool:
+    """Whether a browser, or the server behind it, may take the path for another one: it has dot segments, as they are
+    or in escapes (RFC 3986 section 5.2.4)."""
+    path = uri.partition("://")[2].partition("?")[0]
+    for _ in range(MAX_ESCAPES):
+        if path == (path := unquote(path)):
+            break
+    return any(segment.partition(";")[0] in (".", "..") for segment in re.split(r"[/\\]", path))

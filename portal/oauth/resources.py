@@ -1,15 +1,19 @@
 """What tokens are good for: the MCP endpoint of this portal, as RFC 8707 names it. Pure.
 
-Tokens carry one spelling of it. Clients name it by the URL that they were configured with, in any spelling (another
-case, the scheme's own port, escapes, a slash at the end) and with the parameters that choose a mode.
+Tokens carry one spelling of it. Clients name it by the URL that they were configured with: the scheme and the host may
+be in upper case, and the scheme's own port written out (MCP, authorization: "for robustness"), a slash may stand at the
+end, and the parameters that choose a mode. All else is compared as it was sent.
 """
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from portal.http import PortalAddress, is_mode_query, normal_origin, normal_url
 from portal.oauth.messages import OAuthError
+
+_RESOURCE = re.compile(r"(?P<origin>[A-Za-z]+://[^/?]+)(?P<path>/[^?]*)?(?:\?(?P<query>.*))?")
 
 
 def resource_url(origin: str, path: str) -> str:
@@ -25,20 +29,26 @@ def read_resource(requested: str, address: PortalAddress, main: str) -> str | OA
     if not requested:
         return address.url(main)
     unknown = OAuthError("invalid_target", f"resource must be {address.url(main)}")
-    normal = normal_url(requested)
-    if normal is None:
+    found = _RESOURCE.fullmatch(requested) if requested.isascii() and requested.isprintable() else None
+    if found is None:
         return OAuthError("invalid_target", "resource is not a URL")
-    parts = urlsplit(normal)
-    origin = normal_origin(f"{parts.scheme}://{parts.netloc}")
-    path = address.within(parts.path.rstrip("/"))
-    if origin != address.origin or parts.fragment or path is None:
+    origin, query = _origin(found["origin"]), found["query"] or ""
+    path = address.within((found["path"] or "").removesuffix("/"))
+    if origin != address.origin or path is None:
         return unknown
-    if parts.query and not is_mode_query(parts.query.encode()):
+    if query and not is_mode_query(query.encode()):
         return unknown
     if not path:
         # The portal's URL without a path: that is how some clients name its only endpoint.
         return address.url(main)
     return address.url(main) if path == main else unknown
+
+
+def _origin(text: str) -> str | None:
+    """An origin in the spelling of the portal's own; None for what is none."""
+    origin = normal_origin(text)
+    # IPv6 has many spellings.
+    return (normal_url(origin) or origin).removesuffix("/") if origin is not None and "[" in origin else origin
 
 
 def mode_query_of(query: bytes) -> str:

@@ -223,10 +223,13 @@ class AuthorizationServer:
         if refusal_of(await self._authority.admit(identity, path)) is not None:
             return await self._login.blocked(visitor, identity, path)
         if request.method == "GET":
-            return await self._consent_page(visitor, client, authorization, here, identity.label)
+            return await self._consent_page(visitor, client, authorization, here, session)
         form = await self._login.read_form(request, visitor)
         if form is None:
             return await self._login.message(visitor, 403, "Open the page again", STALE_FORM, here, "Open it")
+        sender = await self._login.sender(request, visitor, form, here)
+        if isinstance(sender, Response):
+            return sender
         used = await self._authority.store.tokens.consume(CONSENT, key)
         if used is None or used.reused:
             return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
@@ -262,9 +265,9 @@ class AuthorizationServer:
             return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
         allowed, client = found
         here = f"{visitor.address.path(SERVERS_PATH)}?{urlencode({AGENT_ID: key})}"
-        session = await self._login.session(request, visitor)
-        if session is None:
-            return self._login.sign_in(visitor, here)
+        session = await self._login.sender(request, visitor, form, here)
+        if isinstance(session, Response):
+            return session
         if session.identity.key != allowed.subject:
             return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
         authorization = allowed.document.authorization
@@ -302,17 +305,18 @@ class AuthorizationServer:
         return redirect_answer(authorization.redirect_uri, {"code": code, **_answer_of(authorization, visitor)})
 
     async def _consent_page(
-        self, visitor: Visitor, client: Client, authorization: Authorization, here: str, who: str
+        self, visitor: Visitor, client: Client, authorization: Authorization, here: str, session: LoginSession
     ) -> Response:
         rules = await self._login.directory.rules()
         return self._login.pages.page(
             "consent.html",
             rules.design,
             visitor,
+            person=session.binding,
             form_targets=[authorization.redirect_uri],
             client=_name_of(client),
             verified=client.publisher,
-            who=who,
+            who=session.identity.label,
             destination=authorization.redirect_uri.partition("?")[0][:300],
             loopback=stays_here(authorization.redirect_uri),
             resource=authorization.resource,

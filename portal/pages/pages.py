@@ -128,10 +128,12 @@ class Pages:
         status: int = 200,
         form_targets: Sequence[str] = (),
         script: str = "",
+        person: str = "",
         **values: Any,
     ) -> Response:
-        """A page. `form_targets` are URLs to which the answer to its form may send the browser on. `script` is the name
-        of a script in the folder of the templates, which does what is nice to have.
+        """A page. `person` is whom it is about (`LoginSession.binding`), "" for nobody: its forms act for nobody else.
+        `form_targets` are URLs to which the answer to its form may send the browser on. `script` is the name of a
+        script in the folder of the templates, which does what is nice to have.
 
         Templates write each link to the portal as `path("/logout")`, which adds the portal's prefix.
         """
@@ -142,7 +144,7 @@ class Pages:
             sheet="",
             script=script_text(script),
             form_field=FORM_FIELD,
-            form_token=visitor.form_token,
+            form_token=visitor.form_token(person),
             **values,
         )
         policy = content_policy(design, form_targets, script=script_text(script))

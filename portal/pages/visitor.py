@@ -44,17 +44,24 @@ class Visitor:
         something begun here names its browser by it."""
         return hashlib.sha256(f"browser:{self.address.url()} {self.key}".encode()).hexdigest()
 
-    @property
-    def form_token(self) -> str:
-        return self.sign("form")
+    def form_token(self, person: str = "") -> str:
+        """What the forms of a page carry that was made for this browser. `person` names who the page is about, and for
+        whom its forms act; "" where they act for whoever fills them in."""
+        browser = self.sign("form")
+        return f"{browser}.{self.sign(f'form of {person}')}" if person else browser
 
     def sign(self, text: str) -> str:
         """A keyed digest that only requests of this browser to this portal can reproduce."""
         return hmac.new(self.key.encode(), f"{self.address.url()} {text}".encode(), hashlib.sha256).hexdigest()
 
     def sent(self, form_token: str) -> bool:
-        """Whether a form came from a page that this portal made for this browser."""
-        return not self.new and hmac.compare_digest(self.form_token.encode(), form_token.encode())
+        """Whether a form came from a page that this portal made for this browser, whoever the page was about."""
+        browser, _, _ = form_token.partition(".")
+        return not self.new and _same(self.form_token(), browser)
+
+    def sent_by(self, person: str, form_token: str) -> bool:
+        """Whether a form came from a page that this portal made for this browser about this person."""
+        return not self.new and _same(self.form_token(person), form_token)
 
     def owns(self, binding: object) -> bool:
         """Whether something with this binding was begun in this browser at this portal."""
@@ -85,6 +92,10 @@ class Visitors:
         return Visitor(
             key if known else secrets.token_urlsafe(32), not known, address, client_ip(request.scope, self.proxies)
         )
+
+
+def _same(expected: str, given: str) -> bool:
+    return hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogatepass"))
 
 
 def client_ip(scope: Scope, proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()) -> str:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -19,6 +20,14 @@ from tests.portal.oauth.agent import Agent, answer_in
 from tests.portal.upstreams.hosting import hosted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
+FORMS_OF_A_PERSON = {
+    "/authorize/consent",
+    "/authorize/continue",
+    "/logout",
+    "/logout/agent",
+    "/servers/choose",
+    "/servers/connect",
+}
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientInfo": {"name": "agent", "version": "1"},
@@ -163,3 +172,48 @@ async def test_a_call_whose_login_has_ended_gives_the_link_and_works_after_a_new
             assert "You are connected" in page.text and len(await portal.logins()) == 1
             answer = await called(portal, agent, "files_echo", text="again")
             assert answer["content"][0]["text"] == "again", answer
+
+
+async def test_a_form_of_a_page_that_named_one_person_does_nothing_once_another_is_signed_in(tmp_path: Path) -> None:
+    async with served(tmp_path) as (portal, _), signed_in(portal) as browser, agent_at(portal) as agent:
+        await portal.account(GRACE)
+        page = await browser.submit(await allowed(browser, agent), "/authorize/continue")
+        assert (await agent.exchange(answer_in(page.left_for)["code"], resource=portal.mcp)).status_code == 200
+        login = await hers(portal, browser)
+        # Two requests of the agent: one waits for an answer, the other one for the person to go on.
+        consent, waiting = await browser.open(agent.authorize_url()), await allowed(browser, agent)
+        pages = [consent, waiting, *[await browser.open(path) for path in ("/", "/logout", "/servers")]]
+        forms = [(page, form) for page in pages for form in page.forms]
+        assert {urlsplit(form.action).path for _, form in forms} == FORMS_OF_A_PERSON
+        await sign_in(browser, login, GRACE)
+        for page, form in forms:
+            refused = await browser.send(page, form, form.buttons[0][1] if form.buttons else "")
+            assert (refused.status, refused.left_for) == (403, ""), form.action
+            assert f"You are signed in as {GRACE} now." in refused.text
+            shown = await browser.open(refused.link(f"Go on as {GRACE}"))
+            assert shown.status == 200 and GRACE in shown.text, form.action
+        assert (await agent.use()).status_code == 200
+        assert await portal.identity.login.sessions.count(await portal.account(GRACE)) == 1
+        # A page that names the person who is there now works for them.
+        page = await browser.submit(await browser.open(consent.url), "/authorize/consent", "allow")
+        assert "code" in answer_in((await browser.submit(page, "/authorize/continue")).left_for)
+
+
+async def test_nor_does_it_for_the_same_person_after_they_signed_in_again(tmp_path: Path) -> None:
+    async with served(tmp_path) as (portal, _), signed_in(portal) as browser, agent_at(portal) as agent:
+        login = await hers(portal, browser)
+        page = await browser.open(agent.authorize_url())
+        await sign_in(browser, login)
+        refused = await browser.submit(page, "/authorize/consent", "allow")
+        assert (refused.status, refused.left_for) == (403, "")
+        page = await browser.open(refused.link("Go on as"))
+        assert (await browser.submit(page, "/authorize/consent", "allow")).status == 200
+
+
+async def hers(portal: People, browser: Browser) -> Page:
+    """The login page in this browser, as a window shows it that was opened before anybody signed in."""
+    session = browser.client.cookies["portal_session"]
+    browser.client.cookies.delete("portal_session")
+    page = await browser.open("/login")
+    browser.client.cookies.set("portal_session", session, domain=urlsplit(portal.url).hostname or "")
+    return page

@@ -213,3 +213,19 @@ async def test_the_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_path
                 await page.goto(link)
                 await check("ended")
                 await launched.close()
+
+
+async def test_an_administrator_does_not_log_the_portal_in_by_the_page_of_another_one(tmp_path: Path) -> None:
+    async with login_authority() as issuing, protected(issuing, needed="files:read") as (_, host):
+        async with people(tmp_path, {}) as portal, http_client() as http, signed_in(portal) as browser:
+            link = await link_of(await api_of(portal, http), host.url)
+            await there(portal)
+            page = await browser.open(link)
+            assert EMAIL in page.text
+            await portal.account(GRACE)
+            await browser.submit(await browser.open("/logout"), "/logout", "here")
+            await sign_in(browser, await browser.open("/login"), GRACE)
+            refused = await pressed(browser, page)
+            assert refused.status == 403 and f"You are signed in as {GRACE} now." in refused.text
+            page = await browser.open(refused.link("Go on as"))
+            assert GRACE in page.text and leaves_for(await pressed(browser, page)).startswith(issuing.url)

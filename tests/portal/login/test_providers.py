@@ -386,7 +386,13 @@ async def test_a_sign_in_at_a_provider_ends_after_ten_minutes(tmp_path: Path) ->
 @pytest.mark.parametrize("endpoints_only", [True, False])
 async def test_an_issuer_in_the_callback_is_the_one_that_signs(tmp_path: Path, endpoints_only: bool) -> None:
     async with guarded_portal(tmp_path) as portal, bendable(portal, endpoints_only=endpoints_only) as issuer:
-        for sent, status in ((issuer.url, 200), (f"{issuer.url}/", 200), ("", 200), ("https://evil.example", 502)):
+        for sent, status in (
+            (issuer.url, 200),
+            (f"{issuer.url}/", 502),
+            (issuer.url.upper(), 502),
+            ("", 200),
+            ("https://evil.example", 502),
+        ):
             issuer.extra = {"iss": sent}
             async with browser_at(portal.url, issuer.url) as browser:
                 assert (await browser.open("/login/with/oidc?return=/logout")).status == status, sent

@@ -147,36 +147,127 @@ async def test_loopback_redirects_may_have_any_port(tmp_path: Path) -> None:
         assert (await agent.exchange(answer["code"])).status_code == 200
 
 
-@pytest.mark.parametrize("spelling", ["http://127.0.0.1:3333", "http://127.0.0.1:3333/", "HTTP://127.0.0.1:3333"])
-async def test_a_redirect_without_a_path_is_the_one_that_was_registered(tmp_path: Path, spelling: str) -> None:
-    async with met(tmp_path) as (_, agent, browser):
-        await agent.register(redirect_uris=["http://127.0.0.1:3333"])
-        agent.redirect = spelling
-        answer = await agent.allowed(browser)
-        assert (await agent.exchange(answer["code"])).status_code == 200
-
-
+# What is registered, what is asked for, and whether that is the same text but for the port on loopback.
 SPELLINGS = [
-    ("http://localhost:8080", "http://localhost:8080"),
-    ("http://127.0.0.1", "http://127.0.0.1:5555"),
-    ("http://127.0.0.1:80/callback", "http://127.0.0.1/callback"),
-    ("http://LocalHost:8080/callback", "http://localhost:8080/callback"),
-    ("http://127.0.0.1:3333/call%62ack", "http://127.0.0.1:3333/callback"),
-    ("http://127.0.0.1:3333/%7eagent", "http://127.0.0.1:3333/~agent"),
-    ("http://127.0.0.1:3333/a%2fb", "http://127.0.0.1:3333/a%2Fb"),
-    ("http://127.0.0.1:3333?a=b", "http://127.0.0.1:3333/?a=b"),
+    ("http://127.0.0.1:33418", "http://127.0.0.1:33418", True),
+    ("http://127.0.0.1", "http://127.0.0.1:5555", True),
+    ("http://localhost:8080", "http://localhost", True),
+    ("http://127.0.0.1:3333?a=b", "http://127.0.0.1:4444?a=b", True),
+    ("http://LocalHost:8080/callback", "http://LocalHost:8080/callback", True),
+    ("http://127.0.0.1:3333/%7eagent", "http://127.0.0.1:4444/%7eagent", True),
+    ("http://127.0.0.1:33418", "http://127.0.0.1:33418/", False),
+    ("http://127.0.0.1:33418/", "http://127.0.0.1:33418", False),
+    ("http://localhost:8080/callback", "http://LocalHost:8080/callback", False),
+    ("http://localhost:8080/callback", "HTTP://localhost:8080/callback", False),
+    ("http://localhost:8080/callback", " http://localhost:8080/callback", False),
+    ("http://localhost:8080/callback", "http://localhost:8080/callback ", False),
+    ("http://localhost:8080/callback", "http://localhost:8080/x/%2e%2e/callback", False),
+    ("http://localhost:8080/callback", "http://localhost:8080/./callback", False),
+    ("http://localhost:8080/callback", "http://localhost:8080/call%62ack", False),
+    ("http://localhost:8080/callback", "http://localhost:/callback", False),
+    ("http://localhost:8080/callback", "http://localhost:080808/callback", False),
+    ("http://localhost:8080/callback", "http://localhost:8080\t/callback", False),
+    ("http://localhost:8080/callback", "http://localhost:8080\\callback", False),
+    ("http://localhost:8080/a%2fb", "http://localhost:8080/a%2Fb", False),
+    ("https://app.example/callback", "https://app.example/callback", True),
+    ("https://app.example", "https://app.example", True),
+    ("https://app.example", "https://app.example/", False),
+    ("https://app.example/callback", "https://app.example:443/callback", False),
+    ("https://app.example/callback", "https://APP.example/callback", False),
+    ("https://app.example/callback", "https://app.example//callback", False),
+    ("https://app.example/callback", "https://app.example./callback", False),
 ]
 
 
-async def test_a_redirect_may_be_spelled_in_another_way_than_it_was_registered(tmp_path: Path) -> None:
-    async with met(tmp_path) as (_, agent, browser):
-        for registered, requested in SPELLINGS:
-            assert (await agent.register(redirect_uris=[registered])).status_code == 201
-            answer = await agent.allowed(browser, redirect_uri=requested)
-            # What is exchanged may be spelled as it was registered, but for the port.
-            agent.redirect = requested if requested.endswith("5555") else registered
-            exchanged = await agent.exchange(answer["code"])
-            assert exchanged.status_code == 200, (registered, requested, exchanged.text)
+async def test_a_redirect_is_the_text_that_was_registered_but_for_the_port_on_loopback(tmp_path: Path) -> None:
+    rules = Registration(allowed_uris=("https://app.example", "https://app.example/*"))
+    async with met(tmp_path, oauth=OAuthSettings(registration=rules)) as (_, agent, browser):
+        clients: dict[str, str] = {}
+        for registered in dict.fromkeys(registered for registered, _, _ in SPELLINGS):
+            answer = await agent.register(redirect_uris=[registered])
+            assert answer.status_code == 201 and answer.json()["redirect_uris"] == [registered]
+            clients[registered] = agent.client_id
+        for registered, requested, same in SPELLINGS:
+            agent.client_id = clients[registered]
+            page = await agent.ask(browser, redirect_uri=requested)
+            if not same:
+                assert (page.status, page.left_for) == (400, ""), (registered, requested)
+                continue
+            done = await browser.submit(page, "/authorize/consent", "allow")
+            assert done.left_for.startswith(f"{requested}{'&' if '?' in requested else '?'}code="), requested
+            code = answer_in(done.left_for)["code"]
+            # The exchange repeats the text of the request.
+            agent.redirect = requested.replace("http", "HTTP", 1)
+            assert (await agent.exchange(code)).json()["error"] == "invalid_grant"
+            agent.redirect = requested
+            assert (await agent.exchange(code)).status_code == 200, requested
+
+
+KEPT_BEFORE = {
+    "redirect_uris": ["http://127.0.0.1:33418/", "https://app.example/", "https://app.example/callback"],
+    "token_endpoint_auth_method": "none",
+    "grant_types": ["authorization_code", "refresh_token"],
+    "response_types": ["code"],
+    "client_name": None,
+    "client_uri": "https://app.example/",
+    "client_id": "before",
+    "client_secret_expires_at": None,
+    "registered": "dynamic",
+}
+
+
+@pytest.mark.parametrize(
+    ("requested", "same"),
+    [
+        ("http://127.0.0.1:33418", True),
+        ("http://127.0.0.1:5555", True),
+        ("http://127.0.0.1:33418/", True),
+        ("https://app.example", True),
+        ("https://app.example/", True),
+        ("https://app.example/callback", True),
+        ("https://app.example/callback/", False),
+        ("https://App.example", False),
+    ],
+)
+async def test_a_client_whose_redirect_was_kept_with_a_slash_that_it_never_sent_goes_on_to_sign_in(
+    tmp_path: Path, requested: str, same: bool
+) -> None:
+    rules = Registration(allowed_uris=("https://app.example", "https://app.example/callback"))
+    async with met(tmp_path, oauth=OAuthSettings(registration=rules)) as (portal, agent, browser):
+        await portal.store.create(plain("oauth_client"), "before", KEPT_BEFORE, by="registration")
+        agent.client_id, agent.redirect = "before", requested
+        page = await agent.ask(browser)
+        assert (page.status == 200) == same
+        if same:
+            code = answer_in((await browser.submit(page, "/authorize/consent", "allow")).left_for)["code"]
+            assert (await agent.exchange(code)).status_code == 200
+
+
+SPELLED_RESOURCES = [
+    ("{origin}/mcp", True),
+    ("{origin}/mcp/", True),
+    ("{origin}", True),
+    ("{origin}/", True),
+    ("{upper}/mcp", True),
+    (" {origin}/mcp", False),
+    ("{origin}/%6dcp", False),
+    ("{origin}/x/../mcp", False),
+    ("{origin}/x/%2e%2e/mcp", False),
+    ("{origin}/mcp//", False),
+    ("{origin}/mcp#x", False),
+    ("{origin}/MCP", False),
+    ("{origin}\\mcp", False),
+]
+
+
+async def test_a_resource_is_the_endpoint_as_it_is_spelled_but_for_the_case_of_its_origin(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, browser):
+        await agent.register()
+        for resource, known in SPELLED_RESOURCES:
+            named = resource.format(origin=portal.url, upper=portal.url.upper())
+            page = await browser.open(agent.authorize_url(resource=named))
+            error = answer_in(page.left_for)["error"] if page.left_for else ""
+            assert error == ("" if known else "invalid_target"), named
 
 
 @pytest.mark.parametrize("mode", ["?codemode=search_and_execute", "?codemode=off", "?optimize_context=minimize_tools"])

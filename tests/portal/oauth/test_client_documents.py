@@ -299,16 +299,47 @@ def test_a_prefix_reaches_past_the_host_or_matches_nothing() -> None:
     assert may_have("https://example.com/x", Registration(allowed_uris=("https://example.com/*",)))
 
 
-def test_rules_and_redirects_are_compared_as_urls() -> None:
-    for entry, redirect in (
-        ("https://claude.ai", "https://claude.ai/"),
-        ("https://Claude.ai:443/cb", "https://claude.ai/cb"),
-        ("HTTPS://claude.ai/api/*", "https://claude.ai/%61pi/cb"),
-        ("Cursor://*", "cursor://anysphere"),
-    ):
-        assert may_have(redirect, Registration(allowed_uris=(entry,))), entry
-    for redirect in ("https://claude.ai/api/../evil", "https://claude.ai:8443/api/cb", "https://claude.ai/API/cb"):
-        assert not may_have(redirect, Registration(allowed_uris=("https://claude.ai/api/*",))), redirect
-    for publisher in ("https://agents.example.com", "https://Agents.example.com:443"):
-        assert may_have("https://AGENTS.example.com/cb", Registration(), publisher=publisher)
-        assert not may_have("https://agents.example.com.evil.example/cb", Registration(), publisher=publisher)
+SAME_TEXT = [
+    ("https://claude.ai", "https://claude.ai", True),
+    ("https://claude.ai", "https://claude.ai/", False),
+    ("https://claude.ai/cb", "https://claude.ai/cb", True),
+    ("https://claude.ai/cb", "https://claude.ai:443/cb", False),
+    ("https://claude.ai/cb", "https://Claude.ai/cb", False),
+    ("https://claude.ai/cb", "https://claude.ai/%63b", False),
+    ("https://claude.ai/api/*", "https://claude.ai/api/cb?a=/../b", True),
+    ("https://claude.ai/api/*", "https://claude.ai/%61pi/cb", False),
+    ("https://claude.ai/api/*", "https://claude.ai/API/cb", False),
+    ("https://claude.ai/api/*", "https://claude.ai:8443/api/cb", False),
+    ("https://claude.ai/api/*", "https://claude.ai/api/../evil", False),
+    ("https://claude.ai/api/*", "https://claude.ai/api/.%2e/evil", False),
+    ("https://claude.ai/api/*", "https://claude.ai/api/%252e%252e/evil", False),
+    ("https://claude.ai/api/*", "https://claude.ai/api/..%2fevil", False),
+    ("https://claude.ai/api/*", "https://claude.ai/api/..;/evil", False),
+    ("https://claude.ai/api/*", "https://claude.ai/api/..%5cevil", False),
+    ("cursor://*", "cursor://anysphere.retrieval/cb", True),
+    ("Cursor://*", "cursor://anysphere.retrieval/cb", False),
+]
+
+
+@pytest.mark.parametrize(("entry", "redirect", "same"), SAME_TEXT)
+def test_rules_and_redirects_are_compared_as_they_are_written(entry: str, redirect: str, same: bool) -> None:
+    assert may_have(redirect, Registration(allowed_uris=(entry,))) == same
+
+
+def test_a_publisher_has_redirects_at_its_own_origin_as_its_client_id_spells_it() -> None:
+    publisher = "https://agents.example.com"
+    for redirect in (publisher, f"{publisher}/cb", f"{publisher}?a=b"):
+        assert may_have(redirect, Registration(), publisher=publisher), redirect
+    for redirect in (f"{publisher}.evil.example/cb", f"{publisher}:8443/cb", "https://AGENTS.example.com/cb"):
+        assert not may_have(redirect, Registration(), publisher=publisher), redirect
+    content = document(redirect_uris=["https://Agents.example.com/cb", "https://agents.example.com"])
+    assert read_document(CLIENT, content, OAuthSettings()).redirect_uris == ("https://agents.example.com",)
+
+
+@given(st.text(max_size=80))
+def test_a_text_is_the_redirect_that_was_registered_or_differs_from_it_in_a_port(text: str) -> None:
+    for registered in ("https://app.example/cb", "http://127.0.0.1/cb"):
+        for requested in (registered + text, text + registered, registered.replace("/cb", f":{text}/cb")):
+            if is_registered(requested, [registered]) and requested != registered:
+                port = requested.removeprefix("http://127.0.0.1:").removesuffix("/cb")
+                assert port.isascii() and port.isdigit()

@@ -17,7 +17,7 @@ from joserfc.jwk import KeySet
 
 from portal.oauth.clients import hash_secret
 from portal.state import plain
-from tests.portal.login.browser import browser_at
+from tests.portal.login.browser import Page, browser_at
 from tests.portal.login.guarded import EMAIL, Guarded, guarded_portal, sign_in
 from tests.portal.oauth.agent import answer_in
 
@@ -141,18 +141,26 @@ async def test_who_the_applications_policies_refuse_is_shown_the_block_page(tmp_
         assert "That account does not have access" in page.text
 
 
-@pytest.mark.parametrize("requested", ["https://tickets.example.com/", "HTTPS://Tickets.example.com:443"])
-async def test_an_application_may_spell_its_redirect_in_another_way(tmp_path: Path, requested: str) -> None:
+async def test_an_application_spells_its_redirect_as_it_is_registered(tmp_path: Path) -> None:
     registered = "https://tickets.example.com"
     async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
         app = await Connected(portal).store(redirect_uris=[registered])
-        query = f"response_type=code&scope=openid&client_id={app.client_id}&redirect_uri={requested}"
-        page = await sign_in(browser, await browser.open(f"{app.base}/authorization?{query}"))
+
+        async def asked(redirect: str) -> Page:
+            query = f"response_type=code&scope=openid&client_id={app.client_id}&redirect_uri={redirect}"
+            return await browser.open(f"{app.base}/authorization?{query}")
+
+        for other in (f"{registered}/", "HTTPS://tickets.example.com", f"{registered}:443", f"%20{registered}"):
+            page = await asked(other)
+            assert (page.status, page.left_for) == (400, ""), other
+        page = await sign_in(browser, await asked(registered))
         assert page.left_for.startswith(f"{registered}?code=")
-        form = {"grant_type": "authorization_code", "code": answer_in(page.left_for)["code"], "redirect_uri": requested}
+        form = {"grant_type": "authorization_code", "code": answer_in(page.left_for)["code"]}
         form |= {"client_id": app.client_id, "client_secret": app.secret}
         async with httpx2.AsyncClient(trust_env=False) as http:
-            assert (await http.post(f"{app.base}/token", data=form)).status_code == 200
+            for redirect, status in ((f"{registered}/", 400), (registered, 200)):
+                answer = await http.post(f"{app.base}/token", data={**form, "redirect_uri": redirect})
+                assert answer.status_code == status
 
 
 async def test_a_redirect_that_is_not_the_applications_leads_nowhere(tmp_path: Path) -> None:

@@ -178,7 +178,6 @@ DOCUMENTS: list[tuple[Kind[Any], dict[str, Any]]] = [
             "redirect_uris": ["http://localhost:7777/callback"],
             "token_endpoint_auth_method": "none",
             "grant_types": ["authorization_code", "refresh_token"],
-            "response_types": ["code"],
             "client_name": "An agent",
             "client_id": "c",
             "client_id_issued_at": 1777600000,
