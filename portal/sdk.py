@@ -20,8 +20,9 @@ from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary
 from mcp.server.streamable_http import EventStore
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 
@@ -110,6 +111,17 @@ def mount_any_path(prefix: str, app: ASGIApp) -> Mount:
     mount = Mount(prefix, app)
     mount.path_regex = re.compile(mount.path_regex.pattern, mount.path_regex.flags | re.DOTALL)
     return mount
+
+
+def match_whole_paths(app: Starlette) -> None:
+    """Let the routes of an application match whole paths only.
+
+    Why: Starlette's expressions end in `$`, which in Python also matches before a line break at the end, so that
+    `/mcp%0A` would reach what is at `/mcp`. If Starlette no longer matches by `path_regex`, it does again.
+    """
+    for route in app.routes:
+        if isinstance(route, Route) and route.path_regex.pattern.endswith("$"):
+            route.path_regex = re.compile(route.path_regex.pattern[:-1] + r"\Z", route.path_regex.flags)
 
 
 def close_pipes(process: asyncio.subprocess.Process) -> None:

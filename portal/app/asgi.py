@@ -16,7 +16,20 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.app.definitions import PortalDefinition
-from portal.http import BrowserPages, Cors, Edge, ErrorPage, Guard, Refusal, refuse, split_host, unrouted
+from portal.http import (
+    BrowserPages,
+    ClientGone,
+    Cors,
+    Edge,
+    ErrorPage,
+    Guard,
+    Refusal,
+    answer_to,
+    refuse,
+    split_host,
+    unrouted,
+)
+from portal.sdk import match_whole_paths
 
 WELL_KNOWN = "/.well-known/"
 
@@ -120,14 +133,16 @@ def instance_app(
         exception_handlers=error_handlers("/mcp"),
     )
     app.router.redirect_slashes = False
+    match_whole_paths(app)
     app.router.default = PortalDispatcher(addresses)
     return app
 
 
-def portal_app(routes: Iterable[BaseRoute], middleware: Iterable[Middleware], path: str) -> ASGIApp:
+def portal_app(routes: Iterable[BaseRoute], path: str) -> ASGIApp:
     """The application of one portal, below its `root_path`."""
-    app = Starlette(routes=list(routes), middleware=list(middleware), exception_handlers=error_handlers(path))
+    app = Starlette(routes=list(routes), exception_handlers=error_handlers(path))
     app.router.redirect_slashes = False
+    match_whole_paths(app)
     return app
 
 
@@ -146,6 +161,10 @@ def error_handlers(path: str) -> Mapping[object, Callable[[Request, Exception], 
 
     async def turned_away(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refusal)
-        return refuse(error)
+        return answer_to(request.scope, error)
 
-    return {HTTPException: refused, Refusal: turned_away, Exception: crashed}
+    async def left(request: Request, error: Exception) -> Response:
+        # Nobody reads it: the client has gone.
+        return Response(status_code=400)
+
+    return {HTTPException: refused, Refusal: turned_away, ClientGone: left, Exception: crashed}

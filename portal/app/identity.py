@@ -9,8 +9,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from starlette.middleware import Middleware
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
@@ -59,6 +59,7 @@ from portal.oauth import (
     Verifier,
     fetch_document,
     read_oauth_settings,
+    with_endpoint,
 )
 from portal.pages import Pages, RulesInvalid, Visitors, read_defaults
 from portal.signals import ClientCertificates
@@ -169,7 +170,7 @@ def _login_settings(section: IdentitySection) -> Mapping[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class PortalIdentity:
-    """Routes, middleware and what the HTTP edge must let through for them. Close it before its store."""
+    """Routes and what the HTTP edge must let through for them. Close it before its store."""
 
     shared: SharedIdentity
     login: Login
@@ -189,8 +190,13 @@ class PortalIdentity:
     """The mail server; None shows PINs on the console."""
     _authentication: dict[str, object] = field(repr=False)
 
-    def middleware(self) -> Middleware:
-        return Middleware(Authentication, **self._authentication)  # type: ignore[arg-type]
+    def routes_of(self, path: str, endpoint: ASGIApp) -> list[BaseRoute]:
+        """The routes of a portal whose MCP endpoint is at this path. Whoever uses that has to sign in."""
+
+        def authenticated(app: ASGIApp) -> ASGIApp:
+            return Authentication(app, **self._authentication)  # type: ignore[arg-type]
+
+        return with_endpoint(self.routes, path, endpoint, authenticated)
 
     async def called(self) -> str:
         """What pages and mails call the portal now."""

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from socket import gethostname
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -37,7 +38,7 @@ from portal.app.upstreams import open_upstreams
 from portal.config import Config, IdentitySection, ServerConfig
 from portal.endpoint import health
 from portal.errors import ConfigError, StartError
-from portal.http import Edge, HttpSettings, running
+from portal.http import Edge, HttpSettings, Proxies, running
 from portal.logs import RecordSink, set_level
 from portal.servers import Servers, StoredServers
 from portal.state import Follower, StateError, StateUnavailable, background
@@ -405,10 +406,12 @@ class Instance:
         known = [identity for identity in identities if identity is not None]
         forms: tuple[str, ...] = ()
         oauth: tuple[str, ...] = ()
-        if config.portal.identity is not None:
+        proxies: Proxies = self.shared.parts.http.proxies
+        if (section := config.portal.identity) is not None:
             from portal.app.identity import LOGIN_FORMS, OAUTH_ENDPOINTS
 
             forms, oauth = LOGIN_FORMS, OAUTH_ENDPOINTS
+            proxies = tuple(ip_network(proxy) for proxy in section.trusted_proxies)
         return replace(
             self.shared.parts.http,
             allowed_hosts=(
@@ -419,6 +422,7 @@ class Instance:
             allowed_origins=(*settings.allowed_origins, *(origin for one in known for origin in one.origins)),
             forms=forms,
             oauth=oauth,
+            proxies=proxies,
         )
 
     def _own_url(self, portal: Portal) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import structlog
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -182,14 +181,15 @@ class Portal:
 
     def _mount(self) -> None:
         """Build the application again. New requests reach it; those in progress end in the former one."""
-        routes: list[BaseRoute] = [Route(self.path, self.endpoint, name="mcp")]
-        middleware: Sequence[Middleware] = ()
+        routes: list[BaseRoute]
         if self.identity is not None:
-            routes += self.identity.routes
-            middleware = [self.identity.middleware()]
+            routes = self.identity.routes_of(self.path, self.endpoint)
         else:
-            routes.append(Route("/", self._public_home, methods=["GET"]))
-        self.app = portal_app(routes, middleware, self.path)
+            routes = [
+                Route(self.path, self.endpoint, name="mcp"),
+                Route("/", self._public_home, methods=["GET"]),
+            ]
+        self.app = portal_app(routes, self.path)
 
     async def _public_home(self, request: Request) -> Response:
         # The libraries of the pages are loaded with the first one.

@@ -1,5 +1,6 @@
 """One portal's MCP endpoint as an ASGI application: the parts of this folder wired together."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -35,12 +36,15 @@ from portal.endpoint.server import Handler, PortalMcpServer, walled
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
 from portal.endpoint.views import Catalogs, Contents, Views, warm_search
-from portal.http import BODY, HttpSettings, Refusal, refuse, replay, unrouted
+from portal.http import HttpSettings, Refusal, RequestBody, body_of, refuse, unrouted
 from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.runs import RunRegistry
 from portal.sdk import rename
 from portal.servers import Servers
+from portal.shares import holder_of
 
+MUCH = 64 * 1024
+"""From how many bytes on reading a body takes long enough for others to wait."""
 METHODS = ("DELETE", "GET", "POST")
 Params = TypeVar("Params")
 
@@ -120,6 +124,7 @@ class Endpoint:
         self._tools = ToolMethods(self._views, modes)
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
+        self._body_limit = http.body_limit
         self._server = server = self._make_server(settings)
         self._express = Express(server, self._tools, self._sessions, http.session_idle)
         self._manager = ResumableSessions(
@@ -144,19 +149,33 @@ class Endpoint:
             await refuse(refusal)(scope, receive, send)
             return
         await self._views.meet(caller)
-        if await self._express.answered(scope, caller, receive, send):
-            return
-        if isinstance(body := scope.get(BODY), bytes):
-            if (refusal := malformed(scope["headers"], body)) is not None:
+        if method == "POST":
+            body = body_of(scope, receive)
+            text, receive = await self._read(body, caller), body.receive
+            if await self._express.answered(scope, text, caller, receive, send):
+                return
+            if len(text) > MUCH:
+                # It is read once more here, and once more by the SDK: others have their turn in between.
+                await asyncio.sleep(0)
+            if (refusal := malformed(scope["headers"], text)) is not None:
                 await refuse(refusal)(scope, receive, send)
                 return
-            if (fitting := initialize_without_nulls(body)) is not None:
-                receive = replay(fitting, receive)
+            if (fitting := initialize_without_nulls(text)) is not None:
+                body.taken = fitting
+            elif len(text) > MUCH:
+                await asyncio.sleep(0)
         if scope["method"] == "DELETE":
             send = self._sessions.note_end(scope, send)
         self._sessions.note_sdk_request(scope, caller)
         with self._open_stream(scope):
             await self._manager.handle_request(scope, note_departure(scope, receive), send)
+
+    async def _read(self, body: RequestBody, caller: Identity | None) -> bytes:
+        """The body of a request that may come in. Raises Refusal, ClientGone."""
+        if caller is not None and not caller.key:
+            # A policy lets in whoever comes, and they count as strangers.
+            return await body.read_from_stranger(self._body_limit)
+        return await body.read(self._body_limit, holder_of(caller))
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:

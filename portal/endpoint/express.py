@@ -40,7 +40,6 @@ from portal.endpoint.server import PortalMcpServer, guarded
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods
 from portal.exact import beyond_64_bits, encode
-from portal.http import BODY
 from portal.identity import Identity
 
 WATCH_AFTER = 0.005
@@ -48,7 +47,7 @@ PING_SECONDS = 15.0
 _PING = b": ping\r\n\r\n"
 _STREAM = [
     (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache, no-transform"),
+    (b"cache-control", b"no-store, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
 
@@ -270,10 +269,9 @@ class Express:
         self._meta = {SERVER_INFO_META_KEY: stamp}
         self._stamp = encode(self._meta)
 
-    async def answered(self, scope: Scope, caller: Identity | None, receive: Receive, send: Send) -> bool:
+    async def answered(self, scope: Scope, body: bytes, caller: Identity | None, receive: Receive, send: Send) -> bool:
         """Answer a plain request; False, with nothing sent and nothing received, for any other."""
-        body = scope.get(BODY)
-        plain = recognise(scope["headers"], body) if isinstance(body, bytes) else None
+        plain = recognise(scope["headers"], body)
         if plain is None:
             return False
         session = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from portal.http.bind import is_loopback
+from portal.http.client_ip import Proxies
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -107,6 +108,10 @@ class HttpSettings:
 
     `forms` are the paths that take HTML forms and OAuth requests instead of JSON: whole, or a prefix that ends in `/`.
     `oauth` are those whose clients read the errors of OAuth, written alike.
+
+    `form_limit` is the size of what whoever has not signed in may send, `body_limit` that of everybody else. `values`
+    is how many values JSON may have. `write_time` is how long bytes may wait for a client that takes none of them.
+    `proxies` are the networks whose `X-Forwarded-For` is believed.
     """
 
     allowed_hosts: tuple[str, ...] = ()
@@ -119,9 +124,12 @@ class HttpSettings:
     header_limit: int = 64 * 1024
     header_time: float = 15.0
     keep_alive: float = 15.0
+    write_time: float = 30.0
     depth: int = 100
+    values: int = 100_000
     sessions: int = 10_000
     session_idle: float = 30 * 60.0
+    proxies: Proxies = ()
 
 
 class Edge:

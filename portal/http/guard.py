@@ -1,50 +1,30 @@
-"""The ASGI middleware in front of everything: header hygiene, Host and Origin, content type, body size, time and depth.
+"""The ASGI middleware in front of everything: header hygiene, Host and Origin, content type, and the bounds of a body.
 
-It reads the whole body before the application runs, within its bounds, and replays it; afterwards the application
-sees the connection itself, so that it notices a client that goes away.
+It reads no body. The application finds one in the scope (`portal.http.bodies`) and asks for it when it knows who has
+sent it; afterwards it sees the connection itself, so that it notices a client that goes away.
+
+What an answer does not declare public, nobody keeps: most answers depend on who asks, and the others are small.
 """
 
-import asyncio
-import re
-from codecs import BOM_UTF8
-from itertools import accumulate
-
-from mcp_types import PARSE_ERROR
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from portal.http.bodies import BODY, ClientGone, RequestBody, Rooms, declared_size, too_large
 from portal.http.edge import Edge
-from portal.http.refusal import Refusal, refuse, refuse_oauth
-
-# A string, closed or running to the end. Possessive throughout, so the scan is linear whatever the input.
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_STEP = tuple(1 if byte in b"[{" else -1 for byte in range(256))
-
-
-def nests_deeper_than(body: bytes, limit: int) -> bool:
-    """Whether JSON text nests arrays and objects more than `limit` deep. Linear, and exact for well-formed JSON.
-
-    Parsers further in recurse: 100,000 brackets must be turned away by something that does not.
-    """
-    if body.count(b"[") + body.count(b"{") <= limit:
-        return False
-    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
-    return any(depth > limit for depth in accumulate(map(_STEP.__getitem__, brackets)))
-
-
-BODY = "portal.http.guard"
-"""The key of the ASGI scope under which the application finds the body of a POST, whole and within its bounds."""
+from portal.http.refusal import REFUSE, Refusal, answer_to, refuse, refuse_oauth
 
 _WHITE_SPACE = b" \t"
-_CLOSE = {"connection": "close"}
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class Guard:
-    """Wrap an ASGI application. Refusals have `portal.http.refusal`'s shapes; lifespan passes through untouched."""
+    """Wrap an ASGI application. Refusals have `portal.http.refusal`'s shapes, also those that the application raises;
+    lifespan passes through untouched."""
 
-    def __init__(self, app: ASGIApp, edge: Edge) -> None:
+    def __init__(self, app: ASGIApp, edge: Edge, rooms: Rooms | None = None) -> None:
         self._app = app
         self._edge = edge
+        self._rooms = rooms or Rooms()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -56,19 +36,19 @@ class Guard:
         # RFC 9110 section 5.5: white space round a field value is no part of it, and not every parser removes it.
         headers = [(name, value.strip(_WHITE_SPACE)) for name, value in scope["headers"]]
         scope["headers"] = headers
+        scope[REFUSE] = refuse_oauth if self._edge.is_oauth(scope["path"]) else refuse
+        answer = _Unkept(send)
         try:
             self._check_names(headers)
-            if scope["method"] == "POST":
-                take = self._take_form if self._edge.takes_forms(scope["path"]) else self._take_body
-                body = scope[BODY] = await take(headers, receive)
-                receive = replay(body, receive)
+            if scope["method"] in _WITH_BODY:
+                receive = self._body(scope, receive).receive
+            await self._app(scope, receive, answer.send)
         except Refusal as refusal:
-            answer = refuse_oauth if self._edge.is_oauth(scope["path"]) else refuse
-            await answer(refusal)(scope, receive, send)
-            return
+            if answer.started:
+                raise
+            await answer_to(scope, refusal)(scope, receive, answer.send)
         except ClientGone:
             return
-        await self._app(scope, receive, send)
 
     def _check_names(self, headers: list[tuple[bytes, bytes]]) -> None:
         hosts = [value for name, value in headers if name == b"host"]
@@ -88,63 +68,50 @@ class Guard:
                 "portal if you trust that site.",
             )
 
-    async def _take_body(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
-        kinds = [value for name, value in headers if name == b"content-type"]
-        if len(kinds) != 1 or kinds[0].partition(b";")[0].strip().lower() != b"application/json":
-            raise Refusal(415, "content_type", "Send the body as JSON, with the header Content-Type: application/json.")
-        # RFC 8259, section 8.1, allows to ignore the byte order mark that programs on Windows write in front of JSON.
-        body = (await self._read(headers, receive, self._edge.settings.body_limit)).removeprefix(BOM_UTF8)
-        if nests_deeper_than(body, self._edge.settings.depth):
-            raise Refusal(
-                400, "depth", f"The body nests deeper than {self._edge.settings.depth} levels of JSON.", PARSE_ERROR
-            )
+    def _body(self, scope: Scope, receive: Receive) -> RequestBody:
+        """The body, of which nothing is read.
+
+        Raises:
+            Refusal: its head says already that nobody takes it.
+        """
+        is_form = self._edge.takes_forms(scope["path"])
+        if scope["method"] == "POST":
+            _check_kind(scope["headers"], is_form=is_form)
+        limit = self._edge.settings.form_limit if is_form else self._edge.settings.body_limit
+        if declared_size(scope["headers"]) > limit:
+            raise too_large(limit)
+        body = scope[BODY] = RequestBody(scope, receive, self._edge, self._rooms, is_json=not is_form)
         return body
 
-    async def _take_form(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
-        kinds = [value for name, value in headers if name == b"content-type"]
-        if len(kinds) != 1 or kinds[0].partition(b";")[0].strip().lower() != b"application/x-www-form-urlencoded":
-            form = "application/x-www-form-urlencoded"
-            raise Refusal(415, "content_type", f"Send the body as a form, with the header Content-Type: {form}.")
-        return await self._read(headers, receive, self._edge.settings.form_limit)
 
-    async def _read(self, headers: list[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:
-        # The connection stays open: closing it on a body still under way would reset it, and the client see no answer.
-        too_large = Refusal(413, "body_size", f"The body is larger than {limit} bytes.")
-        declared = next((value for name, value in headers if name == b"content-length"), b"0")
-        if declared.isdigit() and int(declared) > limit:
-            raise too_large
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(self._edge.settings.body_time):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientGone
-                    chunk: bytes = message.get("body", b"")
-                    size += len(chunk)
-                    if size > limit:
-                        raise too_large
-                    chunks.append(chunk)
-                    if not message.get("more_body", False):
-                        return b"".join(chunks)
-        except TimeoutError:
-            late = f"The body took longer than {self._edge.settings.body_time:g} s to arrive."
-            raise Refusal(408, "body_time", late, headers=_CLOSE) from None
+class _Unkept:
+    """Sends an answer on, as one that nobody keeps unless it says that it is public (RFC 9111 section 5.2.2)."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(raw=message["headers"])
+            kept = headers.get("cache-control", "")
+            if not kept:
+                headers["cache-control"] = "no-store"
+            elif "public" not in kept and "no-store" not in kept:
+                headers["cache-control"] = f"no-store, {kept}"
+        await self._send(message)
 
 
-class ClientGone(Exception):
-    """The client left before its request had arrived; there is nobody to answer."""
-
-
-def replay(body: bytes, receive: Receive) -> Receive:
-    """An ASGI `receive` that gives the body once and then whatever the connection brings."""
-    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive_again() -> Message:
-        return pending.pop() if pending else await receive()
-
-    return receive_again
+def _check_kind(headers: list[tuple[bytes, bytes]], *, is_form: bool) -> None:
+    kinds = [value for name, value in headers if name == b"content-type"]
+    wanted = b"application/x-www-form-urlencoded" if is_form else b"application/json"
+    if len(kinds) == 1 and kinds[0].partition(b";")[0].strip().lower() == wanted:
+        return
+    if is_form:
+        form = wanted.decode()
+        raise Refusal(415, "content_type", f"Send the body as a form, with the header Content-Type: {form}.")
+    raise Refusal(415, "content_type", "Send the body as JSON, with the header Content-Type: application/json.")
 
 
 def _shown(values: list[bytes]) -> str:

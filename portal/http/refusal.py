@@ -6,18 +6,19 @@ their clients read the errors of OAuth.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
 from mcp_types import INVALID_REQUEST
 from starlette.responses import Response
+from starlette.types import Scope
 
 from portal.errors import PortalError
 from portal.shares import Full
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Refusal(PortalError):
     """A request refused at the edge. `reason` and `data` are stable and for programs, `message` is for people."""
 
@@ -54,6 +55,16 @@ def refuse_oauth(refusal: Refusal) -> Response:
     return Response(orjson.dumps(body), status, {**refusal.headers, **NO_STORE}, media_type="application/json")
 
 
+REFUSE = "portal.http.refuse"
+"""The key of the ASGI scope under which the guard says how a refusal of the request looks."""
+
+
+def answer_to(scope: Scope, refusal: Refusal) -> Response:
+    """The HTTP answer for a refusal of this request, in the form that its clients read."""
+    form: Callable[[Refusal], Response] = scope.get(REFUSE, refuse)
+    return form(refusal)
+
+
 def unrouted(status: int, method: str, path: str) -> str:
     """What is wrong with a request that was refused with this status before anything of the portal took it, in our own
     words: those of the libraries are for programmers."""
@@ -72,4 +83,4 @@ def refuse(refusal: Refusal, request_id: str | int | None = None) -> Response:
     """The HTTP answer for a refusal, with the JSON-RPC id of the request where it is known."""
     error = {"code": refusal.code, "message": refusal.message, "data": {"reason": refusal.reason, **refusal.data}}
     body = orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": error})
-    return Response(body, refusal.status, dict(refusal.headers), media_type="application/json")
+    return Response(body, refusal.status, {**NO_STORE, **refusal.headers}, media_type="application/json")

@@ -16,8 +16,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.http.bind import is_loopback, require_safe_bind
+from portal.http.bodies import BODY, RequestBody
 from portal.http.edge import HttpSettings
-from portal.http.guard import BODY
 from portal.http.refusal import Refusal, refuse
 from portal.http.uvicorn import BoundedHttp, PortalUvicorn
 
@@ -59,9 +59,9 @@ class Parting:
 
 
 def _request_id(body: object) -> str | int | None:
-    """Of a JSON-RPC request; None when the body is something else."""
+    """Of a JSON-RPC request; None when the body is something else, or nobody has read it."""
     try:
-        request = orjson.loads(body) if isinstance(body, bytes) else None
+        request = orjson.loads(body.taken) if isinstance(body, RequestBody) and body.taken is not None else None
     except orjson.JSONDecodeError:
         return None
     found = request.get("id") if isinstance(request, dict) else None

@@ -1,4 +1,4 @@
-"""What the portal changes in uvicorn: bounds on the head and the time of a request, and the ends of a server.
+"""What the portal changes in uvicorn: bounds on requests and on answers that wait, and the ends of a server.
 
 Neither `HttpToolsProtocol` nor the methods of `Server` are meant to be overridden, so any release may move them.
 `tests/portal/test_sdk.py` has a test that says which one moved.
@@ -6,19 +6,33 @@ Neither `HttpToolsProtocol` nor the methods of `Server` are meant to be overridd
 
 import asyncio
 import socket
+import struct
+import sys
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import uvicorn
 from mcp_types import INVALID_REQUEST
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from portal.http.client_ip import client_ip
 from portal.http.edge import HttpSettings
+from portal.http.unread import Unread
+from portal.shares import network_of
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 # How long what a client still sends is read and dropped after it was refused.
 _LINGER_SECONDS = 2.0
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+LEAST_TAKEN = 16 * 1024
+"""Of bytes that wait a client takes as many in `write_time`: slower than any network that people use."""
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
@@ -31,25 +45,35 @@ class BoundedHttp(HttpToolsProtocol):
 
     Why: uvicorn keeps a connection for as long as bytes trickle in, and lets header fields grow without end. Here the
     head of a request has a size and a time, its body has a time, and a connection that exceeds one is answered and
-    closed. If the parser calls other methods, or the state of a request is no longer in `cycle` and `transport`, a slow
-    or endless request is bounded no more.
+    closed. uvicorn also keeps an answer for as long as its client takes nothing of it, and ends a connection at once
+    where the client is still sending, which loses the answer. Here a connection on which bytes wait ends when its
+    client takes none for a while, or when too many wait for its network; an event stream on which nothing happens has
+    nothing that waits. And a client that is refused amid its body has time to read why.
+
+    If the parser or the transport calls other methods, if the state of a request is no longer in `cycle` and
+    `transport`, or if an answer ends its connection otherwise than by `cycle.transport.close`, slow or endless requests
+    and unread answers are bounded no more, or refusals lost.
     """
 
     bounds = HttpSettings()
+    unread = Unread()
 
     @classmethod
-    def with_settings(cls, settings: HttpSettings) -> "type[BoundedHttp]":
-        """A protocol class for `uvicorn.Config(http=...)`."""
-        return type("BoundedHttp", (cls,), {"bounds": settings})
+    def with_settings(cls, settings: HttpSettings, unread: Unread | None = None) -> "type[BoundedHttp]":
+        """A protocol class for `uvicorn.Config(http=...)`; its connections share `unread`."""
+        return type("BoundedHttp", (cls,), {"bounds": settings, "unread": Unread() if unread is None else unread})
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._refused = False
+        self._watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # Whatever the system does not take at once waits, and is watched.
+        transport.set_write_buffer_limits(high=0)
         self._arm(self.bounds.header_time, "head")
 
     def data_received(self, data: bytes) -> None:
@@ -58,7 +82,48 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._stop_watching()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._look_again(self._waiting())
+
+    def resume_writing(self) -> None:
+        self._stop_watching()
+        super().resume_writing()
+
+    def cut(self) -> None:
+        """End the connection at once, and let go of what waits on it."""
+        self._stop_watching()
+        # Without this the system would go on to offer what it has of the answer.
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _look_again(self, waiting: int) -> None:
+        """Bytes wait: see later whether the client has taken some."""
+        self._watch = self.loop.call_later(self.bounds.write_time, self._look, waiting)
+        scope = cast("Scope | None", self.scope)
+        ip = client_ip(scope, self.bounds.proxies) if scope is not None else ""
+        self.unread.waits(self, f"address:{network_of(ip)}", self.transport.get_write_buffer_size())
+
+    def _look(self, waited: int) -> None:
+        waiting = self._waiting()
+        if waited - waiting < LEAST_TAKEN:
+            self.cut()
+        else:
+            self._look_again(waiting)
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        self.unread.ended(self)
+
+    def _waiting(self) -> int:
+        """The bytes that the client has not taken: those here, and those that the system keeps, which takes no more
+        before a good part of them has gone."""
+        return self.transport.get_write_buffer_size() + _in_system(self.transport)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -77,6 +142,8 @@ class BoundedHttp(HttpToolsProtocol):
         # A little longer than the application's own deadline, whose answer is the better one.
         self._arm(self.bounds.body_time + 1.0, "body")
         super().on_headers_complete()
+        if self.scope["method"] in _WITH_BODY:
+            self.cycle.transport = cast("asyncio.Transport", _AnswerAmidBody(self, self.cycle))
 
     def on_message_complete(self) -> None:
         self._disarm()
@@ -88,6 +155,14 @@ class BoundedHttp(HttpToolsProtocol):
         else:
             # Not `msg`: that is uvicorn's word for all of them.
             self._answer(400, "This is no HTTP request that the portal can read.")
+
+    def end_after(self, cycle: RequestResponseCycle) -> None:
+        """The answer is sent and ends the connection: let the client read it also while it still sends its body."""
+        if cycle.more_body and not self.transport.is_closing() and self.transport.can_write_eof():
+            self._refused = True
+            self._linger()
+        else:
+            self.transport.close()
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
@@ -124,17 +199,49 @@ class BoundedHttp(HttpToolsProtocol):
         error = {"code": INVALID_REQUEST, "message": message, "data": {"reason": "http"}}
         body = orjson.dumps({"jsonrpc": "2.0", "id": None, "error": error})
         head = (
-            b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-            % (status, _REASONS[status], len(body))
+            b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncache-control: no-store\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n" % (status, _REASONS[status], len(body))
         )
         self.transport.write(head + body)
         self._disarm()
         answering = self.cycle is not None and not self.cycle.response_complete
         if self.transport.can_write_eof() and not answering:
-            self.transport.write_eof()
-            self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+            self._linger()
         else:
             self.transport.close()
+
+    def _linger(self) -> None:
+        self._disarm()
+        self.transport.write_eof()
+        self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+
+
+class _AnswerAmidBody:
+    """The transport as the answer of a request with a body uses it: its end is that of `end_after`. What is refused is
+    refused without its body, so that often the answer comes before the client has sent that."""
+
+    __slots__ = ("_cycle", "_protocol", "is_closing", "write")
+
+    def __init__(self, protocol: BoundedHttp, cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+
+    def close(self) -> None:
+        self._protocol.end_after(self._cycle)
+
+
+def _in_system(transport: asyncio.Transport) -> int:
+    """The bytes of a connection that the system has and the client has not confirmed; 0 where it does not say."""
+    if sys.platform == "win32":
+        return 0
+    counted = array("i", [0])
+    try:
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, counted)
+    except OSError:
+        return 0
+    return counted[0]
 
 
 class PortalUvicorn(uvicorn.Server):

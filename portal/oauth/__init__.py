@@ -2,7 +2,7 @@
 
 from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.assertions import Assertions
-from portal.oauth.authentication import Authentication, Enrich
+from portal.oauth.authentication import Authentication, Enrich, with_endpoint
 from portal.oauth.clients import Clients, Fetch, fetch_document
 from portal.oauth.grants import Grants
 from portal.oauth.held import HeldGrant, HeldGrants
@@ -72,4 +72,5 @@ __all__ = [
     "refusal_of",
     "shown_document",
     "split_redirect",
+    "with_endpoint",
 ]

@@ -1,28 +1,30 @@
-"""The ASGI middleware in front of the MCP endpoints: who is calling, and may they come in at all?
+"""What stands in front of the MCP endpoint: who is calling, and may they come in at all?
 
 It decides once for each request, and puts the identity and what the policies say of it into the scope. It answers 401
-with the way to the authorization server, or 403 with the policy that refused. Other paths pass untouched: they have
-their own rules.
+with the way to the authorization server, or 403 with the policy that refused.
+
+It is part of the routes (`with_endpoint`): what a path leads to and whether one has to sign in there is one
+decision, made by the router. No path leads past it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp_types import INVALID_REQUEST
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.access import Decision, Standing, denied, keep_standing, portal_decision
 from portal.bounded import Bounded
-from portal.http import Origins, Refusal, path_within, refuse
+from portal.http import Origins, Proxies, Refusal, client_ip, refuse
 from portal.identity import ANONYMOUS, IDENTITY, Identity
 from portal.login import Login
 from portal.oauth.logins import Logins
@@ -31,11 +33,11 @@ from portal.oauth.resources import mode_query_of, resource_url
 from portal.oauth.service_tokens import ID_HEADER, SECRET_HEADER, ServiceTokens
 from portal.oauth.settings import SCOPE, OAuthSettings
 from portal.oauth.verification import Verifier
-from portal.pages import DENIED, client_ip
+from portal.pages import DENIED
 
 LINKED_HEADER = b"cf-access-token"
 MAX_CALLERS = 10_000
-_ENDPOINT = re.compile(r"/[A-Za-z0-9-]{1,64}/mcp")
+_ELSEWHERE = "/{portal}/mcp"
 UNAUTHENTICATED = -32001
 Enrich: TypeAlias = Callable[[Identity, Scope], Identity]
 Decide: TypeAlias = Callable[[Identity], Awaitable[Standing | None]]
@@ -43,7 +45,7 @@ Decide: TypeAlias = Callable[[Identity], Awaitable[Standing | None]]
 Linked: TypeAlias = Callable[[str], Awaitable[Identity | None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Challenged(Exception):
     """Nobody we know. `error` is RFC 6750's, "" when nothing was shown."""
 
@@ -51,7 +53,7 @@ class Challenged(Exception):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Blocked(Exception):
     """A browser of somebody who may not come in, and the page for it."""
 
@@ -59,7 +61,7 @@ class Blocked(Exception):
 
 
 class Authentication:
-    """Wraps an ASGI application.
+    """Wraps the ASGI application that only those may use who may come in.
 
     `enrich` adds what is known of a request beside its credentials (country, posture); `linked` reads the assertion of
     a linked application; `login` knows what the refused are shown.
@@ -75,7 +77,7 @@ class Authentication:
         service_tokens: ServiceTokens,
         logins: Logins,
         decide: Decide,
-        proxies: Sequence[IPv4Network | IPv6Network] = (),
+        proxies: Proxies = (),
         enrich: Enrich | None = None,
         linked: Linked | None = None,
         login: Login | None = None,
@@ -94,9 +96,6 @@ class Authentication:
         self._callers: Bounded[tuple[str, str, str], Identity] = Bounded(MAX_CALLERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not self._is_protected(path_within(scope)):
-            await self._app(scope, receive, send)
-            return
         try:
             await self._identify(scope, self._origins.of(scope))
         except Refusal as refusal:
@@ -106,11 +105,6 @@ class Authentication:
             await blocked.page(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-    def _is_protected(self, path: str) -> bool:
-        """Whether a path is the portal's MCP endpoint, or could be that of a portal that is not there: who is not
-        signed in does not learn which portals there are."""
-        return path == self._settings.path or _ENDPOINT.fullmatch(path) is not None
 
     async def _identify(self, scope: Scope, origin: str) -> None:
         """Set the scope's identity. Raises Refusal."""
@@ -214,6 +208,25 @@ class Authentication:
         """The challenge for the endpoint by the URL that the client has."""
         endpoint = scope["path"] + mode_query_of(scope["query_string"])
         return challenge(origin, endpoint, self._settings, error, description)
+
+
+def with_endpoint(
+    routes: Sequence[BaseRoute], path: str, endpoint: ASGIApp, authenticated: Callable[[ASGIApp], ASGIApp]
+) -> list[BaseRoute]:
+    """The routes of a portal, with those that need a credential: its MCP endpoint, and what could be that of a portal
+    that is not there: who is not signed in does not learn which portals there are."""
+    return [
+        Route(path, authenticated(endpoint), name="mcp"),
+        *routes,
+        Route(_ELSEWHERE, authenticated(_NothingThere())),
+    ]
+
+
+class _NothingThere:
+    """An ASGI application."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise HTTPException(404)
 
 
 def _headers(scope: Scope) -> dict[bytes, str]:

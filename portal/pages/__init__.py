@@ -15,7 +15,7 @@ from portal.pages.rules import (
     read_rules,
     with_application,
 )
-from portal.pages.visitor import FORM_FIELD, Visitor, Visitors, client_ip
+from portal.pages.visitor import FORM_FIELD, Visitor, Visitors
 
 __all__ = [
     "APP",
@@ -32,7 +32,6 @@ __all__ = [
     "Visitor",
     "Visitors",
     "block_of",
-    "client_ip",
     "notice",
     "over",
     "read_defaults",

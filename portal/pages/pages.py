@@ -178,7 +178,7 @@ class Pages:
 
 def style(design: Design) -> Response:
     """The style sheet."""
-    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    headers = {"Cache-Control": "public, no-cache", "X-Content-Type-Options": "nosniff"}
     return Response(style_sheet(design), media_type="text/css", headers=headers)
 
 

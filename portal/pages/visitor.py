@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import re
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Scope
 
-from portal.http import Origins, PortalAddress, read_cookie, write_cookie
+from portal.http import Origins, PortalAddress, Proxies, client_ip, read_cookie, write_cookie
 
 COOKIE = "portal_browser"
 FORM_FIELD = "form_token"
@@ -79,7 +76,7 @@ class Visitors:
     """Recognises browsers. `proxies` are the networks whose `X-Forwarded-For` is believed."""
 
     origins: Origins
-    proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()
+    proxies: Proxies = ()
 
     def of(self, request: Request) -> Visitor:
         """
@@ -96,28 +93,3 @@ class Visitors:
 
 def _same(expected: str, given: str) -> bool:
     return hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogatepass"))
-
-
-def client_ip(scope: Scope, proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()) -> str:
-    """The address of the client: the peer's, or, through trusted proxies, the last one that is none of theirs."""
-    client = scope.get("client")
-    ip = str(client[0]) if client else ""
-    if not proxies or not _within(ip, proxies):
-        return ip
-    forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    for hop in reversed([hop.strip() for line in forwarded for hop in line.split(",")]):
-        try:
-            ip = str(ipaddress.ip_address(hop))
-        except ValueError:
-            return ip
-        if not _within(ip, proxies):
-            return ip
-    return ip
-
-
-def _within(ip: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
-    try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
-        return False
-    return any(address in network for network in networks)

@@ -7,15 +7,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from ipaddress import IPv4Network, IPv6Network
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import orjson
 import structlog
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -26,10 +25,10 @@ from portal.admin.api.openapi import document
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.tokens import ApiTokens
 from portal.credentials import LEAD
-from portal.http import unrouted
+from portal.http import ClientGone, Proxies, Refusal, body_of, client_ip, unrouted
 from portal.login import Delivery
 from portal.misfits import fitted, misfits
-from portal.pages import client_ip
+from portal.sdk import match_whole_paths
 from portal.state import (
     AlreadyExists,
     Conflict,
@@ -45,7 +44,6 @@ MAX_BODY = 1024 * 1024
 MAX_PROBLEMS = 20
 MAX_IN_PATH = 256
 IN_FORCE_SECONDS = 1.0
-Proxies: TypeAlias = Sequence[IPv4Network | IPv6Network]
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -101,6 +99,7 @@ def create_admin_app(
     routes += [_route(path, methods, tokens, account_id, settings) for path, methods in _by_path(operations).items()]
     app = Starlette(routes=routes, exception_handlers={HTTPException: http_error, Exception: server_error})
     app.router.redirect_slashes = False
+    match_whole_paths(app)
     return app
 
 
@@ -140,7 +139,7 @@ async def _perform(
     names = {name: str(value) for name, value in request.path_params.items() if name != "account_id"}
     if any(len(name) > MAX_IN_PATH or not name.isprintable() for name in names.values()):
         raise errors.not_found("the object")
-    body = await _body(operation, request)
+    body = await _body(operation, request, caller.by)
     paging = _validated(Paging, dict(request.query_params)) if operation.listed else Paging()
     result = await operation.handler(ApiRequest(caller, account_id, names, body, paging))
     if operation.writing:
@@ -154,26 +153,32 @@ async def _perform(
     return _answer(operation.status, answers.success(_plain(result)))
 
 
-async def _body(operation: Operation, request: Request) -> BaseModel | None:
+async def _body(operation: Operation, request: Request, by: str) -> BaseModel | None:
     if operation.body is None:
         return None
-    received = bytearray()
     try:
-        async for chunk in request.stream():
-            received += chunk
-            if len(received) > MAX_BODY:
-                raise AdminError(413, [Problem(errors.TOO_LARGE, f"the body is over {MAX_BODY} bytes")])
-    except ClientDisconnect:
+        received = await body_of(request.scope, request.receive).read(MAX_BODY, by)
+    except Refusal as refusal:
+        raise _refused_body(refusal) from None
+    except ClientGone:
         raise errors.invalid("the body ended early") from None
     if not received and not operation.body_required:
         return operation.body()
     try:
-        data = orjson.loads(bytes(received))
+        data = orjson.loads(received)
     except orjson.JSONDecodeError:
         raise errors.invalid("the body is not JSON") from None
     if not isinstance(data, dict):
         raise errors.invalid("the body is not a JSON object")
     return _validated(operation.body, data)
+
+
+def _refused_body(refusal: Refusal) -> AdminError:
+    """The refusal of a body, as an error of this API."""
+    if refusal.status == 413:
+        return AdminError(413, [Problem(errors.TOO_LARGE, f"the body is over {MAX_BODY} bytes")])
+    code = {429: errors.LIMITED, 503: errors.UNAVAILABLE}.get(refusal.status, errors.INVALID)
+    return AdminError(refusal.status, [Problem(code, refusal.message)], refusal.headers)
 
 
 def _validated(model: type[M], data: Mapping[str, object]) -> M:
@@ -215,8 +220,8 @@ def _plain(result: object) -> object:
 
 
 def _refusal(error: AdminError) -> Response:
-    headers = {"www-authenticate": "Bearer"} if error.status == 401 else None
-    return _answer(error.status, answers.failure(error.problems), headers)
+    headers = {"www-authenticate": "Bearer"} if error.status == 401 else {}
+    return _answer(error.status, answers.failure(error.problems), {**headers, **error.headers})
 
 
 def _answer(status: int, content: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Response:

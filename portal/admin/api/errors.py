@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from portal.errors import PortalError
@@ -17,6 +17,7 @@ CONFLICT = 12132
 IN_USE = 12139
 BROKEN = 12141
 TOO_LARGE = 10013
+LIMITED = 971
 UNAVAILABLE = 10001
 FAULT = 10002
 
@@ -33,9 +34,10 @@ class Problem:
 class AdminError(PortalError):
     """An error answer of the admin API. No message quotes a value of the request."""
 
-    def __init__(self, status: int, problems: Sequence[Problem]) -> None:
+    def __init__(self, status: int, problems: Sequence[Problem], headers: Mapping[str, str] | None = None) -> None:
         self.status = status
         self.problems = tuple(problems)
+        self.headers = headers or {}
         super().__init__("; ".join(problem.message for problem in problems))
 
 

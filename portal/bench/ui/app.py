@@ -21,7 +21,8 @@ from portal.bench.ui.editor import MONACO
 from portal.bench.ui.run_request import parse_run
 from portal.bench.ui.stream import ProgressStream
 from portal.exact import encode
-from portal.http import BODY, BrowserPages, Edge, Guard, HttpSettings, Refusal, refuse, unrouted
+from portal.http import BrowserPages, Edge, Guard, HttpSettings, Refusal, body_of, refuse, unrouted
+from portal.sdk import match_whole_paths
 
 HTTP = HttpSettings(body_limit=2 * 1024 * 1024)
 MAX_QUERY = 300
@@ -57,6 +58,7 @@ def create_bench_app(
         exception_handlers={Refusal: _refused, HTTPException: _not_there},
     )
     app.router.redirect_slashes = False
+    match_whole_paths(app)
     app.state.http = http
     app.state.close_streams = bench.stop
     return app
@@ -108,10 +110,9 @@ class _Run:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             raise HTTPException(405, headers={"Allow": "POST"})
-        request = parse_run(scope[BODY])
+        body = body_of(scope, receive)
+        request = parse_run(await body.read(HTTP.body_limit, ""))
         self._bench.admit()
-        # The guard has read the body. The next message is that the client has disconnected.
-        await receive()
         await ProgressStream(lambda emit: self._bench.run(request, emit))(scope, receive, send)
 
 

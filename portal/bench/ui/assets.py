@@ -68,7 +68,7 @@ class Page:
         self._headers = {
             **_SAME,
             "content-security-policy": content_security_policy(editor=editor),
-            "cache-control": "no-cache",
+            "cache-control": "public, no-cache",
         }
         folder = files("portal.bench.ui") / "page"
         self._files = {name: _load(name, (folder / name).read_bytes()) for name in PAGE}

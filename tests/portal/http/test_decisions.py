@@ -1,6 +1,8 @@
 """The decisions of the HTTP edge as pure functions: addresses, hosts, origins, nesting."""
 
 import json
+from itertools import pairwise
+from time import thread_time
 
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from portal.http import UnsafeBind, is_loopback, require_safe_bind
 from portal.http.edge import NameRules, normal_origin
-from portal.http.guard import nests_deeper_than
+from portal.http.json_scan import Excess, JsonScan, may_exceed, pieces_of
 from tests.strategies import json_values
 
 RULES = NameRules.compile(("mcp.example.com", "other.example:8443"), ("https://mcp.example.com",))
@@ -107,20 +109,79 @@ JSON = json_values(
 )
 
 
-@given(JSON, st.integers(min_value=0, max_value=6))
-def test_nesting_is_measured_as_a_parser_would(value: object, limit: int) -> None:
-    assert nests_deeper_than(json.dumps(value).encode(), limit) == (depth(value) > limit)
+def count(value: object) -> int:
+    """How many values there are; an empty array or object counts as two, for what could be in it."""
+    inside = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else None
+    if inside is None:
+        return 1
+    return 1 + (sum(map(count, inside)) or 1)
 
 
-@given(st.binary(max_size=200), st.integers(min_value=0, max_value=5))
-def test_nesting_of_what_is_no_json_is_a_decision_too(body: bytes, limit: int) -> None:
-    assert nests_deeper_than(body, limit) in (True, False)
+def excess_of(text: bytes, depth: int, values: int, *cuts: int) -> Excess | None:
+    """Which bound a text exceeds that comes in pieces, cut at these places."""
+    scan, places = JsonScan(depth, values), sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
+    for start, end in pairwise(places):
+        if (excess := scan.feed(text[start:end])) is not None:
+            return excess
+    return None
+
+
+CUTS = st.lists(st.integers(min_value=0, max_value=1000), max_size=6)
+
+
+@given(JSON, st.integers(min_value=0, max_value=6), CUTS)
+def test_nesting_is_measured_as_a_parser_would_wherever_the_text_is_cut(
+    value: object, limit: int, cuts: list[int]
+) -> None:
+    assert (excess_of(json.dumps(value).encode(), limit, 10_000, *cuts) == "depth") == (depth(value) > limit)
+
+
+@given(JSON, st.integers(min_value=1, max_value=12), CUTS)
+def test_values_are_counted_wherever_the_text_is_cut(value: object, limit: int, cuts: list[int]) -> None:
+    assert (excess_of(json.dumps(value).encode(), 100, limit, *cuts) == "values") == (count(value) > limit)
+
+
+@given(JSON, st.integers(min_value=0, max_value=6), st.integers(min_value=1, max_value=50))
+def test_what_is_not_measured_exceeds_nothing(value: object, depth: int, values: int) -> None:
+    text = json.dumps(value).encode()
+    assert may_exceed(text, depth, values) or excess_of(text, depth, values) is None
+
+
+@given(st.binary(max_size=200), st.integers(min_value=0, max_value=5), CUTS)
+def test_what_is_no_json_is_a_decision_too(body: bytes, limit: int, cuts: list[int]) -> None:
+    assert excess_of(body, limit, 50, *cuts) in (None, "depth", "values")
+
+
+M = 4_000_000
 
 
 @pytest.mark.parametrize(
-    "body",
-    [b"[" * 4_000_000, b'{"a":' * 700_000, b'"' + b'\\"' * 2_000_000 + b"[" * 200, b'"\\' * 1_000_000 + b"[" * 200],
-    ids=["arrays", "objects", "escapes", "open strings"],
+    ("body", "excess"),
+    [
+        (b"[" * M, "depth"),
+        (b'{"a":' * (M // 5), "depth"),
+        (b"[]" * (M // 2), "values"),
+        (b"[" + b"{}," * (M // 3), "values"),
+        (b"1," * (M // 2), "values"),
+        (b'"' * M, "values"),
+        (b'"' + b'\\"' * (M // 2) + b"[" * 200, None),
+        (b'"\\' * (M // 2) + b"[" * 200, None),
+        (b'{"text":"' + b"[1,2],\\n" * (M // 8) + b'"}', None),
+    ],
+    ids=["arrays", "objects", "empty", "empty in one", "numbers", "quotes", "escapes", "open strings", "text"],
 )
-def test_hostile_bodies_of_four_megabytes_are_measured_in_linear_time(body: bytes) -> None:
-    nests_deeper_than(body, 100)
+def test_hostile_bodies_of_four_megabytes_are_measured_in_steps_of_milliseconds(
+    body: bytes, excess: Excess | None
+) -> None:
+    best: list[float] = []
+    for _ in range(3):
+        scan, found, slowest = JsonScan(100, 100_000), None, 0.0
+        for piece in pieces_of(body):
+            start = thread_time()
+            found = scan.feed(piece)
+            slowest = max(slowest, thread_time() - start)
+            if found is not None:
+                break
+        best.append(slowest)
+        assert found == excess
+    assert min(best) < 0.02

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.config.durations import read_duration, write_duration
-from portal.http import PortalAddress, Refusal, cookie_name
+from portal.http import PortalAddress, Refusal, client_ip, cookie_name
 from portal.http.origin import Origins
 from portal.http.rates import Rate
 from portal.identity import Group, Identity, identity_document, identity_from
@@ -22,7 +22,7 @@ from portal.objects import AppDocument
 from portal.pages.pages import csp_source
 from portal.pages.returns import safe_return
 from portal.pages.rules import DENIED, LoginRules, RulesInvalid, read_rules, with_application
-from portal.pages.visitor import Visitor, client_ip
+from portal.pages.visitor import Visitor
 from tests.house.source import ROOT
 
 BASE = "https://portal.example.com"
