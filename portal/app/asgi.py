@@ -16,7 +16,20 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.app.definitions import PortalDefinition
-from portal.http import BrowserPages, Cors, Edge, ErrorPage, Guard, Refusal, refuse, split_host, unrouted
+from portal.http import (
+    BrowserPages,
+    Cors,
+    Edge,
+    ErrorPage,
+    Guard,
+    Refusal,
+    refuse,
+    refuse_oauth,
+    split_host,
+    unavailable,
+    unrouted,
+)
+from portal.state import StateUnavailable
 
 WELL_KNOWN = "/.well-known/"
 
@@ -124,15 +137,26 @@ def instance_app(
     return app
 
 
-def portal_app(routes: Iterable[BaseRoute], middleware: Iterable[Middleware], path: str) -> ASGIApp:
-    """The application of one portal, below its `root_path`."""
-    app = Starlette(routes=list(routes), middleware=list(middleware), exception_handlers=error_handlers(path))
+def portal_app(
+    routes: Iterable[BaseRoute],
+    middleware: Iterable[Middleware],
+    path: str,
+    is_oauth: Callable[[str], bool] = lambda path: False,
+) -> ASGIApp:
+    """The application of one portal, below its `root_path`. `is_oauth` says whose clients read the errors of OAuth."""
+    handlers = error_handlers(path, is_oauth)
+    app = Starlette(routes=list(routes), middleware=list(middleware), exception_handlers=handlers)
     app.router.redirect_slashes = False
     return app
 
 
-def error_handlers(path: str) -> Mapping[object, Callable[[Request, Exception], Awaitable[Response]]]:
-    """How errors of an application are answered; `path` is where its MCP endpoint is."""
+def error_handlers(
+    path: str, is_oauth: Callable[[str], bool] = lambda path: False
+) -> Mapping[object, Callable[[Request, Exception], Awaitable[Response]]]:
+    """How errors of an application are answered; `path` is where its MCP endpoint is.
+
+    Where a browser shows an error to a person, `BrowserPages` makes a page of it.
+    """
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -148,4 +172,9 @@ def error_handlers(path: str) -> Mapping[object, Callable[[Request, Exception], 
         assert isinstance(error, Refusal)
         return refuse(error)
 
-    return {HTTPException: refused, Refusal: turned_away, Exception: crashed}
+    async def without_store(request: Request, error: Exception) -> Response:
+        assert isinstance(error, StateUnavailable)
+        refusal = unavailable(error.words, error.seconds, error.ran)
+        return (refuse_oauth if is_oauth(request.scope["path"]) else refuse)(refusal)
+
+    return {HTTPException: refused, Refusal: turned_away, StateUnavailable: without_store, Exception: crashed}

@@ -189,7 +189,7 @@ class Portal:
             middleware = [self.identity.middleware()]
         else:
             routes.append(Route("/", self._public_home, methods=["GET"]))
-        self.app = portal_app(routes, middleware, self.path)
+        self.app = portal_app(routes, middleware, self.path, self._shared.edge.is_oauth)
 
     async def _public_home(self, request: Request) -> Response:
         # The libraries of the pages are loaded with the first one.

@@ -9,7 +9,7 @@ from portal.http.guard import BODY, Guard, replay
 from portal.http.mode_query import CODEMODE, OPTIMIZE_CONTEXT, ModeRefused, is_mode_query, read_mode_query
 from portal.http.origin import Origins, PortalAddress, hostname_of, path_within
 from portal.http.rates import Rate
-from portal.http.refusal import NO_STORE, Refusal, no_room, refuse, unrouted
+from portal.http.refusal import NO_STORE, Refusal, no_room, refuse, refuse_oauth, unavailable, unrouted
 from portal.http.server import running
 from portal.http.urls import normal_url
 
@@ -42,10 +42,12 @@ __all__ = [
     "read_cookie",
     "read_mode_query",
     "refuse",
+    "refuse_oauth",
     "replay",
     "require_safe_bind",
     "running",
     "split_host",
+    "unavailable",
     "unrouted",
     "write_cookie",
 ]

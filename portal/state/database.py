@@ -60,7 +60,9 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._url, synchronous = _take_synchronous(parse_url(url))
-        self.name = self._url.render_as_string(hide_password=True)
+        # As it was written: the driver says nothing to whoever reads it.
+        named = self._url.set(drivername=self._url.get_backend_name())
+        self.name = named.render_as_string(hide_password=True)
         self.trouble = Trouble(self.name, self._look_after)
         self.replaced: Callable[[], object] = lambda: None
         """Called when another file is in the place of the one that was opened, and is used from now on."""
