@@ -5,6 +5,7 @@
       InputError                  another file that somebody wrote or saved
       StartError                  what the portal needs to start
       CallError                   a call through the portal that has no result
+        StoreUnavailable          the portal's own database does not answer
         ServerUnknown             nothing of that name is configured
         CallDenied                the gate said no
         UpstreamError             the upstream, or the road to it
@@ -88,6 +89,17 @@ class CallError(PortalError):
 class ServerUnknown(CallError):
     code = INVALID_PARAMS
     ran: Ran = "no"
+
+
+class StoreUnavailable(CallError):
+    """The portal's own database does not answer. `seconds` is when to try again."""
+
+    code = UNAVAILABLE
+    outcome: Outcome = "unavailable"
+
+    def __init__(self, message: str, *, ran: Ran, seconds: int) -> None:
+        super().__init__(message, data={"reason": "store", "ran": ran, "retryAfter": seconds})
+        self.ran = ran
 
 
 class CallDenied(CallError):

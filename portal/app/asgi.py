@@ -27,9 +27,11 @@ from portal.http import (
     answer_to,
     refuse,
     split_host,
+    unavailable,
     unrouted,
 )
 from portal.sdk import match_whole_paths
+from portal.state import StateUnavailable
 
 WELL_KNOWN = "/.well-known/"
 
@@ -147,7 +149,10 @@ def portal_app(routes: Iterable[BaseRoute], path: str) -> ASGIApp:
 
 
 def error_handlers(path: str) -> Mapping[object, Callable[[Request, Exception], Awaitable[Response]]]:
-    """How errors of an application are answered; `path` is where its MCP endpoint is."""
+    """How errors of an application are answered; `path` is where its MCP endpoint is.
+
+    Where a browser shows an error to a person, `BrowserPages` makes a page of it.
+    """
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -167,4 +172,14 @@ def error_handlers(path: str) -> Mapping[object, Callable[[Request, Exception], 
         # Nobody reads it: the client has gone.
         return Response(status_code=400)
 
-    return {HTTPException: refused, Refusal: turned_away, ClientGone: left, Exception: crashed}
+    async def without_store(request: Request, error: Exception) -> Response:
+        assert isinstance(error, StateUnavailable)
+        return answer_to(request.scope, unavailable(error.words, error.seconds, error.ran))
+
+    return {
+        HTTPException: refused,
+        Refusal: turned_away,
+        ClientGone: left,
+        StateUnavailable: without_store,
+        Exception: crashed,
+    }

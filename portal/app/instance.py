@@ -36,7 +36,7 @@ from portal.app.reload import takeable
 from portal.app.shared import Parts, Shared
 from portal.app.upstreams import open_upstreams
 from portal.config import Config, IdentitySection, ServerConfig
-from portal.endpoint import health
+from portal.endpoint import health, status
 from portal.errors import ConfigError, StartError
 from portal.http import Edge, HttpSettings, Proxies, running
 from portal.logs import RecordSink, set_level
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from portal.app.signals import SignalSources
 
 PURGE_SECONDS = 3600.0
+PURGE_AGAIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +276,7 @@ class Instance:
             self._log.error("what is stored is not taken up; what was known goes on deciding", reason=str(error))
 
     def _unavailable(self, error: StateUnavailable) -> None:
-        self._log.error("the store cannot be read; what was known goes on deciding", reason=str(error))
+        self._log.debug("the store cannot be read; what was known goes on deciding", reason=str(error))
 
     async def _refresh(self) -> None:
         """Read the store, and make the portals what configuration and store say."""
@@ -381,18 +382,23 @@ class Instance:
 
         store = self.shared.require_store()
         while True:
+            pause = PURGE_SECONDS
             try:
                 await store.tokens.purge(self.shared.parts.now())
                 await end_departed(store)
+            except StateUnavailable as error:
+                self._log.debug("expired tokens could not be deleted", reason=str(error))
+                pause = PURGE_AGAIN_SECONDS
             except StateError as error:
                 self._log.error("expired tokens could not be deleted", reason=str(error))
-            await asyncio.sleep(PURGE_SECONDS)
+            await asyncio.sleep(pause)
 
     def _health(self) -> Mapping[str, object]:
         # Where policies decide, only those they let in may know which servers there are.
+        store = self.shared.store.health if self.shared.store is not None else None
         if self.own.access is not None:
-            return {"status": "ok"}
-        return health(self.servers.snapshot, len(self.config.omissions))
+            return {"status": status(store)}
+        return health(self.servers.snapshot, len(self.config.omissions), store)
 
     async def _error_page(self, scope: Scope, status: int, body: bytes) -> Response:
         from portal.app.error_pages import error_page

@@ -28,10 +28,11 @@ from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned, well_formed
 from portal.calls.asking import Asking
 from portal.calls.gate import READS, Call, Gate, refuse
 from portal.calls.pins import PinAdmission
-from portal.errors import CallDenied, CallError, LoginRequired, Outcome, UpstreamError
+from portal.errors import CallDenied, CallError, LoginRequired, Outcome, StoreUnavailable, UpstreamError
 from portal.identity import NOBODY, Identity, OnBehalf
 from portal.logs import MAX_NAME, CallRecord
 from portal.servers import Lease, Servers, Snapshot
+from portal.state import StateUnavailable
 from portal.upstream import NO_CONTEXT, CallContext
 
 OPEN = Gate()
@@ -122,6 +123,10 @@ class Caller:
         except CallError as error:
             failure, outcome = error, error.outcome
             raise
+        except StateUnavailable as error:
+            failure = _without_store(error)
+            outcome = failure.outcome
+            raise failure from error
         except Exception:  # Not for us to handle, but it ended the call and belongs in its record.
             outcome = "error"
             raise
@@ -194,6 +199,14 @@ class LeasedRun:
             return ToolDenied(denied.reason, denied.policy)
         except CallError as error:
             return asking.explained(ToolFailed(error.full_message, error.code, error.data))
+        except StateUnavailable as error:
+            # Of the page where a person would have logged in.
+            failure = _without_store(error)
+            return ToolFailed(failure.message, failure.code, failure.data)
+
+
+def _without_store(error: StateUnavailable) -> StoreUnavailable:
+    return StoreUnavailable(error.words, ran=error.ran, seconds=error.seconds)
 
 
 def _repeatable(snapshot: Snapshot, call: Call) -> bool:

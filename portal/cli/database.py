@@ -21,7 +21,7 @@ from portal.cli.config_file import config_in_use
 from portal.cli.exits import CommandError
 from portal.cli.session import load
 from portal.config import Config
-from portal.state import StateError
+from portal.state import StateError, StateUnavailable
 
 if TYPE_CHECKING:
     from portal.state import Store
@@ -94,6 +94,9 @@ def state_errors() -> Iterator[None]:
     """Says an error of the database as one of the command."""
     try:
         yield
+    except StateUnavailable as error:
+        what = "This was not done." if error.ran == "no" else "This may have been done: look before you repeat it."
+        raise CommandError(f"{error}. {what} Try again when it answers.") from error
     except StateError as error:
         raise CommandError(str(error)) from error
 

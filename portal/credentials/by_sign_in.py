@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from portal.config import HttpServer, UpstreamOAuth
 from portal.credentials.client_authentication import authenticated
 from portal.credentials.discovery import Discovered, resource_member
-from portal.credentials.errors import LoginNeeded, Misconfigured, NoAnswer, NotAllowed, Refused
+from portal.credentials.errors import LoginNeeded, Misconfigured, NoStore, NotAllowed, Refused
 from portal.credentials.outbound import origin_of
 from portal.credentials.requested import RequestedCredential
 from portal.credentials.sign_ins import SignIn, SubjectToken, provider_outbound
 from portal.credentials.token_source import Held
 from portal.credentials.tokens import AccessToken, Exchanged, exchange_token, read_jwt, readable_code, request_token
-from portal.state import Clock, StateError, utc_now
+from portal.state import Clock, StateUnavailable, utc_now
 
 if TYPE_CHECKING:
     from portal.state import Store
@@ -77,6 +77,10 @@ class BySignIn(RequestedCredential):
         """The id of the server."""
         return self._config.id
 
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self._sign_in.aclose(CLOSING_SECONDS)
+
     async def reload(self) -> bool:
         """Look whether the person has signed in again, or out everywhere, since a token was asked for; whether they
         have. What came of the former sign-in is shown no more.
@@ -96,8 +100,8 @@ class BySignIn(RequestedCredential):
         while True:
             try:
                 self._begun = begun = await self._sign_in.begun()
-            except StateError as error:
-                raise NoAnswer(str(error)) from error
+            except StateUnavailable as error:
+                raise NoStore(error.words) from error
             held = await super()._fetch()
             # Otherwise the person has signed in again meanwhile, or out.
             if self._begun == begun:

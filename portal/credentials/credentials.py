@@ -218,7 +218,7 @@ class ServerCredentials:
             await forget_unused(self._store, kept)
 
     def _unavailable(self, error: StateUnavailable) -> None:
-        self._log.error("credentials cannot be read; those that are known go on", reason=str(error))
+        self._log.debug("credentials cannot be read; those that are known go on", reason=str(error))
 
 
 def _servers(logins: Sequence[Stored]) -> Mapping[str, object]:

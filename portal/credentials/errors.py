@@ -6,6 +6,7 @@
       Misconfigured     nothing will change until an administrator or the server's operator does something
       Refused           the authorization server answered with an OAuth error
       NoAnswer          it did not answer, or not with what can be used; it may have acted
+        NoStore         it was not asked: the portal's own database does not answer
 
 Texts are sentences without the name of the server, which whoever shows them knows. No text has a token, a secret or an
 answer of the authorization server in it, except the code and the description of its error.
@@ -46,3 +47,7 @@ class NoAnswer(CredentialError):
         super().__init__(text)
         self.arrived = arrived
         self.status = status
+
+
+class NoStore(NoAnswer):
+    """The text says when to try again."""

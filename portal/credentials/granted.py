@@ -130,6 +130,7 @@ class GrantedCredential:
 
     async def aclose(self) -> None:
         await self._source.aclose()
+        await self._renewal.aclose(CLOSING_SECONDS)
         await self._outbound.aclose()
 
     @property
@@ -197,10 +198,13 @@ class GrantedCredential:
         try:
             stored, grant = await self._renewal.newest()
         except (StateUnavailable, SecretUnreadable) as error:
-            helps = isinstance(error, SecretUnreadable)
-            raise AuthorizationRequired(f"its credential cannot be read: {error}", login_helps=helps) from error
+            if isinstance(error, StateUnavailable):
+                text = f"its credential cannot be read. {error.words}"
+                raise AuthorizationRequired(text, login_helps=False) from error
+            raise AuthorizationRequired(f"its credential cannot be read: {error}") from error
         self._read, self._renewal.stored = True, stored
         held = self._login.held(stored.document, grant) if stored is not None and grant is not None else None
+        held = self._renewal.unstored or held
         self._source.held = held if held is not None and held.access != self._renewal.refused else None
 
     async def _want(self, scope: str) -> None:

@@ -187,7 +187,7 @@ class CredentialNotices:
             await asyncio.sleep(self._every)
 
     def _unavailable(self, error: StateUnavailable) -> None:
-        self._log.error("logins of the portal cannot be looked at", reason=str(error))
+        self._log.debug("logins of the portal cannot be looked at", reason=str(error))
 
 
 def of_logins(

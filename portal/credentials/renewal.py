@@ -6,7 +6,10 @@ A refresh, step by step, and what holds if the process ends after each:
     2  lease it, note the attempt   the lease ends by itself; the next process sees the attempt, in the same version
     3  send the refresh token       the same: whether the request arrived is not known
     4  store the new pair           the next process finds it, in a new version
-    5  show the new token           no token is shown that is not stored
+    5  show the new token           the same
+
+If the database fails between 2 and 4, this process alone has the new pair. It shows its token, and stores the pair as
+soon as it can: only its own end before that costs a login.
 
 A refresh token that may have been used is sent once more, because most authorization servers allow that for a while;
 never to one that takes back everything then (`rotating: strict`). After that a new login is needed.
@@ -23,11 +26,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from portal.credentials.errors import LoginNeeded, Misconfigured, NoAnswer, Refused
+from portal.credentials.errors import LoginNeeded, Misconfigured, NoAnswer, NoStore, Refused
 from portal.credentials.grants import Attempt, CredentialDocument, SealedGrant, unsealed
 from portal.credentials.token_source import Held
 from portal.credentials.tokens import AccessToken
-from portal.state import Clock, Kind, SecretUnreadable, StateError, utc_now
+from portal.state import Clock, Kind, SecretUnreadable, StateError, StateUnavailable, utc_now
 
 if TYPE_CHECKING:
     from portal.state import CredentialKey, Store, StoredCredential
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 # Longer than any request for a token takes.
 LEASE_SECONDS = 20.0
 RETRY_SECONDS = 2.0
+STORE_AGAIN_SECONDS = 0.5
 MAX_TRIES = 2
 _POLL_SECONDS = 0.25
 # How long a refresh waits for that of another process: longer than any lease.
@@ -92,7 +96,8 @@ class Renewable(Protocol):
 class Renewal:
     """The grant of `subject` for `server`, as the store has it.
 
-    `stored` is what was read last, `renewable` whether it has a refresh token, `refused` a token that is shown no more.
+    `stored` is what was read last, `unstored` a newer token that the database has not taken yet, `renewable` whether it
+    has a refresh token, `refused` a token that is shown no more.
     `now` is the time that tokens live by, `steady` one in seconds that is never set.
     """
 
@@ -110,6 +115,8 @@ class Renewal:
         self.stored: Stored | None = None
         self.renewable = False
         self.refused = ""
+        self.unstored: Held | None = None
+        self._storing: asyncio.Task[None] | None = None
         self._of = of
         self._store = store
         self._subject = subject
@@ -145,13 +152,25 @@ class Renewal:
             return await self.replaced()
         except SecretUnreadable as error:
             raise LoginNeeded(f"{_sentence(error)}{self._of.how}") from error
+        except StateUnavailable as error:
+            # Nothing was sent: without a lease no refresh token leaves.
+            raise NoStore(error.words) from error
         except StateError as error:
             raise NoAnswer(str(error)) from error
+
+    async def aclose(self, patience: float) -> None:
+        """Wait so many seconds until what was answered is stored."""
+        if self._storing is not None:
+            await asyncio.wait({self._storing}, timeout=patience)
+            self._storing.cancel()
+            await asyncio.gather(self._storing, return_exceptions=True)
 
     async def replaced(self) -> Held:
         """The same. Raises `StateError` too."""
         owner, began = secrets.token_hex(16), self._steady()
         while True:
+            if (unstored := self.unstored) is not None and self._serves(unstored):
+                return unstored
             stored, grant = await self.newest()
             self.stored = stored
             if stored is None or grant is None:
@@ -237,13 +256,41 @@ class Renewal:
             }
         )
         secret = pair.model_dump_json().encode()
-        settled = await self._store.credentials.settle(self._of.kind, stored.key, stored.version, document, secret)
+        try:
+            settled = await self._settled_pair(stored, document, secret)
+        except StateUnavailable as error:
+            self._log.warning("a new token cannot be stored yet; it is used meanwhile", reason=str(error))
+            self.refused = ""
+            self.unstored = held = self._of.held(document, pair)
+            self._storing = asyncio.create_task(self._store_later(stored, document, secret), name="storing a token")
+            return held
         if settled is None:
             # Meanwhile somebody has logged in again, or has logged out.
             return await self.replaced()
-        self.stored, self.refused = settled, ""
-        self._log.info("a token was replaced", issuer=stored.key.issuer)
         return self._of.held(settled.document, pair)
+
+    async def _settled_pair(self, stored: Stored, document: CredentialDocument, secret: bytes) -> Stored | None:
+        settled = await self._store.credentials.settle(self._of.kind, stored.key, stored.version, document, secret)
+        if settled is not None:
+            self.stored, self.refused = settled, ""
+            self._log.info("a token was replaced", issuer=stored.key.issuer)
+        return settled
+
+    async def _store_later(self, stored: Stored, document: CredentialDocument, secret: bytes) -> None:
+        """Store the pair as soon as the database takes it: the former refresh token is used up, and nobody else has the
+        new one. If the credential is of another version by then, somebody has logged in or out, or it was stored."""
+        try:
+            while True:
+                await asyncio.sleep(STORE_AGAIN_SECONDS)
+                try:
+                    await self._settled_pair(stored, document, secret)
+                    return
+                except StateUnavailable:
+                    continue
+        except StateError as error:
+            self._log.error("a new token is lost: it cannot be stored", reason=str(error))
+        finally:
+            self.unstored = None
 
     async def _after_refusal(self, stored: Stored, noted: CredentialDocument, error: Refused) -> Held:
         if error.code == "invalid_grant":

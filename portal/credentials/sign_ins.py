@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from portal.credentials.client_authentication import RegisteredClient, authenticated
-from portal.credentials.errors import LoginNeeded, Misconfigured, NoAnswer, Refused
+from portal.credentials.errors import LoginNeeded, Misconfigured, NoAnswer, NoStore, Refused
 from portal.credentials.grants import SIGN_IN, CredentialDocument, SealedGrant
 from portal.credentials.metadata import ServerMetadata
 from portal.credentials.outbound import Outbound
@@ -38,7 +38,15 @@ from portal.login import (
     same_issuer,
     stored_provider,
 )
-from portal.state import Clock, CredentialKey, DocumentInvalid, SecretUnreadable, StateError, utc_now
+from portal.state import (
+    Clock,
+    CredentialKey,
+    DocumentInvalid,
+    SecretUnreadable,
+    StateError,
+    StateUnavailable,
+    utc_now,
+)
 
 if TYPE_CHECKING:
     from portal.state import Store, StoredCredential
@@ -174,6 +182,11 @@ class SignIn:
         self._renewal.refused = refused
         return True
 
+    async def aclose(self, patience: float) -> None:
+        """Wait so many seconds until what the provider answered is stored."""
+        if self._renewal is not None:
+            await self._renewal.aclose(patience)
+
     async def begun(self) -> object:
         """What is another value after each sign-in; None without one.
 
@@ -187,6 +200,8 @@ class SignIn:
         """What is kept, and how it is renewed, with the provider as it is configured now."""
         try:
             provider = await stored_provider(self._store, self._id)
+        except StateUnavailable as error:
+            raise NoStore(error.words) from error
         except StateError as error:
             raise NoAnswer(str(error)) from error
         if not isinstance(provider, OidcProvider):

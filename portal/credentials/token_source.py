@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from portal.credentials.errors import CredentialError, LoginNeeded, NoAnswer
+from portal.credentials.errors import CredentialError, LoginNeeded, NoAnswer, NoStore
 from portal.errors import AuthorizationRequired
 
 # The part of a token's life after which it is replaced.
@@ -17,6 +17,7 @@ RENEW_AT = 0.8
 # A token this close to its end may end on its way to the server.
 _MARGIN_SECONDS = 5.0
 # Seconds until an authorization server is asked again after it failed; each failure after it doubles them.
+AFTER_NO_STORE = 0.5
 AFTER_NO_ANSWER, AFTER_REFUSAL, LONGEST_PAUSE = 5.0, 30.0, 300.0
 # A server that refuses a token as soon as it is issued does not want it. Each such token in a row lengthens the pause.
 REFUSED_AGAIN_SECONDS, LONGEST_REFUSAL = 5.0, 60.0
@@ -178,6 +179,11 @@ class TokenSource:
         error = task.exception()
         if error is None:
             self.held, self._failure, self._failures = task.result(), None, 0
+            return
+        if isinstance(error, NoStore):
+            # The portal's own database: it says when it is in trouble, and nobody is asked less often for it.
+            self._failure, self._again = error, self._steady() + AFTER_NO_STORE
+            self._failed()
             return
         if isinstance(error, CredentialError):
             self._failure = error

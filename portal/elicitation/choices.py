@@ -132,4 +132,4 @@ class Choices:
                 listener(*key)
 
     def _unavailable(self, error: StateUnavailable) -> None:
-        self._log.error("which servers are turned off cannot be read; what was known holds", reason=str(error))
+        self._log.debug("which servers are turned off cannot be read; what was known holds", reason=str(error))

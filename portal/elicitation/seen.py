@@ -10,7 +10,7 @@ import orjson
 from pydantic import Field
 
 from portal.objects import Document
-from portal.state import AlreadyExists, Conflict, Kind
+from portal.state import AlreadyExists, Conflict, Kind, StateUnavailable
 
 if TYPE_CHECKING:
     from portal.state import Store
@@ -39,7 +39,7 @@ async def new_servers(store: Store, portal: str, subject: str, shown: Collection
     they have.
 
     Raises:
-        StateUnavailable: it cannot be read or stored.
+        StateUnavailable: it cannot be read.
     """
     id = row_of(portal, subject)
     stored = await store.get(SEEN, id)
@@ -52,7 +52,8 @@ async def new_servers(store: Store, portal: str, subject: str, shown: Collection
                 await store.create(SEEN, id, document, by=subject)
             else:
                 await store.replace(SEEN, id, document, by=subject, revision=stored.revision)
-        except (AlreadyExists, Conflict):
-            # Another page of the same person was faster.
+        except (AlreadyExists, Conflict, StateUnavailable):
+            # Another page of the same person was faster. Or nothing can be stored: the page is shown all the same, and
+            # the next one says again what is new.
             pass
     return new if stored is not None else frozenset()

@@ -2,9 +2,9 @@
 
 from portal.endpoint.code import CodeRunner
 from portal.endpoint.endpoint import Endpoint
-from portal.endpoint.health import health
+from portal.endpoint.health import health, status
 from portal.endpoint.login_prompts import LoginPage
 from portal.endpoint.portal_tools import PersonServer, PersonServers
 from portal.endpoint.views import Contents
 
-__all__ = ["CodeRunner", "Contents", "Endpoint", "LoginPage", "PersonServer", "PersonServers", "health"]
+__all__ = ["CodeRunner", "Contents", "Endpoint", "LoginPage", "PersonServer", "PersonServers", "health", "status"]

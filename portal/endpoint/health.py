@@ -1,17 +1,26 @@
-"""The answer of `/healthz`: that the portal is up, and the state of each of its upstream servers."""
+"""The answer of `/healthz`: that the portal is up, the state of its store and of each of its upstream servers."""
 
 from typing import Any
 
 from portal.servers import Snapshot
+from portal.state import StoreHealth
 
 MAX_REASON = 300
 
 
-def health(snapshot: Snapshot, omissions: int = 0) -> dict[str, Any]:
+def status(store: StoreHealth | None) -> str:
+    """The state of the whole. A portal whose store is in trouble is up: it goes on with what it knows, and starting it
+    again would lose that."""
+    return "ok" if store in (None, "ok") else "degraded"
+
+
+def health(snapshot: Snapshot, omissions: int = 0, store: StoreHealth | None = None) -> dict[str, Any]:
     """A JSON object. An upstream that is down does not make the portal unhealthy: it serves the others. `omissions` is
-    the number of servers that are configured and not served, because they cannot be used."""
+    the number of servers that are configured and not served, because they cannot be used. `store` is None for a portal
+    without one."""
     return {
-        "status": "ok",
+        "status": status(store),
+        **({"store": store} if status(store) != "ok" else {}),
         **({"leftOut": omissions} if omissions else {}),
         "servers": {
             server.id: {

@@ -6,7 +6,8 @@ The names and arguments are those of Cloudflare's MCP portals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from portal.endpoint.views import View, Views
 from portal.errors import LoginRequired, ServerUnknown
 from portal.exact import encode
 from portal.identity import Identity
+from portal.state import StateUnavailable
 
 LIST, TOGGLE, TOGGLE_ONE = "portal_list_servers", "portal_toggle_servers", "portal_toggle_single_server"
 _ON, _OFF = ("toggle", "enable"), ("untoggle", "disable")
@@ -192,16 +194,22 @@ class ProgramServers:
         self._login_at = login_at
 
     async def servers(self) -> list[dict[str, object]]:
-        return [shown(one) for one in await self._servers.of(self._person)]
+        with _said_to_programs():
+            return [shown(one) for one in await self._servers.of(self._person)]
 
     async def choose(self, server: str, *, on: bool) -> None:
-        await self._find(server)
-        try:
-            await self._servers.choose(self._person, {server: on})
-        except ValueError as refusal:
-            raise CatalogError(str(refusal)) from None
+        with _said_to_programs():
+            await self._find(server)
+            try:
+                await self._servers.choose(self._person, {server: on})
+            except ValueError as refusal:
+                raise CatalogError(str(refusal)) from None
 
     async def connect(self, server: str, on_wait: OnWait) -> bool:
+        with _said_to_programs():
+            return await self._connect(server, on_wait)
+
+    async def _connect(self, server: str, on_wait: OnWait) -> bool:
         found = await self._find(server)
         if found.connected or not found.may_connect:
             return found.connected
@@ -220,6 +228,15 @@ class ProgramServers:
                 return server
         known = ", ".join(server.id for server in servers) or "none"
         raise CatalogError(f"there is no server {id!r} for you. There are: {known}")
+
+
+@contextmanager
+def _said_to_programs() -> Iterator[None]:
+    """Says an error of the store as one that a program reads."""
+    try:
+        yield
+    except StateUnavailable as error:
+        raise CatalogError(error.words) from error
 
 
 def login_at(server: PersonServer, views: Views, request: ClientRequest) -> LoginRequired:

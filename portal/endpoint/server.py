@@ -18,9 +18,10 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 
 from portal.endpoint.params import fit_params
-from portal.errors import CallError
+from portal.errors import CallError, StoreUnavailable
 from portal.identity import key_of, principal_of
 from portal.sdk import remove_telemetry, sealed
+from portal.state import StateUnavailable
 from portal.version import portal_version
 
 log = structlog.get_logger("portal.endpoint")
@@ -96,6 +97,9 @@ async def guarded(method: str, work: Awaitable[Result]) -> Result:
         raise
     except CallError as error:
         raise MCPError(error.code, error.full_message, error.data) from error
+    except StateUnavailable as error:
+        failed = StoreUnavailable(error.words, ran=error.ran, seconds=error.seconds)
+        raise MCPError(failed.code, failed.message, failed.data) from error
     except Exception as error:  # the request edge: anything else is our fault
         reference = uuid.uuid4().hex[:12]
         log.exception("request_failed", method=method, reference=reference)

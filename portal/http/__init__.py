@@ -11,7 +11,7 @@ from portal.http.guard import Guard
 from portal.http.mode_query import CODEMODE, OPTIMIZE_CONTEXT, ModeRefused, is_mode_query, read_mode_query
 from portal.http.origin import Origins, PortalAddress, hostname_of, path_within
 from portal.http.rates import Rate
-from portal.http.refusal import NO_STORE, Refusal, answer_to, no_room, refuse, unrouted
+from portal.http.refusal import NO_STORE, Refusal, answer_to, no_room, refuse, unavailable, unrouted
 from portal.http.server import running
 from portal.http.urls import normal_url
 
@@ -52,6 +52,7 @@ __all__ = [
     "require_safe_bind",
     "running",
     "split_host",
+    "unavailable",
     "unrouted",
     "write_cookie",
 ]

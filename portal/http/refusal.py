@@ -14,7 +14,7 @@ from mcp_types import INVALID_REQUEST
 from starlette.responses import Response
 from starlette.types import Scope
 
-from portal.errors import PortalError
+from portal.errors import UNAVAILABLE, PortalError
 from portal.shares import Full
 
 
@@ -43,14 +43,21 @@ def no_room(full: Full, what: str, seconds: int) -> Refusal:
     return Refusal(503, "full", f"{text} Nothing ran.", headers=headers)
 
 
+def unavailable(message: str, seconds: int, ran: str) -> Refusal:
+    """The refusal while the database does not answer, with when to come back. `ran` is "no" or "unknown"."""
+    headers = {"Retry-After": str(seconds), "Cache-Control": "no-store"}
+    return Refusal(503, "store", message, UNAVAILABLE, headers, {"ran": ran, "retryAfter": seconds})
+
+
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _NOT_DESCRIPTION = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 
 def refuse_oauth(refusal: Refusal) -> Response:
     """The HTTP answer for a refusal at an OAuth endpoint (RFC 6749 section 5.2): a body of another kind is an
-    `invalid_request` with the status 400."""
-    body = {"error": "invalid_request", "error_description": _NOT_DESCRIPTION.sub("'", refusal.message)}
+    `invalid_request` with the status 400, and a 503 is `temporarily_unavailable` as at the authorization endpoint."""
+    code = "temporarily_unavailable" if refusal.status == 503 else "invalid_request"
+    body = {"error": code, "error_description": _NOT_DESCRIPTION.sub("'", refusal.message)}
     status = 400 if refusal.status == 415 else refusal.status
     return Response(orjson.dumps(body), status, {**refusal.headers, **NO_STORE}, media_type="application/json")
 

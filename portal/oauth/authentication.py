@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.access import Decision, Standing, denied, keep_standing, portal_decision
 from portal.bounded import Bounded
-from portal.http import Origins, Proxies, Refusal, client_ip, refuse
+from portal.http import Origins, Proxies, Refusal, client_ip, refuse, unavailable
 from portal.identity import ANONYMOUS, IDENTITY, Identity
 from portal.login import Login
 from portal.oauth.logins import Logins
@@ -34,6 +34,7 @@ from portal.oauth.service_tokens import ID_HEADER, SECRET_HEADER, ServiceTokens
 from portal.oauth.settings import SCOPE, OAuthSettings
 from portal.oauth.verification import Verifier
 from portal.pages import DENIED
+from portal.state import StateUnavailable
 
 LINKED_HEADER = b"cf-access-token"
 MAX_CALLERS = 10_000
@@ -100,6 +101,10 @@ class Authentication:
             await self._identify(scope, self._origins.of(scope))
         except Refusal as refusal:
             await refuse(refusal)(scope, receive, send)
+            return
+        except StateUnavailable as error:
+            # Whether a credential is good is not known: it is no reason to ask for another one.
+            await refuse(unavailable(error.words, error.seconds, error.ran))(scope, receive, send)
             return
         except Blocked as blocked:
             await blocked.page(scope, receive, send)

@@ -64,7 +64,7 @@ class Logins:
 
     def _not_ended(self, error: StateUnavailable) -> None:
         # Tokens cannot be checked either then: nothing new comes in meanwhile.
-        self._log.error("logins that were revoked cannot be ended; trying again", reason=str(error))
+        self._log.debug("logins that were revoked cannot be ended; trying again", reason=str(error))
 
     async def _end_departed(self) -> None:
         await end_departed(self._store)

@@ -76,5 +76,6 @@ class Uses:
                     expires_at=token.document.until,
                 )
         except StateError as error:
-            # Another process may have noted it at the same moment.
+            # Another process may have noted it at the same moment. If not, the next use is noted.
+            self._noted.pop(token.family)
             self._log.debug("the use of a grant was not noted", reason=str(error))

@@ -10,9 +10,11 @@ from datetime import datetime
 
 from portal.oauth.grants import ACCESS, Grant, grant_of
 from portal.oauth.uses import Uses
-from portal.state import KeptByKey, Store, utc_now
+from portal.state import KeptByKey, StateUnavailable, Store, utc_now
 
 KEPT_SECONDS = 5.0
+GRACE_SECONDS = 60.0
+"""So much longer a token that was good is taken while the store cannot be asked whether it still is."""
 MAX_KEPT = 10_000
 MAX_TOKEN = 512
 
@@ -54,10 +56,13 @@ class Verifier:
         if not 0 < len(token) <= MAX_TOKEN:
             return None
         digest = hashlib.sha256(token.encode()).digest()
-        verified = await self._verified.get(digest, lambda: self._find(token))
-        if verified is not None and not self._is_fresh(verified):
-            self._verified.forget(digest)
-            verified = await self._verified.get(digest, lambda: self._find(token))
+        verified = kept = await self._verified.get(digest, lambda: self._find(token))
+        if kept is not None and not self._is_fresh(kept):
+            try:
+                verified = await self._verified.again(digest, lambda: self._find(token))
+            except StateUnavailable:
+                if not self._is_fresh(kept, GRACE_SECONDS):
+                    raise
         return None if verified is None else verified.grant
 
     async def _find(self, token: str) -> _Verified | None:
@@ -68,5 +73,5 @@ class Verifier:
             self._uses.note(found)
         return _Verified(grant_of(found), self._clock() + KEPT_SECONDS, found.expires_at)
 
-    def _is_fresh(self, verified: _Verified) -> bool:
-        return self._clock() < verified.until and self._now() < verified.expires_at
+    def _is_fresh(self, verified: _Verified, longer: float = 0.0) -> bool:
+        return self._clock() < verified.until + longer and self._now() < verified.expires_at

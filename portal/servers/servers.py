@@ -273,7 +273,7 @@ class Servers:
         try:
             await self._credentials.know(on_behalf.subject)
         except StateUnavailable as error:
-            self._log.error("the logins of a person cannot be read", subject=on_behalf.subject, reason=str(error))
+            self._log.debug("the logins of a person cannot be read", subject=on_behalf.subject, reason=str(error))
             return
         for name, slot in self._slots.items():
             if on_behalf.at(name):

@@ -116,7 +116,7 @@ class StoredServers:
             self._note_sync(server)
 
     def _not_read(self, error: StateUnavailable) -> None:
-        self._log.error("stored servers cannot be read; those that run go on", reason=str(error))
+        self._log.debug("stored servers cannot be read; those that run go on", reason=str(error))
 
     async def _apply(self) -> None:
         async with self._applying:

@@ -107,7 +107,7 @@ class PushedAssessments:
         self._stale = None if left is None else loop.call_later(max(left, SHORTEST_WAIT), self._notify)
 
     def _not_read(self, error: StateUnavailable) -> None:
-        self._log.error("assessments cannot be read; those known hold until they are stale", reason=str(error))
+        self._log.debug("assessments cannot be read; those known hold until they are stale", reason=str(error))
 
 
 def merged(before: AssessmentDocument, assessment: Assessment, now: datetime) -> AssessmentDocument:

@@ -19,6 +19,7 @@ from portal.state.errors import (
     StateError,
     StateUnavailable,
     StateUnusable,
+    StoreHealth,
 )
 from portal.state.following import Follower, Kept, KeptByKey, background
 from portal.state.kinds import Kind, plain
@@ -79,6 +80,7 @@ __all__ = [
     "StateUnavailable",
     "StateUnusable",
     "Store",
+    "StoreHealth",
     "Stored",
     "StoredCredential",
     "Token",

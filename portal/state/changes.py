@@ -27,6 +27,7 @@ class Changes:
     def __init__(self) -> None:
         self._callbacks: list[Callback] = []
         self._seen: dict[str, int] = {}
+        self._gone: set[str] = set()
         self._log = structlog.get_logger("portal.state")
 
     def subscribe(self, callback: Callback) -> Callable[[], None]:
@@ -40,16 +41,23 @@ class Changes:
 
     def tell(self, revisions: Revisions) -> None:
         """These are the newest revisions: tell of the kinds that were not known to be there."""
-        new = frozenset(kind for kind, revision in revisions.items() if revision > self._seen.get(kind, 0))
+        newer = {kind: revision for kind, revision in revisions.items() if revision > self._seen.get(kind, 0)}
+        new = frozenset(newer.keys() | self._gone)
         if not new:
             return
-        self._seen.update({kind: revisions[kind] for kind in new})
+        self._seen.update(newer)
+        self._gone.clear()
         for callback in tuple(self._callbacks):
             try:
                 callback(new)
             except Exception:
                 # A subscriber's fault must not undo an answer that was committed, nor keep the others from hearing.
                 self._log.exception("a subscriber to changes failed", kinds=sorted(new))
+
+    def start_again(self) -> None:
+        """What is told next is of another database: all that was known may be otherwise there."""
+        self._gone |= self._seen.keys()
+        self._seen.clear()
 
     def start_from(self, revisions: Revisions) -> None:
         """What is there at the start is no news."""
@@ -67,16 +75,11 @@ class Changes:
                 await task
 
     async def _follow(self, read: Callable[[], Awaitable[Revisions]]) -> None:
-        answering = True
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            try:
+            # What is known is kept meanwhile. The database logs that it is in trouble.
+            with suppress(StateUnavailable):
                 self.tell(await read())
-                answering = True
-            except StateUnavailable as error:
-                if answering:
-                    self._log.error("the state does not answer; what is known is kept", reason=str(error))
-                answering = False
 
 
 async def read_revisions(connection: AsyncConnection) -> dict[str, int]:

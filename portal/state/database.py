@@ -9,27 +9,41 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread, current_thread
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
-from sqlalchemy import Connection, event, text
+import structlog
+from sqlalchemy import Connection, delete, event, insert, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from portal.state.errors import Misused, StateUnavailable, StateUnusable
-from portal.state.migrate import is_migrated, migrate
+from portal.state.errors import DocumentInvalid, Misused, StateError, StateUnavailable, StateUnusable
+from portal.state.migrate import is_current, is_migrated, migrate
+from portal.state.schema import facts
+from portal.state.trouble import BUSY, DAMAGED, GONE, UNDONE, LockHeld, Trouble, is_failure, is_of_value, reason_of
 
-BUSY_SECONDS = 15.0
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 4.0
+"""How long anybody waits for the database: with what a request does besides, its answer comes within 5 s."""
+OPENING_SECONDS = 15.0
+BUSY_SECONDS = 0.5
 CONNECTIONS = 5
 LEAVING_SECONDS = 2.0
+CARE_SECONDS = 0.25
+MOST_CARE_SECONDS = 2.0
+CARE_PATIENCE_SECONDS = 2.0
+IDLE_SECONDS = 10
+"""A process that stops in the middle of a transaction holds the others of a PostgreSQL no longer."""
+PROOF_SIZE = 16 * 1024
 
 # A number, the same in every process: the advisory lock of PostgreSQL that makes one writer at a time.
 _WRITER_LOCK = 0x636F_6465_6D6F_6465
@@ -38,23 +52,39 @@ _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "p
 
 
 class Database:
-    """Opened once, closed once. Reading does not wait for writing."""
+    """Opened once, closed once. Reading does not wait for writing.
+
+    Nobody waits longer than `PATIENCE_SECONDS`, the queue of the writers included. `trouble` is true while the database
+    fails; it is looked after until it is well.
+    """
 
     def __init__(self, url: str) -> None:
         self._url, synchronous = _take_synchronous(parse_url(url))
-        self.name = self._url.render_as_string(hide_password=True)
+        # As it was written: the driver says nothing to whoever reads it.
+        named = self._url.set(drivername=self._url.get_backend_name())
+        self.name = named.render_as_string(hide_password=True)
+        self.trouble = Trouble(self.name, self._look_after)
+        self.replaced: Callable[[], object] = lambda: None
+        """Called when another file is in the place of the one that was opened, and is used from now on."""
         self._sqlite = self._url.get_backend_name() == "sqlite"
         self._threads = _ConnectionThreads()
         self._engine = _engine(self._url, self._threads, synchronous, sqlite=self._sqlite)
         # Writers of this process queue here, in order, instead of spinning on the file's lock.
         self._writer = asyncio.Lock()
         self._writing_task: asyncio.Task[object] | None = None
+        self._file: tuple[int, int] | None = None
+        # Connections that are made and closed: whoever asked for one may have left.
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._care: asyncio.Task[None] | None = None
+        # Whoever opens it hears of what fails then.
+        self._opened = False
+        self._log = structlog.get_logger("portal.state")
 
     def __repr__(self) -> str:
         return f"Database({self.name!r})"
 
     async def open(self) -> None:
-        """Make the file if there is none, and bring the tables up to date.
+        """Make the file if there is none, and bring the tables up to date. A database that is up to date is only read.
 
         Raises:
             StateUnusable: it cannot be opened, or belongs to a newer program.
@@ -62,12 +92,19 @@ class Database:
         if self._sqlite:
             _make_private_file(Path(self._url.database or ""))
         try:
-            async with self.writing() as connection:
-                await connection.run_sync(migrate)
+            async with self.reading() as connection:
+                current = await connection.run_sync(is_current)
+            if not current:
+                # Another process may be making the tables: that takes its time.
+                with self._translated(writes=True):
+                    async with self._write(OPENING_SECONDS, cut=False) as connection:
+                        await connection.run_sync(migrate)
+            self._file = self._file_there() if self._sqlite else None
         except StateUnavailable as error:
             raise StateUnusable(str(error)) from None
         except StateUnusable as error:
             raise StateUnusable(f"{self.name}: {error}") from None
+        self._opened = True
 
     async def is_made(self) -> bool:
         """Whether a portal has made its tables here. Makes nothing.
@@ -79,43 +116,295 @@ class Database:
             return await connection.run_sync(is_migrated)
 
     async def close(self) -> None:
+        if self._care is not None:
+            self._care.cancel()
+            await asyncio.wait({self._care})
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LEAVING_SECONDS)
         try:
-            await self._engine.dispose()
+            async with asyncio.timeout(LEAVING_SECONDS):
+                await self._engine.dispose()
+        except TimeoutError:
+            # A server that hangs does not take leave. The connections end with the process.
+            pass
         finally:
             # A query that was cancelled ends in its thread later, and must not find the loop closed that it reports to.
             self._threads.join(LEAVING_SECONDS)
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection that sees the database as it is at its first query."""
-        with self._translated():
-            async with self._engine.connect() as connection:
+    async def reading(self, *, counted: bool = True) -> AsyncIterator[AsyncConnection]:
+        """A connection that sees the database as it is at its first query. A failure that nobody is told of is not
+        `counted`.
+
+        Raises:
+            StateUnavailable: the database does not answer.
+        """
+        with self._translated(writes=False, counted=counted):
+            if (refusal := self.trouble.refuse(writes=False)) is not None:
+                raise refusal
+            async with self._read(PATIENCE_SECONDS) as connection:
                 yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that no other writer's comes between, committed when the block ends without an error."""
+        """A transaction that no other writer's comes between, committed when the block ends without an error.
+
+        Raises:
+            StateUnavailable: the database does not answer.
+        """
         if self._writing_task is not None and self._writing_task is asyncio.current_task():
             raise Misused("inside a transaction, write through the transaction")
-        with self._translated():
-            async with self._writer:
-                self._writing_task = asyncio.current_task()
-                try:
-                    async with self._engine.connect() as connection:
-                        await connection.execution_options(portal_writes=True)
-                        async with connection.begin():
-                            if not self._sqlite:
-                                await connection.execute(_LOCK_WRITERS)
-                            yield connection
-                finally:
-                    self._writing_task = None
+        with self._translated(writes=True):
+            async with self._write(PATIENCE_SECONDS) as connection:
+                yield connection
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _read(self, seconds: float) -> AsyncIterator[AsyncConnection]:
+        until = monotonic() + seconds
+        connection = await self._connected(until, writes=False)
+        try:
+            with self._cut_at(connection, until):
+                yield connection
+        finally:
+            await self._leave(connection)
+
+    @asynccontextmanager
+    async def _write(self, seconds: float, *, cut: bool = True, cares: bool = False) -> AsyncIterator[AsyncConnection]:
+        """`cut`: however far it has come, it does not take longer. `cares`: it is to find out whether a trouble is
+        over."""
+        until = monotonic() + seconds
+        async with self._turn(until):
+            # Also those that came before the trouble and have waited for their turn.
+            if not cares and (refusal := self.trouble.refuse(writes=True)) is not None:
+                raise refusal
+            connection = await self._connected(until, writes=True)
+            try:
+                with self._cut_at(connection, until) if cut else nullcontext():
+                    yield connection
+                    self._check_file(written=True)
+                    await self._commit(connection)
+            finally:
+                await self._leave(connection)
+
+    @asynccontextmanager
+    async def _turn(self, until: float) -> AsyncIterator[None]:
+        async with asyncio.timeout(max(0.0, until - monotonic())):
+            await self._writer.acquire()
+        self._writing_task = asyncio.current_task()
         try:
             yield
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            raise StateUnavailable(f"the database at {self.name} did not answer: {_reason(error)}") from None
+        finally:
+            self._writing_task = None
+            self._writer.release()
+
+    async def _commit(self, connection: AsyncConnection) -> None:
+        try:
+            await connection.commit()
+        except Exception as error:
+            # Whatever it is: what becomes of a commit must be told apart from what comes before it.
+            raise _NotCommitted(error) from error
+
+    @contextmanager
+    def _translated(self, *, writes: bool, counted: bool = True) -> Iterator[None]:
+        began = monotonic()
+        try:
+            yield
+        except StateUnavailable:
+            if counted:
+                self.trouble.refused()
+            raise
+        except Exception as error:
+            # Most are of the block, and none of ours.
+            if not isinstance(error, _NotCommitted) and not is_failure(error):
+                raise
+            raise self._refusal(error, writes=writes, seconds=monotonic() - began, counted=counted) from None
+
+    def _refusal(self, error: Exception, *, writes: bool, seconds: float, counted: bool) -> StateError:
+        cause = error.error if isinstance(error, _NotCommitted) else error
+        if is_of_value(cause):
+            return DocumentInvalid("the database does not take a value in it")
+        reason = reason_of(cause)
+        if reason is None:
+            kind = type(getattr(cause, "orig", None) or cause).__name__
+            self._log.error("the database refused a statement", database=self.name, error=kind)
+            return self.trouble.error(kind)
+        if self._opened:
+            self.trouble.failed(reason, writes=writes, seconds=seconds)
+            if counted:
+                self.trouble.refused()
+        lost = isinstance(error, _NotCommitted) and reason not in UNDONE
+        return self.trouble.error(reason, may_have_happened=lost)
+
+    # Connections
+
+    async def _connected(self, until: float, *, writes: bool) -> AsyncConnection:
+        """A connection, with a transaction to write in if it `writes`. Whoever leaves before it is there waits for
+        nothing: what was begun is undone behind them."""
+        self._check_file()
+        held = asyncio.Event()
+        making = self._apart(self._connect(until, held, writes=writes))
+        try:
+            await asyncio.wait({making}, timeout=max(0.0, until - monotonic()))
+            if making.done():
+                return making.result()
+            raise LockHeld if held.is_set() else TimeoutError
+        except BaseException:
+            if not making.done():
+                making.cancel()
+            making.add_done_callback(self._undo)
+            raise
+
+    def _undo(self, making: asyncio.Task[AsyncConnection]) -> None:
+        if not making.cancelled() and making.exception() is None:
+            self._apart(_closed(making.result()))
+
+    async def _connect(self, until: float, held: asyncio.Event, *, writes: bool) -> AsyncConnection:
+        connection = await self._engine.connect()
+        try:
+            if writes:
+                await connection.execution_options(portal_writes=True)
+                await self._begin(connection, until, held)
+            return connection
+        except BaseException:
+            await asyncio.shield(self._apart(_closed(connection)))
+            raise
+
+    async def _begin(self, connection: AsyncConnection, until: float, held: asyncio.Event) -> None:
+        """`held` is set when another process has the lock."""
+        if not self._sqlite:
+            await connection.execute(_LOCK_WRITERS, {"patience": _server_patience(until)})
+            return
+        while True:
+            try:
+                await connection.begin()
+                return
+            except OperationalError as error:
+                # It waits in its thread, where it cannot be called back. So it waits a little at a time.
+                if reason_of(error) != BUSY or monotonic() >= until:
+                    raise
+                held.set()
+
+    @contextmanager
+    def _cut_at(self, connection: AsyncConnection, until: float) -> Iterator[None]:
+        """Whatever the block waits for on this connection fails then. SQLite waits for nothing but its lock."""
+        raw = connection.sync_connection
+        if self._sqlite or raw is None:
+            yield
+            return
+        driver: Any = raw.connection.driver_connection
+        timer = asyncio.get_running_loop().call_later(max(0.0, until - monotonic()), driver.terminate)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    async def _leave(self, connection: AsyncConnection) -> None:
+        await asyncio.wait({self._apart(_closed(connection))}, timeout=LEAVING_SECONDS)
+
+    def _apart(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # The file of SQLite
+
+    def _file_there(self) -> tuple[int, int] | None:
+        """Which file is there. It is not opened: closing it would end the locks that SQLite holds on it."""
+        try:
+            found = os.stat(self._url.database or "")
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _check_file(self, *, written: bool = False) -> None:
+        """
+        Raises:
+            FileNotFoundError: what is stored now would be gone with the file, or with the one it is `written` to first.
+        """
+        if self._file is None:
+            return
+        if self._file_there() != self._file or (written and not os.path.exists(f"{self._url.database}-wal")):
+            raise FileNotFoundError(GONE)
+
+    # Trouble
+
+    def _look_after(self) -> None:
+        if self._care is None or self._care.done():
+            self._care = asyncio.create_task(self._until_well())
+
+    async def _until_well(self) -> None:
+        pause = CARE_SECONDS
+        while self.trouble:
+            await asyncio.sleep(pause)
+            try:
+                await self._prove()
+                self.trouble.over()
+            except Exception as error:
+                # The edge of a background task: whatever fails, the database is not well yet, and is looked at again.
+                self._log.debug("the database is not well yet", database=self.name, error=type(error).__name__)
+            pause = min(2 * pause, MOST_CARE_SECONDS)
+
+    async def _prove(self) -> None:
+        """Read and write something. Raises what fails."""
+        if self._file is not None and (there := self._file_there()) not in (None, self._file):
+            await self._take_over(there)
+        if GONE in self.trouble.reasons:
+            # What is in a log that has no name any more goes to the file with the last connection.
+            await self._engine.dispose()
+        if any(reason in DAMAGED for reason in self.trouble.reasons):
+            # Connections know pages by heart that are not in the file any more.
+            await self._engine.dispose()
+            async with self._read(CARE_PATIENCE_SECONDS) as connection:
+                await _check_whole(connection)
+        async with self._read(CARE_PATIENCE_SECONDS) as connection:
+            await connection.execute(select(facts.c.value).where(facts.c.name == _PROOF))
+        self.trouble.reads()
+        for statement in (insert(facts).values(name=_PROOF, value="0" * PROOF_SIZE), _DELETE_PROOF):
+            async with self._write(CARE_PATIENCE_SECONDS, cares=True) as connection:
+                if statement is not _DELETE_PROOF:
+                    await connection.execute(_DELETE_PROOF)
+                await connection.execute(statement)
+
+    async def _take_over(self, file: tuple[int, int] | None) -> None:
+        """Go on with the file that is there now, if it is a database of this program."""
+        before, self._file = self._file, None
+        try:
+            await self._engine.dispose()
+            async with self._read(CARE_PATIENCE_SECONDS) as connection:
+                if not await connection.run_sync(is_current):
+                    raise FileNotFoundError(GONE)
+                await _check_whole(connection)
+            before = file
+        finally:
+            self._file = before
+        self.replaced()
+
+
+class _NotCommitted(Exception):
+    """The commit failed with this error: it may have happened."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
+async def _closed(connection: AsyncConnection) -> None:
+    # Of a database that cannot undo a transaction any more: it is undone with the connection.
+    with suppress(Exception):
+        await connection.close()
+
+
+def _server_patience(until: float) -> str:
+    """How long a server waits for the lock: less than the portal, so that it is the server who says so."""
+    return f"{max(1, int((until - monotonic() - 0.2) * 1000))}ms"
+
+
+async def _check_whole(connection: AsyncConnection) -> None:
+    if connection.dialect.name == "sqlite":
+        found = (await connection.exec_driver_sql("PRAGMA quick_check(1)")).scalar()
+        if found != "ok":
+            raise OSError("the file is damaged")
 
 
 def parse_url(url: str) -> URL:
@@ -152,18 +441,14 @@ def _take_synchronous(url: URL) -> tuple[URL, str]:
     return url.difference_update_query(["synchronous"]), written
 
 
-_LOCK_WRITERS = text("SELECT pg_advisory_xact_lock(:lock)").bindparams(lock=_WRITER_LOCK)
+# In one round trip; the server itself gives up waiting, or its process would wait for a portal that has left.
+_LOCK_WRITERS = text(
+    "SELECT set_config('lock_timeout', :patience, true),"
+    f" set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true), pg_advisory_xact_lock(:lock)"
+).bindparams(lock=_WRITER_LOCK)
 
-
-_KNOWN = (
-    "database is locked",
-    "disk I/O error",
-    "database or disk is full",
-    "readonly database",
-    "database disk image is malformed",
-    "file is not a database",
-    "unable to open database file",
-)
+_PROOF = "proof"
+_DELETE_PROOF = delete(facts).where(facts.c.name == _PROOF)
 
 
 class _SqliteConnection(sqlite3.Connection):
@@ -220,11 +505,13 @@ def _engine(url: URL, threads: _ConnectionThreads, synchronous: str, *, sqlite: 
         "hide_parameters": True,
         "pool_size": CONNECTIONS,
         "max_overflow": CONNECTIONS,
-        "pool_timeout": BUSY_SECONDS,
+        "pool_timeout": PATIENCE_SECONDS,
     }
+    # It logs a traceback of each connection that is lost, beside the error that we get of it.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         if not sqlite:
-            return create_async_engine(url, pool_pre_ping=True, connect_args={"timeout": BUSY_SECONDS}, **shared)
+            return create_async_engine(url, pool_pre_ping=True, connect_args={"timeout": PATIENCE_SECONDS}, **shared)
         # The driver logs every statement at DEBUG with all that is stored by it.
         logging.getLogger("aiosqlite").setLevel(logging.WARNING)
         engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, **shared)
@@ -261,13 +548,3 @@ def _make_private_file(path: Path) -> None:
         return
     except OSError as error:
         raise StateUnusable(f"{path}: {error.strerror or 'cannot be made'}") from None
-
-
-def _reason(error: BaseException) -> str:
-    """The kind of error only, and of known ones a sentence: the rest of the text may quote what was stored."""
-    original = getattr(error, "orig", None) or error
-    words = str(original)
-    for known in _KNOWN:
-        if known in words:
-            return known
-    return type(getattr(original, "__cause__", None) or original).__name__

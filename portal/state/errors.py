@@ -18,7 +18,13 @@ No message carries a document, a secret, a token or a password.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from portal.errors import PortalError
+
+RETRY_SECONDS = 5
+StoreHealth = Literal["ok", "read only", "unavailable"]
+"""What the database does just now: everything, read and not write, or nothing."""
 
 
 class StateError(PortalError):
@@ -34,7 +40,26 @@ class KeysUnusable(StateUnusable):
 
 
 class StateUnavailable(StateError):
-    """The database did not do it. What was asked for did not happen, or it is not known whether it did."""
+    """The database did not do it, and may do it later. `str()` is for the operator, `words` for whoever asked.
+
+    `ran` is "no" when what was asked did not happen, "unknown" when the answer to its commit was lost. `seconds` is
+    when to try again.
+    """
+
+    def __init__(self, message: str, *, ran: Literal["no", "unknown"] = "no", seconds: int = RETRY_SECONDS) -> None:
+        self.ran = ran
+        self.seconds = seconds
+        super().__init__(message)
+
+    @property
+    def words(self) -> str:
+        """What happened, whether it ran, and what to do, without the place of the database."""
+        if self.ran == "no":
+            return f"The portal's database does not answer. This was not done. Try again in {self.seconds} s."
+        return (
+            "The portal's database did not answer when this was to be stored. It may have been done: look before you "
+            f"repeat it, in {self.seconds} s."
+        )
 
 
 class DocumentInvalid(StateError):

@@ -81,6 +81,17 @@ class KeptByKey(Generic[K, T]):
                 return reading.task.result()
         return value
 
+    async def again(self, key: K, read: Callable[[], Awaitable[T]]) -> T:
+        """A value that is kept, read again. Until that has worked the former value stays. Raises what `read` raises."""
+        reading = self._readings.get(key) or self._begin(key, read)
+        await self._end_of(key, reading)
+        value = reading.task.result()
+        if reading.changes != self._changes:
+            return await self.get(key, read)
+        if value is None:
+            self.forget(key)
+        return value
+
     def forget(self, key: K) -> None:
         """Read this value again when it is next needed. A reading in progress goes on and is kept."""
         self._values.pop(key)

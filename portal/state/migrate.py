@@ -17,9 +17,7 @@ def migrate(connection: Connection) -> None:
     Raises:
         StateUnusable: the database has a step this program does not know.
     """
-    config = Config()
-    config.set_main_option("script_location", "portal.state:migrations")
-    config.set_main_option("path_separator", "os")
+    config = _config()
     config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config)
     known = {script.revision for script in scripts.walk_revisions()}
@@ -34,6 +32,23 @@ def migrate(connection: Connection) -> None:
         command.upgrade(config, "head")
 
 
+def is_current(connection: Connection) -> bool:
+    """Whether the tables are those of this program, so that there is nothing to do."""
+    at = MigrationContext.configure(connection).get_current_heads()
+    return bool(at) and set(at) == set(_scripts().get_heads())
+
+
 def is_migrated(connection: Connection) -> bool:
     """Whether there are tables of this program, of whichever version."""
     return bool(MigrationContext.configure(connection).get_current_heads())
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "portal.state:migrations")
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())

@@ -18,7 +18,7 @@ from portal.state.changes import Callback, Changes, count, read_revisions
 from portal.state.clock import Clock, from_stored, utc_now
 from portal.state.credentials import CredentialRows
 from portal.state.database import Database
-from portal.state.errors import KeysUnusable, Misused, SecretUnreadable
+from portal.state.errors import KeysUnusable, Misused, SecretUnreadable, StoreHealth
 from portal.state.keys import KeyRing
 from portal.state.kinds import Kind
 from portal.state.objects import CURRENT_KEY, KEEP, Broken, BrokenLog, Found, Keep, ObjectWriter, Scan, Stored
@@ -157,12 +157,20 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self._database.name!r})"
 
+    @property
+    def health(self) -> StoreHealth:
+        """Whether the database does what it is asked, as far as that is known."""
+        if not self._database.trouble:
+            return "ok"
+        return "unavailable" if self._database.trouble.reads_fail else "read only"
+
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as exits:
             exits.push_async_callback(self._database.close)
             await self._database.open()
             await self._agree_on_keys()
             self._changes.start_from(await self._revisions())
+            self._database.replaced = self._changes.start_again
             await exits.enter_async_context(self._changes.following(self._revisions))
             self._exits = exits.pop_all()
         return self
@@ -292,16 +300,21 @@ class Store:
         self._changes.tell(revisions)
 
     async def _revisions(self) -> dict[str, int]:
-        async with self._database.reading() as connection:
+        async with self._database.reading(counted=False) as connection:
             return await read_revisions(connection)
 
     async def _agree_on_keys(self) -> None:
         """The database names its current key: a new one takes the newest of the ring, an old one must find its own."""
-        async with self._database.writing() as connection:
-            kid = (await connection.execute(select(facts.c.value).where(facts.c.name == CURRENT_KEY))).scalar()
-            if kid is None:
-                await connection.execute(insert(facts).values(name=CURRENT_KEY, value=self._keys.newest.kid))
-                return
+        current = select(facts.c.value).where(facts.c.name == CURRENT_KEY)
+        async with self._database.reading() as connection:
+            kid = (await connection.execute(current)).scalar()
+        if kid is None:
+            async with self._database.writing() as connection:
+                # Another process may have been faster.
+                kid = (await connection.execute(current)).scalar()
+                if kid is None:
+                    await connection.execute(insert(facts).values(name=CURRENT_KEY, value=self._keys.newest.kid))
+                    return
         try:
             self._keys.find(kid)
         except SecretUnreadable as error:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,6 +22,7 @@ from portal.state.schema import tokens
 
 MAX_LISTED = 10_000
 MAX_FAMILIES = 200
+PURGED = 1000
 D = TypeVar("D")
 
 # A connection of a transaction, with the set of kinds whose tokens were revoked in it.
@@ -178,9 +179,16 @@ class Tokens:
         return [Family(token, since) for token, since in listed if token is not None]
 
     async def purge(self, now: datetime) -> int:
-        """Forget what has expired by then; how many there were."""
-        async with self._writing() as (connection, _):
-            return (await connection.execute(delete(tokens).where(tokens.c.expires_at <= to_stored(now)))).rowcount
+        """Forget what has expired by then; how many there were. In small steps: other writers come in between."""
+        key = tuple_(tokens.c.kind, tokens.c.digest)
+        expired = select(tokens.c.kind, tokens.c.digest).where(tokens.c.expires_at <= to_stored(now)).limit(PURGED)
+        gone = 0
+        while True:
+            async with self._writing() as (connection, _):
+                step = (await connection.execute(delete(tokens).where(key.in_(expired)))).rowcount
+            gone += step
+            if step < PURGED:
+                return gone
 
     async def _find(self, connection: AsyncConnection, kind: Kind[D], token: str) -> Token[D] | None:
         query = select(tokens).where(self._is(kind.name, token), tokens.c.expires_at > to_stored(self._clock()))

@@ -120,6 +120,9 @@ def _route(
             return await _perform(operation, request, tokens, account_id, settings)
         except AdminError as error:
             return _refusal(error)
+        except StateUnavailable as error:
+            problem = Problem(errors.UNAVAILABLE, error.words)
+            return _answer(503, answers.failure([problem]), {"retry-after": str(error.seconds)})
         except StateError as error:
             return _refusal(_state_error(error))
 
@@ -209,8 +212,6 @@ def _state_error(error: StateError) -> AdminError:
             return AdminError(409, [Problem(errors.BROKEN, message + "replace or delete it")])
         case DocumentInvalid():
             return errors.invalid(str(error))
-        case StateUnavailable():
-            return AdminError(503, [Problem(errors.UNAVAILABLE, "the database does not answer; try again")])
         case _:
             raise error
 

@@ -34,6 +34,7 @@ from portal.cli.show.token_count import count_tokens
 from portal.config import parse_config
 from portal.demo import CPU_SECONDS, example_upstreams
 from portal.home import CODE_MODE
+from portal.identity import Identity
 from portal.learning import Learning
 from portal.logs import Discard, configure_logging
 from portal.servers import Snapshot
@@ -57,7 +58,9 @@ class PricedCalls(Learning):
         super().__init__(None)
         self._finished: list[FinishedCall] = []
 
-    def observe(self, call: Call, result: Mapping[str, object], snapshot: Snapshot) -> None:
+    def observe(
+        self, call: Call, result: Mapping[str, object], snapshot: Snapshot, caller: Identity | None = None
+    ) -> None:
         number = len(self._finished) + 1
         made = ToolCall("", number, call.server, call.name, dict(call.params.get("arguments") or {}))
         self._finished.append(FinishedCall(made, f"{call.server}.{call.name}", ToolReturned(dict(result))))

@@ -15,6 +15,7 @@ from portal.config import parse_config
 from portal.state import Store
 from tests.portal.cli.command import as_process, in_process
 from tests.portal.state.conftest import new_postgres_database
+from tests.portal.state.troubles import locked
 
 DECLARED = "groups:\n  Engineers: {include: [{email_domain: {domain: acme.example}}]}\n"
 WORDS = [
@@ -187,6 +188,31 @@ def test_policies_and_pins_are_read_without_making_tables_on_a_server(
 def test_a_server_of_databases_that_does_not_answer_is_one_line(folder: Path) -> None:
     done = in_process(folder, "admin", "list", "--state", f"postgresql://postgres@/portal?host={folder}")
     assert done.returncode == Exit.USAGE and "did not answer" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_while_another_process_holds_the_lock_a_command_reads_and_says_that_it_stored_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.state.database.PATIENCE_SECONDS", 2.0)
+    database = f"sqlite:///{make_database(folder / 'state.db')}"
+    # The first command gives the account its id.
+    assert in_process(folder, "admin", "list", "--state", database).returncode == Exit.OK
+    with locked(database):
+        assert in_process(folder, "admin", "list", "--state", database).returncode == Exit.OK
+        done = in_process(folder, "api-token", "ci", "--state", database)
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    said = " ".join(done.stderr.split())
+    assert "another process holds its lock. This was not done. Try again" in said and "Traceback" not in said
+    assert in_process(folder, "api-token", "ci", "--state", database).returncode == Exit.OK
+
+
+def test_a_portal_does_not_start_on_a_file_that_is_no_database_and_says_which(folder: Path) -> None:
+    configure(folder, state="sqlite:///state.db", identity={})
+    (folder / "state.db").write_bytes(b"this is no database at all. " * 1000)
+    done = in_process(folder, "serve", "--port", "0")
+    said = " ".join(done.stderr.split())
+    assert done.returncode == Exit.USAGE and "state.db did not answer: the file is no database" in said
+    assert "Traceback" not in said
 
 
 def test_the_configurations_database_is_the_same_from_any_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from tests.patience import PATIENCE
 from tests.portal.credentials.authority import Authority, Held, Protected, authority, protected
 from tests.portal.credentials.times import Times
 from tests.portal.state.databases import new_state
+from tests.portal.state.troubles import locked
 from tests.portal.upstreams.hosting import Hosted
 from tests.portal.upstreams.watching import Watched, server_config, watched
 
@@ -95,7 +96,7 @@ class Place:
     def __init__(self, host: Hosted, guard: Protected, rotating: Rotating, url: str, keys: KeyRing) -> None:
         self.host, self.guard, self.rotating = host, guard, rotating
         self.times = Times(datetime(2026, 1, 1, tzinfo=UTC))
-        self._url, self._keys = url, keys
+        self.state, self._keys = url, keys
 
     @property
     def issuing(self) -> Authority:
@@ -105,7 +106,7 @@ class Place:
         return CredentialKey(OWN, "up", self.issuing.issuer, self.host.url, "client")
 
     def store(self) -> Store:
-        return Store.open(self._url, self._keys, clock=self.times)
+        return Store.open(self.state, self._keys, clock=self.times)
 
     async def log_in(self, store: Store, **changes: Any) -> None:
         access, refresh = self.rotating.login()
@@ -219,6 +220,83 @@ async def test_while_the_authorization_server_is_down_the_login_is_kept(place: P
                 place.times.now += timedelta(minutes=10)
             assert await up.text("echo", "up again") == "up again"
             assert (await place.stored(store)).state == "ready"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits for the store are shorter."""
+    monkeypatch.setattr("portal.state.database.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("portal.state.database.CARE_SECONDS", 0.05)
+    monkeypatch.setattr("portal.state.database.MOST_CARE_SECONDS", 0.1)
+    monkeypatch.setattr("portal.credentials.renewal.STORE_AGAIN_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_new_pair_that_cannot_be_stored_is_used_and_stored_when_it_can(place: Place) -> None:
+    async with place.store() as store:
+        await place.log_in(store)
+        held = Held(place.rotating)
+        async with place.process(store) as up:
+            place.issuing.answer = held
+            place.times.now += timedelta(hours=1)
+            waiting = asyncio.create_task(up.text("echo", "on"))
+            async with asyncio.timeout(PATIENCE):
+                await held.arrived.wait()
+                with locked(place.state):
+                    held.released.set()
+                    assert await waiting == "on"
+                    assert await up.text("echo", "again") == "again"
+                    assert (await place.stored(store)).state == "refreshing"
+                while (await place.stored(store)).state != "ready":
+                    await asyncio.sleep(0.02)
+            place.issuing.answer = place.rotating
+        # Another process has nothing but what is stored.
+        async with place.process(store) as up:
+            place.times.now += timedelta(hours=2)
+            assert await up.text("echo", "later") == "later"
+        assert len(place.issuing.requests) == 2 and not place.rotating.revoked
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_closing_waits_for_a_pair_that_cannot_be_stored_yet(place: Place) -> None:
+    async with place.store() as store:
+        await place.log_in(store)
+        held, stack = Held(place.rotating), AsyncExitStack()
+        up = await stack.enter_async_context(place.process(store))
+        place.issuing.answer = held
+        place.times.now += timedelta(hours=1)
+        waiting = asyncio.create_task(up.text("echo", "on"))
+        async with asyncio.timeout(PATIENCE):
+            await held.arrived.wait()
+            with locked(place.state):
+                held.released.set()
+                assert await waiting == "on"
+                closing = asyncio.create_task(stack.aclose())
+                await asyncio.sleep(0)
+            await closing
+        assert (await place.stored(store)).state == "ready"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_while_the_store_takes_nothing_no_refresh_token_leaves_and_the_login_works_soon_after(
+    place: Place,
+) -> None:
+    async with place.store() as store:
+        await place.log_in(store)
+        async with place.process(store) as up:
+            place.times.now += timedelta(hours=1)
+            with locked(place.state):
+                for _ in range(8):
+                    with pytest.raises(AuthorizationRequired, match="database does not answer") as refused:
+                        await up.call("echo")
+                    assert "state.db" not in str(refused.value)
+                    place.times.now += timedelta(seconds=1)
+                assert place.issuing.requests == []
+            async with asyncio.timeout(PATIENCE):
+                while store.health != "ok":
+                    await asyncio.sleep(0.02)
+            place.times.now += timedelta(seconds=1)
+            assert await up.text("echo", "on") == "on"
 
 
 async def test_an_answer_that_is_lost_is_asked_for_once_more_and_then_a_login_is_needed(place: Place) -> None:

@@ -8,12 +8,15 @@ from typing import Any
 
 import mcp_types as types
 import pytest
+from mcp.shared.exceptions import MCPError
 
 from codemode import CodeTool
 from portal.endpoint.portal_tools import DEFINITIONS
 from tests.portal.endpoint.people import ECHO, Place, listed, place_in, text_of
 from tests.portal.login.guarded import EMAIL
 from tests.portal.portals import GENERATIONS, LEGACY, MODERN
+from tests.portal.state.databases import new_state
+from tests.portal.state.troubles import locked
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 NAMES = {str(tool["name"]) for tool in DEFINITIONS}
@@ -197,3 +200,43 @@ async def test_whoever_has_not_signed_in_turns_nothing_off_for_everybody(tmp_pat
             program = "return codemode.portal.disable('fix').catch((error) => error.message)"
             answer = (await client.call_tool("code", {"code": program})).structured_content
             assert answer is not None and "nobody signs in here" in answer["result"]
+
+
+@pytest.mark.parametrize("mode", GENERATIONS)
+async def test_while_the_store_takes_nothing_servers_are_listed_and_used_and_a_choice_says_that_it_was_not_stored(
+    place: Place, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.state.database.PATIENCE_SECONDS", 0.5)
+    await place.log_in(EMAIL)
+    token = await place.agent_of(EMAIL)
+    await listed(place, token)
+    async with place.client(token, mode) as ada:
+        with locked(new_state(tmp_path)):
+            with pytest.raises(MCPError, match="database does not answer. This was not done. Try again in 5 s") as no:
+                await ada.call_tool("portal_toggle_single_server", OFF)
+            assert no.value.error.data == {"reason": "store", "ran": "no", "retryAfter": 5}
+            assert text_of(await ada.call_tool("fix_echo", ECHO)) == "hello"
+            found = (await ada.call_tool("portal_list_servers", {})).structured_content
+            assert found is not None and found["servers"][0]["enabled"] is True
+
+
+async def test_while_the_store_takes_nothing_a_program_reads_its_servers_and_why_a_choice_was_not_stored(
+    tmp_path: Path, code_tool: CodeTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.state.database.PATIENCE_SECONDS", 0.5)
+    async with place_in(tmp_path, code=code_tool) as place:
+        await place.log_in(EMAIL)
+        token = await place.agent_of(EMAIL)
+        await listed(place, token)
+        program = """
+        const refused = await codemode.portal.disable('fix').catch((error) => error.message);
+        const [server] = await codemode.portal.servers();
+        return [refused, server.enabled, await codemode.fix.echo({text: 'hello'})];
+        """
+        async with place.client(token, MODERN, code=True) as ada:
+            with locked(new_state(tmp_path)):
+                result = await ada.call_tool("code", {"code": program})
+    assert result.structured_content is not None
+    refused, enabled, echoed = result.structured_content["result"]
+    assert "database does not answer. This was not done." in refused
+    assert (enabled, echoed) == (True, "hello")

@@ -121,6 +121,7 @@ async def guarded_portal(
     passwords: Passwords | None = None,
     code: CodeRunner | Literal["workers"] | None = None,
     code_mode: str = "opt_in",
+    state: str = "",
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
     clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
@@ -151,7 +152,7 @@ async def guarded_portal(
         "mcpServers": {**named, **{id: {"url": url} for id, url in urls.items()}},
         "portal": {
             "codeMode": code_mode,
-            "state": new_state(folder),
+            "state": state or new_state(folder),
             "runs": dict(runs or {}),
             "identity": {"trustedProxies": proxies, "publicUrl": settings.get("public_url", "")},
         },

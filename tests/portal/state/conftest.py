@@ -7,26 +7,18 @@ tests are skipped with the reason, or fail when `CODEMODE_REQUIRE_POSTGRES=1`.
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from portal.state import KeyRing, Store
 from portal.state.clock import Clock, utc_now
-from tests.patience import PATIENCE
 from tests.portal.state.databases import migrated, new_state
+from tests.portal.state.postgresql import postgres_server, run_on_server
 
 NewUrl = Callable[[], str]
 Opener = Callable[..., AbstractAsyncContextManager[Store]]
@@ -37,66 +29,15 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def _binary(name: str) -> str | None:
-    newest = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
-    return str(newest[-1]) if newest else shutil.which(name)
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Path]:
     """A running server with a migrated database `tables`; what is given is the folder of its socket, user and database
     are `postgres`.
     """
-    initdb, server = _binary("initdb"), _binary("postgres")
-    if initdb is None or server is None:
-        if os.environ.get("CODEMODE_REQUIRE_POSTGRES") == "1":
-            pytest.fail("PostgreSQL's initdb and postgres are not on this machine (Debian: apt install postgresql)")
-        pytest.skip("PostgreSQL's initdb and postgres are not on this machine")
-    # Not under pytest's folder: a socket's path must be short, and an unprivileged user must reach it.
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
-    unprivileged: list[str] = []
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
-        unprivileged = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
-    data = folder / "data"
-    subprocess.run(
-        [*unprivileged, initdb, "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"],
-        check=True,
-        capture_output=True,
-    )
-    settings = ["listen_addresses=", f"unix_socket_directories={folder}", "fsync=off", "full_page_writes=off"]
-    options = [word for setting in settings for word in ("-c", setting)]
-    process = subprocess.Popen([*unprivileged, server, "-D", str(data), *options], stderr=subprocess.DEVNULL)
-    try:
-        asyncio.run(_answers(folder, process))
-        asyncio.run(_run_sql(folder, "CREATE DATABASE tables"))
-        asyncio.run(migrated(f"postgresql://postgres@/tables?host={folder}"))
-        yield folder
-    finally:
-        # Fast shutdown: it does not wait for connections.
-        process.send_signal(signal.SIGINT)
-        process.wait(PATIENCE)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _answers(folder: Path, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        assert process.poll() is None, "the PostgreSQL server ended"
-        try:
-            await _run_sql(folder, "SELECT 1")
-        except (SQLAlchemyError, OSError):
-            await asyncio.sleep(0.05)
-        else:
-            return
-    raise TimeoutError("the PostgreSQL server does not answer")
-
-
-async def _run_sql(folder: Path, statement: str) -> None:
-    url = f"postgresql+asyncpg://postgres@/postgres?host={folder}"
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    async with engine.connect() as connection:
-        await connection.execute(text(statement))
-    await engine.dispose()
+    with postgres_server() as server:
+        asyncio.run(run_on_server(server.folder, "CREATE DATABASE tables"))
+        asyncio.run(migrated(f"postgresql://postgres@/tables?host={server.folder}"))
+        yield server.folder
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -111,8 +52,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def new_postgres_database(folder: Path, template: str = "tables") -> str:
     """The URL of a new database, with the tables of a portal unless the template is another."""
     name = f"state_{uuid.uuid4().hex}"
-    asyncio.run(_run_sql(folder, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    asyncio.run(run_on_server(folder, f"CREATE DATABASE {name} TEMPLATE {template}"))
     return f"postgresql://postgres@/{name}?host={folder}"
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """For a socket, whose path must be short."""
+    with TemporaryDirectory(prefix="pg") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
