@@ -16,6 +16,7 @@ from portal.admin import Admin
 from portal.app import Parts, serving
 from portal.app.identity import PortalIdentity
 from portal.endpoint import CodeRunner
+from portal.http import HttpSettings
 from portal.identity import Identity
 from portal.login.mail import Message
 from portal.login.passwords import Passwords
@@ -120,6 +121,7 @@ async def guarded_portal(
     passwords: Passwords | None = None,
     code: CodeRunner | None = None,
     code_mode: str = "opt_in",
+    http: HttpSettings | None = None,
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
     clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
@@ -132,6 +134,7 @@ async def guarded_portal(
     rules = Rules(access)
     parts = Parts(
         code=code,
+        http=http or HttpSettings(),
         records=kept,
         access=access,
         admission=rules,
