@@ -11,13 +11,15 @@ from typing import Any
 import httpx2
 import pytest
 
+from portal.config import parse_config
 from portal.errors import NO_ROOM
 from portal.http import HttpSettings
+from portal.servers import Servers
 from portal.turns import Room
-from portal.upstream import ROOM
+from portal.upstream import ROOM, DownstreamClient
 from portal.upstream.transports.http_client import _CONNECTIONS
 from tests.portal.endpoint.people import client_with, token_of
-from tests.portal.login.guarded import EMAIL, guarded_portal
+from tests.portal.login.guarded import EMAIL, Guarded, guarded_portal
 from tests.portal.portals import MODERN
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.server import Behaviour
@@ -65,8 +67,7 @@ class Person:
 
     async def begun(self, method: str, headers: dict[str, str], message: dict[str, Any] | None = None) -> Any:
         """An answer whose head has come, which goes on."""
-        body = {} if message is None else {"json": message}
-        return await self._end.enter_async_context(self.http.stream(method, self.url, headers=headers, **body))
+        return await self._end.enter_async_context(self.http.stream(method, self.url, headers=headers, json=message))
 
     async def modern(self, method: str, **params: Any) -> httpx2.Response:
         headers, message = modern(method, **params)
@@ -104,15 +105,26 @@ def refused(answer: httpx2.Response, status: int) -> bool:
 
 
 @asynccontextmanager
-async def two_people(folder: Path, host: Hosted | dict[str, str], **http: Any) -> AsyncIterator[tuple[Person, Person]]:
+async def two_people(
+    folder: Path, host: Hosted | dict[str, str], *, signs_in: bool = False, **http: Any
+) -> AsyncIterator[tuple[Person, Person]]:
     servers = {"fix": host.url} if isinstance(host, Hosted) else host
     async with AsyncExitStack() as stack:
         portal = await stack.enter_async_context(guarded_portal(folder, servers=servers, http=HttpSettings(**http)))
         people = []
         for email in (EMAIL, BOB):
-            client = await stack.enter_async_context(client_with(await token_of(portal, email)))
+            client = await stack.enter_async_context(client_with())
+            client.headers.update(await credential_of(portal, email, signs_in))
             people.append(Person(portal.mcp, client, stack))
         yield people[0], people[1]
+
+
+async def credential_of(portal: Guarded, email: str, signs_in: bool) -> dict[str, str]:
+    """The headers of a person who has allowed an agent, or, which is quicker, of a service token."""
+    if signs_in:
+        return {"authorization": f"Bearer {await token_of(portal, email)}"}
+    made = await portal.identity.shared.service_tokens.create(email, by="test")
+    return {"CF-Access-Client-Id": made.stored.document.client_id, "CF-Access-Client-Secret": made.client_secret}
 
 
 @pytest.fixture
@@ -130,9 +142,9 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 async def test_one_who_opens_sessions_without_end_ends_their_own_and_nobody_else_s(
     tmp_path: Path, upstream: Hosted
 ) -> None:
-    async with two_people(tmp_path, upstream, sessions=8, sessions_each=3) as (ada, bob):
+    async with two_people(tmp_path, upstream, signs_in=True, sessions=8, sessions_each=3) as (ada, bob):
         his = await bob.session()
-        hers = [await ada.session() for _ in range(20)]
+        hers = [await ada.session() for _ in range(10)]
         assert await bob.alive(his)
         assert [await ada.alive(session) for session in hers[-4:]] == [False, True, True, True]
         gone = await ada.http.post(ada.url, json=PING, headers=hers[0])
@@ -253,7 +265,7 @@ async def test_one_person_s_watched_resources_leave_room_for_those_of_others(
         assert '"result"' in await watches(ada, hers[1], "test://three")
 
 
-ASKABLE = {"elicitation": {"form": {}}}
+ASKABLE: dict[str, Any] = {"elicitation": {"form": {}}}
 
 
 async def test_one_person_s_unanswered_questions_leave_room_for_those_of_others(
@@ -369,3 +381,22 @@ async def test_a_call_that_is_given_up_while_it_waits_takes_no_turn(
         await first
         assert (await ada.call("fix_echo", "last"))["result"]["content"][0]["text"] == "last"
     assert upstream.upstream.journal.entries.count("call echo") == 1
+
+
+async def test_of_the_connections_for_single_clients_one_person_has_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.servers.connections.MAX_DEDICATED", {"http": (4, 2)})
+
+    def asked_by(key: str) -> DownstreamClient:
+        return DownstreamClient(key=key, capabilities={"roots": {}})
+
+    async with hosted(Behaviour(legacy=True)) as host:
+        config = parse_config({"mcpServers": {"up": {"url": host.url}}}, env={})
+        async with Servers(config.servers) as servers:
+            await servers.settled()
+            with servers.lease() as lease:
+                shared = lease.connection("up")
+                hers = [lease.connection("up", asked_by(f"a{number}"), "", "ada") for number in range(4)]
+                assert [one is shared for one in hers] == [False, False, True, True]
+                assert lease.connection("up", asked_by("b"), "", "bob") is not shared
+                await servers.release("a0")
+                assert lease.connection("up", asked_by("a9"), "", "ada") is not shared
