@@ -11,6 +11,7 @@
         UpstreamError             the upstream, or the road to it
           RpcError                it answered with a JSON-RPC error (relayed word for word)
           UpstreamUnavailable     not connected: the call did not leave
+            UpstreamCrowded       as many calls of it are under way as may be
           AuthorizationRequired   it answered 401 or 403, or there is no token to show
             LoginRequired         the person behind the call has to log in to it
           SessionExpired          it no longer knows our session: the call did not run
@@ -38,6 +39,7 @@ RESPONSE_TOO_LARGE = -32013
 DENIED = -32014
 AUTHORIZATION_REQUIRED = -32015
 SESSION_EXPIRED = -32016
+NO_ROOM = -32017
 
 
 class PortalError(Exception):
@@ -148,6 +150,13 @@ class UpstreamUnavailable(UpstreamError):
     code = UNAVAILABLE
     ran: Ran = "no"
     outcome: Outcome = "unavailable"
+
+
+class UpstreamCrowded(UpstreamUnavailable):
+    """As many calls of it are under way as may be, of this caller or of all. `data` says which (`reason`) and after how
+    many seconds it may be tried again (`retryAfter`)."""
+
+    code = NO_ROOM
 
 
 class AuthorizationRequired(UpstreamError):

@@ -28,7 +28,7 @@ class Group:
     email: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Identity:
     """One caller. `id` is a stable subject, "" for nobody who logged in.
 

@@ -18,7 +18,7 @@ from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary
-from mcp.server.streamable_http import EventStore
+from mcp.server.streamable_http import EventStore, StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -82,15 +82,25 @@ async def sealed(
 
 
 class StoreForEachSession(StreamableHTTPSessionManager):
-    """The SDK's session manager with an event store for each session, made by `new_store`.
+    """The SDK's session manager with an event store for each session, made by `new_store`. `ended` is called with the
+    id of each session that has ended; `end` ends one.
 
     Why: the SDK has one store for all sessions, and names streams by request ids, which every client counts from the
     same number: a client that resumes would get the answers of another. The SDK reads the attribute `event_store` once
     as it opens a session. If it reads it at another time, or elsewhere, answers are not resumed or are mixed up.
+    Nor does it tell that a session has ended, or end one that nobody asks to: all ends lead through `_discard_session`,
+    and `_server_instances` has what is open. If that moves, sessions that have ended go on taking room.
     """
 
-    def __init__(self, app: Server[Any], new_store: Callable[[], EventStore], **options: Any) -> None:
+    def __init__(
+        self,
+        app: Server[Any],
+        new_store: Callable[[], EventStore],
+        ended: Callable[[str], None] = lambda session_id: None,
+        **options: Any,
+    ) -> None:
         self._new_store = new_store
+        self._ended = ended
         super().__init__(app, **options)
 
     @property
@@ -100,6 +110,16 @@ class StoreForEachSession(StreamableHTTPSessionManager):
     @event_store.setter
     def event_store(self, value: object) -> None:
         """The SDK's constructor assigns its argument, which is None here."""
+
+    async def end(self, session_id: str) -> None:
+        """End a session, as if its client had."""
+        transport = self._server_instances.get(session_id)
+        if transport is not None:
+            await self._discard_session(session_id, transport)
+
+    async def _discard_session(self, session_id: str, transport: StreamableHTTPServerTransport) -> None:
+        self._ended(session_id)
+        await super()._discard_session(session_id, transport)
 
 
 def mount_any_path(prefix: str, app: ASGIApp) -> Mount:

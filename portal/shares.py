@@ -48,6 +48,15 @@ class Full(PortalError):
         self.own = own
         super().__init__(f"{most} are taken already, the most {'for one' if own else 'in all'}")
 
+    @property
+    def reason(self) -> str:
+        """What a refusal is called, for programs."""
+        return "share" if self.own else "full"
+
+    def data(self, seconds: int) -> dict[str, object]:
+        """The `data` of a JSON-RPC error that says so, and after how many seconds it may be tried again."""
+        return {"reason": self.reason, "retryAfter": seconds}
+
 
 class Shares:
     """At most `most` in all and `each` for one holder, counted in things or in bytes. The holder "" has no part of its
@@ -71,7 +80,18 @@ class Shares:
 
     def of(self, holder: str) -> int:
         """How much this holder has."""
-        return self._held[holder]
+        return self._held.get(holder, 0)
+
+    @property
+    def largest(self) -> str:
+        """Who has the most, "" if nobody has anything."""
+        return max(self._held, key=self._held.__getitem__, default="")
+
+    def full_for(self, holder: str, size: int = 1) -> Full | None:
+        """Why this holder cannot have `size` more; None if they can."""
+        if holder and self._held.get(holder, 0) + size > self.each:
+            return Full(self.each, own=True)
+        return Full(self.most, own=False) if self._total + size > self.most else None
 
     def take(self, holder: str, size: int = 1) -> None:
         """Count `size` more for this holder. To be given back with `give_back`.
@@ -79,12 +99,8 @@ class Shares:
         Raises:
             Full: there is no room, in the holder's part or at all. Nothing was counted.
         """
-        if holder and self._held[holder] + size > self.each:
-            self._forget_if_none(holder)
-            raise Full(self.each, own=True)
-        if self._total + size > self.most:
-            self._forget_if_none(holder)
-            raise Full(self.most, own=False)
+        if (full := self.full_for(holder, size)) is not None:
+            raise full
         self._held[holder] += size
         self._total += size
 
@@ -94,6 +110,22 @@ class Shares:
         self._held[holder] -= size
         self._total -= size
         self._forget_if_none(holder)
+
+    def gives_way(self, holder: str) -> str | None:
+        """Who must give something back before this holder may have one more; None if nobody must, or nobody can.
+
+        Whose part is used up gives way to themselves. Where everything is taken, it is whoever has the most: nobody
+        gives way to somebody who has as much.
+        """
+        own = self._held.get(holder, 0)
+        if holder and own >= self.each:
+            return holder
+        if self._total < self.most or not self._held:
+            return None
+        largest = self.largest
+        if self._held[largest] > own + 1:
+            return largest
+        return holder if own else None
 
     @contextmanager
     def held(self, holder: str, size: int = 1) -> Iterator[None]:

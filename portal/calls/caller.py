@@ -32,6 +32,7 @@ from portal.errors import CallDenied, CallError, LoginRequired, Outcome, StoreUn
 from portal.identity import NOBODY, Identity, OnBehalf
 from portal.logs import MAX_NAME, CallRecord
 from portal.servers import Lease, Servers, Snapshot
+from portal.shares import holder_of
 from portal.state import StateUnavailable
 from portal.upstream import NO_CONTEXT, CallContext
 
@@ -96,7 +97,8 @@ class Caller:
         protocol: str | None = None
         try:
             await self._servers.know(context.on_behalf)
-            connection = lease.connection(call.server, context.client, context.protocol)
+            holder = holder_of(context.principal)
+            connection = lease.connection(call.server, context.client, context.protocol, holder)
             await self._gate.admit(call, context)
             sent = await self._gate.screen_params(call, context)
             current = self._servers.snapshot_for(context.on_behalf)

@@ -17,6 +17,8 @@ from portal.egress.addresses import AddressRefused, AddressRule, checked_connect
 # Content types of a JSON document; "+json" stands for every type that ends so (RFC 6839 3.1).
 JSON = ("application/json", "+json")
 _CHUNK = 64 * 1024
+# Connections at once, and of these to one host: a host that is slow keeps nobody from another.
+_CONNECTIONS, _TO_ONE_HOST = 256, 32
 # The part of the time for a request in which the connection must be there.
 CONNECTING = 0.7
 
@@ -151,7 +153,12 @@ class Fetcher:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=checked_connector(
-                    self._addresses, self._resolver, ssl=self._tls or True, force_close=not self._keep_alive
+                    self._addresses,
+                    self._resolver,
+                    ssl=self._tls or True,
+                    force_close=not self._keep_alive,
+                    limit=_CONNECTIONS,
+                    limit_per_host=_TO_ONE_HOST,
                 ),
                 # Connecting has a limit of its own: only there is it sure that nothing was sent.
                 timeout=aiohttp.ClientTimeout(total=self._seconds, connect=self._seconds * CONNECTING),

@@ -18,7 +18,7 @@ from portal.access import LiveAccess, denied, keep_standing, portal_decision, st
 from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings, RunSettings
 from portal.endpoint.background import Background
-from portal.endpoint.changes import ChangeNotices, ListenStreams
+from portal.endpoint.changes import ChangeNotices, ListenStreams, asks_for_stream
 from portal.endpoint.code import CODE, CodeMode, CodeRunner
 from portal.endpoint.express import Express
 from portal.endpoint.login_prompts import LoginPages, LoginPrompts
@@ -33,19 +33,22 @@ from portal.endpoint.request import MODE, ClientRequest, RawResult, SdkContext, 
 from portal.endpoint.resources import Resources, Watches
 from portal.endpoint.resumption import ResumableSessions
 from portal.endpoint.server import Handler, PortalMcpServer, walled
+from portal.endpoint.session_room import SessionRoom, begins_session, session_named
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
 from portal.endpoint.views import Catalogs, Contents, Views, warm_search
-from portal.http import HttpSettings, Refusal, RequestBody, body_of, refuse, unrouted
+from portal.http import HttpSettings, Refusal, RequestBody, body_of, no_room, refuse, unrouted
 from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.runs import RunRegistry
 from portal.sdk import rename
 from portal.servers import Servers
-from portal.shares import holder_of
+from portal.shares import Full, Shares, holder_of
 
 MUCH = 64 * 1024
 """From how many bytes on reading a body takes long enough for others to wait."""
 METHODS = ("DELETE", "GET", "POST")
+# When a caller may come back who was refused for want of room: requests end soon, sessions in use and streams do not.
+REQUEST_SECONDS, SESSION_SECONDS = 5, 60
 Params = TypeVar("Params")
 
 
@@ -126,13 +129,16 @@ class Endpoint:
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._body_limit = http.body_limit
         self._server = server = self._make_server(settings)
-        self._express = Express(server, self._tools, self._sessions, http.session_idle)
         self._manager = ResumableSessions(
             server,
+            ended=self._session_left,
             max_request_body_size=http.body_limit,
             max_sessions=http.sessions,
             session_idle_timeout=http.session_idle,
         )
+        self._room = SessionRoom(Shares(http.sessions, http.sessions_each), self._manager.end, self._sessions.busy)
+        self._requests = Shares(http.requests, http.requests_each)
+        self._express = Express(server, self._tools, self._sessions, http.session_idle, self._room.touch)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -145,11 +151,23 @@ class Endpoint:
             await refuse(Refusal(405, "http", words, headers={"Allow": ", ".join(METHODS)}))(scope, receive, send)
             return
         caller = principal_of(scope)
+        holder = holder_of(caller)
+        try:
+            self._requests.take(holder)
+        except Full as full:
+            await refuse(no_room(full, "requests under way", REQUEST_SECONDS))(scope, receive, send)
+            return
+        try:
+            await self._answer(scope, caller, holder, receive, send)
+        finally:
+            self._requests.give_back(holder)
+
+    async def _answer(self, scope: Scope, caller: Identity | None, holder: str, receive: Receive, send: Send) -> None:
         if self._access is not None and (refusal := await self._refusal(scope, caller)) is not None:
             await refuse(refusal)(scope, receive, send)
             return
         await self._views.meet(caller)
-        if method == "POST":
+        if scope["method"] == "POST":
             body = body_of(scope, receive)
             text, receive = await self._read(body, caller), body.receive
             if await self._express.answered(scope, text, caller, receive, send):
@@ -166,9 +184,26 @@ class Endpoint:
                 await asyncio.sleep(0)
         if scope["method"] == "DELETE":
             send = self._sessions.note_end(scope, send)
+        if asks_for_stream(scope) and (refusal := self._listen_streams.refusal(caller)) is not None:
+            await refuse(refusal)(scope, receive, send)
+            return
         self._sessions.note_sdk_request(scope, caller)
-        with self._open_stream(scope):
-            await self._manager.handle_request(scope, note_departure(scope, receive), send)
+        try:
+            await self._by_sdk(scope, holder, note_departure(scope, receive), send)
+        except Full as full:
+            await refuse(no_room(full, "sessions in use", SESSION_SECONDS))(scope, receive, send)
+
+    async def _by_sdk(self, scope: Scope, holder: str, receive: Receive, send: Send) -> None:
+        """
+        Raises:
+            Full: it would begin a session, for which there is no room. Nothing was sent.
+        """
+        if begins_session(scope):
+            async with self._room.opening(holder, send) as send:
+                await self._manager.open(holder, scope, receive, send)
+            return
+        with self._open_stream(scope), self._room.using(session_named(scope)):
+            await self._manager.handle_request(scope, receive, send)
 
     async def _read(self, body: RequestBody, caller: Identity | None) -> bytes:
         """The body of a request that may come in. Raises Refusal, ClientGone."""
@@ -310,6 +345,9 @@ class Endpoint:
         session = self._sessions.of(ctx)
         if session is not None and params.request_id is not None:
             session.cancel(params.request_id)
+
+    def _session_left(self, id: str) -> None:
+        self._room.ended(id)
 
     def _session_ended(self, session: Session) -> None:
         self._watches.leave(session)

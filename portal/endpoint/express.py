@@ -255,14 +255,23 @@ _JSON = (b"content-type", b"application/json")
 
 
 class Express:
-    """Answers plain requests as `server` would. `idle`: the seconds after which sessions end."""
+    """Answers plain requests as `server` would. `idle`: the seconds after which sessions end; `used` is called with the
+    id of a session that a request is of."""
 
-    def __init__(self, server: PortalMcpServer, tools: ToolMethods, sessions: Sessions, idle: float) -> None:
+    def __init__(
+        self,
+        server: PortalMcpServer,
+        tools: ToolMethods,
+        sessions: Sessions,
+        idle: float,
+        used: Callable[[str], None] = lambda id: None,
+    ) -> None:
         self._server = server
         self.name_server(server.server_info_stamp)
         self._tools = tools
         self._sessions = sessions
         self._idle = idle
+        self._used = used
 
     def name_server(self, stamp: Mapping[str, Any]) -> None:
         """From now on this is the portal's `serverInfo`."""
@@ -279,6 +288,7 @@ class Express:
             session = self._sessions.for_short_way(plain.session, plain.version, caller, self._idle)
             if session is None or plain.id in session.runs:
                 return False
+            self._used(plain.session)
         context = plain_context(caller, plain.version, plain.meta, session)
         request = ClientRequest(scope=scope, mode=scope[MODE], params=plain.params, session=session, context=context)
         if plain.method == "tools/call" and request.mode is not Mode.CODE and not _has_plain_answer(request):

@@ -7,7 +7,8 @@ its answers, a call to a 2025 upstream or a program, is held here between the ro
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -22,13 +23,18 @@ from portal.endpoint.generations import deliverable
 from portal.endpoint.login_prompts import LoginPrompts
 from portal.endpoint.request import CAPABILITIES, ClientRequest, own_result, require_capability
 from portal.errors import INVALID_PARAMS as WRONG_PARAMS
-from portal.errors import ResponseInvalid, RpcError
+from portal.errors import NO_ROOM, ResponseInvalid, RpcError
 from portal.exact import encode
+from portal.shares import Full, Shares, holder_of
 from portal.upstream import CallContext, OnRequest
 
 PARK_SECONDS = 600.0
-MAX_PARKED = 1000
-MAX_PARKED_FOR_EACH = 100
+MAX_PARKED, MAX_PARKED_FOR_EACH = 1000, 100
+"""Calls and programs that wait between two rounds for an answer of their users."""
+MAX_OPEN_BYTES, MAX_OPEN_BYTES_FOR_EACH = 256 * 1024 * 1024, 32 * 1024 * 1024
+"""The questions that nobody has answered yet, in bytes."""
+COME_BACK_SECONDS = 60
+"""When a call may be made again that there was no room to hold."""
 MAX_ROUNDS = 10
 MAX_QUESTIONS, MAX_QUESTION_BYTES = 16, 4 * 1024 * 1024
 """How many questions one round has, and how many bytes together. The others come in the next one."""
@@ -54,7 +60,8 @@ class HeldWork:
     `request` is the client's latest one, and `since` when it came, by the clock of the event loop. `between_rounds`: it
     asks by `input_required`; other work asks in the middle of its request, if the client can be asked. `away`: the
     latest request is answered, so nothing can be sent on it. `open` are the questions without an answer, by the name
-    that the client knows them by: no name is used twice.
+    that the client knows them by: no name is used twice. `holder` is whose part it takes; `room` is that for the bytes
+    of questions.
     """
 
     request: ClientRequest
@@ -63,13 +70,16 @@ class HeldWork:
     away: bool = False
     open: dict[str, Question] = field(default_factory=dict)
     names: int = 0
+    holder: str = ""
+    room: Shares | None = None
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[Result] | None = None
     expiry: asyncio.TimerHandle | None = None
 
     @classmethod
-    def of(cls, request: ClientRequest, *, between_rounds: bool = False) -> "HeldWork":
-        return cls(request, asyncio.get_running_loop().time(), between_rounds)
+    def of(cls, request: ClientRequest, *, between_rounds: bool = False, room: Shares | None = None) -> "HeldWork":
+        now, holder = asyncio.get_running_loop().time(), holder_of(request.principal)
+        return cls(request, now, between_rounds, holder=holder, room=room)
 
     @property
     def on_request(self) -> OnRequest | None:
@@ -80,19 +90,44 @@ class HeldWork:
         """The client's answer, in a later round.
 
         Raises:
-            RpcError: the client has not declared to answer such a question, or nobody could read it.
+            RpcError: the client has not declared to answer such a question, nobody could read it, or there is no room
+                for it.
         """
         require_capability(self.request.context.client, method, params)
         request, size = _input_request(method, params)
-        question = Question(request, size, asyncio.get_running_loop().create_future())
-        self.names += 1
-        name = f"answer-{self.names}"
-        self.open[name] = question
-        self.asked.set()
+        with self._taken(size):
+            question = Question(request, size, asyncio.get_running_loop().create_future())
+            self.names += 1
+            name = f"answer-{self.names}"
+            self.open[name] = question
+            self.asked.set()
+            try:
+                return await question.answer
+            finally:
+                self.open.pop(name, None)
+
+    @contextmanager
+    def _taken(self, size: int) -> Iterator[None]:
+        """A block in which a question of so many bytes is open.
+
+        Raises:
+            RpcError: there is no room for it.
+        """
+        if self.room is None:
+            yield
+            return
         try:
-            return await question.answer
+            self.room.take(self.holder, size)
+        except Full as full:
+            whose = "of this user " if full.own else ""
+            text = (
+                f"The questions {whose}without an answer have {full.most:,} bytes, as many as may be. Nobody was asked."
+            )
+            raise RpcError(NO_ROOM, text, full.data(COME_BACK_SECONDS)) from None
+        try:
+            yield
         finally:
-            self.open.pop(name, None)
+            self.room.give_back(self.holder, size)
 
     @property
     def may_tell_progress(self) -> bool:
@@ -152,6 +187,8 @@ class Questions:
         self._protocol_of = protocol_of
         self._logins = logins
         self._parked: dict[str, HeldWork] = {}
+        self._room = Shares(MAX_PARKED, MAX_PARKED_FOR_EACH)
+        self._bytes = Shares(MAX_OPEN_BYTES, MAX_OPEN_BYTES_FOR_EACH)
         self._tasks: set[asyncio.Task[Result]] = set()
 
     async def prompted(
@@ -217,12 +254,11 @@ class Questions:
 
     def close(self) -> None:
         """Stop all that is held."""
-        for held in tuple(self._parked.values()):
-            held.stop()
-        self._parked.clear()
+        for key in tuple(self._parked):
+            self._expire(key)
 
     async def _begin(self, request: ClientRequest, work: Work) -> Result:
-        held = HeldWork.of(request, between_rounds=True)
+        held = HeldWork.of(request, between_rounds=True, room=self._bytes)
 
         async def do() -> Result:
             return await work(held)
@@ -250,15 +286,17 @@ class Questions:
         return held.task.result()
 
     def _park(self, held: HeldWork) -> Result:
-        identity = held.request.context.identity
-        own = sum(one.request.context.identity == identity for one in self._parked.values()) if identity else 0
-        if len(self._parked) >= MAX_PARKED or own >= MAX_PARKED_FOR_EACH:
+        try:
+            self._room.take(held.holder)
+        except Full as full:
             held.stop()
+            whose = "of yours " if full.own else ""
             raise MCPError(
-                INVALID_PARAMS,
-                "Too many calls wait for an answer of their users. This one was stopped; it may have had effects. Try "
-                "again later.",
-            )
+                NO_ROOM,
+                f"{full.most} calls {whose}wait for an answer of their users, as many as may be. This one was stopped; "
+                f"it may have had effects. Answer some, or try again in {COME_BACK_SECONDS} s.",
+                full.data(COME_BACK_SECONDS),
+            ) from None
         key = secrets.token_urlsafe(16)
         self._parked[key] = held
         held.away = True
@@ -274,7 +312,7 @@ class Questions:
         if held is None or held.request.context.identity != request.context.identity:
             raise MCPError(INVALID_PARAMS, "The call this answers is no longer waiting. Call the tool again.")
         # Each round has a key of its own: a second answer to the same question must not find it.
-        del self._parked[key]
+        self._unpark(key)
         if held.expiry is not None:
             held.expiry.cancel()
         held.take(request, request.params.get("inputResponses"))
@@ -286,9 +324,16 @@ class Questions:
             task.exception()  # its client may never come for it
 
     def _expire(self, key: str) -> None:
-        held = self._parked.pop(key, None)
+        held = self._unpark(key)
         if held is not None:
             held.stop()
+
+    def _unpark(self, key: str) -> HeldWork | None:
+        """What is held under this key, and is held no longer."""
+        held = self._parked.pop(key, None)
+        if held is not None:
+            self._room.give_back(held.holder)
+        return held
 
 
 def _input_request(method: str, params: Mapping[str, object]) -> tuple[dict[str, object], int]:

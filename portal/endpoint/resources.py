@@ -19,15 +19,20 @@ from portal.endpoint.changes import ListenStreams
 from portal.endpoint.ownership import Ownership
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest, SdkContext
+from portal.endpoint.room import no_room_error
 from portal.endpoint.sessions import Session, Watch, scope_of
 from portal.endpoint.tools import refuse_cursor
 from portal.endpoint.views import Views
 from portal.errors import CallDenied, CallError
 from portal.identity import Identity, principal_of
+from portal.shares import Full, Shares, holder_of
 from portal.upstream import CallContext
 
 RESOURCE_NOT_FOUND = -32002
 MAX_SUBSCRIPTIONS = 1000
+# Resources that are watched at a portal, and of these those of one caller: in all its sessions and streams.
+MAX_WATCHED, MAX_WATCHED_FOR_EACH = 10_000, 2_000
+WATCH_SECONDS = 60
 
 
 class Resources:
@@ -140,6 +145,7 @@ class Watches:
         self._streams = streams
         self._background = background
         self._counts: Counter[object] = Counter()
+        self._room = Shares(MAX_WATCHED, MAX_WATCHED_FOR_EACH)
 
     def watch(self, principal: Identity | None, target: Target) -> Watch:
         """What `add` and `remove` are told: whoever watches may log in or out between the two."""
@@ -155,7 +161,12 @@ class Watches:
 
         Raises:
             CallError: the upstream, or a policy, refuses.
+            MCPError: there is no room for one more.
         """
+        try:
+            self._room.take(holder_of(watch.principal))
+        except Full as full:
+            raise no_room_error(full, "watched resources", WATCH_SECONDS) from None
         self._counts[watch.key] += 1
         if self._counts[watch.key] == 1:
             try:
@@ -188,6 +199,12 @@ class Watches:
         decision = self._views.portal_decision(principal)
         if not decision.allowed:
             raise CallDenied(decision.reason, policy=decision.policy)
+        with self._streams.room(principal):
+            return await self._listen(ctx, params, principal)
+
+    async def _listen(
+        self, ctx: SdkContext, params: types.SubscriptionsListenRequestParams, principal: Identity | None
+    ) -> types.SubscriptionsListenResult:
         uris = params.notifications.resource_subscriptions or []
         targets = await self._targets(scope_of(ctx), sorted(set(map(str, uris[:MAX_SUBSCRIPTIONS]))))
         watched: list[Watch] = []
@@ -229,6 +246,7 @@ class Watches:
         await self._caller.call(call, CallContext(identity=identity, principal=principal))
 
     def _decrement(self, watch: Watch) -> None:
+        self._room.give_back(holder_of(watch.principal))
         left = self._counts[watch.key] - 1
         if left > 0:
             self._counts[watch.key] = left

@@ -119,6 +119,11 @@ class Sessions:
         session.principal = caller
         return session
 
+    def busy(self, key: str) -> bool:
+        """Whether a request of a session is answered on the short way."""
+        session = self._open.get(key)
+        return session is not None and bool(session.runs)
+
     def note_sdk_request(self, scope: Scope, caller: Identity | None) -> None:
         """A request goes to the SDK, which keeps its session from being idle."""
         session = self._named(scope)

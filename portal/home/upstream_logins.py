@@ -18,13 +18,17 @@ import structlog
 from portal.config import HttpServer, ServerConfig
 from portal.credentials import CredentialDocument, Outbound, SealedGrant, forget_login, stored_logins, take_back
 from portal.identity import Identity
+from portal.shares import Full
 from portal.state import StateError, Store, StoredCredential
+from portal.turns import FairTurns, Room
 
 SHOWN_SECONDS = 4.0
 """How long a page waits for authorization servers."""
 ASKED_SECONDS = 30.0
 """How long one authorization server is asked."""
-AT_ONCE = 8
+AT_ONCE = Room(most=16, each=4, kept=4, few=1)
+"""Logins whose authorization servers are asked at once; each of these has a part: one is slow for itself alone."""
+WAITING_SECONDS = 300.0
 
 Outcome = Literal["taken_back", "not_taken_back", "under_way", "kept"]
 FindServer = Callable[[str], ServerConfig | None]
@@ -53,7 +57,7 @@ class UpstreamLogins:
         self._store = store
         self._find = find
         self._asking: set[asyncio.Task[bool]] = set()
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._turns = FairTurns(AT_ONCE)
         self._log = structlog.get_logger("portal.home")
 
     async def aclose(self) -> None:
@@ -99,14 +103,18 @@ class UpstreamLogins:
         """Whether the authorization server has taken the tokens back."""
         found = self._find(stored.key.server)
         oauth = found.oauth if isinstance(found, HttpServer) else None
+        issuer = stored.key.issuer
         try:
-            async with (
-                self._turn,
-                asyncio.timeout(ASKED_SECONDS),
-                Outbound.allowed_by(oauth, stored.key.resource) as outbound,
-            ):
-                return bool(await take_back(stored, grant, outbound, oauth))
-        except TimeoutError:
+            await self._turns.take(issuer, WAITING_SECONDS)
+            try:
+                async with (
+                    asyncio.timeout(ASKED_SECONDS),
+                    Outbound.allowed_by(oauth, stored.key.resource) as outbound,
+                ):
+                    return bool(await take_back(stored, grant, outbound, oauth))
+            finally:
+                self._turns.give_back(issuer)
+        except (TimeoutError, Full):
             self._log.warning("a token was not taken back in time", server=stored.key.server)
             return False
 

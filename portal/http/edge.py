@@ -106,6 +106,9 @@ class HttpSettings:
     with the port where it is not the scheme's own. `*` as the only host or origin switches that check off: for a
     portal behind a proxy that has made the check already.
 
+    `sessions` is how many 2025 sessions a portal has at once, `requests` how many requests at its MCP endpoint are
+    under way, streams among them; `sessions_each` and `requests_each` are the parts of one caller.
+
     `forms` are the paths that take HTML forms and OAuth requests instead of JSON: whole, or a prefix that ends in `/`.
     `oauth` are those whose clients read the errors of OAuth, written alike.
 
@@ -128,8 +131,11 @@ class HttpSettings:
     depth: int = 100
     values: int = 100_000
     sessions: int = 10_000
+    sessions_each: int = 500
     session_idle: float = 30 * 60.0
     proxies: Proxies = ()
+    requests: int = 10_000
+    requests_each: int = 1_000
 
 
 class Edge:

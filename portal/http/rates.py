@@ -6,12 +6,13 @@ from collections.abc import Callable
 from time import monotonic
 
 from portal.bounded import Bounded
+from portal.shares import network_of
 
 MAX_KEYS = 50_000
 
 
 class Rate:
-    """At most `burst` attempts at once and `per_minute` on average, for each key.
+    """At most `burst` attempts at once and `per_minute` on average, for each key. An address counts as its network.
 
     Of more than `MAX_KEYS` keys, those used least recently are forgotten.
     """
@@ -29,7 +30,7 @@ class Rate:
 
     def forgive(self, key: str) -> None:
         """Forget the attempts under a key, after one that succeeded."""
-        self._buckets.pop(key)
+        self._buckets.pop(network_of(key))
 
     @property
     def retry_after(self) -> int:
@@ -37,6 +38,7 @@ class Rate:
         return max(1, round(1 / self._per_second))
 
     def _take(self, key: str) -> bool:
+        key = network_of(key)
         now = self._clock()
         left, since = self._buckets.get(key) or (float(self._burst), now)
         left = min(float(self._burst), left + (now - since) * self._per_second)

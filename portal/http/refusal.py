@@ -38,9 +38,9 @@ def no_room(full: Full, what: str, seconds: int) -> Refusal:
     headers = {"Retry-After": str(seconds)}
     if full.own:
         text = f"You have {full.most} {what} here, as many as one may have. Try again in {seconds} s."
-        return Refusal(429, "share", f"{text} Nothing ran.", headers=headers)
+        return Refusal(429, full.reason, f"{text} Nothing ran.", headers=headers)
     text = f"All {full.most} {what} of this portal are taken. Try again in {seconds} s."
-    return Refusal(503, "full", f"{text} Nothing ran.", headers=headers)
+    return Refusal(503, full.reason, f"{text} Nothing ran.", headers=headers)
 
 
 def unavailable(message: str, seconds: int, ran: str) -> Refusal:

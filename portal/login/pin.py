@@ -19,11 +19,13 @@ from pydantic import Field
 from portal.login.mail import Mail, MailFailed, Message
 from portal.objects import Document
 from portal.pages import Visitor
+from portal.shares import Full, Shares, network_of
 from portal.state import Kind, Tokens, utc_now
 
 LASTS = timedelta(minutes=10)
 ATTEMPTS = 5
-MAX_SENDING = 200
+MAX_SENDING, MAX_SENDING_FOR_EACH = 200, 20
+"""Messages that the mail server has not taken yet; the parts are those of the addresses that asked for them."""
 LAST_SECONDS = 5.0
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
 
@@ -66,6 +68,7 @@ class Pins:
         self._mail = mail
         self._now = now
         self._sending: set[asyncio.Task[None]] = set()
+        self._room = Shares(MAX_SENDING, MAX_SENDING_FOR_EACH)
         self._log = structlog.get_logger("portal.login")
 
     async def aclose(self) -> None:
@@ -98,17 +101,25 @@ class Pins:
                     f"{pin} is your PIN for {portal}",
                     f"Your PIN to sign in to {portal} is {pin}.\n\nIt is good for 10 minutes, in the browser that "
                     "asked for it. If that was not you, do nothing: without it nobody gets in.\n",
-                )
+                ),
+                network_of(visitor.ip),
             )
         return flow
 
-    def _send(self, message: Message) -> None:
-        if len(self._sending) >= MAX_SENDING:
-            self._log.error("a PIN could not be sent", reason=f"{MAX_SENDING} messages are on their way already")
+    def _send(self, message: Message, holder: str) -> None:
+        try:
+            self._room.take(holder)
+        except Full as full:
+            self._log.error("a PIN could not be sent", reason=f"messages on their way: {full}")
             return
         task = asyncio.create_task(self._hand_over(message))
         self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+
+        def sent(task: asyncio.Task[None]) -> None:
+            self._sending.discard(task)
+            self._room.give_back(holder)
+
+        task.add_done_callback(sent)
 
     async def _hand_over(self, message: Message) -> None:
         try:

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from weakref import ref
 
 import structlog
 
 from portal.access import Access, NoSignals, Signals
-from portal.bounded import Bounded
 from portal.identity import Identity
 from portal.login import ADMINISTRATOR, EVERYWHERE, IDP, SESSION
 from portal.oauth.grants import ACCESS, CODE, REFRESH
 from portal.oauth.service_tokens import SERVICE_TOKEN
 from portal.state import Follower, StateUnavailable, Store
 
-MAX_LOGINS = 20_000
 SETTLED_SECONDS = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class _Login:
+    identity: ref[Identity]
+    family: str
+    ended: bool = False
 
 
 class Logins:
@@ -32,9 +40,9 @@ class Logins:
     def __init__(self, store: Store, changed: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self._changed = changed
-        self._in_use: Bounded[int, tuple[Identity, str]] = Bounded(MAX_LOGINS)
-        # On its own: a login that ended is not forgotten because many others come in.
-        self._ended: Bounded[int, Identity] = Bounded(MAX_LOGINS)
+        # For as long as something uses them. With a bound, whoever comes in from many addresses would push out a login
+        # whose stream is open, and nobody would end that.
+        self._in_use: dict[int, _Login] = {}
         self._log = structlog.get_logger("portal.oauth")
         self._followers = (
             Follower(store, {ACCESS.name, REFRESH.name, SERVICE_TOKEN.name}, self._end_revoked, self._not_ended),
@@ -55,12 +63,22 @@ class Logins:
 
     def note(self, identity: Identity, family: str) -> None:
         """This identity was let in, by a token of this family or by a service token. Others cannot be revoked."""
-        if family or identity.service_token_id:
-            self._in_use[id(identity)] = identity, family
+        if (family or identity.service_token_id) and self._of(identity) is None:
+            key = id(identity)
+            self._in_use[key] = _Login(ref(identity, partial(self._unused, key)), family)
 
     def holds(self, identity: Identity) -> bool:
         """Whether the login of this identity has not ended."""
-        return self._ended.get(id(identity)) is not identity
+        login = self._of(identity)
+        return login is None or not login.ended
+
+    def _of(self, identity: Identity) -> _Login | None:
+        login = self._in_use.get(id(identity))
+        return login if login is not None and login.identity() is identity else None
+
+    def _unused(self, key: int, identity: ref[Identity]) -> None:
+        if (login := self._in_use.get(key)) is not None and login.identity is identity:
+            del self._in_use[key]
 
     def _not_ended(self, error: StateUnavailable) -> None:
         # Tokens cannot be checked either then: nothing new comes in meanwhile.
@@ -71,23 +89,27 @@ class Logins:
 
     async def _end_revoked(self) -> None:
         # Only those of before the reading: a login that comes in during it may be newer than what is read.
-        in_use = [(identity, family) for identity, family in self._in_use.values() if self.holds(identity)]
+        in_use = [
+            (identity, login)
+            for login in tuple(self._in_use.values())
+            if not login.ended and (identity := login.identity()) is not None
+        ]
         if not in_use:
             return
         alive = {
             token.family
-            for subject in {identity.id for identity, family in in_use if family}
+            for subject in {identity.id for identity, login in in_use if login.family}
             for kind in (ACCESS, REFRESH)
             for token in await self._store.tokens.list(kind, subject)
         }
         service_tokens = {stored.id for stored in await self._store.list(SERVICE_TOKEN)}
         ended = [
-            identity
-            for identity, family in in_use
-            if (family not in alive if family else identity.service_token_id not in service_tokens)
+            login
+            for identity, login in in_use
+            if (login.family not in alive if login.family else identity.service_token_id not in service_tokens)
         ]
-        for identity in ended:
-            self._ended[id(identity)] = identity
+        for login in ended:
+            login.ended = True
         if ended:
             self._changed()
 

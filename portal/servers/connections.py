@@ -17,7 +17,10 @@ import structlog
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from portal.config import ServerConfig
+from portal.shares import Full, Shares
+from portal.turns import FairTurns
 from portal.upstream import (
+    ROOM,
     Connection,
     Credential,
     DownstreamClient,
@@ -27,9 +30,10 @@ from portal.upstream import (
     NegotiationCache,
 )
 
-# Connections for single clients that one credential may have at a server. Beyond it clients share one: a process costs
-# more than an HTTP session.
-MAX_DEDICATED = {"stdio": 16, "http": 200, "sse": 200}
+# Connections for single clients that one credential may have at a server, and of these those of one caller. Beyond it
+# clients share one: a process costs more than an HTTP session. None is closed for another, as what a server keeps for a
+# session would be lost, and nobody told.
+MAX_DEDICATED = {"stdio": (16, 4), "http": (200, 50), "sse": (200, 50)}
 # How long calls may go on when their connections are given up, and how often it is looked whether they have ended.
 DRAIN_SECONDS, _POLL_SECONDS = 60.0, 0.25
 
@@ -57,6 +61,7 @@ def connection_kind(
 @dataclass(slots=True)
 class _Dedicated:
     connection: Connection
+    holder: str
     used: float
 
 
@@ -91,6 +96,8 @@ class Connections:
         self._negotiated = negotiated
         self._on_notification = on_notification
         self._dedicated: dict[str, _Dedicated] = {}
+        self._room = Shares(*MAX_DEDICATED[config.transport_name])
+        self._turns = FairTurns(ROOM[config.transport_name])
         self._log = structlog.get_logger("portal.servers")
         self.shared = Connection(
             config,
@@ -100,6 +107,7 @@ class Connections:
             lists=lists,
             listing=listing,
             watched=watched,
+            turns=self._turns,
             on_change=on_change,
             on_notification=on_notification,
         )
@@ -129,26 +137,33 @@ class Connections:
         """Whether somebody waits for an answer, or for the change of a resource."""
         return self.busy or bool(self.shared.watched)
 
-    def of(self, client: DownstreamClient | None, protocol: str) -> Connection:
-        """The connection for a call by `client`, which speaks `protocol` to the portal."""
+    def of(self, client: DownstreamClient | None, protocol: str, holder: str = "") -> Connection:
+        """The connection for a call by `client`, which speaks `protocol` to the portal, in the part of `holder`."""
         self.used = time.monotonic()
         kind = connection_kind(self._config, self._negotiated.generation, client, protocol)
         if client is None or kind == "shared":
             return self.shared
         dedicated = self._dedicated.get(client.key)
         if dedicated is None:
-            if len(self._dedicated) >= MAX_DEDICATED[self._config.transport_name]:
-                self._log.warning("too many connections for single clients; sharing", server=self._config.id)
+            try:
+                self._room.take(holder)
+            except Full as full:
+                self._log.warning(
+                    "too many connections for single clients; sharing", server=self._config.id, reason=str(full)
+                )
                 return self.shared
             negotiated = replace(self._negotiated, generation="legacy") if kind == "legacy" else self._negotiated
-            dedicated = self._dedicated[client.key] = _Dedicated(self._dedicate(client, negotiated), self.used)
+            dedicated = self._dedicated[client.key] = _Dedicated(self._dedicate(client, negotiated), holder, self.used)
         dedicated.used = self.used
         return dedicated.connection
 
     def release(self, client_key: str) -> list[Connection]:
         """The connections of a client that has left, to be closed: they are no longer among these."""
         entry = self._dedicated.pop(client_key, None)
-        return [] if entry is None else [entry.connection]
+        if entry is None:
+            return []
+        self._room.give_back(entry.holder)
+        return [entry.connection]
 
     def idle(self, oldest: float) -> list[Connection]:
         """The connections of single clients that were last used before `oldest`, as `release` returns them."""
@@ -173,6 +188,7 @@ class Connections:
             negotiated=negotiated,
             credential=self.credential,
             lists=False,
+            turns=self._turns,
             on_notification=self._on_notification,
         )
         connection.start()

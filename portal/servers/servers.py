@@ -80,15 +80,18 @@ class Lease:
         self._generation.leases -= 1
         self._servers.sweep()
 
-    def connection(self, server_id: str, client: DownstreamClient | None = None, protocol: str = "") -> Connection:
-        """The connection for a call by `client`; `protocol` is the version it speaks to the portal.
+    def connection(
+        self, server_id: str, client: DownstreamClient | None = None, protocol: str = "", holder: str = ""
+    ) -> Connection:
+        """The connection for a call by `client`, in the part of `holder` (`portal.shares`); `protocol` is the version
+        it speaks to the portal.
 
         Raises:
             ServerUnknown: no server of this id is configured.
             LoginRequired: whoever calls has to log in to it.
             UpstreamUnavailable: it cannot be told which connection that is.
         """
-        return self._slot(server_id).connection(self._on_behalf, client, protocol)
+        return self._slot(server_id).connection(self._on_behalf, client, protocol, holder)
 
     def login_required(self, server_id: str, error: UpstreamError) -> LoginRequired | None:
         """The error for whoever made a call that ended in `error`: they have to log in to the server. None if no login

@@ -111,8 +111,10 @@ class Slot:
 
     # Connections
 
-    def connection(self, on_behalf: OnBehalf, client: DownstreamClient | None, protocol: str) -> Connection:
-        """The connection for a call by `client`, which speaks `protocol` to the portal.
+    def connection(
+        self, on_behalf: OnBehalf, client: DownstreamClient | None, protocol: str, holder: str = ""
+    ) -> Connection:
+        """The connection for a call by `client`, which speaks `protocol` to the portal, in the part of `holder`.
 
         Raises:
             LoginRequired: the person has not logged in to it, and has to.
@@ -120,17 +122,17 @@ class Slot:
         """
         subject = on_behalf.at(self.config.id)
         if not self._personal or not subject:
-            return self.own.of(client, protocol)
+            return self.own.of(client, protocol, holder)
         if not self._credentials.knows(subject):
             raise UpstreamUnavailable("whether you have logged in to it cannot be read now", server=self.config.id)
         if (connections := self._of_person(subject)) is not None:
-            return connections.of(client, protocol)
+            return connections.of(client, protocol, holder)
         if self._wants_login:
             raise self.login_required(on_behalf)
         if self._bare is None:
             self._bare = self._connect(None, "", lists=False, listing=self.own.shared.listing)
             self._bare.start()
-        return self._bare.of(client, protocol)
+        return self._bare.of(client, protocol, holder)
 
     def login_required(self, on_behalf: OnBehalf, reason: str = "", status: int | None = None) -> LoginRequired:
         """The error for a call that needs a login of this person; `reason` says why theirs does not do."""

@@ -1,6 +1,6 @@
 """Connections to upstream MCP servers: transports, both generations of the protocol, supervision, listings."""
 
-from portal.upstream.connection import Connection, State
+from portal.upstream.connection import ROOM, Connection, State
 from portal.upstream.context import NO_CONTEXT, CallContext, DownstreamClient, OnRequest
 from portal.upstream.credential import Credential
 from portal.upstream.listing import Listing
@@ -10,6 +10,7 @@ from portal.upstream.transports.protocol import PORTAL_INFO, Introduction
 __all__ = [
     "NO_CONTEXT",
     "PORTAL_INFO",
+    "ROOM",
     "CallContext",
     "Connection",
     "Credential",

@@ -22,10 +22,13 @@ from portal.errors import (
     AuthorizationRequired,
     OutcomeUnknown,
     SessionExpired,
+    UpstreamCrowded,
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from portal.shares import Full, holder_of
+from portal.turns import FairTurns, Room
 from portal.upstream.backoff import LONGEST, SHORTEST
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.credential import Confidential, Credential
@@ -33,7 +36,14 @@ from portal.upstream.input_required import ASKS, complete
 from portal.upstream.keeper import Keeper
 from portal.upstream.listing import Listing, declares_no_tools, fetch
 from portal.upstream.negotiate import PAGE_BYTES, NegotiationCache, open_link
-from portal.upstream.subscriptions import ACKNOWLEDGED, LIST_CHANGED, SUBSCRIBE, UNSUBSCRIBE, Subscriptions
+from portal.upstream.subscriptions import (
+    ACKNOWLEDGED,
+    LIST_CHANGED,
+    MAX_WATCHED,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    Subscriptions,
+)
 from portal.upstream.transports.link import Link, log_entry
 from portal.upstream.transports.protocol import Agreement, Introduction
 from portal.upstream.transports.wire import redact, redact_value
@@ -120,9 +130,31 @@ _SETTLE_SECONDS = 0.1
 _MAX_NOTIFICATIONS = 2000
 
 
+# Calls under way at a server over connections that show one credential. Each holds an HTTP connection; a process may
+# take its calls one after the other, and every caller shares it.
+ROOM = {"http": Room(most=256, each=128, kept=32), "stdio": Room(most=128, each=32, kept=16)}
+ROOM["sse"] = ROOM["http"]
+_CROWDED_SECONDS = 15
+
+
 def settling_seconds(vain: int) -> float:
     """The pause between an announced change and the next reading. `vain` readings in a row have found no change."""
     return min(_SETTLE_SECONDS * 2.0 ** min(vain, 16), LONGEST)
+
+
+def _holder_of(context: CallContext) -> str:
+    """Whose part of the server a call takes. Where nobody signs in, a session has one."""
+    return holder_of(context.principal) or (context.client.key if context.client is not None else "")
+
+
+def _crowded(full: Full, server: str) -> UpstreamCrowded:
+    whose = "calls of yours" if full.own else "calls"
+    return UpstreamCrowded(
+        f"{full.most} {whose} are under way there, as many as may be, and none has ended in time; this one did not "
+        f"run, try again in {_CROWDED_SECONDS} s",
+        server=server,
+        data=full.data(_CROWDED_SECONDS),
+    )
 
 
 def _wants_login(error: Exception) -> bool:
@@ -155,11 +187,13 @@ class Connection:
         lists: bool = True,
         listing: Listing | None = None,
         watched: Collection[str] = (),
+        turns: FairTurns | None = None,
         on_change: Callable[[], None] = lambda: None,
         on_notification: OnNotification = lambda method, params: None,
     ) -> None:
         """`listing` is what is known of its lists before it is connected. `watched` are URIs of resources that are
-        watched as soon as it is."""
+        watched as soon as it is. `turns` are those of all connections that show the same credential, its own if none.
+        """
         self.config = config
         self.state: State = "waiting"
         self.reason: str | None = None
@@ -180,6 +214,7 @@ class Connection:
         self._outdated = asyncio.Event()
         self._asked = asyncio.Event()
         self._declared_only = False
+        self._turns = turns or FairTurns(ROOM[config.transport_name])
         self._subscriptions = Subscriptions(missed=self._outdated.set, watched=watched)
         # `refresh` waits for a reading that began after its call. `_reading` is set when the current reading ends,
         # `_next_reading` when the one after it ends.
@@ -235,6 +270,8 @@ class Connection:
         `max_timeout` does neither. A request that did not run because its session had expired is sent once more. A
         request whose connection was lost is sent once more only if it is `repeatable`. `credentials` are HTTP headers.
 
+        So many requests are under way at once, and so many for one caller; a further one waits, for `timeout`.
+
         Raises:
             UpstreamError: there is no result. Its `ran` says whether the call may have had an effect.
         """
@@ -243,7 +280,10 @@ class Connection:
             return await self._request(method, params, context, credentials, repeatable)
 
         self._requests += 1
+        holder, taken = _holder_of(context), False
         try:
+            await self._turns.take(holder, self.config.timeout)
+            taken = True
             if method in (SUBSCRIBE, UNSUBSCRIBE):
                 return await self._subscribe(method, params, lambda: once(params, context))
             result = await once(params, context)
@@ -251,6 +291,8 @@ class Connection:
                 async with asyncio.timeout(self.config.max_timeout):
                     result = await complete(once, params, result, context)
             return result
+        except Full as full:
+            raise _crowded(full, self.config.id) from None
         except TimeoutError:
             raise UpstreamTimeout("the questions it asks were not answered in time") from None
         except UpstreamError as error:
@@ -262,6 +304,8 @@ class Connection:
             raise
         finally:
             self._requests -= 1
+            if taken:
+                self._turns.give_back(holder)
 
     def notification(self, method: str, params: Mapping[str, object]) -> None:
         """Implements `Inbound`."""
@@ -321,6 +365,10 @@ class Connection:
     ) -> dict[str, object]:
         """Start or stop watching a resource. A legacy server gets a request, a modern one an entry in its stream."""
         await self._keeper.link()
+        if method == SUBSCRIBE and self._subscriptions.full_for(params.get("uri")):
+            raise UpstreamUnavailable(
+                f"{MAX_WATCHED:,} of its resources are watched, as many as may be; try again later"
+            )
         if self.protocol in MODERN_PROTOCOL_VERSIONS:
             if self._subscriptions.note(method, params.get("uri")):
                 await self._subscriptions.relisten()

@@ -41,6 +41,10 @@ class Subscriptions:
     def watched(self) -> frozenset[str]:
         return frozenset(self._watched)
 
+    def full_for(self, uri: object) -> bool:
+        """Whether there is no room to watch this resource too."""
+        return len(self._watched) >= MAX_WATCHED and uri not in self._watched
+
     def note(self, method: str, uri: object) -> bool:
         """Whether the set of watched resources changed by `resources/subscribe` or `resources/unsubscribe` of `uri`."""
         if not isinstance(uri, str):

@@ -20,6 +20,7 @@ MAY_IMPORT = {
 ROOMS = (
     ("errors", "exact", "identity", "lazy", "bounded", "jose", "misfits", "sdk", "version"),
     ("shares",),
+    ("turns",),
     ("egress", "demo"),
     ("config", "http", "state"),
     ("objects",),

@@ -116,3 +116,29 @@ class TakeAndGiveBack(RuleBasedStateMachine):
 
 
 TestTakeAndGiveBack = TakeAndGiveBack.TestCase
+
+
+def test_whoever_has_used_up_their_part_gives_way_to_themselves() -> None:
+    shares = Shares(most=10, each=2)
+    assert shares.gives_way("ann") is None
+    shares.take("ann", 2)
+    assert shares.gives_way("ann") == "ann"
+    assert shares.gives_way("ben") is None
+
+
+def test_where_all_is_taken_whoever_has_the_most_gives_way_but_to_nobody_who_has_as_much() -> None:
+    shares = Shares(most=6, each=4)
+    shares.take("ann", 4)
+    shares.take("ben", 2)
+    assert shares.gives_way("cid") == "ann" == shares.gives_way("ben")
+    even = Shares(most=2, each=2)
+    even.take("ann")
+    even.take("ben")
+    assert even.gives_way("cid") is None
+    assert even.gives_way("ben") == "ben"
+
+
+def test_where_nobody_signs_in_the_operator_gives_way_to_themselves() -> None:
+    shares = Shares(most=3, each=1)
+    shares.take("", 3)
+    assert shares.gives_way("") == ""

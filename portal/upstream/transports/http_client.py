@@ -258,7 +258,8 @@ def _inflater(response: aiohttp.ClientResponse) -> Callable[[bytes], Iterator[by
 # Servers close idle connections after 5 seconds by default (uvicorn, Node). The portal closes them first, even if one
 # of the processes is seconds late: if a connection closes under a call, nobody knows whether the call ran.
 _KEEP_ALIVE = 2.0
-_CONNECTIONS = 128
+# More than there are calls at once (`turns`): a ping, or the notification that a call is cancelled, waits for no call.
+_CONNECTIONS = 1024
 _REDIRECTS = 3
 _CHALLENGE_CHARS = 4096
 

@@ -359,3 +359,17 @@ async def test_nothing_of_a_url_or_an_answer_is_in_the_text_for_logs() -> None:
             with pytest.raises(FetchFailed) as caught:
                 await fetcher.fetch(url)
             assert "hunter2" not in str(caught.value)
+
+
+async def test_a_slow_service_keeps_nobody_from_another_one() -> None:
+    async with serving() as slow, serving() as quick, Fetcher(NOT_LINK_LOCAL, limit=1000, seconds=60) as fetcher:
+        slow.answer, slow.silent = b"", True
+        waiting = [asyncio.create_task(fetcher.fetch(slow.url)) for _ in range(300)]
+        while not slow.requests:
+            await asyncio.sleep(0)
+        quick.answer = answer(b"[1]")
+        assert (await fetcher.fetch(quick.url)).body == b"[1]"
+        assert len(slow.requests) <= 32
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

@@ -35,20 +35,10 @@ class Place:
 
     async def agent_of(self, email: str) -> str:
         """The access token of an agent of this person."""
-        await self.portal.account(email)
-        async with browser_at(self.portal.url) as browser, self.http() as http:
-            agent = Agent(self.portal, http)
-            assert (await agent.register()).status_code == 201
-            page = await browser.open(agent.authorize_url())
-            page = await sign_in(browser, page, email, PASSWORD)
-            done = await browser.submit(page, "/authorize/consent", "allow")
-            assert done.left_for
-            await agent.exchange(answer_in(done.left_for)["code"])
-            return str(agent.tokens["access_token"])
+        return await token_of(self.portal, email)
 
     def http(self, token: str = "") -> httpx2.AsyncClient:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx2.AsyncClient(trust_env=False, timeout=PATIENCE, headers=headers)
+        return client_with(token)
 
     async def log_in(self, email: str) -> str:
         """The access token at the server of a new login of this person."""
@@ -84,6 +74,27 @@ class Place:
         assert answer.headers["content-type"].startswith("application/json"), answer.text
         result: dict[str, Any] = answer.json()["result"]
         return result
+
+
+def client_with(token: str = "") -> httpx2.AsyncClient:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    # As many connections as a test wants: what is tested is not the client's own limit.
+    limits = httpx2.Limits(max_connections=None)
+    return httpx2.AsyncClient(trust_env=False, timeout=PATIENCE, headers=headers, limits=limits)
+
+
+async def token_of(portal: Guarded, email: str) -> str:
+    """The access token of an agent of this person."""
+    await portal.account(email)
+    async with browser_at(portal.url) as browser, client_with() as http:
+        agent = Agent(portal, http)
+        assert (await agent.register()).status_code == 201
+        page = await browser.open(agent.authorize_url())
+        page = await sign_in(browser, page, email, PASSWORD)
+        done = await browser.submit(page, "/authorize/consent", "allow")
+        assert done.left_for
+        await agent.exchange(answer_in(done.left_for)["code"])
+        return str(agent.tokens["access_token"])
 
 
 @asynccontextmanager

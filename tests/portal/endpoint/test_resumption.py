@@ -134,3 +134,29 @@ def test_the_backlog_never_holds_more_than_it_may(stored: list[tuple[int, int]])
             assert held == backlog.bytes <= 5000
 
     asyncio.run(fill())
+
+
+async def test_large_answers_of_one_person_push_out_their_own_and_nobody_else_s() -> None:
+    backlog = Backlog(max_bytes=10_000, each_bytes=4_000)
+    ada, her_other, bob = SessionEvents(backlog, "ada"), SessionEvents(backlog, "ada"), SessionEvents(backlog, "bob")
+    his = await bob.store_event("1", None)
+    await bob.store_event("1", answer_to(1, "his"))
+    hers = await her_other.store_event("1", None)
+    for _ in range(20):
+        await ada.store_event("1", answer_to(1, "x" * 1_500))
+    assert await replayed(her_other, hers) == (None, [])
+    stream, messages = await replayed(bob, his)
+    assert stream == "1" and len(messages) == 1
+
+
+async def test_where_all_answers_to_come_back_for_are_too_many_those_of_whoever_has_the_most_go() -> None:
+    backlog = Backlog(max_bytes=9_000, each_bytes=6_000)
+    ada, bob = SessionEvents(backlog, "ada"), SessionEvents(backlog, "bob")
+    his = await bob.store_event("1", None)
+    for _ in range(3):
+        await ada.store_event("1", answer_to(1, "x" * 1_500))
+    for _ in range(2):
+        await bob.store_event("1", answer_to(1, "x" * 1_500))
+    stream, messages = await replayed(bob, his)
+    assert stream == "1" and len(messages) == 2
+    assert backlog.bytes <= 9_000

@@ -123,12 +123,33 @@ async def test_an_authorization_server_that_does_not_answer_keeps_neither_the_pa
         text = await everywhere(browser)
         assert text.count("is being asked to take its tokens back, and has not answered yet") == 12
         assert await stored_logins(portal.store, subject=key) == []
-        for _ in range(8):
+        for _ in range(4):
             await asked.acquire()
         answers.set()
         # It goes on after the page: each is asked for both of its tokens.
-        for _ in range(16):
+        for _ in range(20):
             await asked.acquire()
+
+
+async def test_an_authorization_server_that_does_not_answer_keeps_no_token_at_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.home.upstream_logins.SHOWN_SECONDS", 0.2)
+    answers = asyncio.Event()
+
+    async def hang(request: Request) -> Response:
+        await answers.wait()
+        return Response()
+
+    app = Starlette(routes=[Route("/revoke", hang, methods=["POST"])])
+    async with running(app, http=HttpSettings()) as silent, signed_in(tmp_path) as (portal, browser, issuing, key):
+        for number in range(20):
+            await log_in_at(portal.store, key, f"silent-{number}", silent, f"{silent}/revoke")
+        await log_in_at(portal.store, key, "tickets", issuing.issuer, f"{issuing.url}/revoke")
+        await everywhere(browser)
+        while len(issuing.revoked) < 2:
+            await asyncio.sleep(0)
+        answers.set()
 
 
 async def test_a_login_that_cannot_be_forgotten_is_said_to_be_there(

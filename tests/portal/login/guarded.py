@@ -16,6 +16,7 @@ from portal.admin import Admin
 from portal.app import Instance, Parts, serving
 from portal.app.identity import PortalIdentity
 from portal.endpoint import CodeRunner
+from portal.http import HttpSettings
 from portal.identity import Identity
 from portal.login.mail import Message
 from portal.login.passwords import Passwords
@@ -122,6 +123,7 @@ async def guarded_portal(
     code: CodeRunner | Literal["workers"] | None = None,
     code_mode: str = "opt_in",
     state: str = "",
+    http: HttpSettings | None = None,
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
     clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
@@ -134,6 +136,7 @@ async def guarded_portal(
     rules = Rules(access)
     parts = Parts(
         code=code,
+        http=http or HttpSettings(),
         records=kept,
         access=access,
         admission=rules,

@@ -222,3 +222,11 @@ def test_an_identity_survives_its_row(id: str, email: str, groups: list[Group], 
         id=id, email=email, groups=tuple(groups), auth_methods=tuple(methods), claims={"department": [1, None]}
     )
     assert identity_from(identity_document(identity)) == identity
+
+
+def test_the_addresses_of_one_network_are_counted_together() -> None:
+    rate = Rate(burst=3, per_minute=1, clock=lambda: 0.0)
+    assert [rate.allows(f"2001:db8:1:2::{number:x}") for number in range(5)] == [True] * 3 + [False] * 2
+    assert rate.allows("2001:db8:1:3::1")
+    rate.forgive("2001:db8:1:2::ffff")
+    assert rate.allows("2001:db8:1:2::1")

@@ -6,6 +6,7 @@ import asyncio
 import re
 from datetime import timedelta
 from email import message_from_bytes
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from aiosmtpd.smtp import SMTP
 from structlog.testing import capture_logs
 
-from portal.login.mail import Smtp
+from portal.login.mail import Message, Smtp
 from portal.state import plain
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
@@ -139,3 +140,24 @@ async def test_an_address_gets_a_few_pins_only(tmp_path: Path) -> None:
         statuses = [(await ask(browser)).status for _ in range(8)]
         assert statuses == [200] * 6 + [429] * 2
         assert len(portal.letters.sent) == 6
+
+
+async def test_whoever_asks_for_many_pins_leaves_room_for_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.login.pin.MAX_SENDING_FOR_EACH", 2)
+    asked, answers = list[str](), asyncio.Event()
+
+    class Slow:
+        async def send(self, message: Message) -> None:
+            asked.append(message.to)
+            await answers.wait()
+
+    async with guarded_portal(tmp_path, mail=Slow(), proxies=(ip_network("127.0.0.1"),)) as portal:
+        await offer_pins(portal)
+        for number, address in enumerate(["2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.7"]):
+            async with browser_at(portal.url) as browser:
+                browser.client.headers["X-Forwarded-For"] = address
+                await ask(browser, f"a{number}@example.com")
+        answers.set()
+    assert asked == [f"a{number}@example.com" for number in (0, 1, 3)]

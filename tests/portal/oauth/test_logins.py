@@ -135,3 +135,20 @@ async def test_a_login_that_comes_in_while_the_revoked_ones_are_looked_up_goes_o
             await told.wait()
         assert (logins.holds(former), logins.holds(new)) == (False, True)
         await logins.aclose()
+
+
+async def test_whoever_comes_in_from_many_addresses_pushes_out_no_login_that_is_in_use(tmp_path: Path) -> None:
+    async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
+        told, until = asyncio.Event(), utc_now() + timedelta(hours=1)
+        logins = Logins(store, told.set)
+        await store.tokens.issue(plain("access"), "1", subject="local:1", document={}, expires_at=until, family="one")
+        streaming = Identity(id="local:1", ip="2001:db8::1")
+        logins.note(streaming, "one")
+        for number in range(30_000):
+            logins.note(Identity(id="local:1", ip=f"2001:db8::{number:x}"), "one")
+        assert len(logins._in_use) == 1, "what nobody uses is not kept"
+        await store.tokens.revoke_family("one")
+        async with asyncio.timeout(PATIENCE):
+            await told.wait()
+        assert not logins.holds(streaming)
+        await logins.aclose()

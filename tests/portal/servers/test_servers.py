@@ -287,7 +287,7 @@ async def test_a_client_that_can_be_asked_has_its_own_session_at_a_legacy_server
 
 
 async def test_connections_of_single_clients_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portal.servers.connections.MAX_DEDICATED", {"http": 2})
+    monkeypatch.setattr("portal.servers.connections.MAX_DEDICATED", {"http": (2, 2)})
     async with hosted(Behaviour(legacy=True)) as host, Servers(configured(up={"url": host.url})) as servers:
         await servers.settled()
         with servers.lease() as lease:
