@@ -14,6 +14,8 @@ from aiosmtpd.smtp import SMTP
 from structlog.testing import capture_logs
 
 from portal.login.mail import Smtp
+from portal.login.providers import OneTimePin
+from portal.shares import Lent, Shares
 from portal.state import plain
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
@@ -139,3 +141,15 @@ async def test_an_address_gets_a_few_pins_only(tmp_path: Path) -> None:
         statuses = [(await ask(browser)).status for _ in range(8)]
         assert statuses == [200] * 6 + [429] * 2
         assert len(portal.letters.sent) == 6
+
+
+async def test_sign_ins_that_nobody_ends_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        guarded_portal(tmp_path, providers=[OneTimePin(id="onetimepin", name="PIN")]) as portal,
+        browser_at(portal.url) as browser,
+    ):
+        monkeypatch.setattr(portal.identity.shared.attempts, "_under_way", Lent(Shares(10, 2), 600))
+        page = await browser.open("/login")
+        answers = [await browser.submit(page, "/login/pin", email=f"{name}@example.com") for name in ("a", "b", "c")]
+        assert [answer.status for answer in answers] == [200, 200, 429]
+        assert "Too many sign-ins have begun" in answers[-1].text and len(portal.letters.sent) == 2
