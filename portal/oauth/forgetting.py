@@ -10,10 +10,12 @@ from datetime import datetime, timedelta
 
 from portal.oauth.clients import BY, CLIENT, IDLE
 from portal.oauth.uses import use_client
-from portal.state import Store, Stored
+from portal.state import Store, Stored, Transaction
 
 UNUSED_KEPT = timedelta(days=1)
 BATCH = 100
+# Strangers have made them as large as they liked: reading one may take milliseconds.
+FORMER, FORMER_AT_ONCE = 500, 5
 
 
 async def forget_clients(store: Store, now: datetime) -> int:
@@ -34,14 +36,20 @@ async def _take_over(store: Store, now: datetime) -> None:
     """Keep of clients of before only what is used, and count them as used now: nobody noted it then."""
     while True:
         async with store.transaction() as transaction:
-            ids = await transaction.list_former(CLIENT, BY, BATCH)
-            for id in ids:
-                found = await transaction.find(CLIENT, id)
-                if isinstance(found, Stored):
-                    await transaction.replace(CLIENT, id, found.document, by=BY)
-                    await use_client(transaction, id, now)
-                else:
-                    # No client can use a registration that cannot be read.
-                    await transaction.forget(CLIENT, [id])
-        if len(ids) < BATCH:
+            ids = await transaction.list_former(CLIENT, BY, FORMER)
+        for start in range(0, len(ids), FORMER_AT_ONCE):
+            async with store.transaction() as transaction:
+                for id in ids[start : start + FORMER_AT_ONCE]:
+                    await _take_over_one(transaction, id, now)
+        if len(ids) < FORMER:
             return
+
+
+async def _take_over_one(transaction: Transaction, id: str, now: datetime) -> None:
+    found = await transaction.find(CLIENT, id)
+    if isinstance(found, Stored):
+        await transaction.replace(CLIENT, id, found.document, by=BY)
+        await use_client(transaction, id, now)
+    elif found is not None:
+        # No client can use a registration that cannot be read.
+        await transaction.forget(CLIENT, [id])
