@@ -26,6 +26,15 @@ class TokenInvalid(Exception):
     """A token or a key set that does not hold. The text is for logs: no part of the token is in it."""
 
 
+class ClaimInvalid(TokenInvalid):
+    """A claim of a token whose signature holds does not hold. `problem` is a phrase without a subject."""
+
+    def __init__(self, claim: str, problem: str) -> None:
+        self.claim = claim
+        self.problem = problem
+        super().__init__(f"{claim} {problem}")
+
+
 class KeyUnknown(TokenInvalid):
     """The token names a key that is not in the set. A newer set may have it."""
 
@@ -70,6 +79,7 @@ def verify(token: object, keys: KeySet, claims: Mapping[str, ClaimsOption], *, l
 
     Raises:
         KeyUnknown: it is signed by a key that is not in the set.
+        ClaimInvalid: a claim does not hold.
         TokenInvalid: anything else does not hold.
     """
     if not isinstance(token, str):
@@ -84,7 +94,7 @@ def verify(token: object, keys: KeySet, claims: Mapping[str, ClaimsOption], *, l
         found = {name: value for name, value in found.items() if value is not None}
         JWTClaimsRegistry(None, leeway, **claims).validate(found)
     except ClaimError as error:
-        raise TokenInvalid(f"{error.claim} does not hold") from error
+        raise ClaimInvalid(error.claim, "does not hold") from error
     except InvalidKeyIdError as error:
         raise KeyUnknown("it is signed by a key that is not published") from error
     # RecursionError: a header that nests too deeply.

@@ -5,10 +5,11 @@ Without the part one holder could take everything, and everybody else would be r
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
+from time import monotonic
 
 from portal.errors import PortalError
 from portal.identity import Identity
@@ -144,3 +145,36 @@ class Shares:
         """No entry stays for whoever holds nothing: holders are as many as addresses."""
         if not self._held[holder]:
             del self._held[holder]
+
+
+class Lent:
+    """A cap with shares for what ends by itself after `seconds`, and is not given back before."""
+
+    def __init__(self, shares: Shares, seconds: float, clock: Callable[[], float] = lambda: monotonic()) -> None:
+        self.seconds = seconds
+        self._shares = shares
+        self._clock = clock
+        self._ends: deque[tuple[float, str]] = deque()
+
+    def __len__(self) -> int:
+        """How much is taken in all."""
+        self._end()
+        return len(self._shares)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def take(self, holder: str) -> None:
+        """Count one more for this holder, for as long as it lasts.
+
+        Raises:
+            Full: there is no room, in the holder's part or at all. Nothing was counted.
+        """
+        self._end()
+        self._shares.take(holder)
+        self._ends.append((self._clock() + self.seconds, holder))
+
+    def _end(self) -> None:
+        now = self._clock()
+        while self._ends and self._ends[0][0] <= now:
+            self._shares.give_back(self._ends.popleft()[1])

@@ -55,6 +55,7 @@ from portal.oauth import (
     SaasProvider,
     ServiceTokens,
     SigningKeys,
+    Strangers,
     Uses,
     Verifier,
     fetch_document,
@@ -94,6 +95,7 @@ class SharedIdentity:
     keys: SigningKeys
     logins: Logins
     attempts: Attempts
+    strangers: Strangers
     passwords: Passwords
     now: Clock = utc_now
 
@@ -105,6 +107,7 @@ class SharedIdentity:
             SigningKeys(store, now),
             Logins(store),
             Attempts(),
+            Strangers(),
             passwords or Passwords(),
             now,
         )
@@ -265,7 +268,9 @@ def portal_identity(
     clients = Clients(store, settings.oauth, fetch or fetch_document)
     grants, uses = Grants(store, now, scope), Uses(store, now)
     servers = PeoplesServers(offered, PeoplesLogins(store, now), choices, scope)
-    authority = Authority(store, settings.oauth, clients, grants, admission.admit, now, servers.want_login)
+    authority = Authority(
+        store, settings.oauth, clients, grants, admission.admit, uses, shared.strangers, now, servers.want_login
+    )
     server = AuthorizationServer(authority, login, settings.name)
     elicitations = Elicitations(store.tokens, now)
     server_routes = ServerRoutes(

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from portal.admin import Admin
     from portal.app.signals import SignalSources
 
-PURGE_SECONDS = 3600.0
+PURGE_SECONDS = 900.0
 PURGE_AGAIN_SECONDS = 60.0
 
 
@@ -377,8 +377,9 @@ class Instance:
                 portal.access.changed()
 
     async def _forget_expired(self) -> None:
-        """Delete tokens that have expired or whose account is gone, now and every hour: each login leaves some."""
-        from portal.oauth import end_departed
+        """Delete tokens that have expired or whose account is gone, and clients that nobody uses, now and every quarter
+        of an hour: each login leaves some, and strangers leave more."""
+        from portal.oauth import end_departed, forget_clients
 
         store = self.shared.require_store()
         while True:
@@ -386,6 +387,7 @@ class Instance:
             try:
                 await store.tokens.purge(self.shared.parts.now())
                 await end_departed(store)
+                await forget_clients(store, self.shared.parts.now())
             except StateUnavailable as error:
                 self._log.debug("expired tokens could not be deleted", reason=str(error))
                 pause = PURGE_AGAIN_SECONDS

@@ -34,6 +34,7 @@ from portal.identity import LOCAL_ACCOUNTS
 from portal.login import Login, LoginSession, form_endpoint
 from portal.oauth import SERVERS_PATH
 from portal.pages import Visitor
+from portal.shares import network_of
 from portal.state import Token
 
 PORTAL_LOGIN_PATH = f"{SERVERS_PATH}/portal-login"
@@ -165,7 +166,7 @@ class PortalLogins:
         return session, asked, server
 
     async def _administrator(self, request: Request, visitor: Visitor, back: str) -> LoginSession | Response:
-        if not self._requests.allows(visitor.ip):
+        if not self._requests.allows(network_of(visitor.ip)):
             return await self._failed(visitor, 429, TOO_OFTEN)
         session = await self._login.session(request, visitor)
         if session is None:

@@ -30,6 +30,7 @@ from portal.identity import Identity
 from portal.login import Login, LoginSession, form_endpoint, see_other
 from portal.oauth import AGENT_ID, CONTINUE_PATH, ELICITATION_ID, SERVERS_PATH, Admit, WaitingAgent, refusal_of
 from portal.pages import Visitor
+from portal.shares import network_of
 
 CONNECT_PATH, LOG_OUT_PATH, CHOOSE_PATH = (f"{SERVERS_PATH}/{name}" for name in ("connect", "log-out", "choose"))
 FORMS = (f"{SERVERS_PATH}/",)
@@ -315,7 +316,7 @@ class ServerRoutes:
     ) -> _Person | Response:
         """Who is signed in, with their servers; or the answer to who may not come in. With a `form` it is who has sent
         it, from their own page."""
-        if not self._requests.allows(visitor.ip):
+        if not self._requests.allows(network_of(visitor.ip)):
             return await self._login.message(visitor, 429, "Slow down", TOO_OFTEN)
         if form is not None:
             sender = await self._login.sender(request, visitor, form, way.path(visitor))

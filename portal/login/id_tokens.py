@@ -10,37 +10,50 @@ from datetime import datetime, timedelta
 import orjson
 from joserfc.jwt import ClaimsOption
 
-from portal.jose import TokenInvalid, VerifiedToken, read_keys, verify
+from portal.jose import ClaimInvalid, TokenInvalid, VerifiedToken, read_keys, verify
+from portal.login.claims import Claims, ClaimUnfit
 from portal.login.providers import GOOGLE_ISSUER
-from portal.login.remote import LoginFailed
+from portal.login.remote import LoginRefused
 
 LEEWAY_SECONDS = 60
+MAX_ID_TOKEN = 128_000
 # A time that is further away is none: no date could hold it.
 MAX_LIFETIME = 10 * 365 * 86_400
 
 
 def read_id_token(
-    client_id: str, issuer: str, token: Mapping[str, object], keys: object, nonce: str
+    client_id: str,
+    issuer: str,
+    token: Mapping[str, object],
+    keys: object,
+    nonce: str,
+    provider: str = "The identity provider",
 ) -> dict[str, object]:
     """The claims of the ID token in a token response, once all of OIDC Core 3.1.3.7 holds.
 
-    `keys` is the provider's JWK set; `issuer` is "" when none is configured.
+    `keys` is the JWK set of the `provider` of this name; `issuer` is "" when none is configured.
 
     Raises:
-        LoginFailed: something does not hold.
+        ClaimUnfit: a claim does not hold, or it does not say who somebody is.
+        LoginRefused: anything else does not hold.
     """
-    required: dict[str, ClaimsOption] = {name: {"essential": True} for name in ("iss", "sub", "aud", "exp", "iat")}
+    required: dict[str, ClaimsOption] = {name: {"essential": True} for name in ("iss", "aud", "exp", "iat")}
     if issuer:
         # Google's ID tokens may have the bare host (OpenID Connect Core section 15.6.2).
         bare = [issuer.removeprefix("https://")] if issuer == GOOGLE_ISSUER else []
         required["iss"] = {"essential": True, "values": [issuer, *bare]}
+    if len(str(token.get("id_token"))) > MAX_ID_TOKEN:
+        raise ClaimUnfit(provider, "id_token", f"has more than {MAX_ID_TOKEN} characters")
     try:
         id_token = verify(token.get("id_token"), read_keys(keys), required, leeway=LEEWAY_SECONDS)
         check_claims(id_token, client_id, nonce, token.get("access_token"))
+        if client_id not in _audiences(id_token.claims):
+            raise ClaimInvalid("aud", "is another application")
+    except ClaimInvalid as error:
+        raise ClaimUnfit(provider, error.claim, error.problem) from error
     except TokenInvalid as error:
-        raise LoginFailed("The identity provider's token does not hold.") from error
-    if client_id not in _audiences(id_token.claims):
-        raise LoginFailed("The identity provider's token is meant for another application.")
+        raise LoginRefused("The identity provider's token does not hold.") from error
+    Claims(provider, id_token.claims).subject()
     return dict(id_token.claims)
 
 
@@ -60,10 +73,10 @@ def read_renewed_id_token(
     renewed = verify(token, read_keys(keys), required, leeway=LEEWAY_SECONDS)
     nonce = renewed.claims.get("nonce")
     if nonce is not None and nonce != before.get("nonce"):
-        raise TokenInvalid("nonce is of another login")
+        raise ClaimInvalid("nonce", "is of another login")
     check_claims(renewed, client_id, nonce, access_token)
     if client_id not in _audiences(renewed.claims):
-        raise TokenInvalid("aud is another application")
+        raise ClaimInvalid("aud", "is another application")
     return renewed.claims
 
 
@@ -89,18 +102,18 @@ def check_claims(token: VerifiedToken, client_id: str, nonce: object, access_tok
     """
     claims = token.claims
     if claims.get("nonce") != nonce:
-        raise TokenInvalid("nonce is of another login")
+        raise ClaimInvalid("nonce", "is of another login")
     authorized = claims.get("azp")
     # With several audiences it must say which of them asked.
     if authorized != client_id and (authorized is not None or len(_audiences(claims)) > 1):
-        raise TokenInvalid("azp is another application")
+        raise ClaimInvalid("azp", "is another application")
     if claims.get("auth_time") and not isinstance(claims["auth_time"], int | float):
-        raise TokenInvalid("auth_time is no number")
+        raise ClaimInvalid("auth_time", "is no number")
     if claims.get("amr") and not isinstance(claims["amr"], list):
-        raise TokenInvalid("amr is no list")
+        raise ClaimInvalid("amr", "is no list")
     if claims.get("at_hash") is not None and isinstance(access_token, str):
         if claims["at_hash"] != half_hash(access_token, str(token.header["alg"])):
-            raise TokenInvalid("at_hash is of another access token")
+            raise ClaimInvalid("at_hash", "is of another access token")
 
 
 def half_hash(text: str, algorithm: str) -> str:

@@ -6,6 +6,7 @@ from aiohttp.abc import AbstractResolver
 
 from portal.egress import Fetcher
 from portal.identity import Group, Identity
+from portal.login.claims import MAX_GROUP, Claims
 from portal.login.providers import OAuthProvider
 from portal.login.remote import (
     LoginFailed,
@@ -66,7 +67,7 @@ class OAuth2:
             emails = await self._pages(fetcher, "/user/emails", bearer)
             organisations = await self._pages(fetcher, "/user/orgs", bearer)
             teams = await self._pages(fetcher, "/user/teams", bearer)
-        if not isinstance(user, dict) or not isinstance(user.get("id"), int):
+        if not isinstance(user, dict):
             raise LoginFailed("The identity provider did not say who that is.")
         return SignedIn(identity_of(self._provider, user, emails, organisations, teams))
 
@@ -93,21 +94,32 @@ def identity_of(
     organisations: list[dict[str, object]],
     teams: list[dict[str, object]],
 ) -> Identity:
-    """The person, with the primary address if it is verified. Organisations and `organisation/team` are the groups."""
+    """The person, with the primary address if it is verified. Organisations and `organisation/team` are the groups.
+
+    Raises:
+        ClaimUnfit: something that the API says of them cannot be used.
+    """
+    said = Claims(provider.name, user)
     primary = [entry for entry in emails if entry.get("primary") is True and entry.get("verified") is True]
-    logins = [str(entry["login"]) for entry in organisations if entry.get("login")]
-    slugs = [
-        f"{organization['login']}/{team['slug']}"
-        for team in teams
-        if team.get("slug") and isinstance(organization := team.get("organization"), dict) and organization.get("login")
-    ]
+    groups = [_named(provider, "organizations", entry, "login") for entry in organisations]
+    for team in teams:
+        organization = team.get("organization")
+        owner = _named(provider, "teams", organization, "login") if isinstance(organization, dict) else ""
+        slug = _named(provider, "teams", team, "slug")
+        groups += [f"{owner}/{slug}"] if owner and slug else []
     return Identity(
-        id=f"{provider.id}:{user['id']}",
-        email=str(primary[0].get("email") or "").lower() if primary else "",
-        name=str(user.get("name") or user.get("login") or ""),
-        groups=tuple(Group(id=name, name=name) for name in [*logins, *slugs]),
+        id=f"{provider.id}:{said.number('id')}",
+        email=Claims(provider.name, primary[0]).email() if primary else "",
+        name=said.text("name") or said.text("login"),
+        groups=tuple(Group(id=name, name=name) for name in groups if name),
         idp_id=provider.id,
         idp_type=provider.type,
         login_method=provider.id,
-        claims={"login": str(user.get("login") or "")},
+        claims={"login": said.text("login")},
     )
+
+
+def _named(provider: OAuthProvider, claim: str, entry: dict[str, object], member: str) -> str:
+    """The name of an organisation or a team, "" without one."""
+    value = entry.get(member)
+    return Claims(provider.name, {}).checked(claim, value, MAX_GROUP) if value is not None else ""

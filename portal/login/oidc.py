@@ -15,11 +15,13 @@ from aiohttp.abc import AbstractResolver
 
 from portal.egress import Fetcher, is_loopback_host
 from portal.http import is_loopback
-from portal.identity import Group, Identity
+from portal.identity import Identity
+from portal.login.claims import Claims
 from portal.login.id_tokens import MAX_LIFETIME, end_of, read_id_token
 from portal.login.providers import GOOGLE_ISSUER, OidcProvider, ProviderInvalid, checked_url
 from portal.login.remote import (
     LoginFailed,
+    LoginRefused,
     ProviderTokens,
     SecretIn,
     SignedIn,
@@ -30,8 +32,8 @@ from portal.login.remote import (
 )
 
 METADATA_SECONDS = 300.0
-MAX_GROUPS = 1000
 OFFLINE = "offline_access"
+MAX_ISSUER = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,11 @@ class Oidc:
                 verifier=verifier,
             )
             keys = await fetch_json(fetcher, endpoints.jwks)
-            claims = read_id_token(self._provider.client_id, endpoints.issuer, token, keys, nonce)
+            claims = read_id_token(self._provider.client_id, endpoints.issuer, token, keys, nonce, self._provider.name)
             tokens = tokens_of(self._provider, endpoints, token, claims) if self._provider.keep_tokens else None
             # Where only endpoints are configured, the signed token is the first to say who answers for them.
             if not endpoints.issuer:
-                require_issuer(issuer, str(claims["iss"]))
+                require_issuer(issuer, Claims(self._provider.name, claims).text("iss", MAX_ISSUER))
             access_token = token.get("access_token")
             if endpoints.userinfo and isinstance(access_token, str):
                 claims = await _with_userinfo(fetcher, endpoints, access_token, claims)
@@ -144,10 +146,10 @@ def require_issuer(sent: str, issuer: str, *, expected: bool = False) -> None:
     which is not known yet, it holds too.
 
     Raises:
-        LoginFailed: it is another issuer's, or it is missing.
+        LoginRefused: it is another issuer's, or it is missing.
     """
     if (expected and not sent) or (sent and issuer and _of_google(sent) != _of_google(issuer)):
-        raise LoginFailed("The answer came from another identity provider than was asked.")
+        raise LoginRefused("The answer came from another identity provider than was asked.")
 
 
 def same_issuer(one: str, other: str) -> bool:
@@ -167,7 +169,7 @@ async def _with_userinfo(
     """The ID token's claims over those of userinfo, which count only for the same subject (OIDC Core 5.3.2)."""
     more = await fetch_json(fetcher, endpoints.userinfo, {"Authorization": f"Bearer {access_token}"})
     if not isinstance(more, dict) or more.get("sub") != claims["sub"]:
-        raise LoginFailed("The identity provider's userinfo is about somebody else.")
+        raise LoginRefused("The identity provider's userinfo is about somebody else.")
     return {**more, **claims}
 
 
@@ -242,20 +244,23 @@ def _is_local(url: str) -> bool:
 
 def identity_of(provider: OidcProvider, claims: Mapping[str, object]) -> Identity:
     """The person the claims are about. The e-mail address counts unless `email_verified` is present and not true:
-    providers of one organisation leave it out."""
-    email = claims.get(provider.email_claim)
-    verified = claims.get("email_verified", True) in (True, "true")
-    methods = claims.get("amr")
+    providers of one organisation leave it out.
+
+    Raises:
+        ClaimUnfit: a claim cannot be used.
+    """
+    said = Claims(provider.name, claims)
+    email, verified = said.email(provider.email_claim), claims.get("email_verified", True) in (True, "true")
     return Identity(
-        id=f"{provider.id}:{claims['sub']}",
-        email=email.strip().lower() if isinstance(email, str) and verified else "",
-        name=str(claims.get("name") or claims.get("preferred_username") or ""),
-        groups=tuple(groups_in(claims.get(provider.groups_claim))),
+        id=f"{provider.id}:{said.subject()}",
+        email=email if verified else "",
+        name=said.text("name") or said.text("preferred_username"),
+        groups=said.groups(provider.groups_claim),
         idp_id=provider.id,
         idp_type=provider.type,
         login_method=provider.id,
-        auth_methods=tuple(str(method) for method in methods) if isinstance(methods, list) else (),
-        claims=kept_claims(provider, claims),
+        auth_methods=said.methods(),
+        claims=said.kept(kept_claims(provider, claims)),
     )
 
 
@@ -265,15 +270,3 @@ def kept_claims(provider: OidcProvider, claims: Mapping[str, object]) -> dict[st
         return {name: claims[name] for name in provider.claims if name in claims}
     own = {"iss", "aud", "exp", "iat", "nbf", "nonce", "at_hash", "c_hash", "azp", "jti", "auth_time", "sid"}
     return {name: value for name, value in claims.items() if name not in own}
-
-
-def groups_in(claim: object) -> list[Group]:
-    """Groups as providers write them: names, or objects with `id`, `name`, `email`."""
-    found: list[Group] = []
-    for entry in (claim if isinstance(claim, list) else [])[:MAX_GROUPS]:
-        if isinstance(entry, str):
-            found.append(Group(id=entry, name=entry))
-        elif isinstance(entry, Mapping):
-            name = str(entry.get("name") or "")
-            found.append(Group(id=str(entry.get("id") or name), name=name, email=str(entry.get("email") or "")))
-    return found

@@ -30,7 +30,18 @@ _SENTENCES = {
 
 
 class LoginFailed(Exception):
-    """A login at a provider failed. The text is for the person who signs in; the cause is for the log."""
+    """A login at a provider failed. The text is for the person who signs in; the cause is for the log.
+
+    `status` is that of the page which says so: the provider did not answer, or not as a provider does.
+    """
+
+    status = 502
+
+
+class LoginRefused(LoginFailed):
+    """The provider has answered, and what it says signs nobody in."""
+
+    status = 403
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

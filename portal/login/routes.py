@@ -19,15 +19,16 @@ from starlette.routing import Route
 from portal.identity import Identity
 from portal.login.accounts import AccountRoutes
 from portal.login.administrators import Administrators
-from portal.login.attempts import TOO_OFTEN, Attempts
+from portal.login.attempts import TOO_MANY, TOO_OFTEN, Attempts
 from portal.login.directory import Offer
 from portal.login.invitations import Invitations
 from portal.login.pin import Pins, RightPin, WrongPin, normal_email
 from portal.login.providers import OneTimePin
-from portal.login.remote import LoginFailed, SignedIn
+from portal.login.remote import LoginFailed, LoginRefused, SignedIn
 from portal.login.sign_in import LOGIN_PATH, Login, form_endpoint, see_other
 from portal.objects import Document
 from portal.pages import HOME, STYLE_PATH, Visitor, safe_return, style
+from portal.shares import Full
 from portal.state import Kind, Tokens, utc_now
 
 CALLBACK_PATH = "/login/callback"
@@ -151,6 +152,10 @@ class LoginRoutes:
             return self._methods(visitor, offer, target, "That is not an e-mail address.", 400)
         if not self._attempts.allows(visitor.ip, f"pin:{email}"):
             return self._methods(visitor, offer, target, TOO_OFTEN, 429)
+        try:
+            self._attempts.begin(visitor.ip)
+        except Full as full:
+            return self._methods(visitor, offer, target, TOO_MANY, 429 if full.own else 503)
         send = self._pin_allowed is None or await self._pin_allowed(_pin_identity(offer.pin, email))
         flow = await self._pins.begin(visitor, email, target, portal=offer.rules.design.name, send=send)
         return self._pin_page(visitor, offer, email, flow, target)
@@ -183,6 +188,10 @@ class LoginRoutes:
             return await self._login.message(visitor, 404, "Not offered", "This portal has no such identity provider.")
         if not self._attempts.allows(visitor.ip):
             return await self._login.message(visitor, 429, "Slow down", TOO_OFTEN)
+        try:
+            self._attempts.begin(visitor.ip)
+        except Full as full:
+            return await self._login.message(visitor, 429 if full.own else 503, "Slow down", TOO_MANY)
         state, nonce, verifier = (secrets.token_urlsafe(48) for _ in range(3))
         try:
             url = await remote.begin(visitor.address.url(CALLBACK_PATH), state, nonce, verifier)
@@ -215,7 +224,7 @@ class LoginRoutes:
             return await self._ended(visitor)
         try:
             if parameters.get("error") or not parameters.get("code"):
-                raise LoginFailed("The identity provider ended the sign-in.")
+                raise LoginRefused("The identity provider ended the sign-in.")
             signed_in = await remote.finish(
                 visitor.address.url(CALLBACK_PATH),
                 parameters["code"],
@@ -234,7 +243,7 @@ class LoginRoutes:
             "a sign-in failed", method=provider, ip=visitor.ip, reason=str(error), cause=repr(error.__cause__)[:300]
         )
         choose = visitor.address.path(CHOOSE)
-        return await self._login.message(visitor, 502, "Sign-in failed", str(error), choose, "Begin again")
+        return await self._login.message(visitor, error.status, "Sign-in failed", str(error), choose, "Begin again")
 
     # What they have in common
 

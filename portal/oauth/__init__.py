@@ -4,6 +4,7 @@ from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.assertions import Assertions
 from portal.oauth.authentication import Authentication, Enrich, with_endpoint
 from portal.oauth.clients import Clients, Fetch, fetch_document
+from portal.oauth.forgetting import forget_clients
 from portal.oauth.grants import Grants
 from portal.oauth.held import HeldGrant, HeldGrants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
@@ -29,6 +30,7 @@ from portal.oauth.service_tokens import (
 )
 from portal.oauth.settings import OAuthSettings, read_oauth_settings
 from portal.oauth.signing import KEY_SETTINGS, KEY_SETTINGS_ID, KeySettings, SigningKeys
+from portal.oauth.strangers import Strangers
 from portal.oauth.uses import Uses
 from portal.oauth.verification import Verifier
 
@@ -62,11 +64,13 @@ __all__ = [
     "ServiceTokenDocument",
     "ServiceTokens",
     "SigningKeys",
+    "Strangers",
     "Uses",
     "Verifier",
     "WaitingAgent",
     "end_departed",
     "fetch_document",
+    "forget_clients",
     "may_come_back",
     "read_oauth_settings",
     "refusal_of",

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from portal.oauth.clients import Client
+from portal.oauth.clients import MAX_KEPT_BYTES, Client
 from portal.oauth.grants import CodeBinding
 from portal.oauth.messages import OAuthError, long_parameter
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # The base64url of a SHA-256 (RFC 7636 section 4.2).
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -48,6 +49,7 @@ def decide_authorization(
     scopes = client.grantable(parameters.get("scope", ""))
     error = (
         long_parameter(parameters)
+        or _unkept(parameters)
         or _response_type_error(parameters.get("response_type", ""))
         or _challenge_error(parameters, client)
         or (None if scopes else OAuthError("invalid_scope", _scope_rule(client)))
@@ -67,6 +69,14 @@ def decide_authorization(
         challenge=parameters.get("code_challenge", ""),
         nonce=parameters.get("nonce", ""),
     )
+
+
+def _unkept(parameters: Mapping[str, str]) -> OAuthError | None:
+    """The error of a request that is not kept until a person answers it: strangers send it."""
+    if sum(len(value.encode()) for value in parameters.values()) > MAX_KEPT_BYTES:
+        return OAuthError("invalid_request", f"the parameters have more than {MAX_KEPT_BYTES} bytes together")
+    name = next((name for name in ("state", "nonce") if _CONTROL.search(parameters.get(name, ""))), None)
+    return OAuthError("invalid_request", f"{name} has control characters") if name is not None else None
 
 
 def _response_type_error(response_type: str) -> OAuthError | None:

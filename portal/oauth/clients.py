@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -25,10 +26,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from portal.bounded import Bounded
 from portal.egress import JSON, AddressRule, Fetcher, FetchFailed, FetchProblem, address_of
 from portal.misfits import fitted, misfits
+from portal.oauth.grants import ACCESS, CODE, REFRESH
 from portal.oauth.messages import OAuthError
 from portal.oauth.redirects import find_redirect, may_have, other_spelling, split_redirect
 from portal.oauth.settings import OAuthSettings, Registration
-from portal.state import Broken, Kind, Store
+from portal.oauth.uses import CLIENT_USE
+from portal.shares import Full
+from portal.state import Broken, Idle, Kind, Store
 
 DYNAMIC = "dynamic"
 BY = "registration"
@@ -82,6 +86,14 @@ def _only_what_is_used(members: dict[str, object]) -> dict[str, object]:
 
 
 CLIENT = Kind("oauth_client", ClientDocument, upgrades=[_only_what_is_used])
+
+
+IDLE = Idle(CLIENT, BY, (CLIENT_USE.name, CODE.name, ACCESS.name, REFRESH.name))
+"""The clients that registered themselves and that nobody uses: no person has let them in for long."""
+MOST_UNUSED = 10_000
+YOUNG = timedelta(hours=1)
+# So many make room at once, where it is wanted.
+MAKING_ROOM = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,20 +186,31 @@ class Clients:
         secret = await self._store.secret(CLIENT, client_id)
         return read_client(stored.document, (secret or b"").decode(), self._settings)
 
-    async def register(self, metadata: Metadata, now: float) -> dict[str, object]:
-        """Store a new client with this metadata (of `read_registration`); the answer of RFC 7591 section 3.2.1."""
+    async def register(self, metadata: Metadata, now: datetime) -> dict[str, object]:
+        """Store a new client with this metadata (of `read_registration`); the answer of RFC 7591 section 3.2.1.
+
+        Of more than `MOST_UNUSED` clients that nobody has used, the oldest are forgotten.
+
+        Raises:
+            Full: all of these were registered within the last hour, and their people may be signing in just now.
+        """
         secret = None if metadata.auth_method == "none" else secrets.token_hex(32)
         document = ClientDocument(
             client_id=str(uuid4()),
-            client_id_issued_at=int(now),
+            client_id_issued_at=int(now.timestamp()),
             client_name=metadata.name,
             redirect_uris=metadata.redirect_uris,
             grant_types=metadata.grant_types,
             token_endpoint_auth_method=metadata.auth_method,
         )
-        await self._store.create(
-            CLIENT, document.client_id, document, by=BY, secret=secret.encode() if secret else None
-        )
+        async with self._store.transaction() as transaction:
+            if await transaction.count_idle(IDLE) >= MOST_UNUSED:
+                oldest = await transaction.list_idle(IDLE, now - YOUNG, MAKING_ROOM)
+                if not oldest:
+                    raise Full(MOST_UNUSED, own=False)
+                await transaction.forget(CLIENT, oldest)
+            sealed = secret.encode() if secret else None
+            await transaction.create(CLIENT, document.client_id, document, by=BY, secret=sealed)
         return _registered(document, secret, self._settings)
 
     async def _published(self, url: str) -> Client | None:

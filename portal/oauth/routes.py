@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -17,12 +17,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.config import say_duration
-from portal.http import NO_STORE, PortalAddress, Rate, Refusal, refuse
+from portal.http import NO_STORE, PortalAddress, Refusal, refuse
 from portal.identity import Identity
 from portal.login import STALE_FORM, Login, LoginSession, form_endpoint
 from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.authorization import Authorization, decide_authorization
-from portal.oauth.clients import Client, Clients, read_registration
+from portal.oauth.clients import YOUNG, Client, Clients, read_registration
 from portal.oauth.credentials import Credentials, authenticate, read_client_form
 from portal.oauth.exchange import GONE, exchange, read_token_request
 from portal.oauth.grants import ACCESS, REFRESH, GrantDocument, Grants
@@ -44,8 +44,11 @@ from portal.oauth.metadata import (
 from portal.oauth.redirects import stays_here
 from portal.oauth.resources import endpoint_path, mode_query_of, read_resource
 from portal.oauth.settings import OAuthSettings
+from portal.oauth.strangers import CONSENT_LIFETIME, Later, Strangers
+from portal.oauth.uses import Uses
 from portal.objects import Document
 from portal.pages import Visitor
+from portal.shares import Full
 from portal.state import Kind, Store, Token, utc_now
 
 
@@ -71,7 +74,6 @@ CONSENT = Kind("consent", ConsentDocument)
 # A request that a person has allowed, and whose code is issued when they go on from the page of their servers.
 ALLOWED = Kind("allowed_consent", ConsentDocument)
 CONSENT_PATH, CONTINUE_PATH = "/authorize/consent", "/authorize/continue"
-CONSENT_LIFETIME = timedelta(minutes=15)
 SERVERS_PATH = "/servers"
 """The page on which a person logs in to servers. It is another room's, and reached from here as well."""
 ELICITATION_ID = "elicitationId"
@@ -122,6 +124,8 @@ class Authority:
     clients: Clients
     grants: Grants
     admit: Admit
+    uses: Uses
+    strangers: Strangers
     now: Callable[[], datetime] = utc_now
     servers_first: Callable[[Identity], Awaitable[bool]] = _never
 
@@ -133,8 +137,6 @@ class AuthorizationServer:
         self._authority = authority
         self._login = login
         self._name = name
-        self._registrations = Rate(burst=20, per_minute=10)
-        self._requests = Rate(burst=120, per_minute=240)
 
     def routes(self) -> list[Route]:
         routes = [
@@ -174,7 +176,7 @@ class AuthorizationServer:
             return visitor.remember(see_other(f"{visitor.address.path(SERVERS_PATH)}?{wanted}"))
         if isinstance(parameters, OAuthError):
             return await refused_authorization(self._login, visitor, parameters, visitor.address.url())
-        if not self._requests.allows(visitor.ip):
+        if not self._authority.strangers.may_ask(visitor.ip):
             text = "Too many requests. Wait a minute."
             return await self._login.message(visitor, 429, "This request does not work", text)
         client = await self._authority.clients.get(parameters.get("client_id", ""))
@@ -183,7 +185,19 @@ class AuthorizationServer:
         if isinstance(decided, OAuthError):
             state = parameters.get("state", "")
             return await refused_authorization(self._login, visitor, decided, visitor.address.url(), state)
+        try:
+            self._authority.strangers.wait_for_consent(visitor.ip)
+        except Full as full:
+            return await self._no_room(visitor, full)
         return visitor.remember(see_other(await self._begin_consent(decided, visitor)))
+
+    async def _no_room(self, visitor: Visitor, full: Full) -> Response:
+        seconds = int(CONSENT_LIFETIME.total_seconds())
+        whose = "from your network" if full.own else "at this portal"
+        text = f"{full.most} requests of agents {whose} wait for an answer. Try again in {seconds // 60} minutes."
+        page = await self._login.message(visitor, 429 if full.own else 503, "Too many requests wait", text)
+        page.headers["Retry-After"] = str(seconds)
+        return page
 
     async def _begin_consent(self, authorization: Authorization, visitor: Visitor) -> str:
         """Keep the request for the consent page; the path of that page."""
@@ -299,6 +313,7 @@ class AuthorizationServer:
             auth_time=int(session.since.timestamp()),
             client_name=client.name,
         )
+        self._note_use(client)
         # A session that ended meanwhile took with it what there was, and not this code: nobody gets it.
         if await self._login.session(request, visitor) is None:
             return self._login.sign_in(visitor, here)
@@ -347,7 +362,14 @@ class AuthorizationServer:
             lifetime=settings.access_lifetime,
             admit=lambda grant: self._authority.admit(grant.identity, endpoint_path(grant.resource, address)),
         )
-        return answer if isinstance(answer, OAuthError) else json_answer(answer)
+        if isinstance(answer, OAuthError):
+            return answer
+        self._note_use(client)
+        return json_answer(answer)
+
+    def _note_use(self, client: Client) -> None:
+        if not client.publisher:
+            self._authority.uses.note_client(client.id)
 
     async def _revoke(self, request: Request) -> Response | OAuthError:
         """RFC 7009. `token_type_hint` is not needed: tokens are looked up by their hash."""
@@ -382,15 +404,24 @@ class AuthorizationServer:
 
     async def _register(self, request: Request) -> Response | OAuthError:
         visitor = self._login.visitors.of(request)
-        if not self._registrations.allows(visitor.ip):
-            headers = {**NO_STORE, "Retry-After": str(self._registrations.retry_after)}
-            text = "too many registrations from this address; wait a minute"
-            return json_answer({"error": "temporarily_unavailable", "error_description": text}, 429, headers)
+        try:
+            self._authority.strangers.register(visitor.ip)
+        except Later as later:
+            whose = "from this network" if later.own else "at this portal"
+            return _later(429 if later.own else 503, f"too many registrations {whose}", later.seconds)
         metadata = read_registration(await request.body(), self._authority.settings)
         if isinstance(metadata, OAuthError):
             return metadata
-        now = self._authority.now().timestamp()
-        return json_answer(await self._authority.clients.register(metadata, now), 201)
+        try:
+            return json_answer(await self._authority.clients.register(metadata, self._authority.now()), 201)
+        except Full as full:
+            text = f"{full.most} clients have registered that nobody has used yet"
+            return _later(503, text, int(YOUNG.total_seconds()))
+
+
+def _later(status: int, text: str, seconds: int) -> Response:
+    answer = {"error": "temporarily_unavailable", "error_description": f"{text}; try again in {seconds} s"}
+    return json_answer(answer, status, {**NO_STORE, "Retry-After": str(seconds)})
 
 
 async def refused_authorization(

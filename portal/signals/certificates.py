@@ -18,6 +18,7 @@ from portal.identity import Identity
 
 HEADER = b"client-cert"
 MAX_HEADER = 32 * 1024
+MAX_COMMON_NAME = 255
 
 
 class ClientCertificates:
@@ -44,7 +45,11 @@ class ClientCertificates:
 
 @lru_cache(maxsize=1024)
 def common_name_in(header: bytes) -> str | None:
-    """The common name in a `Client-Cert` field, "" if it has none, or None if it is not a certificate."""
+    """The common name in a `Client-Cert` field, or None if it is not a certificate.
+
+    "" if it has none, or one that is no printable text of at most `MAX_COMMON_NAME` characters: calls and records know
+    the caller by it.
+    """
     value = header.strip()
     if len(value) > MAX_HEADER or not value.startswith(b":") or not value.endswith(b":") or len(value) < 3:
         return None
@@ -53,4 +58,5 @@ def common_name_in(header: bytes) -> str | None:
         names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     except (binascii.Error, ValueError):
         return None
-    return str(names[0].value) if len(names) == 1 else ""
+    name = str(names[0].value) if len(names) == 1 else ""
+    return name if len(name) <= MAX_COMMON_NAME and name.isprintable() else ""

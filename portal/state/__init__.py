@@ -27,7 +27,7 @@ from portal.state.kinds import Kind, plain
 if TYPE_CHECKING:
     from portal.state.credentials import CredentialKey, CredentialRows, StoredCredential
     from portal.state.keys import KeyRing
-    from portal.state.objects import KEEP, Broken, Found, Keep, Scan, Stored
+    from portal.state.objects import KEEP, Broken, Found, Idle, Keep, Scan, Stored
     from portal.state.store import Store, Transaction
     from portal.state.tokens import Family, Token, Tokens
 else:
@@ -41,6 +41,7 @@ else:
             "CredentialRows": "credentials",
             "Family": "tokens",
             "Found": "objects",
+            "Idle": "objects",
             "Keep": "objects",
             "KeyRing": "keys",
             "Scan": "objects",
@@ -66,6 +67,7 @@ __all__ = [
     "Family",
     "Follower",
     "Found",
+    "Idle",
     "Keep",
     "Kept",
     "KeptByKey",

@@ -25,7 +25,7 @@ from portal.state.errors import DocumentInvalid
 from portal.state.kinds import Kind, ShapeInvalid
 from portal.state.objects import KEEP, Keep
 from portal.state.rotation import current_kid
-from portal.state.schema import credentials
+from portal.state.schema import credentials, named
 from portal.state.tokens import OpenWriting, Reading
 
 MAX_URL = 4096
@@ -84,9 +84,9 @@ class CredentialRows:
         """
         query = select(credentials).where(credentials.c.kind == kind.name)
         if subject is not None:
-            query = query.where(credentials.c.subject == subject)
+            query = query.where(named(credentials.c.subject, subject))
         if server is not None:
-            query = query.where(credentials.c.server == server)
+            query = query.where(named(credentials.c.server, server))
         async with self._reading() as connection:
             rows = await connection.execute(query.order_by(credentials.c.modified_at).limit(MAX_LISTED))
             found = [_credential(row, kind) for row in rows.mappings()]

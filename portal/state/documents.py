@@ -13,6 +13,7 @@ MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_DEPTH = 40
 MAX_SECRET_BYTES = 256 * 1024
 MAX_NAME = 512
+_NEVER_STORED = re.compile("[\0\ud800-\udfff]")
 KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -46,6 +47,11 @@ def check_name(name: str, what: str = "id") -> str:
     if len(name) > MAX_NAME or (what == "id" and not name) or not name.isprintable():
         raise DocumentInvalid(f"{what} must be printable text of at most {MAX_NAME} characters")
     return name
+
+
+def is_storable(text: str) -> bool:
+    """Whether a database can hold this text: PostgreSQL has no NUL, and nothing has half of a surrogate pair."""
+    return _NEVER_STORED.search(text) is None
 
 
 def check_secret(secret: bytes) -> bytes:

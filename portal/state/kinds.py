@@ -44,13 +44,16 @@ class ShapeInvalid(Exception):
 
 
 class Kind(Generic[D]):
-    """The documents of one kind are values of `model`: a pydantic model, a dataclass, or a type for TypeAdapter."""
+    """The documents of one kind are values of `model`: a pydantic model, a dataclass, or a type for TypeAdapter.
+
+    `mark` is how the text of a document of the current shape begins, "" where there is only one shape.
+    """
 
     def __init__(self, name: str, model: type[D], upgrades: Sequence[Upgrade] = ()) -> None:
         self.name = check_kind(name)
         self._model = model
         self._upgrades = tuple(upgrades)
-        self._mark = f'{{"{SHAPE}":{self.shape},' if upgrades else ""
+        self.mark = f'{{"{SHAPE}":{self.shape},' if upgrades else ""
 
     def __repr__(self) -> str:
         return f"Kind({self.name!r})"
@@ -67,8 +70,8 @@ class Kind(Generic[D]):
             ShapeInvalid: the text is not a document of this kind.
         """
         try:
-            if self._mark and text.startswith(self._mark):
-                return self._adapter.validate_json("{" + text[len(self._mark) :])
+            if self.mark and text.startswith(self.mark):
+                return self._adapter.validate_json("{" + text[len(self.mark) :])
             if self._upgrades or text.startswith(f'{{"{SHAPE}"'):
                 text = orjson.dumps(self._upgraded(members_of(text))).decode()
             return self._adapter.validate_json(text)

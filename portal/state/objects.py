@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.bounded import Bounded
@@ -18,7 +18,7 @@ from portal.state.documents import check_name, check_secret
 from portal.state.envelope import FindKey, Place, seal, unseal
 from portal.state.errors import AlreadyExists, Conflict, DocumentBroken, NotFound
 from portal.state.kinds import Kind, ShapeInvalid, members_of
-from portal.state.schema import audit, facts, objects
+from portal.state.schema import audit, facts, named, objects, tokens
 
 MAX_LOGGED = 1000
 D = TypeVar("D")
@@ -131,6 +131,52 @@ async def secret(connection: AsyncConnection, kind: str, id: str, find: FindKey)
     return None if sealed is None else unseal(bytes(sealed), _place(kind, id), find)
 
 
+@dataclass(frozen=True, slots=True)
+class Idle(Generic[D]):
+    """The objects of a kind that `by` has made in the shape of today, and that no living token of the kinds `uses`
+    names as its client."""
+
+    kind: Kind[D]
+    by: str
+    uses: tuple[str, ...]
+
+    def where(self, now: datetime) -> ColumnElement[bool]:
+        using = select(tokens.c.client).where(tokens.c.kind.in_(self.uses), tokens.c.expires_at > to_stored(now))
+        return and_(_made_by(self.kind, self.by), _of_today(self.kind), objects.c.id.not_in(using))
+
+
+async def count_idle(connection: AsyncConnection, idle: Idle[D], now: datetime) -> int:
+    return int((await connection.execute(select(func.count()).where(idle.where(now)))).scalar_one())
+
+
+async def list_idle(
+    connection: AsyncConnection, idle: Idle[D], before: datetime, now: datetime, limit: int
+) -> Sequence[str]:
+    """The ids of those made before then, the oldest first."""
+    old = and_(idle.where(now), objects.c.created_at <= to_stored(before))
+    query = select(objects.c.id).where(old).order_by(objects.c.created_at, objects.c.id).limit(limit)
+    return (await connection.execute(query)).scalars().all()
+
+
+async def list_former(connection: AsyncConnection, kind: Kind[D], by: str, limit: int) -> Sequence[str]:
+    """The ids of objects that `by` has made and whose documents have an earlier shape."""
+    query = select(objects.c.id).where(_made_by(kind, by), not_(_of_today(kind)))
+    return (await connection.execute(query.order_by(objects.c.created_at).limit(limit))).scalars().all()
+
+
+async def forget(connection: AsyncConnection, kind: Kind[D], ids: Sequence[str]) -> None:
+    await connection.execute(delete(objects).where(objects.c.kind == kind.name, objects.c.id.in_(ids)))
+    await connection.execute(delete(audit).where(audit.c.kind == kind.name, audit.c.id.in_(ids)))
+
+
+def _made_by(kind: Kind[D], by: str) -> ColumnElement[bool]:
+    return and_(objects.c.kind == kind.name, objects.c.created_by == by)
+
+
+def _of_today(kind: Kind[D]) -> ColumnElement[bool]:
+    return func.substr(objects.c.document, 1, len(kind.mark)) == kind.mark
+
+
 class ObjectWriter:
     """Writes objects over the connection of one transaction. `changed` has the kinds it changed."""
 
@@ -228,7 +274,7 @@ class ObjectWriter:
 
 
 def _is(kind: str, id: str) -> ColumnElement[bool]:
-    return and_(objects.c.kind == kind, objects.c.id == id)
+    return and_(objects.c.kind == kind, named(objects.c.id, id))
 
 
 def _place(kind: str, id: str) -> Place:

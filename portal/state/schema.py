@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+)
+
+from portal.state.documents import is_storable
 
 metadata = MetaData()
 
@@ -93,3 +107,8 @@ facts = Table(
     Column("name", String(40), primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+
+def named(column: Column[str], text: str) -> ColumnElement[bool]:
+    """Whether a row has this text, which may come from anybody. No row has one that cannot be stored."""
+    return column == text if is_storable(text) else false()

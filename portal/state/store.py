@@ -21,7 +21,7 @@ from portal.state.database import Database
 from portal.state.errors import KeysUnusable, Misused, SecretUnreadable, StoreHealth
 from portal.state.keys import KeyRing
 from portal.state.kinds import Kind
-from portal.state.objects import CURRENT_KEY, KEEP, Broken, BrokenLog, Found, Keep, ObjectWriter, Scan, Stored
+from portal.state.objects import CURRENT_KEY, KEEP, Broken, BrokenLog, Found, Idle, Keep, ObjectWriter, Scan, Stored
 from portal.state.rotation import Rotation, rotate
 from portal.state.schema import audit, facts
 from portal.state.tokens import Tokens, Writing
@@ -51,6 +51,7 @@ class Transaction:
         self.revoked: set[str] = set()
         self.tokens = Tokens.within(connection, self.revoked, clock, scope)
         self._keys = keys
+        self._clock = clock
         self._broken = broken
         self._open: AsyncConnection | None = connection
         self._writer = ObjectWriter(connection, keys.find, clock, broken)
@@ -94,6 +95,25 @@ class Transaction:
     async def delete(self, kind: Kind[D], id: str, *, by: str) -> Found[D]:
         self._check()
         return await self._writer.delete(kind, id, by)
+
+    async def count_idle(self, idle: Idle[D]) -> int:
+        """How many objects there are that nobody uses."""
+        return await objects.count_idle(self._check(), idle, self._clock())
+
+    async def list_idle(self, idle: Idle[D], before: datetime, limit: int) -> Sequence[str]:
+        """The ids of objects that nobody uses and that were made before then, the oldest first."""
+        return await objects.list_idle(self._check(), idle, before, self._clock(), limit)
+
+    async def list_former(self, kind: Kind[D], by: str, limit: int) -> Sequence[str]:
+        """The ids of objects that `by` has made and whose documents have an earlier shape."""
+        return await objects.list_former(self._check(), kind, by, limit)
+
+    async def forget(self, kind: Kind[D], ids: Sequence[str]) -> None:
+        """Delete objects that strangers have made, and what the audit trail says of them: it is of those who answer for
+        what they do, and strangers must not make it grow."""
+        if ids:
+            await objects.forget(self._check(), kind, ids)
+            self._writer.changed.add(kind.name)
 
     def end(self) -> None:
         self._open = None

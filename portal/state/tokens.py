@@ -18,7 +18,7 @@ from portal.state.clock import Clock, from_stored, to_stored
 from portal.state.documents import check_name
 from portal.state.errors import AlreadyExists
 from portal.state.kinds import Kind, ShapeInvalid
-from portal.state.schema import tokens
+from portal.state.schema import named, tokens
 
 MAX_LISTED = 10_000
 MAX_FAMILIES = 200
@@ -142,18 +142,18 @@ class Tokens:
 
     async def revoke_family(self, family: str) -> int:
         """Revoke every token of a family (those that came of one grant), whatever its kind; how many there were."""
-        return await self._revoke(tokens.c.family == family) if family else 0
+        return await self._revoke(named(tokens.c.family, family)) if family else 0
 
     async def revoke_subject(self, subject: str, kinds: Collection[str] | None = None) -> int:
         """Revoke every token of a subject, or those of some kinds; how many there were."""
         of_kinds = [] if kinds is None else [tokens.c.kind.in_(list(kinds))]
-        return await self._revoke(and_(tokens.c.subject == subject, *of_kinds))
+        return await self._revoke(and_(named(tokens.c.subject, subject), *of_kinds))
 
     async def list(self, kind: Kind[D], subject: str | None = None) -> list[Token[D]]:
         """Tokens that have not expired, oldest first, at most `MAX_LISTED`; without those whose document is broken."""
         query = select(tokens).where(tokens.c.kind == kind.name, tokens.c.expires_at > to_stored(self._clock()))
         if subject is not None:
-            query = query.where(tokens.c.subject == subject)
+            query = query.where(named(tokens.c.subject, subject))
         async with self._reading() as connection:
             found = await connection.execute(query.order_by(tokens.c.issued_at, tokens.c.digest).limit(MAX_LISTED))
             listed = [_token(row, kind) for row in found.mappings()]
@@ -171,7 +171,7 @@ class Tokens:
         )
         living = and_(tokens.c.used_at.is_(None), tokens.c.expires_at > to_stored(self._clock()))
         query = select(tokens, since.label("since")).where(
-            tokens.c.kind == kind.name, tokens.c.subject == subject, tokens.c.family != "", living
+            tokens.c.kind == kind.name, named(tokens.c.subject, subject), tokens.c.family != "", living
         )
         async with self._reading() as connection:
             found = await connection.execute(query.order_by(tokens.c.issued_at.desc()).limit(MAX_FAMILIES))

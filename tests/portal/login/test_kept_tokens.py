@@ -99,7 +99,7 @@ async def test_a_login_that_fails_keeps_nothing(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, bendable(portal, keep_tokens=True) as issuer:
         async with browser_at(portal.url, issuer.url) as browser:
             issuer.claims = {"nonce": "another"}
-            assert (await browser.open("/login/with/oidc?return=/logout")).status == 502
+            assert (await browser.open("/login/with/oidc?return=/logout")).status == 403
         assert await kept(portal) == []
 
 

@@ -15,6 +15,8 @@ from aiosmtpd.smtp import SMTP
 from structlog.testing import capture_logs
 
 from portal.login.mail import Message, Smtp
+from portal.login.providers import OneTimePin
+from portal.shares import Lent, Shares
 from portal.state import plain
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
@@ -161,3 +163,15 @@ async def test_whoever_asks_for_many_pins_leaves_room_for_those_of_others(
                 await ask(browser, f"a{number}@example.com")
         answers.set()
     assert asked == [f"a{number}@example.com" for number in (0, 1, 3)]
+
+
+async def test_sign_ins_that_nobody_ends_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        guarded_portal(tmp_path, providers=[OneTimePin(id="onetimepin", name="PIN")]) as portal,
+        browser_at(portal.url) as browser,
+    ):
+        monkeypatch.setattr(portal.identity.shared.attempts, "_under_way", Lent(Shares(10, 2), 600))
+        page = await browser.open("/login")
+        answers = [await browser.submit(page, "/login/pin", email=f"{name}@example.com") for name in ("a", "b", "c")]
+        assert [answer.status for answer in answers] == [200, 200, 429]
+        assert "Too many sign-ins have begun" in answers[-1].text and len(portal.letters.sent) == 2

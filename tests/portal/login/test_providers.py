@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import socket
 import time
@@ -238,6 +239,7 @@ BENT: list[dict[str, Any]] = [
     {"claims": {"exp": "9999999999"}},
     {"claims": {"exp": None}},
     {"claims": {"sub": None}},
+    {"claims": {"sub": ""}},
     {"signing_key": ECKey.generate_key("P-256", {"kid": "one"})},
     {"algorithm": "HS256", "signing_key": OctKey.import_key(b"the secret of the portal, longer")},
     {"extra": {"iss": "https://evil.example"}},
@@ -252,7 +254,10 @@ async def test_a_token_that_does_not_hold_signs_nobody_in(tmp_path: Path) -> Non
             for bent in BENT:
                 vars(issuer).update({**straight, **bent})
                 page = await browser.open("/login/with/oidc?return=/logout")
-                assert page.status == 502, bent
+                assert page.status == 403, bent
+                # Where a claim does not hold, the page names it.
+                named = re.search(r"'(\w+)' (is|does)", page.text)
+                assert (named is not None and named[1] in ({*bent["claims"], "azp"})) == ("claims" in bent), page.text
                 assert await seen(portal, browser) is None
             vars(issuer).update(straight)
             assert (await browser.open("/login/with/oidc?return=/logout")).status == 200
@@ -368,7 +373,7 @@ async def test_a_forged_token_signs_nobody_in(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, bendable(portal) as issuer:
         async with browser_at(portal.url, issuer.url) as browser:
             for name, issuer.forge in FORGED.items():
-                assert (await browser.open("/login/with/oidc?return=/logout")).status == 502, name
+                assert (await browser.open("/login/with/oidc?return=/logout")).status == 403, name
                 assert await seen(portal, browser) is None
             issuer.forge = signed
             assert (await browser.open("/login/with/oidc?return=/logout")).status == 200
@@ -388,10 +393,10 @@ async def test_an_issuer_in_the_callback_is_the_one_that_signs(tmp_path: Path, e
     async with guarded_portal(tmp_path) as portal, bendable(portal, endpoints_only=endpoints_only) as issuer:
         for sent, status in (
             (issuer.url, 200),
-            (f"{issuer.url}/", 502),
-            (issuer.url.upper(), 502),
+            (f"{issuer.url}/", 403),
+            (issuer.url.upper(), 403),
             ("", 200),
-            ("https://evil.example", 502),
+            ("https://evil.example", 403),
         ):
             issuer.extra = {"iss": sent}
             async with browser_at(portal.url, issuer.url) as browser:
@@ -403,7 +408,7 @@ async def test_a_provider_that_announces_its_issuer_must_send_it(tmp_path: Path)
     async with guarded_portal(tmp_path) as portal, bendable(portal) as issuer:
         issuer.metadata = {"authorization_response_iss_parameter_supported": True}
         async with browser_at(portal.url, issuer.url) as browser:
-            assert (await browser.open("/login/with/oidc?return=/logout")).status == 502
+            assert (await browser.open("/login/with/oidc?return=/logout")).status == 403
             issuer.extra = {"iss": issuer.url, "error": ""}
             assert (await browser.open("/login/with/oidc?return=/logout")).status == 200
 
@@ -650,7 +655,7 @@ def test_a_provider_that_cannot_be_used_is_refused_with_the_field(document: dict
 
 def test_groups_come_as_names_or_as_objects() -> None:
     provider = OidcProvider(id="p", name="P", type="okta", client_id="c", client_secret="", groups_claim="roles")
-    groups = ["staff", {"id": "42", "name": "engineers", "email": "eng@example.com"}, 7]
+    groups = ["staff", {"id": 42, "name": "engineers", "email": "eng@example.com"}]
     identity = identity_of(provider, {"sub": "ada", "roles": groups, "aud": "c", "department": "analysis"})
     assert identity.groups == (Group("staff", "staff"), Group("42", "engineers", "eng@example.com"))
     assert identity.claims == {"sub": "ada", "roles": groups, "department": "analysis"}

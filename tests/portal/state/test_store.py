@@ -417,3 +417,25 @@ async def test_a_file_that_is_no_database_and_a_folder_that_cannot_be_are_refuse
         with pytest.raises(StateUnusable):
             async with Store.open(f"sqlite:///{path}", KeyRing.in_memory()):
                 pass
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+async def test_a_name_that_no_database_can_hold_is_nobodys_and_cannot_be_stored(opened: Opener, text: str) -> None:
+    async with opened() as store:
+        assert await store.get(plain("thing"), text) is None and await store.secret(plain("thing"), text) is None
+        with pytest.raises(NotFound):
+            await store.delete(plain("thing"), text, by="ada")
+        with pytest.raises(DocumentInvalid):
+            await store.create(plain("thing"), text, {}, by="ada")
+        with pytest.raises(DocumentInvalid):
+            await store.tokens.issue(plain("thing"), "t", subject=text, document={}, expires_at=datetime.now(UTC))
+        await store.tokens.issue(
+            plain("thing"), "t", subject="", document={}, expires_at=datetime.now(UTC) + timedelta(hours=1)
+        )
+        assert await store.tokens.find(plain("thing"), text) is None
+        assert await store.tokens.list(plain("thing"), text) == []
+        assert list(await store.tokens.families(plain("thing"), text)) == []
+        assert await store.tokens.revoke_subject(text) == await store.tokens.revoke_family(text) == 0
+        assert await store.tokens.find(plain("thing"), "t") is not None
+        assert await store.credentials.list(plain("thing"), subject=text) == []
+        assert await store.credentials.list(plain("thing"), server=text) == []
