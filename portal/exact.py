@@ -20,6 +20,8 @@ import orjson
 # 18446744073709551616 and -9223372036854775809.
 _DIGITS = bytes(0x30 if byte in b"0123456789-" else 0x20 for byte in range(256))
 _LONG = b"0" * 20
+MAX_DIGITS = 400
+_LONGEST = b"0" * (MAX_DIGITS + 1)
 # 20 characters in a row have five at places that are multiples of four. Most texts have no such five.
 _STRIDE, _SAMPLE = 4, b"0" * 5
 
@@ -34,6 +36,24 @@ def beyond_64_bits(data: bytes | bytearray) -> bool:
     """Whether there may be an integer in this JSON that orjson changes. Quick, and never wrong about a no."""
     sampled = _SAMPLE in data[::_STRIDE].translate(_DIGITS)
     return sampled and _LONG in data.translate(_DIGITS)
+
+
+def long_number(data: bytes) -> str | None:
+    """The beginning of an integer with more digits than any double has, None if there is none in this JSON. Reading or
+    writing one takes time by the square of its digits.
+
+    Raises:
+        ValueError: as `parse`.
+    """
+    if _LONGEST not in data.translate(_DIGITS):
+        return None
+    try:
+        json.loads(data, parse_int=_short, parse_float=_short, parse_constant=_short)
+    except NumberError as error:
+        return str(error)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return None
 
 
 def parse(text: bytes | str) -> object:
@@ -87,6 +107,14 @@ def _rounded(value: object) -> object:
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return float(value) if abs(value) < 2**1023 else None
     return value
+
+
+def _short(digits: str) -> int:
+    """Nothing of the number, unless it is an integer that is too long."""
+    whole = digits.removeprefix("-")
+    if len(whole) > MAX_DIGITS and whole.isdigit():
+        raise NumberError(f"{digits[:20]}...")
+    return 0
 
 
 def _finite(digits: str) -> float:

@@ -31,7 +31,7 @@ from portal.endpoint.generations import Generation, generation_of
 from portal.endpoint.modes import Mode
 from portal.endpoint.sessions import Session, scope_of
 from portal.errors import RpcError
-from portal.exact import NumberError, parse
+from portal.exact import MAX_DIGITS, NumberError, beyond_64_bits, long_number, parse
 from portal.http import Refusal
 from portal.identity import Identity, key_of, principal_of
 from portal.upstream import CallContext, DownstreamClient
@@ -47,6 +47,8 @@ def malformed(headers: list[tuple[bytes, bytes]], body: bytes) -> Refusal | None
     """The refusal for a body with a number that cannot be passed on, or for a body of a 2025 version that is JSON but
     not a message; None for any other body.
     """
+    if beyond_64_bits(body) and (refusal := _length_refusal(body)) is not None:
+        return refusal
     try:
         message = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -61,6 +63,17 @@ def malformed(headers: list[tuple[bytes, bytes]], body: bytes) -> Refusal | None
     except ValidationError:
         return Refusal(400, "message", _MESSAGE, INVALID_REQUEST)
     return None
+
+
+def _length_refusal(body: bytes) -> Refusal | None:
+    try:
+        found = long_number(body)
+    except ValueError:
+        return None
+    if found is None:
+        return None
+    message = f"The body has the number {found}, which has more than {MAX_DIGITS} digits. Nothing ran."
+    return Refusal(400, "message", message, INVALID_REQUEST)
 
 
 def _number_refusal(body: bytes) -> Refusal | None:

@@ -13,7 +13,7 @@ MOST: Final = 256 << 20
 """How many bytes may wait for the clients of one network, and for all."""
 
 
-class Connection(Protocol):
+class CanBeCut(Protocol):
     """A connection on which bytes wait."""
 
     def cut(self) -> None:
@@ -26,14 +26,14 @@ class Unread:
     def __init__(self, most: int = MOST, each: int = EACH) -> None:
         self._most = most
         self._each = each
-        self._waiting: OrderedDict[Connection, tuple[str, int]] = OrderedDict()
+        self._waiting: OrderedDict[CanBeCut, tuple[str, int]] = OrderedDict()
         self._held: Counter[str] = Counter()
 
     def __len__(self) -> int:
         """The bytes that wait."""
         return self._held.total()
 
-    def waits(self, connection: Connection, holder: str, size: int) -> None:
+    def waits(self, connection: CanBeCut, holder: str, size: int) -> None:
         """Note that so many bytes wait for a client of this holder. Where theirs are too many, the connection of theirs
         that waits longest is cut; where those of all are, one of whoever holds the most."""
         self.ended(connection)
@@ -44,7 +44,7 @@ class Unread:
         while len(self) > self._most:
             self._cut_oldest(max(self._held, key=self._held.__getitem__))
 
-    def ended(self, connection: Connection) -> None:
+    def ended(self, connection: CanBeCut) -> None:
         """Note that nothing waits on this connection any more."""
         found = self._waiting.pop(connection, None)
         if found is None:

@@ -66,6 +66,7 @@ class BoundedHttp(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
+        self._unsaid = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._refused = False
         self._watch: asyncio.TimerHandle | None = None
@@ -77,8 +78,12 @@ class BoundedHttp(HttpToolsProtocol):
         self._arm(self.bounds.header_time, "head")
 
     def data_received(self, data: bytes) -> None:
-        if not self._refused:
-            super().data_received(data)
+        if self._refused:
+            return
+        self._unsaid += len(data)
+        super().data_received(data)
+        if self._unsaid > self.bounds.header_limit:
+            self._end_endless()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
@@ -128,6 +133,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_bytes = 0
+        self._unsaid = 0
         self._arm(self.bounds.header_time, "head")
 
     def on_url(self, url: bytes) -> None:
@@ -135,6 +141,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._unsaid = 0
         self._count(len(name) + len(value))
         super().on_header(name, value)
 
@@ -144,6 +151,10 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_headers_complete()
         if self.scope["method"] in _WITH_BODY:
             self.cycle.transport = cast("asyncio.Transport", _AnswerAmidBody(self, self.cycle))
+
+    def on_body(self, body: bytes) -> None:
+        self._unsaid = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._disarm()
@@ -163,6 +174,15 @@ class BoundedHttp(HttpToolsProtocol):
             self._linger()
         else:
             self.transport.close()
+
+    def _end_endless(self) -> None:
+        """So much has come of which the parser says nothing: it keeps a field, of the head or of a trailer, that has no
+        end."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()
+        elif not self._refused:
+            self._head_bytes = self._unsaid
+            self.send_400_response("")
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

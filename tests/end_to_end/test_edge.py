@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from tests.end_to_end.whole import ACCEPT, LEGACY, MODERN, Raw, Whole
+from tests.lateness import MOST, held_up
 from tests.patience import PATIENCE
 
 pytestmark = [
@@ -61,6 +62,39 @@ async def test_whatever_is_sent_is_refused_in_words_and_the_next_program_runs(po
                 answer = await raw.http.post(raw.url, content=good, headers={**head, "content-type": kind})
                 assert answer.status_code == 415, (kind, answer.text)
             assert (await raw.run("return 1"))["result"] == 1
+
+
+def call_with(code: bytes) -> bytes:
+    meta = b'{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}'
+    params = b'{"name":"code","arguments":{"code":%b},"_meta":%b}' % (code, meta)
+    return b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":%b}' % params
+
+
+M = 4_000_000
+
+
+@pytest.mark.parametrize(
+    ("body", "version", "statuses"),
+    [
+        (b"[]" * (M // 2), MODERN, {400}),
+        (b"[" + b"{}," * (M // 3), LEGACY, {400}),
+        (call_with(b"[" + b'{"a":1},' * 48_000 + b'"' + b"x" * 3_000_000 + b'"]'), MODERN, {200}),
+        (call_with(b"[" + b"123456789," * 95_000 + b"1]"), MODERN, {200}),
+        (call_with(b"[" + (b"1" * 4300 + b",") * 900 + b"1]"), MODERN, {400}),
+        (b"[" + b'{"jsonrpc":"2.0","id":1,"method":"ping"},' * 23_000 + b"1]", MODERN, {400}),
+        (b"[" + b'{"a":1},' * 48_000 + b"1" + b" " * 3_000_000, LEGACY, {400}),
+        (call_with(b'"' + b"\\u00e9" * 600_000 + b'"'), MODERN, {200}),
+    ],
+    ids=["empty", "objects", "members", "numbers", "digits", "batch", "no end", "escapes"],
+)
+async def test_no_body_holds_up_the_event_loop(body: bytes, version: str, statuses: set[int], portal: Whole) -> None:
+    async with Raw(portal.code, version) as raw:
+        head = {**raw.headers("tools/call", "code"), "content-type": "application/json"}
+
+        async def send() -> None:
+            assert (await raw.http.post(raw.url, content=body, headers=head)).status_code in statuses
+
+        assert await held_up(send) <= MOST
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.exact import NumberError, beyond_64_bits, encode, parse, within_64_bits
+from portal.exact import NumberError, beyond_64_bits, encode, long_number, parse, within_64_bits
 from tests.strategies import json_values
 
 EDGES = [2**53 + 1, 2**63, 2**64 - 1, 2**64, 2**64 + 1, -(2**63), -(2**63) - 1, 10**30 + 1, -(10**30) - 1]
@@ -61,3 +61,19 @@ def test_keys_are_sorted_and_other_values_written_where_that_was_asked() -> None
         encode(value)
     written = encode(value, orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE, str)
     assert written == b'{"a":"1j","b":18446744073709551616}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b"[" + b"1" * 401 + b"]", True),
+        (b"[-" + b"1" * 401 + b"]", True),
+        (b'{"a":[1,' + b"9" * 5000 + b"]}", True),
+        (b"[" + b"1" * 400 + b"]", False),
+        (b'["' + b"1" * 5000 + b'"]', False),
+        (b"[1." + b"1" * 5000 + b"]", False),
+        (b"[1e" + b"1" * 500 + b"]", False),
+    ],
+)
+def test_an_integer_longer_than_any_double_is_found_without_being_read(text: bytes, found: bool) -> None:
+    assert (long_number(text) is not None) == found

@@ -182,6 +182,7 @@ PARSER = (
     "on_url",
     "on_header",
     "on_headers_complete",
+    "on_body",
     "on_message_complete",
     "send_400_response",
     "pause_writing",

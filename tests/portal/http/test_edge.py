@@ -151,6 +151,38 @@ async def test_a_head_over_the_limit_is_refused(url: str, head: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("begun", "status"),
+    [("GET /", 431), ("GET /echo HTTP/1.1\r\nX: ", 431), ("GET /echo HTTP/1.1\r\nX", 431), (f"{POST}X: y\r\nZ: ", 431)],
+)
+async def test_a_part_of_the_head_that_has_no_end_is_given_up_before_its_end(url: str, begun: str, status: int) -> None:
+    assert (await send_without_end(url, begun)).status == status
+
+
+async def test_a_trailer_that_has_no_end_ends_the_connection(url: str) -> None:
+    with pytest.raises((ConnectionError, EOFError)):
+        await send_without_end(url, f"{POST}Transfer-Encoding: chunked\r\n\r\n0\r\nX: ")
+
+
+async def send_without_end(url: str, begun: str) -> Answer:
+    """The answer to what begins like this and does not end."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(begun.encode())
+        async with asyncio.timeout(PATIENCE):
+            answer = asyncio.create_task(reader.read())
+            while not answer.done():
+                writer.write(b"y" * 50_000)
+                await writer.drain()
+                await asyncio.sleep(0)
+            if not (raw := await answer):
+                raise EOFError
+            return Answer(raw)
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         b"GET /echo HTTP/9\r\n\r\n",
