@@ -31,10 +31,13 @@ from portal.endpoint.questions import Questions
 from portal.endpoint.request import MODE, ClientRequest, RawResult, SdkContext, malformed, sdk_request
 from portal.endpoint.resources import Resources, Watches
 from portal.endpoint.resumption import ResumableSessions
+from portal.endpoint.room import no_room_error
 from portal.endpoint.server import Handler, PortalMcpServer, walled
 from portal.endpoint.session_room import SessionRoom, begins_session, session_named
-from portal.endpoint.sessions import Session, Sessions
+from portal.endpoint.sessions import Session, Sessions, scope_of
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
+from portal.endpoint.under_way import SECONDS as UNDER_WAY_SECONDS
+from portal.endpoint.under_way import NoRoom, UnderWay
 from portal.endpoint.views import Catalogs, Contents, Views, warm_search
 from portal.http import BODY, HttpSettings, Refusal, no_room, refuse, replay, unrouted
 from portal.identity import ANONYMOUS, Identity, principal_of
@@ -44,8 +47,10 @@ from portal.servers import Servers
 from portal.shares import Full, Shares, holder_of
 
 METHODS = ("DELETE", "GET", "POST")
-# When a caller may come back who was refused for want of room: requests end soon, sessions in use and streams do not.
-REQUEST_SECONDS, SESSION_SECONDS = 5, 60
+SESSION_SECONDS = 60
+"""When a caller may come back all of whose sessions are in use."""
+MAX_OPENING = 64 * 1024
+"""What a client says of itself as it begins a session is kept as long as the session, in bytes."""
 Params = TypeVar("Params")
 
 
@@ -133,7 +138,9 @@ class Endpoint:
             session_idle_timeout=http.session_idle,
         )
         self._room = SessionRoom(Shares(http.sessions, http.sessions_each), self._manager.end, self._sessions.busy)
-        self._requests = Shares(http.requests, http.requests_each)
+        self._requests = UnderWay(http)
+        # Apart from these: the work of a request whose client has left goes on.
+        self._work = UnderWay(http)
         self._express = Express(server, self._tools, self._sessions, http.session_idle, self._room.touch)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,18 +154,13 @@ class Endpoint:
             await refuse(Refusal(405, "http", words, headers={"Allow": ", ".join(METHODS)}))(scope, receive, send)
             return
         caller = principal_of(scope)
-        holder = holder_of(caller)
         try:
-            self._requests.take(holder)
-        except Full as full:
-            await refuse(no_room(full, "requests under way", REQUEST_SECONDS))(scope, receive, send)
-            return
-        try:
-            await self._answer(scope, caller, holder, receive, send)
-        finally:
-            self._requests.give_back(holder)
+            with self._requests.one(scope, caller):
+                await self._answer(scope, caller, receive, send)
+        except NoRoom as error:
+            await refuse(no_room(error.full, error.what, UNDER_WAY_SECONDS))(scope, receive, send)
 
-    async def _answer(self, scope: Scope, caller: Identity | None, holder: str, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, caller: Identity | None, receive: Receive, send: Send) -> None:
         if self._access is not None and (refusal := await self._refusal(scope, caller)) is not None:
             await refuse(refusal)(scope, receive, send)
             return
@@ -178,7 +180,7 @@ class Endpoint:
             return
         self._sessions.note_sdk_request(scope, caller)
         try:
-            await self._by_sdk(scope, holder, note_departure(scope, receive), send)
+            await self._by_sdk(scope, holder_of(caller), note_departure(scope, receive), send)
         except Full as full:
             await refuse(no_room(full, "sessions in use", SESSION_SECONDS))(scope, receive, send)
 
@@ -188,6 +190,10 @@ class Endpoint:
             Full: it would begin a session, for which there is no room. Nothing was sent.
         """
         if begins_session(scope):
+            if len(scope.get(BODY) or b"") > MAX_OPENING:
+                words = f"A request that begins a session has at most {MAX_OPENING} bytes. Nothing ran."
+                await refuse(Refusal(413, "body_size", words))(scope, receive, send)
+                return
             async with self._room.opening(holder, send) as send:
                 await self._manager.open(holder, scope, receive, send)
             return
@@ -297,7 +303,13 @@ class Endpoint:
 
     def _from_sdk(self, handler: Callable[[ClientRequest, Params], Awaitable[HandlerResult]]) -> Handler[Params]:
         async def handle(ctx: SdkContext, params: Params) -> HandlerResult:
-            return await handler(sdk_request(ctx, self._sessions.of(ctx)), params)
+            session, scope = self._sessions.of(ctx), scope_of(ctx) or {}
+            key = session.client.key if session is not None else ""
+            try:
+                with self._work.one(scope, principal_of(scope)), self._room.using(key):
+                    return await handler(sdk_request(ctx, session), params)
+            except NoRoom as error:
+                raise no_room_error(error.full, error.what, UNDER_WAY_SECONDS) from None
 
         return handle
 

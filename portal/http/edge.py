@@ -106,7 +106,8 @@ class HttpSettings:
     portal behind a proxy that has made the check already.
 
     `sessions` is how many 2025 sessions a portal has at once, `requests` how many requests at its MCP endpoint are
-    under way, streams among them; `sessions_each` and `requests_each` are the parts of one caller.
+    under way, streams among them, and `request_bytes` how many bytes their bodies have together; `sessions_each`,
+    `requests_each` and `request_bytes_each` are the parts of one caller.
 
     `forms` are the paths that take HTML forms and OAuth requests instead of JSON: whole, or a prefix that ends in `/`.
     `oauth` are those whose clients read the errors of OAuth, written alike.
@@ -128,6 +129,8 @@ class HttpSettings:
     session_idle: float = 30 * 60.0
     requests: int = 10_000
     requests_each: int = 1_000
+    request_bytes: int = 512 * 1024 * 1024
+    request_bytes_each: int = 64 * 1024 * 1024
 
 
 class Edge:

@@ -161,3 +161,23 @@ async def test_whoever_asks_for_many_pins_leaves_room_for_those_of_others(
                 await ask(browser, f"a{number}@example.com")
         answers.set()
     assert asked == [f"a{number}@example.com" for number in (0, 1, 3)]
+
+
+async def test_a_mail_server_that_does_not_answer_holds_up_nothing_else_that_is_done_in_threads() -> None:
+    silent: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda reader, writer: silent.append(writer), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        smtp = Smtp(host="127.0.0.1", port=port, sender="portal@example.com", security="none")
+        sending = [asyncio.create_task(smtp.send(Message(WHO, "a", "b"))) for _ in range(40)]
+        while not silent:
+            await asyncio.sleep(0)
+        assert await asyncio.to_thread(int) == 0
+        assert not any(task.done() for task in sending)
+        for task in sending:
+            task.cancel()
+        while len(silent) < 4:
+            await asyncio.sleep(0)
+        for writer in silent:
+            writer.close()
+        await asyncio.gather(*sending, return_exceptions=True)
