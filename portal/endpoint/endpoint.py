@@ -17,7 +17,7 @@ from portal.access import LiveAccess, denied, keep_standing, portal_decision, st
 from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings, RunSettings
 from portal.endpoint.background import Background
-from portal.endpoint.changes import ChangeNotices, ListenStreams, asks_for_stream
+from portal.endpoint.changes import STREAMS, ChangeNotices, ListenStreams, asks_for_stream
 from portal.endpoint.code import CODE, CodeMode, CodeRunner
 from portal.endpoint.express import Express
 from portal.endpoint.login_prompts import LoginPages, LoginPrompts
@@ -47,8 +47,8 @@ from portal.servers import Servers
 from portal.shares import Full, Shares, holder_of
 
 METHODS = ("DELETE", "GET", "POST")
-SESSION_SECONDS = 60
-"""When a caller may come back all of whose sessions are in use."""
+COME_BACK_SECONDS = 60
+"""When a caller may come back all of whose sessions, or streams, are in use."""
 MAX_OPENING = 64 * 1024
 """What a client says of itself as it begins a session is kept as long as the session, in bytes."""
 Params = TypeVar("Params")
@@ -154,13 +154,18 @@ class Endpoint:
             await refuse(Refusal(405, "http", words, headers={"Allow": ", ".join(METHODS)}))(scope, receive, send)
             return
         caller = principal_of(scope)
+        holder = holder_of(caller)
         try:
-            with self._requests.one(scope, caller):
-                await self._answer(scope, caller, receive, send)
+            self._requests.begin(scope, holder)
         except NoRoom as error:
             await refuse(no_room(error.full, error.what, UNDER_WAY_SECONDS))(scope, receive, send)
+            return
+        try:
+            await self._answer(scope, caller, holder, receive, send)
+        finally:
+            self._requests.end(scope, holder)
 
-    async def _answer(self, scope: Scope, caller: Identity | None, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, caller: Identity | None, holder: str, receive: Receive, send: Send) -> None:
         if self._access is not None and (refusal := await self._refusal(scope, caller)) is not None:
             await refuse(refusal)(scope, receive, send)
             return
@@ -175,19 +180,17 @@ class Endpoint:
                 receive = replay(fitting, receive)
         if scope["method"] == "DELETE":
             send = self._sessions.note_end(scope, send)
-        if asks_for_stream(scope) and (refusal := self._listen_streams.refusal(caller)) is not None:
-            await refuse(refusal)(scope, receive, send)
-            return
         self._sessions.note_sdk_request(scope, caller)
         try:
-            await self._by_sdk(scope, holder_of(caller), note_departure(scope, receive), send)
+            await self._by_sdk(scope, holder, note_departure(scope, receive), send)
         except Full as full:
-            await refuse(no_room(full, "sessions in use", SESSION_SECONDS))(scope, receive, send)
+            what = STREAMS if asks_for_stream(scope) else "sessions in use"
+            await refuse(no_room(full, what, COME_BACK_SECONDS))(scope, receive, send)
 
     async def _by_sdk(self, scope: Scope, holder: str, receive: Receive, send: Send) -> None:
         """
         Raises:
-            Full: it would begin a session, for which there is no room. Nothing was sent.
+            Full: it would begin a session or a stream, for which there is no room. Nothing was sent.
         """
         if begins_session(scope):
             if len(scope.get(BODY) or b"") > MAX_OPENING:
@@ -196,6 +199,10 @@ class Endpoint:
                 return
             async with self._room.opening(holder, send) as send:
                 await self._manager.open(holder, scope, receive, send)
+            return
+        if asks_for_stream(scope) and not session_named(scope):
+            with self._listen_streams.room.held(holder):
+                await self._manager.handle_request(scope, receive, send)
             return
         with self._open_stream(scope), self._room.using(session_named(scope)):
             await self._manager.handle_request(scope, receive, send)
@@ -305,11 +312,16 @@ class Endpoint:
         async def handle(ctx: SdkContext, params: Params) -> HandlerResult:
             session, scope = self._sessions.of(ctx), scope_of(ctx) or {}
             key = session.client.key if session is not None else ""
+            holder = holder_of(principal_of(scope))
             try:
-                with self._work.one(scope, principal_of(scope)), self._room.using(key):
-                    return await handler(sdk_request(ctx, session), params)
+                self._work.begin(scope, holder)
             except NoRoom as error:
                 raise no_room_error(error.full, error.what, UNDER_WAY_SECONDS) from None
+            try:
+                with self._room.using(key):
+                    return await handler(sdk_request(ctx, session), params)
+            finally:
+                self._work.end(scope, holder)
 
         return handle
 

@@ -177,12 +177,6 @@ class Watches:
         decision = self._views.portal_decision(principal)
         if not decision.allowed:
             raise CallDenied(decision.reason, policy=decision.policy)
-        with self._streams.room(principal):
-            return await self._listen(ctx, params, principal)
-
-    async def _listen(
-        self, ctx: SdkContext, params: types.SubscriptionsListenRequestParams, principal: Identity | None
-    ) -> types.SubscriptionsListenResult:
         aggregate = self._views.for_caller_or_empty(principal).aggregate
         uris = params.notifications.resource_subscriptions or []
         targets = {str(uri): aggregate.resource(str(uri)) for uri in uris[:MAX_SUBSCRIPTIONS]}

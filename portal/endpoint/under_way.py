@@ -6,14 +6,10 @@ back for the answer (`resumption`), and whoever leaves a thousand calls behind h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from starlette.types import Scope
 
 from portal.http import BODY, HttpSettings
-from portal.identity import Identity
-from portal.shares import Full, Shares, holder_of
+from portal.shares import Full, Shares
 
 SECONDS = 5
 """When to come back: requests end soon."""
@@ -35,31 +31,24 @@ class UnderWay:
         self._requests = Shares(http.requests, http.requests_each)
         self._bytes = Shares(http.request_bytes, http.request_bytes_each)
 
-    @contextmanager
-    def one(self, scope: Scope, caller: Identity | None) -> Iterator[None]:
-        """A block in which this request is under way.
+    def begin(self, scope: Scope, holder: str) -> None:
+        """Count this request, until `end`.
 
         Raises:
             NoRoom: there are too many already. Nothing was counted.
         """
-        holder, size = holder_of(caller), size_of(scope)
-        try:
-            self._requests.take(holder)
-        except Full as full:
-            raise NoRoom(full, REQUESTS) from None
-        try:
-            if size:
-                try:
-                    self._bytes.take(holder, size)
-                except Full as full:
-                    raise NoRoom(full, BYTES) from None
-            try:
-                yield
-            finally:
-                if size:
-                    self._bytes.give_back(holder, size)
-        finally:
-            self._requests.give_back(holder)
+        if (full := self._requests.full_for(holder)) is not None:
+            raise NoRoom(full, REQUESTS)
+        if size := size_of(scope):
+            if (full := self._bytes.full_for(holder, size)) is not None:
+                raise NoRoom(full, BYTES)
+            self._bytes.take(holder, size)
+        self._requests.take(holder)
+
+    def end(self, scope: Scope, holder: str) -> None:
+        self._requests.give_back(holder)
+        if size := size_of(scope):
+            self._bytes.give_back(holder, size)
 
 
 def size_of(scope: Scope) -> int:
