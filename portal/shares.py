@@ -5,7 +5,7 @@ Without the part one holder could take everything, and everybody else would be r
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -67,7 +67,8 @@ class Shares:
         self.most = most
         self.each = each
         self._total = 0
-        self._held: Counter[str] = Counter()
+        # No entry stays for whoever holds nothing: holders are as many as addresses.
+        self._held: dict[str, int] = {}
 
     def __len__(self) -> int:
         """How much is taken in all."""
@@ -102,15 +103,18 @@ class Shares:
         """
         if (full := self.full_for(holder, size)) is not None:
             raise full
-        self._held[holder] += size
+        self._held[holder] = self._held.get(holder, 0) + size
         self._total += size
 
     def give_back(self, holder: str, size: int = 1) -> None:
         """Count `size` less for a holder who took as much."""
-        assert self._held[holder] >= size, "more is given back than was taken"
-        self._held[holder] -= size
+        left = self._held.get(holder, 0) - size
+        assert left >= 0, "more is given back than was taken"
         self._total -= size
-        self._forget_if_none(holder)
+        if left:
+            self._held[holder] = left
+        else:
+            self._held.pop(holder, None)
 
     def gives_way(self, holder: str) -> str | None:
         """Who must give something back before this holder may have one more; None if nobody must, or nobody can.
@@ -140,11 +144,6 @@ class Shares:
             yield
         finally:
             self.give_back(holder, size)
-
-    def _forget_if_none(self, holder: str) -> None:
-        """No entry stays for whoever holds nothing: holders are as many as addresses."""
-        if not self._held[holder]:
-            del self._held[holder]
 
 
 class Lent:

@@ -7,7 +7,7 @@ A refusal would be wrong where the wait is short: a program makes fifty calls at
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 from portal.shares import Full
@@ -35,7 +35,7 @@ class FairTurns:
     def __init__(self, room: Room) -> None:
         self.room = room
         self._total = 0
-        self._held: Counter[str] = Counter()
+        self._held: dict[str, int] = {}
         # In the order in which they are served. Nobody waits in it who could have a turn now.
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
@@ -80,8 +80,10 @@ class FairTurns:
     def give_back(self, holder: str) -> None:
         """End a turn: whoever waits for one gets it."""
         self._total -= 1
-        self._held[holder] -= 1
-        if not self._held[holder]:
+        left = self._held[holder] - 1
+        if left:
+            self._held[holder] = left
+        else:
             del self._held[holder]
         if self._waiting:
             self._serve()
@@ -96,7 +98,7 @@ class FairTurns:
 
     def _give(self, holder: str) -> None:
         self._total += 1
-        self._held[holder] += 1
+        self._held[holder] = self._held.get(holder, 0) + 1
 
     def _serve(self) -> None:
         for holder in tuple(self._waiting):

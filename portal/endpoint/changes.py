@@ -6,8 +6,7 @@ policies get only events that concern their own view.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import mcp_types as types
@@ -26,20 +25,16 @@ from starlette.types import Scope
 
 from portal.endpoint.aggregate import Aggregate, Target, owned_uri, split_owned_uri
 from portal.endpoint.background import Background
-from portal.endpoint.room import no_room_error
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.views import Views
-from portal.http import Refusal, no_room
 from portal.identity import Identity, key_of
 from portal.servers import Snapshot
-from portal.shares import Full, Shares, holder_of
+from portal.shares import Shares
 
 Context = ServerRequestContext[Any, Any]
 
 MAX_STREAMS, MAX_STREAMS_FOR_EACH = 1024, 128
 STREAMS = "streams for changes"
-STREAM_SECONDS = 60
-"""When a client may come back for a stream that there was no room for."""
 SEND_SECONDS = 5.0
 LIST_EVENTS: Mapping[str, ServerEvent] = {
     "notifications/tools/list_changed": ToolsListChanged(),
@@ -188,40 +183,21 @@ async def _send(session: Session, event: ServerEvent) -> None:
 
 
 def asks_for_stream(scope: Scope) -> bool:
-    """Whether a request says in its header, which the SDK compares with its body, that it asks for such a stream."""
+    """Whether a request asks for such a stream, by its header: what says another method than its body is refused."""
     return any(name == b"mcp-method" and value == b"subscriptions/listen" for name, value in scope["headers"])
 
 
 class ListenStreams:
-    """The open `subscriptions/listen` streams. On their bus, events of resources name their server (`owned_uri`)."""
+    """The open `subscriptions/listen` streams. On their bus, events of resources name their server (`owned_uri`).
+
+    `room` is taken for each by whoever lets its request in, who still has an answer of HTTP to give.
+    """
 
     def __init__(self, bus: SubscriptionBus, views: Views) -> None:
         self._bus = bus
         self._views = views
         self._streams: dict[ListenHandler, _PersonalBus] = {}
-        self._room = Shares(MAX_STREAMS, MAX_STREAMS_FOR_EACH)
-
-    @contextmanager
-    def room(self, principal: Identity | None) -> Iterator[None]:
-        """A block in which one more stream of this caller may be open.
-
-        Raises:
-            MCPError: there is no room for one.
-        """
-        holder = holder_of(principal)
-        try:
-            self._room.take(holder)
-        except Full as full:
-            raise no_room_error(full, STREAMS, STREAM_SECONDS) from None
-        try:
-            yield
-        finally:
-            self._room.give_back(holder)
-
-    def refusal(self, principal: Identity | None) -> Refusal | None:
-        """The refusal of one more stream, None if there is room for it."""
-        full = self._room.full_for(holder_of(principal))
-        return None if full is None else no_room(full, STREAMS, STREAM_SECONDS)
+        self.room = Shares(MAX_STREAMS, MAX_STREAMS_FOR_EACH)
 
     async def listen(
         self,
@@ -230,10 +206,7 @@ class ListenStreams:
         principal: Identity | None,
         targets: Mapping[str, Target],
     ) -> types.SubscriptionsListenResult:
-        """Serve one stream, for which there is `room`, until its client leaves or `close` ends it.
-
-        `targets` are what it watches, by URI.
-        """
+        """Serve one stream, until its client leaves or `close` ends it. `targets` are what it watches, by URI."""
         bus = _PersonalBus(self._bus, principal, self._views, targets)
         stream = ListenHandler(bus)
         self._streams[stream] = bus

@@ -18,7 +18,7 @@ from portal.access import LiveAccess, denied, keep_standing, portal_decision, st
 from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings, RunSettings
 from portal.endpoint.background import Background
-from portal.endpoint.changes import ChangeNotices, ListenStreams, asks_for_stream
+from portal.endpoint.changes import STREAMS, ChangeNotices, ListenStreams, asks_for_stream
 from portal.endpoint.code import CODE, CodeMode, CodeRunner
 from portal.endpoint.express import Express
 from portal.endpoint.login_prompts import LoginPages, LoginPrompts
@@ -32,12 +32,15 @@ from portal.endpoint.questions import Questions
 from portal.endpoint.request import MODE, ClientRequest, RawResult, SdkContext, malformed, sdk_request
 from portal.endpoint.resources import Resources, Watches
 from portal.endpoint.resumption import ResumableSessions
+from portal.endpoint.room import no_room_error
 from portal.endpoint.server import Handler, PortalMcpServer, walled
 from portal.endpoint.session_room import SessionRoom, begins_session, session_named
-from portal.endpoint.sessions import Session, Sessions
+from portal.endpoint.sessions import Session, Sessions, scope_of
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
+from portal.endpoint.under_way import SECONDS as UNDER_WAY_SECONDS
+from portal.endpoint.under_way import Begun, NoRoom, UnderWay, counted, size_of
 from portal.endpoint.views import Catalogs, Contents, Views, warm_search
-from portal.http import HttpSettings, Refusal, RequestBody, body_of, no_room, refuse, unrouted
+from portal.http import HttpSettings, Refusal, RequestBody, body_of, body_read, no_room, refuse, unrouted
 from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.runs import RunRegistry
 from portal.sdk import rename
@@ -47,8 +50,10 @@ from portal.shares import Full, Shares, holder_of
 MUCH = 64 * 1024
 """From how many bytes on reading a body takes long enough for others to wait."""
 METHODS = ("DELETE", "GET", "POST")
-# When a caller may come back who was refused for want of room: requests end soon, sessions in use and streams do not.
-REQUEST_SECONDS, SESSION_SECONDS = 5, 60
+COME_BACK_SECONDS = 60
+"""When a caller may come back all of whose sessions, or streams, are in use."""
+MAX_OPENING = 64 * 1024
+"""What a client says of itself as it begins a session is kept as long as the session, in bytes."""
 Params = TypeVar("Params")
 
 
@@ -137,7 +142,9 @@ class Endpoint:
             session_idle_timeout=http.session_idle,
         )
         self._room = SessionRoom(Shares(http.sessions, http.sessions_each), self._manager.end, self._sessions.busy)
-        self._requests = Shares(http.requests, http.requests_each)
+        self._requests = UnderWay(http)
+        # Apart from these: the work of a request whose client has left goes on.
+        self._work = UnderWay(http)
         self._express = Express(server, self._tools, self._sessions, http.session_idle, self._room.touch)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -153,16 +160,19 @@ class Endpoint:
         caller = principal_of(scope)
         holder = holder_of(caller)
         try:
-            self._requests.take(holder)
-        except Full as full:
-            await refuse(no_room(full, "requests under way", REQUEST_SECONDS))(scope, receive, send)
-            return
-        try:
-            await self._answer(scope, caller, holder, receive, send)
-        finally:
-            self._requests.give_back(holder)
+            begun = self._requests.begin(holder)
+            try:
+                await self._answer(scope, caller, begun, receive, send)
+            finally:
+                begun.end()
+        except NoRoom as error:
+            await refuse(no_room(error.full, error.what, UNDER_WAY_SECONDS))(scope, receive, send)
 
-    async def _answer(self, scope: Scope, caller: Identity | None, holder: str, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, caller: Identity | None, begun: Begun, receive: Receive, send: Send) -> None:
+        """
+        Raises:
+            NoRoom: there is none for its body. Nothing was sent.
+        """
         if self._access is not None and (refusal := await self._refusal(scope, caller)) is not None:
             await refuse(refusal)(scope, receive, send)
             return
@@ -170,6 +180,8 @@ class Endpoint:
         if scope["method"] == "POST":
             body = body_of(scope, receive)
             text, receive = await self._read(body, caller), body.receive
+            if size := counted(text):
+                begun.hold(size)
             if await self._express.answered(scope, text, caller, receive, send):
                 return
             if len(text) > MUCH:
@@ -184,23 +196,29 @@ class Endpoint:
                 await asyncio.sleep(0)
         if scope["method"] == "DELETE":
             send = self._sessions.note_end(scope, send)
-        if asks_for_stream(scope) and (refusal := self._listen_streams.refusal(caller)) is not None:
-            await refuse(refusal)(scope, receive, send)
-            return
         self._sessions.note_sdk_request(scope, caller)
         try:
-            await self._by_sdk(scope, holder, note_departure(scope, receive), send)
+            await self._by_sdk(scope, holder_of(caller), note_departure(scope, receive), send)
         except Full as full:
-            await refuse(no_room(full, "sessions in use", SESSION_SECONDS))(scope, receive, send)
+            what = STREAMS if asks_for_stream(scope) else "sessions in use"
+            await refuse(no_room(full, what, COME_BACK_SECONDS))(scope, receive, send)
 
     async def _by_sdk(self, scope: Scope, holder: str, receive: Receive, send: Send) -> None:
         """
         Raises:
-            Full: it would begin a session, for which there is no room. Nothing was sent.
+            Full: it would begin a session or a stream, for which there is no room. Nothing was sent.
         """
         if begins_session(scope):
+            if len(body_read(scope)) > MAX_OPENING:
+                words = f"A request that begins a session has at most {MAX_OPENING} bytes. Nothing ran."
+                await refuse(Refusal(413, "body_size", words))(scope, receive, send)
+                return
             async with self._room.opening(holder, send) as send:
                 await self._manager.open(holder, scope, receive, send)
+            return
+        if asks_for_stream(scope) and not session_named(scope):
+            with self._listen_streams.room.held(holder):
+                await self._manager.handle_request(scope, receive, send)
             return
         with self._open_stream(scope), self._room.using(session_named(scope)):
             await self._manager.handle_request(scope, receive, send)
@@ -315,7 +333,18 @@ class Endpoint:
 
     def _from_sdk(self, handler: Callable[[ClientRequest, Params], Awaitable[HandlerResult]]) -> Handler[Params]:
         async def handle(ctx: SdkContext, params: Params) -> HandlerResult:
-            return await handler(sdk_request(ctx, self._sessions.of(ctx)), params)
+            session, scope = self._sessions.of(ctx), scope_of(ctx) or {}
+            key = session.client.key if session is not None else ""
+            holder = holder_of(principal_of(scope))
+            try:
+                begun = self._work.begin(holder, size_of(scope))
+            except NoRoom as error:
+                raise no_room_error(error.full, error.what, UNDER_WAY_SECONDS) from None
+            try:
+                with self._room.using(key):
+                    return await handler(sdk_request(ctx, session), params)
+            finally:
+                begun.end()
 
         return handle
 

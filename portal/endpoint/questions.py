@@ -22,6 +22,7 @@ from portal.calls import Call, Caller
 from portal.endpoint.generations import deliverable
 from portal.endpoint.login_prompts import LoginPrompts
 from portal.endpoint.request import CAPABILITIES, ClientRequest, own_result, require_capability
+from portal.endpoint.under_way import size_of
 from portal.errors import INVALID_PARAMS as WRONG_PARAMS
 from portal.errors import NO_ROOM, ResponseInvalid, RpcError
 from portal.exact import encode
@@ -32,7 +33,7 @@ PARK_SECONDS = 600.0
 MAX_PARKED, MAX_PARKED_FOR_EACH = 1000, 100
 """Calls and programs that wait between two rounds for an answer of their users."""
 MAX_OPEN_BYTES, MAX_OPEN_BYTES_FOR_EACH = 256 * 1024 * 1024, 32 * 1024 * 1024
-"""The questions that nobody has answered yet, in bytes."""
+"""The questions that nobody has answered yet, and the requests that wait for it, in bytes."""
 COME_BACK_SECONDS = 60
 """When a call may be made again that there was no room to hold."""
 MAX_ROUNDS = 10
@@ -286,17 +287,18 @@ class Questions:
         return held.task.result()
 
     def _park(self, held: HeldWork) -> Result:
-        try:
-            self._room.take(held.holder)
-        except Full as full:
+        size = size_of(held.request.scope)
+        if (full := self._room.full_for(held.holder) or self._bytes.full_for(held.holder, size)) is not None:
             held.stop()
-            whose = "of yours " if full.own else ""
+            whose = "calls of yours" if full.own else "calls"
             raise MCPError(
                 NO_ROOM,
-                f"{full.most} calls {whose}wait for an answer of their users, as many as may be. This one was stopped; "
-                f"it may have had effects. Answer some, or try again in {COME_BACK_SECONDS} s.",
+                f"As many {whose} wait for an answer of their users as may be. This one was stopped; it may have had "
+                f"effects. Answer some, or try again in {COME_BACK_SECONDS} s.",
                 full.data(COME_BACK_SECONDS),
-            ) from None
+            )
+        self._room.take(held.holder)
+        self._bytes.take(held.holder, size)
         key = secrets.token_urlsafe(16)
         self._parked[key] = held
         held.away = True
@@ -333,6 +335,7 @@ class Questions:
         held = self._parked.pop(key, None)
         if held is not None:
             self._room.give_back(held.holder)
+            self._bytes.give_back(held.holder, size_of(held.request.scope))
         return held
 
 

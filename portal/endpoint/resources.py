@@ -199,12 +199,6 @@ class Watches:
         decision = self._views.portal_decision(principal)
         if not decision.allowed:
             raise CallDenied(decision.reason, policy=decision.policy)
-        with self._streams.room(principal):
-            return await self._listen(ctx, params, principal)
-
-    async def _listen(
-        self, ctx: SdkContext, params: types.SubscriptionsListenRequestParams, principal: Identity | None
-    ) -> types.SubscriptionsListenResult:
         uris = params.notifications.resource_subscriptions or []
         targets = await self._targets(scope_of(ctx), sorted(set(map(str, uris[:MAX_SUBSCRIPTIONS]))))
         watched: list[Watch] = []

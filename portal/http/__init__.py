@@ -1,7 +1,7 @@
 """The HTTP edge of the portal: who may connect, how much they may send, how long they may take, how refusals look."""
 
 from portal.http.bind import UnsafeBind, is_loopback, require_safe_bind
-from portal.http.bodies import ClientGone, RequestBody, body_of
+from portal.http.bodies import ClientGone, RequestBody, body_of, body_read
 from portal.http.browsers import BrowserPages, ErrorPage
 from portal.http.client_ip import Proxies, client_ip
 from portal.http.cookies import cookie_name, drop_cookie, read_cookie, write_cookie
@@ -36,6 +36,7 @@ __all__ = [
     "UnsafeBind",
     "answer_to",
     "body_of",
+    "body_read",
     "client_ip",
     "cookie_name",
     "drop_cookie",

@@ -233,3 +233,9 @@ def body_of(scope: Scope, receive: Receive) -> RequestBody:
         return found
     body = scope[BODY] = RequestBody(scope, receive, Edge(), Rooms(), is_json=True)
     return body
+
+
+def body_read(scope: Scope) -> bytes:
+    """The body of a request as far as it was read: b"" before that."""
+    found = scope.get(BODY)
+    return found.taken or b"" if isinstance(found, RequestBody) else b""

@@ -107,7 +107,8 @@ class HttpSettings:
     portal behind a proxy that has made the check already.
 
     `sessions` is how many 2025 sessions a portal has at once, `requests` how many requests at its MCP endpoint are
-    under way, streams among them; `sessions_each` and `requests_each` are the parts of one caller.
+    under way, streams among them, and `request_bytes` how many bytes their bodies have together; `sessions_each`,
+    `requests_each` and `request_bytes_each` are the parts of one caller.
 
     `forms` are the paths that take HTML forms and OAuth requests instead of JSON: whole, or a prefix that ends in `/`.
     `oauth` are those whose clients read the errors of OAuth, written alike.
@@ -136,6 +137,8 @@ class HttpSettings:
     proxies: Proxies = ()
     requests: int = 10_000
     requests_each: int = 1_000
+    request_bytes: int = 512 * 1024 * 1024
+    request_bytes_each: int = 64 * 1024 * 1024
 
 
 class Edge:

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.http.bind import is_loopback, require_safe_bind
-from portal.http.bodies import BODY, RequestBody
+from portal.http.bodies import body_read
 from portal.http.edge import HttpSettings
 from portal.http.refusal import Refusal, refuse
 from portal.http.uvicorn import BoundedHttp, PortalUvicorn
@@ -53,15 +53,15 @@ class Parting:
                 await refuse(refusal)(scope, receive, send)
                 return
             is_stream = started.get("content-type", "").startswith("text/event-stream")
-            request_id = _request_id(scope.get(BODY)) if is_stream else None
+            request_id = _request_id(body_read(scope)) if is_stream else None
             last = b"" if request_id is None else b"event: message\r\ndata: %b\r\n\r\n"
             await send({"type": "http.response.body", "body": last and last % refuse(refusal, request_id).body})
 
 
-def _request_id(body: object) -> str | int | None:
+def _request_id(body: bytes) -> str | int | None:
     """Of a JSON-RPC request; None when the body is something else, or nobody has read it."""
     try:
-        request = orjson.loads(body.taken) if isinstance(body, RequestBody) and body.taken is not None else None
+        request = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
     found = request.get("id") if isinstance(request, dict) else None

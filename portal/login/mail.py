@@ -6,11 +6,13 @@ import asyncio
 import smtplib
 import ssl
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Literal, Protocol
 
 TIMEOUT_SECONDS = 20.0
+AT_ONCE = 4
 
 
 class MailFailed(Exception):
@@ -31,7 +33,10 @@ class Mail(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Smtp:
-    """A mail server. `security` is `starttls`, `tls` (from the first byte) or `none` (a server on this machine)."""
+    """A mail server. `security` is `starttls`, `tls` (from the first byte) or `none` (a server on this machine).
+
+    It has threads of its own: one that does not answer holds up no other work that is done in threads.
+    """
 
     host: str
     sender: str
@@ -39,10 +44,13 @@ class Smtp:
     security: Literal["starttls", "tls", "none"] = "starttls"
     username: str = ""
     password: str = field(default="", repr=False)
+    _threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(AT_ONCE, "mail"), init=False, repr=False, compare=False
+    )
 
     async def send(self, message: Message) -> None:
         try:
-            await asyncio.to_thread(self._send, message)
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._send, message)
         except (OSError, smtplib.SMTPException) as error:
             raise MailFailed(f"{self.host} did not take the message: {type(error).__name__}") from error
 

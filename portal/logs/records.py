@@ -1,14 +1,15 @@
 """One JSON line for every call to an upstream: who called what, how long it took, how it ended.
 
 A line never has arguments, results or secrets. Lines go to a sink in batches, in a thread. If the sink is too slow,
-lines are dropped and counted, and the count is a line of its own.
+lines are dropped and counted, and the count is a line of its own: whose they were, and how many. Of those that wait at
+most half are of one caller, so nobody's are dropped because of another's flood.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Literal, Protocol
@@ -17,6 +18,7 @@ import orjson
 import structlog
 
 from portal.errors import Outcome
+from portal.shares import Shares
 
 Kind = Literal["tool", "prompt", "resource", "completion", "subscription", "setting"]
 
@@ -64,7 +66,8 @@ class RecordLog:
         self._sink = sink
         self._capacity = capacity
         self._waiting: list[CallRecord] = []
-        self._unreported = 0
+        self._room = self._empty()
+        self._unreported: Counter[str] = Counter()
         self._available = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("portal.records")
@@ -84,19 +87,23 @@ class RecordLog:
     def write(self, record: CallRecord) -> None:
         """Queue a record. Does not block and does not fail."""
         self.recent.append(record)
-        if len(self._waiting) >= self._capacity:
+        if self._room.full_for(record.identity) is not None:
             self.dropped += 1
-            self._unreported += 1
+            self._unreported[record.identity] += 1
             return
+        self._room.take(record.identity)
         self._waiting.append(record)
         self._available.set()
+
+    def _empty(self) -> Shares:
+        return Shares(self._capacity, max(self._capacity // 2, 1))
 
     async def _drain(self) -> None:
         while self._writer is not None or self._waiting or self._unreported:
             await self._available.wait()
             self._available.clear()
-            batch, self._waiting = self._waiting, []
-            dropped, self._unreported = self._unreported, 0
+            batch, self._waiting, self._room = self._waiting, [], self._empty()
+            dropped, self._unreported = self._unreported, Counter()
             try:
                 await asyncio.to_thread(self._deliver, batch, dropped)
             except Exception:  # The edge of a background job: a broken sink must not end the log, nor the portal.
@@ -105,12 +112,13 @@ class RecordLog:
             if self._writer is None:
                 self._available.set()
 
-    def _deliver(self, batch: Sequence[CallRecord], dropped: int) -> None:
+    def _deliver(self, batch: Sequence[CallRecord], dropped: Mapping[str, int]) -> None:
         for record in batch:
             fields = {name: value for name, value in asdict(record).items() if value is not None}
             self._sink.write(_line({"event": "call", **fields}))
-        if dropped:
-            self._sink.write(_line({"event": "calls_dropped", "count": dropped}))
+        for identity, count in dropped.items():
+            whose = {"identity": identity} if identity else {}
+            self._sink.write(_line({"event": "calls_dropped", "count": count, **whose}))
 
 
 def _line(event: dict[str, object]) -> bytes:

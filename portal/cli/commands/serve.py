@@ -7,7 +7,7 @@ import gc
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from portal.servers import Servers
 from portal.state import StateUnavailable
 
 SETTLE_SECONDS = 60.0
+MOST_DESCRIPTORS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ async def serve_document(document: Config, address: Address, stderr: Console, *,
     configure_logging(level=document.portal.log_level, terminal=terminal)
     announcer = announcer_for(stderr, structlog.get_logger("codemode"))
     collect_garbage_seldom()
+    allow_many_descriptors()
     announcer.notes(document.notes)
     with stop_on_signal() as stop, announcer.preparing():
         sink = CallLines(sys.stderr, stderr if terminal else None)
@@ -137,6 +139,21 @@ def collect_garbage_seldom() -> None:
     """
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
+
+
+def allow_many_descriptors() -> None:
+    """Let this process open as many files and connections as the system allows it, to `MOST_DESCRIPTORS`.
+
+    Many systems start a process with 1024. One person's part of requests and of calls to servers is as much, and where
+    there are none left the portal takes no connection of anybody.
+    """
+    with suppress(ImportError, ValueError, OSError):  # not on Windows, and some sandboxes forbid it
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextmanager

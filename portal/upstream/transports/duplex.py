@@ -16,7 +16,7 @@ from typing import Protocol
 from portal.errors import OutcomeUnknown, ResponseTooLarge, UpstreamError, UpstreamUnavailable
 from portal.exact import encode
 from portal.upstream.context import NO_CONTEXT, CallContext
-from portal.upstream.transports.link import MAX_QUESTIONS, Inbound, deliver, reply_to
+from portal.upstream.transports.link import MAX_NOTICES, MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.transports.protocol import Agreement, Introduction, outgoing_params
 from portal.upstream.transports.wire import (
     END_BYTES,
@@ -110,6 +110,7 @@ class DuplexLink:
         self._last_id = 0
         self._calls: dict[int, _Call] = {}
         self._questions = 0
+        self._notices = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawn(self._read())
 
@@ -145,15 +146,21 @@ class DuplexLink:
                 await self._pipe.send(encode(message))
             return await self._answer(call, token)
         except asyncio.CancelledError:
-            if method not in _NEVER_CANCELLED:
-                cancelled = {"requestId": call.id, "reason": "the caller went away"}
-                self._spawn(self.notify("notifications/cancelled", cancelled))
+            if method not in _NEVER_CANCELLED and self._notices < MAX_NOTICES:
+                self._notices += 1
+                self._spawn(self._tell_cancelled(call.id))
             raise
         finally:
             del self._calls[call.id]
             if sending is not None and not sending.done():
                 # Some servers acknowledge nothing before the session ends.
                 asyncio.get_running_loop().call_later(_UNANSWERED_SECONDS, sending.cancel)
+
+    async def _tell_cancelled(self, id: int) -> None:
+        try:
+            await self.notify("notifications/cancelled", {"requestId": id, "reason": "the caller went away"})
+        finally:
+            self._notices -= 1
 
     async def notify(self, method: str, params: Mapping[str, object]) -> None:
         await self._send_unanswered(

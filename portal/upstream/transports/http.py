@@ -32,7 +32,7 @@ from portal.upstream.transports.http_client import (
     refusal_messages,
     words_of,
 )
-from portal.upstream.transports.link import MAX_QUESTIONS, Inbound, deliver, reply_to
+from portal.upstream.transports.link import MAX_NOTICES, MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.transports.protocol import Agreement, Introduction, outgoing_headers, outgoing_params
 from portal.upstream.transports.wire import (
     id_of_damaged_answer,
@@ -124,6 +124,7 @@ class HttpLink:
         self._session: str | None = None
         self._last_id = 0
         self._in_flight = 0
+        self._notices = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -163,12 +164,18 @@ class HttpLink:
             raise
         except asyncio.CancelledError:
             # In 2026-07-28 closing the answer cancels the request. Older versions need a notification.
-            if not self._modern and method not in _NEVER_CANCELLED:
-                cancelled = {"requestId": call.id, "reason": "the caller went away"}
-                self._spawn(self.notify("notifications/cancelled", cancelled))
+            if not self._modern and method not in _NEVER_CANCELLED and self._notices < MAX_NOTICES:
+                self._notices += 1
+                self._spawn(self._tell_cancelled(call.id))
             raise
         finally:
             self._in_flight -= 1
+
+    async def _tell_cancelled(self, id: int) -> None:
+        try:
+            await self.notify("notifications/cancelled", {"requestId": id, "reason": "the caller went away"})
+        finally:
+            self._notices -= 1
 
     async def notify(self, method: str, params: Mapping[str, object]) -> None:
         await self._post_unanswered(

@@ -21,6 +21,9 @@ from portal.upstream.transports.wire import params_of, same_id
 
 # Questions that a server may have open at once during one call. No person can answer more.
 MAX_QUESTIONS = 16
+# Notices that a call was cancelled which are on their way at once. A server that takes none of them learns no more:
+# each holds a connection, and whoever makes and cancels calls without end would take them all.
+MAX_NOTICES = 128
 
 
 _LEVELS = {

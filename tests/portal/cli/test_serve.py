@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from portal.cli.commands.serve import MOST_DESCRIPTORS, allow_many_descriptors
 from portal.cli.exits import Exit
 from tests.clients.serving import Served, serving
 
@@ -138,3 +140,14 @@ def test_calls_are_logged_without_their_arguments(served: Served) -> None:
     [record] = [event for event in served.events if event.get("outcome")]
     assert (record["server"], record["name"], record["outcome"]) == ("shop", "get_customer", "ok")
     assert "C001" not in json.dumps(served.events)
+
+
+def test_it_opens_as_many_connections_as_the_system_lets_it() -> None:
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, before), most))
+        allow_many_descriptors()
+        wanted = MOST_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, MOST_DESCRIPTORS)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (wanted, most)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))

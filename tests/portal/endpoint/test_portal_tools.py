@@ -174,6 +174,21 @@ async def test_a_choice_that_may_not_be_made_says_why_and_changes_nothing(
             assert not (await client.call_tool("portal_toggle_single_server", OFF)).is_error
 
 
+async def test_one_person_s_streams_leave_room_for_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.endpoint.changes.MAX_STREAMS_FOR_EACH", 1)
+    async with place_in(tmp_path) as place:
+        ada, bob = [await place.agent_of(email) for email in (EMAIL, BOB)]
+        async with place.client(ada, MODERN) as client, place.client(bob, MODERN) as other:
+            async with client.listen(tools_list_changed=True):
+                with pytest.raises(Exception, match="You have 1 streams for changes here"):
+                    async with client.listen(tools_list_changed=True):
+                        pass
+                async with other.listen(tools_list_changed=True):
+                    pass
+
+
 async def test_whoever_has_not_signed_in_turns_nothing_off_for_everybody(tmp_path: Path, code_tool: CodeTool) -> None:
     async with place_in(tmp_path, code=code_tool) as place:
         place.portal.rules.allowed = lambda identity: True

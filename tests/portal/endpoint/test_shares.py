@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.
 
 BOB = "bob@example.com"
 HEAD = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
-OPENING = {
+OPENING: dict[str, Any] = {
     "jsonrpc": "2.0",
     "id": 0,
     "method": "initialize",
@@ -227,15 +227,21 @@ async def test_past_their_part_of_the_requests_under_way_one_is_refused_and_the_
         assert (await ada.modern("tools/list")).status_code == 200
 
 
-async def test_one_person_s_streams_leave_room_for_those_of_others(
+async def test_whoever_has_all_streams_they_may_have_is_refused_until_one_ends_and_their_neighbour_is_not(
     tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("portal.endpoint.changes.MAX_STREAMS_FOR_EACH", 2)
     async with two_people(tmp_path, upstream) as (ada, bob):
         headers, message = modern("subscriptions/listen", notifications={"toolsListChanged": True})
-        hers = [await ada.begun("POST", headers, message) for _ in range(2)]
-        assert [stream.status_code for stream in hers] == [200, 200]
+        # At the same moment: none may slip in between the look and the count.
+        asked = await asyncio.gather(*(ada.begun("POST", headers, message) for _ in range(5)))
+        hers = [answer for answer in asked if answer.status_code == 200]
+        assert sorted(answer.status_code for answer in asked) == [200, 200, 429, 429, 429]
         assert refused(await ada.http.post(ada.url, json=message, headers=headers), 429)
+        unnamed = {key: value for key, value in headers.items() if key != "mcp-method"}
+        assert (await ada.http.post(ada.url, json=message, headers=unnamed)).status_code == 400
+        in_session = await ada.http.post(ada.url, json=message, headers=await ada.session())
+        assert "Method not found" in in_session.text
         assert (await bob.begun("POST", headers, message)).status_code == 200
         await hers[0].aclose()
 
@@ -400,3 +406,54 @@ async def test_of_the_connections_for_single_clients_one_person_has_a_part(monke
                 assert lease.connection("up", asked_by("b"), "", "bob") is not shared
                 await servers.release("a0")
                 assert lease.connection("up", asked_by("a9"), "", "ada") is not shared
+
+
+async def test_the_bytes_of_one_person_s_requests_leave_room_for_those_of_others(
+    tmp_path: Path, upstream: Hosted
+) -> None:
+    async with two_people(tmp_path, upstream, request_bytes_each=100_000) as (ada, bob), asyncio.TaskGroup() as tasks:
+        hanging = tasks.create_task(ada.call("fix_hang", "x" * 60_000))
+        await upstream.upstream.journal.wait("call hang")
+        assert refused(await ada.modern("tools/call", name="fix_echo", arguments={"text": "x" * 60_000}), 429)
+        assert "result" in await ada.call("fix_echo", "small")
+        assert "result" in await bob.call("fix_echo", "x" * 60_000)
+        upstream.upstream.release.set()
+        await hanging
+        assert "result" in await ada.call("fix_echo", "x" * 60_000)
+
+
+async def test_work_whose_client_has_left_counts_until_it_is_done(tmp_path: Path, upstream: Hosted) -> None:
+    async with two_people(tmp_path, upstream, requests_each=2, sessions_each=2) as (ada, bob):
+        session = await ada.session()
+        for number in range(2):
+            params = {"name": "fix_hang", "arguments": {"text": ""}}
+            message = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+            async with ada.http.stream("POST", ada.url, json=message, headers=session):
+                await upstream.upstream.journal.wait("call hang", number + 1)
+        message = {"jsonrpc": "2.0", "id": 7, "method": "prompts/list", "params": {}}
+
+        async def told() -> bool:
+            # Until the connections are seen to be closed it is the answer of HTTP.
+            answer = await ada.http.post(ada.url, json=message, headers=session)
+            return f'"code":{NO_ROOM}' in answer.text and '"reason":"share"' in answer.text
+
+        await until(told)
+        # The session has a call under way, and does not end for others.
+        for _ in range(4):
+            await ada.session()
+        assert await ada.alive(session)
+        assert "result" in await bob.call("fix_echo", "here")
+        upstream.upstream.release.set()
+
+        async def listed() -> bool:
+            return '"result"' in (await ada.http.post(ada.url, json=message, headers=session)).text
+
+        await until(listed)
+
+
+async def test_what_a_client_says_of_itself_as_it_begins_a_session_is_bounded(tmp_path: Path, upstream: Hosted) -> None:
+    async with two_people(tmp_path, upstream) as (ada, _):
+        capabilities = {"experimental": {"more": {"text": "x" * 70_000}}}
+        opening = {**OPENING, "params": {**OPENING["params"], "capabilities": capabilities}}
+        answer = await ada.http.post(ada.url, json=opening, headers=HEAD)
+        assert (answer.status_code, answer.json()["error"]["data"]["reason"]) == (413, "body_size")

@@ -175,3 +175,23 @@ async def test_sign_ins_that_nobody_ends_are_bounded(tmp_path: Path, monkeypatch
         answers = [await browser.submit(page, "/login/pin", email=f"{name}@example.com") for name in ("a", "b", "c")]
         assert [answer.status for answer in answers] == [200, 200, 429]
         assert "Too many sign-ins have begun" in answers[-1].text and len(portal.letters.sent) == 2
+
+
+async def test_a_mail_server_that_does_not_answer_holds_up_nothing_else_that_is_done_in_threads() -> None:
+    silent: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda reader, writer: silent.append(writer), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        smtp = Smtp(host="127.0.0.1", port=port, sender="portal@example.com", security="none")
+        sending = [asyncio.create_task(smtp.send(Message(WHO, "a", "b"))) for _ in range(40)]
+        while not silent:
+            await asyncio.sleep(0)
+        assert await asyncio.to_thread(int) == 0
+        assert not any(task.done() for task in sending)
+        for task in sending:
+            task.cancel()
+        while len(silent) < 4:
+            await asyncio.sleep(0)
+        for writer in silent:
+            writer.close()
+        await asyncio.gather(*sending, return_exceptions=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -78,6 +79,21 @@ async def test_what_the_sink_is_too_slow_for_is_counted_and_told() -> None:
     events = [orjson.loads(line) for line in sink.lines]
     assert [event["event"] for event in events] == ["call"] * 6 + ["calls_dropped"]
     assert events[-1]["count"] == 3
+
+
+async def test_the_flood_of_one_caller_drops_no_record_of_another() -> None:
+    sink = Lines()
+    sink.free.clear()
+    async with RecordLog(sink, capacity=8) as log:
+        log.write(record("first"))
+        await asyncio.to_thread(sink.entered.wait, 20)
+        for number in range(20):
+            log.write(replace(record(str(number)), identity="ada"))
+        log.write(replace(record("his"), identity="bob"))
+        sink.free.set()
+    events = [orjson.loads(line) for line in sink.lines]
+    assert [event["name"] for event in events if event.get("identity") == "bob"] == ["his"]
+    assert events[-1] == {"event": "calls_dropped", "count": 16, "identity": "ada"}
 
 
 async def test_a_broken_sink_ends_neither_the_log_nor_the_caller() -> None:

@@ -758,3 +758,25 @@ async def test_a_server_on_this_machine_is_not_reached_through_a_proxy(monkeypat
     async with watched({"url": "http://upstream.example/mcp"}) as up:
         connection = await up.until(lambda connection: connection.state == "error")
         assert "cannot be reached" in (connection.reason or ""), "the proxy that is not there"
+
+
+async def test_a_server_that_takes_no_notices_of_cancelled_calls_gets_only_so_many_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("portal.upstream.transports.http.MAX_NOTICES", 3)
+    notice = "notifications/cancelled"
+
+    async def never(exchange: Exchange) -> None:
+        await exchange.gone.wait()
+
+    async with answered_by(never, legacy=True) as (raw, up):
+        raw.overrides[notice] = never
+        calls = [asyncio.create_task(up.call("echo")) for _ in range(10)]
+        await raw.seen("tools/call", 10)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        raw.on_call = say_fine
+        assert await up.text("echo") == "fine"
+        await raw.seen(notice, 3)
+        assert sum(one.message.get("method") == notice for one in raw.exchanges) == 3
