@@ -132,8 +132,8 @@ class Store:
 
     @classmethod
     def open(cls, url: str, keys: KeyRing, *, clock: Clock = utc_now, lasting: bool = True) -> Self:
-        """The store of this database, to be entered. One that is used for a moment is not `lasting`: only whoever uses it
-        hears of a trouble of the database.
+        """The store of this database, to be entered. One that is used for a moment is not `lasting`: only whoever uses
+        it hears of a trouble of the database.
 
         Entering raises:
             StateUnusable: the database cannot be used.
