@@ -87,10 +87,15 @@ async def create_admin(
 
 async def read_account_id(store: Store) -> str:
     """The id of the one account, 32 hexadecimal digits chosen at random on the first start."""
+    # A start that is not the first writes nothing: the database may take nothing just then.
+    if (account := await store.get(ACCOUNT, ACCOUNT_ID)) is not None:
+        return account.document.id
+    made = InstanceAccount(id=secrets.token_hex(16))
     try:
-        account = await store.create(ACCOUNT, ACCOUNT_ID, InstanceAccount(id=secrets.token_hex(16)), by="first start")
+        await store.create(ACCOUNT, ACCOUNT_ID, made, by="first start")
     except AlreadyExists:
-        existing = await store.get(ACCOUNT, ACCOUNT_ID)
-        assert existing is not None
-        account = existing
-    return account.document.id
+        # Another process was faster.
+        account = await store.get(ACCOUNT, ACCOUNT_ID)
+        assert account is not None
+        return account.document.id
+    return made.id

@@ -54,8 +54,9 @@ def database_place(url: str | None) -> DatabasePlace:
     return DatabasePlace(url, Path(file) if file else None)
 
 
-def open_store(url: str | None, now: Clock = utc_now) -> Store:
-    """The store at `database_place(url)`, which is made if it is not there. Its keys lie beside the file."""
+def open_store(url: str | None, now: Clock = utc_now, *, lasting: bool = True) -> Store:
+    """The store at `database_place(url)`, which is made if it is not there. Its keys lie beside the file. That of a
+    command is not `lasting`."""
     # A command whose configuration needs no database does not load one.
     from portal.state import KeyRing, Store
 
@@ -63,7 +64,7 @@ def open_store(url: str | None, now: Clock = utc_now) -> Store:
     if url is None:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     keys = place.file.with_suffix(".key") if place.file is not None else home / "state.key"
-    return Store.open(place.url, KeyRing.open(keys), clock=now)
+    return Store.open(place.url, KeyRing.open(keys), clock=now, lasting=lasting)
 
 
 def _home() -> Path:
@@ -92,7 +93,8 @@ async def store_for_calls(config: Config) -> AsyncIterator[Store | None]:
             yield None
             return
         with TemporaryDirectory(prefix="codemode-") as folder:
-            async with open_store(place.url if there else f"sqlite:///{folder}/state.db") as store:
+            url = place.url if there else f"sqlite:///{folder}/state.db"
+            async with open_store(url, lasting=False) as store:
                 yield store
     except StateError as error:
         raise StartError(str(error)) from error

@@ -82,7 +82,8 @@ async def open_database(
         if create and found.place.file is not None:
             found.place.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = there or bool(create)
-        async with open_store(found.place.url if made else f"sqlite:///{folder}/state.db") as store:
+        url = found.place.url if made else f"sqlite:///{folder}/state.db"
+        async with open_store(url, lasting=False) as store:
             yield store, found.config
     if state is not None:
         # Only now: who named it knows which it is, and an error is one line.

@@ -55,10 +55,11 @@ class Database:
     """Opened once, closed once. Reading does not wait for writing.
 
     Nobody waits longer than `PATIENCE_SECONDS`, the queue of the writers included. `trouble` is true while the database
-    fails; it is looked after until it is well.
+    fails; it is logged and looked after until it is well, if the database is `lasting`: whoever uses one for a moment
+    hears of what fails.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, lasting: bool = True) -> None:
         self._url, synchronous = _take_synchronous(parse_url(url))
         # As it was written: the driver says nothing to whoever reads it.
         named = self._url.set(drivername=self._url.get_backend_name())
@@ -76,6 +77,7 @@ class Database:
         # Connections that are made and closed: whoever asked for one may have left.
         self._tasks: set[asyncio.Task[Any]] = set()
         self._care: asyncio.Task[None] | None = None
+        self._lasting = lasting
         # Whoever opens it hears of what fails then.
         self._opened = False
         self._log = structlog.get_logger("portal.state")
@@ -228,7 +230,7 @@ class Database:
             kind = type(getattr(cause, "orig", None) or cause).__name__
             self._log.error("the database refused a statement", database=self.name, error=kind)
             return self.trouble.error(kind)
-        if self._opened:
+        if self._opened and self._lasting:
             self.trouble.failed(reason, writes=writes, seconds=seconds)
             if counted:
                 self.trouble.refused()
@@ -518,7 +520,8 @@ def _engine(url: URL, threads: _ConnectionThreads, synchronous: str, *, sqlite: 
     except ModuleNotFoundError:
         raise StateUnusable("PostgreSQL needs the extra: pip install 'codemode-portal[postgres]'") from None
     event.listen(engine.sync_engine, "do_connect", threads.expect)
-    event.listen(engine.sync_engine, "connect", partial(_set_up_sqlite, synchronous))
+    # Before SQLAlchemy's own first questions, which leave a connection open that fails in them.
+    event.listen(engine.sync_engine, "connect", partial(_set_up_sqlite, synchronous), insert=True)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
@@ -526,11 +529,16 @@ def _engine(url: URL, threads: _ConnectionThreads, synchronous: str, *, sqlite: 
 def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, record: object) -> None:
     # Transactions are begun by `_begin_sqlite`, not by the driver's guess at what a statement does.
     connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute(f"PRAGMA synchronous = {synchronous}")
-    cursor.execute("PRAGMA secure_delete = ON")
-    cursor.close()
+    try:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute(f"PRAGMA synchronous = {synchronous}")
+        cursor.execute("PRAGMA secure_delete = ON")
+        cursor.close()
+    except BaseException:
+        # Nobody else knows it yet: its thread and its file would stay open with it.
+        connection.close()
+        raise
 
 
 def _begin_sqlite(connection: Connection) -> None:

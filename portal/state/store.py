@@ -151,14 +151,15 @@ class Store:
         return portal
 
     @classmethod
-    def open(cls, url: str, keys: KeyRing, *, clock: Clock = utc_now) -> Self:
-        """The store of this database, to be entered.
+    def open(cls, url: str, keys: KeyRing, *, clock: Clock = utc_now, lasting: bool = True) -> Self:
+        """The store of this database, to be entered. One that is used for a moment is not `lasting`: only whoever uses
+        it hears of a trouble of the database.
 
         Entering raises:
             StateUnusable: the database cannot be used.
             KeysUnusable: its secrets are under keys that are not in `keys`.
         """
-        return cls(Database(url), keys, clock)
+        return cls(Database(url, lasting=lasting), keys, clock)
 
     @staticmethod
     async def is_made(url: str) -> bool:

@@ -157,7 +157,7 @@ async def _read_stored(config: Config, stderr: Console) -> StoredState:
         say_database(place, stderr, there=there)
         if not there:
             return StoredState()
-        async with open_store(place.url) as store:
+        async with open_store(place.url, lasting=False) as store:
             return await read_stored(store)
 
 

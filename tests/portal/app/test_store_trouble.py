@@ -273,3 +273,26 @@ async def test_with_a_server_that_is_silent_what_is_known_goes_on(
             async with proxy.silent():
                 await during(place, reads=False)
             await afterwards(place)
+
+
+async def test_a_portal_starts_on_a_locked_file_serves_what_it_reads_and_recovers(tmp_path: Path) -> None:
+    state = new_state(tmp_path)
+    async with place_with(tmp_path, state) as before:
+        token = before.used.tokens["access_token"]
+        url = before.portal.url
+    with troubles.locked(state):
+        opening = AsyncExitStack()
+        host = await opening.enter_async_context(hosted())
+        portal = await opening.enter_async_context(guarded_portal(tmp_path, upstream=host.url, state=state))
+        async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
+            # It is another address, which the token of the former one is not for: it was read, and refused.
+            assert portal.url != url
+            answer = await http.post(portal.mcp, **call_of("fix_echo", {"text": "hello"}, token))
+            assert answer.status_code == 401
+            assert_oauth(await Agent(portal, http).register())
+            assert (await http.get(f"{portal.url}/healthz")).json() == {"status": "degraded"}
+            assert (await http.get(f"{portal.url}/login", headers=HTML)).status_code == 200
+    async with opening, httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as http, asyncio.timeout(PATIENCE):
+        while (await http.get(f"{portal.url}/healthz")).json() != {"status": "ok"}:
+            await asyncio.sleep(0.05)
+        assert (await Agent(portal, http).register()).status_code == 201
