@@ -3,7 +3,7 @@
 from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.assertions import Assertions
 from portal.oauth.authentication import Authentication, Enrich
-from portal.oauth.clients import Clients, Fetch, fetch_document
+from portal.oauth.clients import Clients, Fetch, document_fetches, fetch_document
 from portal.oauth.grants import Grants
 from portal.oauth.held import HeldGrant, HeldGrants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
@@ -65,6 +65,7 @@ __all__ = [
     "Uses",
     "Verifier",
     "WaitingAgent",
+    "document_fetches",
     "end_departed",
     "fetch_document",
     "may_come_back",
