@@ -176,7 +176,9 @@ async def connected(host: str, port: int, rule: AddressRule) -> socket.socket:
         raise AddressRefused(None, f"{host} is an address that may not be connected to")
     spelled = address_of(host)
     resolver = _CheckedResolver(rule, _LoopResolver(rule.wish))
-    found = [str(spelled)] if spelled is not None else [one["host"] for one in await resolver.resolve(host, port)]
+    found = (
+        [str(spelled)] if spelled is not None else [one["host"] for one in await resolver.resolve(_ascii(host), port)]
+    )
     problem: OSError = NameFailed("there is no address")
     for address in found:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -18,7 +18,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from portal.bounded import Bounded
-from portal.egress.channel import NO_ANSWER, NO_NAME, CaresChannel, Found, Manner, Unknown, load
+from portal.egress.channel import NO_ANSWER, CaresChannel, Found, Manner, Unknown, load
 from portal.egress.flights import Flights
 from portal.egress.threads import Threads
 from portal.shares import Full, Shares
@@ -34,8 +34,10 @@ _STRANGE = Manner(seconds=1.0, tries=2, strange=True)
 FRESH_SECONDS = (1.0, 60.0)
 FAILED_SECONDS = 2.0
 MOST_KEPT = 1_000
-# The system's resolver, where a question cannot be taken back.
+# The system's resolver, where a question cannot be taken back: its threads, and the names that are in them or wait for
+# one, in all and for one holder.
 SYSTEM_THREADS = 4
+MOST_IN_SYSTEM = (64, 2)
 
 _NAME = re.compile(r"[!-~]{1,254}")
 
@@ -95,7 +97,8 @@ class NameResolver:
         self._shares = {wisher: Shares(most, each) for wisher, (most, each) in _MOST.items()}
         self._named, self._strange = _Side(), _Side()
         self._threads = Threads(SYSTEM_THREADS, "names of the system")
-        self._in_threads: dict[str, asyncio.Task[Found | Unknown]] = {}
+        self._system_places = Shares(*MOST_IN_SYSTEM)
+        self._in_threads: dict[str, asyncio.Task[Found | None]] = {}
         self._loading: Flights[str, object] = Flights()
         self._loaded = False
         self._users = 0
@@ -157,7 +160,7 @@ class NameResolver:
         least, most = FRESH_SECONDS
         try:
             with self._shares[wish.by].held(wish.holder):
-                found = await self._found(side, name)
+                found = await self._found(side, name, wish)
             kept = _Kept(loop.time() + min(max(found.seconds, least), most), found.addresses)
         except Full as full:
             whose = "for one holder" if full.own else "at once"
@@ -169,11 +172,11 @@ class NameResolver:
             raise NameFailed(kept.why)
         return kept.addresses
 
-    async def _found(self, side: _Side, name: str) -> Found:
+    async def _found(self, side: _Side, name: str, wish: Wish) -> Found:
         strange = side is self._strange
         try:
             async with asyncio.timeout(STRANGE_SECONDS if strange else NAMED_SECONDS):
-                answer = await (self._ask_about_strange(name) if strange else self._ask(name))
+                answer = await (self._ask_about_strange(name) if strange else self._ask(name, wish))
         except TimeoutError:
             answer = NO_ANSWER
         if isinstance(answer, Unknown):
@@ -189,7 +192,7 @@ class NameResolver:
         finally:
             channel.close()
 
-    async def _ask(self, name: str) -> Found | Unknown:
+    async def _ask(self, name: str, wish: Wish) -> Found | Unknown:
         """By one channel for all, so that a thousand names need no more sockets than one."""
         await self._load()
         while True:
@@ -202,18 +205,30 @@ class NameResolver:
                 break
             # The configuration has changed meanwhile: now others are asked.
         answer = question.result()
-        return await self._ask_system(name) if isinstance(answer, Unknown) and answer.answered else answer
+        if isinstance(answer, Found) or not answer.answered:
+            return answer
+        return await self._ask_system(name, wish) or answer
 
-    async def _ask_system(self, name: str) -> Found | Unknown:
+    async def _ask_system(self, name: str, wish: Wish) -> Found | None:
         """What the modules of `nsswitch.conf` know beside name servers and `/etc/hosts`: mDNS, containers, directories.
+        None where they know nothing, or are busy with the names of this holder.
 
         Who asks again before the answer waits for the same thread.
         """
         asking = self._in_threads.get(name)
         if asking is None:
+            try:
+                self._system_places.take(wish.holder)
+            except Full:
+                return None
             asking = asyncio.create_task(self._threads.run(lambda: _system_addresses(name)))
             self._in_threads[name] = asking
-            asking.add_done_callback(lambda done: self._in_threads.pop(name, None))
+
+            def ended(done: object) -> None:
+                self._system_places.give_back(wish.holder)
+                del self._in_threads[name]
+
+            asking.add_done_callback(ended)
         await asyncio.wait({asking})
         return asking.result()
 
@@ -262,11 +277,11 @@ def resolving_by(resolver: NameResolver) -> Iterator[None]:
             _OF_LOOP[loop] = before
 
 
-def _system_addresses(name: str) -> Found | Unknown:
+def _system_addresses(name: str) -> Found | None:
     try:
         infos = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
     except (OSError, UnicodeError):
-        return NO_NAME
+        return None
     return Found(tuple(dict.fromkeys(str(info[4][0]).partition("%")[0] for info in infos)), 0.0)
 
 

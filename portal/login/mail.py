@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import smtplib
 import socket
 import ssl
@@ -50,7 +51,8 @@ class Smtp:
 
     async def send(self, message: Message) -> None:
         try:
-            opened = await connected(self.host, self.port, AddressRule.NOT_LINK_LOCAL)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                opened = await connected(self.host, self.port, AddressRule.NOT_LINK_LOCAL)
             try:
                 await self._threads.run(lambda: self._send(message, opened))
             finally:

@@ -179,6 +179,32 @@ async def test_names_that_only_the_system_knows_are_found_for_an_administrator_a
     assert str(await failure(names, "127.1", ANYBODY)) == "there is no such name"
 
 
+async def test_two_names_of_one_holder_may_be_in_the_threads_of_the_systems_resolver(
+    names: NameResolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, asked = threading.Event(), list[str]()
+
+    def slow(name: str, *arguments: object, **options: object) -> list[object]:
+        asked.append(name)
+        go.wait()
+        raise socket.gaierror
+
+    monkeypatch.setattr("portal.egress.names.socket.getaddrinfo", slow)
+    first, second = Wish(Wisher.ADMINISTRATOR, "first"), Wish(Wisher.ADMINISTRATOR, "second")
+    waiting = await asking(names, first, "nobody1.example", "nobody2.example")
+    async with asyncio.timeout(PATIENCE):
+        while len(asked) < 2:
+            await asyncio.sleep(0.01)
+        # The name servers know nothing, and more is not asked for.
+        assert str(await failure(names, "nobody3.example", first)) == "there is no such name"
+        waiting += await asking(names, second, "nobody4.example")
+        while len(asked) < 3:
+            await asyncio.sleep(0.01)
+    go.set()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert sorted(asked) == ["nobody1.example", "nobody2.example", "nobody4.example"]
+
+
 async def test_what_the_file_of_hosts_says_is_for_administrators_alone(names: NameResolver) -> None:
     assert "127.0.0.1" in await names.addresses("localhost", NAMED)
     await failure(names, "localhost", ANYBODY)
