@@ -58,11 +58,13 @@ from portal.oauth import (
     Strangers,
     Uses,
     Verifier,
+    document_fetches,
     fetch_document,
     read_oauth_settings,
     with_endpoint,
 )
 from portal.pages import Pages, RulesInvalid, Visitors, read_defaults
+from portal.shares import Shares
 from portal.signals import ClientCertificates
 from portal.state import Clock, Store, utc_now
 
@@ -87,8 +89,8 @@ class AdmissionPolicy(Protocol):
 @dataclass(frozen=True, slots=True)
 class SharedIdentity:
     """What belongs to the instance: every portal recognises the same service tokens and signs with the same keys, a
-    login that ends anywhere ends for the programs and streams it started, attempts to sign in are counted together, and
-    passwords are computed a few at a time."""
+    login that ends anywhere ends for the programs and streams it started, attempts to sign in are counted together,
+    passwords are computed and documents of clients fetched a few at a time."""
 
     store: Store
     service_tokens: ServiceTokens
@@ -98,6 +100,7 @@ class SharedIdentity:
     strangers: Strangers
     passwords: Passwords
     now: Clock = utc_now
+    fetches: Shares = field(default_factory=document_fetches)
 
     @classmethod
     def over(cls, store: Store, now: Clock = utc_now, passwords: Passwords | None = None) -> SharedIdentity:
@@ -265,7 +268,7 @@ def portal_identity(
     administrators = Administrators(store, shared.passwords, now)
     pins = Pins(store.tokens, settings.mail or Console(announce), now)
     login_routes = _login_routes(login, shared, store, administrators, pins, admission)
-    clients = Clients(store, settings.oauth, fetch or fetch_document)
+    clients = Clients(store, settings.oauth, fetch or fetch_document, shared.fetches)
     grants, uses = Grants(store, now, scope), Uses(store, now)
     servers = PeoplesServers(offered, PeoplesLogins(store, now), choices, scope)
     authority = Authority(

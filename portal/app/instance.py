@@ -36,6 +36,7 @@ from portal.app.reload import takeable
 from portal.app.shared import Parts, Shared
 from portal.app.upstreams import open_upstreams
 from portal.config import Config, IdentitySection, ServerConfig
+from portal.egress import resolver_here
 from portal.endpoint import health, status
 from portal.errors import ConfigError, StartError
 from portal.http import Edge, HttpSettings, Proxies, running
@@ -193,6 +194,7 @@ class Instance:
 
     async def _start(self, sink: RecordSink, stack: AsyncExitStack) -> None:
         config = self.config
+        stack.enter_context(resolver_here().lasting())
         self.shared.edge.replace(self._edge_settings(config))
         if self.shared.meanings is not None:
             stack.push_async_callback(asyncio.to_thread, self.shared.meanings.close)

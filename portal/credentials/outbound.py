@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver
 
 from portal.config import UpstreamOAuth
 from portal.credentials.errors import Misconfigured, NoAnswer
-from portal.egress import AddressRule, Answer, Fetcher, FetchFailed, FetchProblem, is_loopback_host
+from portal.egress import AddressRule, Answer, Fetcher, FetchFailed, FetchProblem, Wish, Wisher, is_loopback_host
 
 MAX_BYTES = 64 * 1024
 METADATA_SECONDS = 5.0
@@ -36,9 +36,15 @@ class Outbound:
         self._server = urlsplit(server_url)
         self._private = allow_private
         self._local = _is_local(self._server.hostname or "")
+        wishes = {
+            AddressRule.PUBLIC_ONLY: Wish(Wisher.SERVER, self._server.netloc),
+            AddressRule.NOT_LINK_LOCAL: Wish(Wisher.ADMINISTRATOR, self._server.netloc),
+        }
         self._fetchers = {
-            (rule, seconds): Fetcher(rule, limit=MAX_BYTES, seconds=seconds, resolver=resolver, keep_alive=False)
-            for rule in AddressRule
+            (rule, seconds): Fetcher(
+                rule, limit=MAX_BYTES, seconds=seconds, wish=wish, resolver=resolver, keep_alive=False
+            )
+            for rule, wish in wishes.items()
             for seconds in (METADATA_SECONDS, TOKEN_SECONDS)
         }
 
@@ -98,7 +104,7 @@ class Outbound:
                 ) from None
             if failure.problem in (FetchProblem.URL, FetchProblem.ADDRESS):
                 raise Misconfigured(f"{origin_of(url)} cannot be asked: {failure}.") from None
-            sent = failure.problem is not FetchProblem.UNREACHABLE
+            sent = failure.problem not in (FetchProblem.UNREACHABLE, FetchProblem.BUSY)
             raise NoAnswer(f"{origin_of(url)} cannot be asked: {failure}", arrived=sent) from failure
 
     def check(self, url: str) -> None:

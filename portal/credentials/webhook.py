@@ -11,7 +11,7 @@ import hmac
 from base64 import b64encode
 
 from portal.config import CredentialNoticesSection
-from portal.egress import AddressRule, Fetcher, FetchFailed
+from portal.egress import AddressRule, Fetcher, FetchFailed, Wish, Wisher
 
 MAX_ANSWER = 64 * 1024
 SEND_SECONDS = 10.0
@@ -25,8 +25,11 @@ class Webhook:
     """Sends notices to the webhook of the settings, which come with each notice. Its maker closes it."""
 
     def __init__(self) -> None:
+        # Wherever it may be, an administrator named it.
+        wish = Wish(Wisher.ADMINISTRATOR)
         self._fetchers = {
-            rule: Fetcher(rule, limit=MAX_ANSWER, seconds=SEND_SECONDS, keep_alive=False) for rule in AddressRule
+            rule: Fetcher(rule, limit=MAX_ANSWER, seconds=SEND_SECONDS, wish=wish, keep_alive=False)
+            for rule in AddressRule
         }
 
     async def aclose(self) -> None:

@@ -9,6 +9,7 @@ name resolves to, and to every socket, so the address that was checked is the on
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import unicodedata
@@ -19,7 +20,8 @@ from typing import Any, TypeAlias
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import DefaultResolver
+
+from portal.egress.names import NameFailed, Wish, Wisher, resolver_here
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -52,6 +54,11 @@ _NOT_PUBLIC: tuple[Network, ...] = (
     ip_network("3fff::/20"),  # documentation
 )
 
+# So many addresses of one name are tried.
+MOST_ADDRESSES = 16
+# What one of them has to take a connection, where nobody else says it.
+CONNECT_SECONDS = 5.0
+
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
@@ -60,6 +67,11 @@ class AddressRule(Enum):
 
     NOT_LINK_LOCAL = "an administrator named it"
     PUBLIC_ONLY = "a stranger named it"
+
+    @property
+    def wish(self) -> Wish:
+        """Whose wish it is to know the addresses of what was named, where nobody says it more closely."""
+        return Wish(Wisher.ADMINISTRATOR if self is AddressRule.NOT_LINK_LOCAL else Wisher.ANYBODY)
 
     def allows(self, address: str) -> bool:
         """Whether a socket may be connected to this IP address. False for text that is no IP address."""
@@ -137,16 +149,81 @@ def destinations(address: Address) -> tuple[Address, ...]:
 
 
 def checked_connector(
-    rule: AddressRule, resolver: AbstractResolver | None = None, **options: Any
+    rule: AddressRule, resolver: AbstractResolver | None = None, *, wish: Wish | None = None, **options: Any
 ) -> aiohttp.TCPConnector:
     """A connector that opens connections only where the rule allows. Call it in a running event loop.
 
-    `resolver` is the system's unless given; `options` are aiohttp's. Connecting elsewhere fails with an
-    `aiohttp.ClientConnectorError` whose `os_error` is `AddressRefused`.
+    `wish` says who wants the addresses of names: whom the rule says, unless given. `resolver` is the loop's unless
+    given; `options` are aiohttp's. Connecting elsewhere fails with an `aiohttp.ClientConnectorError` whose `os_error`
+    is `AddressRefused`; for a name without an address it is `NameFailed`.
     """
-    checked = _CheckedResolver(rule, resolver or DefaultResolver())
+    checked = _CheckedResolver(rule, resolver or _LoopResolver(wish or rule.wish))
     # aiohttp does not ask the resolver about hosts that it takes for addresses itself, but asks for every socket.
-    return aiohttp.TCPConnector(resolver=checked, socket_factory=partial(_checked_socket, rule), **options)
+    # Its own cache would ask on for those who gave up.
+    return aiohttp.TCPConnector(
+        resolver=checked, socket_factory=partial(_checked_socket, rule), use_dns_cache=False, **options
+    )
+
+
+async def connected(host: str, port: int, rule: AddressRule) -> socket.socket:
+    """A socket that is connected to the first address of a host, a name or an address, that takes it. It does not
+    block.
+
+    Raises:
+        OSError: none does, or the rule forbids them (`AddressRefused`), or there is none (`NameFailed`).
+    """
+    if not rule.allows_host(host):
+        raise AddressRefused(None, f"{host} is an address that may not be connected to")
+    spelled = address_of(host)
+    resolver = _CheckedResolver(rule, _LoopResolver(rule.wish))
+    found = (
+        [str(spelled)] if spelled is not None else [one["host"] for one in await resolver.resolve(_ascii(host), port)]
+    )
+    problem: OSError = NameFailed("there is no address")
+    for address in found:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            opened = _checked_socket(rule, (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)))
+        except OSError as error:
+            problem = error
+            continue
+        try:
+            opened.setblocking(False)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await asyncio.get_running_loop().sock_connect(opened, (address, port))
+        except BaseException as error:
+            opened.close()
+            if not isinstance(error, OSError):
+                raise
+            problem = error
+        else:
+            return opened
+    raise problem
+
+
+class _LoopResolver(AbstractResolver):
+    """The resolver of the running event loop, for one who wants to know addresses."""
+
+    def __init__(self, wish: Wish) -> None:
+        self._wish = wish
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in await resolver_here().addresses(host, self._wish)
+        ]
+
+    async def close(self) -> None:
+        return None
 
 
 class _CheckedResolver(AbstractResolver):
@@ -161,13 +238,13 @@ class _CheckedResolver(AbstractResolver):
         self._resolver = resolver
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         results = await self._resolver.resolve(host, port, family)
         allowed = [result for result in results if self._rule.allows(result["host"])]
         if not allowed or (self._rule is AddressRule.PUBLIC_ONLY and len(allowed) < len(results)):
             raise AddressRefused(None, f"{host} resolves to an address that may not be connected to")
-        return allowed
+        return allowed[:MOST_ADDRESSES]
 
     async def close(self) -> None:
         await self._resolver.close()

@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from portal.egress.addresses import AddressRefused, AddressRule, checked_connector
+from portal.egress.names import NameFailed, Wish
 
 # Content types of a JSON document; "+json" stands for every type that ends so (RFC 6839 3.1).
 JSON = ("application/json", "+json")
@@ -27,6 +28,7 @@ class FetchProblem(StrEnum):
     """Why there is no answer that can be used."""
 
     URL = "url"
+    BUSY = "busy"
     ADDRESS = "address"
     UNREACHABLE = "unreachable"
     INTERRUPTED = "interrupted"
@@ -40,7 +42,7 @@ class FetchProblem(StrEnum):
 class FetchFailed(Exception):
     """There is no answer that can be used. The text is for logs: nothing of the URL or of the answer is in it.
 
-    With `URL`, `ADDRESS` and `UNREACHABLE` nothing was sent; otherwise the service may have acted.
+    With `URL`, `BUSY`, `ADDRESS` and `UNREACHABLE` nothing was sent; otherwise the service may have acted.
     """
 
     def __init__(self, problem: FetchProblem, text: str, status: int | None = None) -> None:
@@ -61,7 +63,8 @@ class Fetcher:
     """Asks services within bounds: answers of at most `limit` bytes within `seconds`, at addresses the rule allows.
 
     Keeps connections open between requests unless `keep_alive` is false, but no cookies, and uses no proxy. Close it,
-    or use it as an async context manager. `resolver` and `tls` replace the system's.
+    or use it as an async context manager. `wish` says who wants the addresses of names, where the rule does not say it
+    closely enough. `resolver` replaces the loop's, `tls` the system's.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Fetcher:
         *,
         limit: int,
         seconds: float,
+        wish: Wish | None = None,
         resolver: AbstractResolver | None = None,
         tls: ssl.SSLContext | None = None,
         keep_alive: bool = True,
@@ -77,6 +81,7 @@ class Fetcher:
         self._addresses = addresses
         self._limit = limit
         self._seconds = seconds
+        self._wish = wish
         self._resolver = resolver
         self._tls = tls
         self._keep_alive = keep_alive
@@ -124,8 +129,7 @@ class Fetcher:
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, AddressRefused):
                 raise FetchFailed(FetchProblem.ADDRESS, self._refusal()) from error
-            text = f"it cannot be reached ({type(error).__name__})"
-            raise FetchFailed(FetchProblem.UNREACHABLE, text) from error
+            raise _unreachable(error) from error
         except ValueError as error:
             raise FetchFailed(FetchProblem.URL, "its URL is not valid") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -155,6 +159,7 @@ class Fetcher:
                 connector=checked_connector(
                     self._addresses,
                     self._resolver,
+                    wish=self._wish,
                     ssl=self._tls or True,
                     force_close=not self._keep_alive,
                     limit=_CONNECTIONS,
@@ -176,6 +181,14 @@ class Fetcher:
             if len(body) > self._limit:
                 raise FetchFailed(FetchProblem.TOO_LARGE, f"its answer is larger than {self._limit} bytes")
         return bytes(body)
+
+
+def _unreachable(error: aiohttp.ClientConnectorError) -> FetchFailed:
+    failed = error.os_error
+    if isinstance(failed, NameFailed):
+        problem = FetchProblem.BUSY if failed.busy else FetchProblem.UNREACHABLE
+        return FetchFailed(problem, f"its host name cannot be resolved: {failed}")
+    return FetchFailed(FetchProblem.UNREACHABLE, f"it cannot be reached ({type(error).__name__})")
 
 
 def _check_head(response: aiohttp.ClientResponse, statuses: Collection[int], content_types: Collection[str]) -> None:

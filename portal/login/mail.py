@@ -1,18 +1,21 @@
-"""Sending mail: SMTP in a thread, or, while developing, the server's console."""
+"""Sending mail: SMTP in a thread of its own, or, while developing, the server's console."""
 
 from __future__ import annotations
 
 import asyncio
 import smtplib
+import socket
 import ssl
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Literal, Protocol
 
+from portal.egress import AddressRule, Threads, connected
+
 TIMEOUT_SECONDS = 20.0
-AT_ONCE = 4
+# Letters that are handed over at once.
+MOST_AT_ONCE = 4
 
 
 class MailFailed(Exception):
@@ -44,32 +47,48 @@ class Smtp:
     security: Literal["starttls", "tls", "none"] = "starttls"
     username: str = ""
     password: str = field(default="", repr=False)
-    _threads: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(AT_ONCE, "mail"), init=False, repr=False, compare=False
+    # A mail server that is slow costs nobody the threads of the loop.
+    _threads: Threads = field(
+        default_factory=lambda: Threads(MOST_AT_ONCE, "mail"), init=False, repr=False, compare=False
     )
 
     async def send(self, message: Message) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._send, message)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                opened = await connected(self.host, self.port, AddressRule.NOT_LINK_LOCAL)
+            try:
+                await self._threads.run(lambda: self._send(message, opened))
+            finally:
+                opened.close()
         except (OSError, smtplib.SMTPException) as error:
             raise MailFailed(f"{self.host} did not take the message: {type(error).__name__}") from error
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: Message, opened: socket.socket) -> None:
         letter = EmailMessage()
         letter["From"], letter["To"], letter["Subject"] = self.sender, message.to, message.subject
         letter.set_content(message.text)
         context = ssl.create_default_context()
-        connect: smtplib.SMTP = (
-            smtplib.SMTP_SSL(self.host, self.port, timeout=TIMEOUT_SECONDS, context=context)
-            if self.security == "tls"
-            else smtplib.SMTP(self.host, self.port, timeout=TIMEOUT_SECONDS)
-        )
-        with connect as server:
+        opened.settimeout(TIMEOUT_SECONDS)
+        if self.security == "tls":
+            opened = context.wrap_socket(opened, server_hostname=self.host)
+        with _Session(opened, self.host, self.port) as server:
             if self.security == "starttls":
                 server.starttls(context=context)
             if self.username:
                 server.login(self.username, self.password)
             server.send_message(letter)
+
+
+class _Session(smtplib.SMTP):
+    """A conversation over a connection that is there: the library would look the name up again, and check nothing."""
+
+    def __init__(self, opened: socket.socket, host: str, port: int) -> None:
+        self._opened = opened
+        super().__init__(host, port, timeout=TIMEOUT_SECONDS)
+
+    def connect(self, host: str = "localhost", port: int = 0, source_address: object = None) -> tuple[int, bytes]:
+        self.sock = self._opened
+        return self.getreply()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ MAX_BYTES = 1024 * 1024
 _SENTENCES = {
     FetchProblem.ADDRESS: "The identity provider is at an address that this portal does not connect to.",
     FetchProblem.UNREACHABLE: "The identity provider cannot be reached.",
+    FetchProblem.BUSY: "The identity provider cannot be reached.",
     FetchProblem.INTERRUPTED: "The identity provider did not answer.",
     FetchProblem.TIMEOUT: "The identity provider did not answer in time.",
 }

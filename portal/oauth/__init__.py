@@ -3,7 +3,7 @@
 from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.assertions import Assertions
 from portal.oauth.authentication import Authentication, Enrich, with_endpoint
-from portal.oauth.clients import Clients, Fetch, fetch_document
+from portal.oauth.clients import Clients, Fetch, document_fetches, fetch_document
 from portal.oauth.forgetting import forget_clients
 from portal.oauth.grants import Grants
 from portal.oauth.held import HeldGrant, HeldGrants
@@ -68,6 +68,7 @@ __all__ = [
     "Uses",
     "Verifier",
     "WaitingAgent",
+    "document_fetches",
     "end_departed",
     "fetch_document",
     "forget_clients",

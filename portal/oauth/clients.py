@@ -24,14 +24,14 @@ from mcp.shared.auth import JWT_BEARER_GRANT_TYPE, OAuthClientInformationFull, O
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from portal.bounded import Bounded
-from portal.egress import JSON, AddressRule, Fetcher, FetchFailed, FetchProblem, address_of
+from portal.egress import JSON, AddressRule, Fetcher, FetchFailed, FetchProblem, Flights, address_of
 from portal.misfits import fitted, misfits
 from portal.oauth.grants import ACCESS, CODE, REFRESH
 from portal.oauth.messages import OAuthError
 from portal.oauth.redirects import find_redirect, may_have, other_spelling, split_redirect
 from portal.oauth.settings import OAuthSettings, Registration
 from portal.oauth.uses import CLIENT_USE
-from portal.shares import Full
+from portal.shares import Full, Shares
 from portal.state import Broken, Idle, Kind, Store
 
 DYNAMIC = "dynamic"
@@ -45,6 +45,8 @@ CACHE_SECONDS = 300.0
 REFUSED_SECONDS = 30.0
 MAX_CACHED = 1000
 FETCH_SECONDS = 5.0
+# Documents that are fetched at once because a stranger asks: in all, and for one address.
+MAX_FETCHES = (32, 4)
 MAX_DOCUMENT_BYTES = 64 * 1024
 AUTHORIZATION_CODE, REFRESH_TOKEN = "authorization_code", "refresh_token"
 # Besides `none`. Not `private_key_jwt`: the portal holds no client's key.
@@ -165,19 +167,28 @@ class Client:
 
 
 class Clients:
-    """Finds and registers the clients of MCP endpoints."""
+    """Finds and registers the clients of MCP endpoints. `fetches` is what strangers may have fetched at once, one's own
+    unless it is shared with others."""
 
-    def __init__(self, store: Store, settings: OAuthSettings, fetch: Fetch) -> None:
+    def __init__(self, store: Store, settings: OAuthSettings, fetch: Fetch, fetches: Shares | None = None) -> None:
         self._store = store
         self._settings = settings
         self._fetch = fetch
         self._documents: Bounded[str, tuple[float, Client | None]] = Bounded(MAX_CACHED)
+        self._fetches = fetches or document_fetches()
+        self._reading: Flights[str, Client | None] = Flights()
         self._log = structlog.get_logger("portal.oauth")
 
-    async def get(self, client_id: str) -> Client | None:
-        """The client with this id; None if it is unknown, or may not be used under the rules of today."""
+    async def get(self, client_id: str, stranger: str = "") -> Client | None:
+        """The client with this id; None if it is unknown, or may not be used under the rules of today.
+
+        `stranger` is whose part a fetch of its document counts in, where nobody has been allowed anything yet.
+
+        Raises:
+            Full: a stranger asks, and there is no room to fetch one more document.
+        """
         if client_id.startswith("https://"):
-            return await self._published(client_id) if self._settings.client_documents else None
+            return await self._published(client_id, stranger) if self._settings.client_documents else None
         if not client_id.isascii() or not client_id.isprintable() or not 0 < len(client_id) <= 200:
             return None
         stored = await self._store.find(CLIENT, client_id)
@@ -213,7 +224,7 @@ class Clients:
             await transaction.create(CLIENT, document.client_id, document, by=BY, secret=sealed)
         return _registered(document, secret, self._settings)
 
-    async def _published(self, url: str) -> Client | None:
+    async def _published(self, url: str, stranger: str) -> Client | None:
         try:
             _document_url(url)
         except ValueError as error:
@@ -223,16 +234,29 @@ class Clients:
         now = time.monotonic()
         if cached is not None and now < cached[0]:
             return cached[1]
-        try:
-            client = read_document(url, await self._fetch(url), self._settings)
-        except (FetchFailed, ValueError) as error:
-            self._refused(url, error)
-            client = None
-        self._documents[url] = now + (CACHE_SECONDS if client else REFUSED_SECONDS), client
+        return await self._reading.join(url, lambda: self._read(url, stranger))
+
+    async def _read(self, url: str, stranger: str) -> Client | None:
+        """The client of a document that is fetched now, and kept."""
+        taken = 1 if stranger else 0
+        with self._fetches.held(stranger, taken):
+            try:
+                client = read_document(url, await self._fetch(url), self._settings)
+            except (FetchFailed, ValueError) as error:
+                if isinstance(error, FetchFailed) and error.problem is FetchProblem.BUSY:
+                    return None
+                self._refused(url, error)
+                client = None
+        self._documents[url] = time.monotonic() + (CACHE_SECONDS if client else REFUSED_SECONDS), client
         return client
 
     def _refused(self, url: str, error: Exception) -> None:
         self._log.warning("a client document was refused", client=url[:300], reason=str(error)[:300])
+
+
+def document_fetches() -> Shares:
+    """What strangers may have fetched at once, each one at an address its part."""
+    return Shares(*MAX_FETCHES)
 
 
 def read_registration(body: bytes, settings: OAuthSettings) -> Metadata | OAuthError:

@@ -17,12 +17,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.config import say_duration
-from portal.http import NO_STORE, PortalAddress, Refusal, refuse
+from portal.http import NO_STORE, PortalAddress, Refusal, no_room, refuse
 from portal.identity import Identity
 from portal.login import STALE_FORM, Login, LoginSession, form_endpoint
 from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.authorization import Authorization, decide_authorization
-from portal.oauth.clients import YOUNG, Client, Clients, read_registration
+from portal.oauth.clients import FETCH_SECONDS, YOUNG, Client, Clients, read_registration
 from portal.oauth.credentials import Credentials, authenticate, read_client_form
 from portal.oauth.exchange import GONE, exchange, read_token_request
 from portal.oauth.grants import ACCESS, REFRESH, GrantDocument, Grants
@@ -48,7 +48,7 @@ from portal.oauth.strangers import CONSENT_LIFETIME, Later, Strangers
 from portal.oauth.uses import Uses
 from portal.objects import Document
 from portal.pages import Visitor
-from portal.shares import Full
+from portal.shares import Full, network_of
 from portal.state import Kind, Store, Token, utc_now
 
 
@@ -179,7 +179,10 @@ class AuthorizationServer:
         if not self._authority.strangers.may_ask(visitor.ip):
             text = "Too many requests. Wait a minute."
             return await self._login.message(visitor, 429, "This request does not work", text)
-        client = await self._authority.clients.get(parameters.get("client_id", ""))
+        try:
+            client = await self._authority.clients.get(parameters.get("client_id", ""), network_of(visitor.ip))
+        except Full as full:
+            return await self._no_fetch(visitor, full)
         resource = read_resource(parameters.get("resource", ""), visitor.address, self._authority.settings.path)
         decided = decide_authorization(parameters, client, resource)
         if isinstance(decided, OAuthError):
@@ -198,6 +201,13 @@ class AuthorizationServer:
         page = await self._login.message(visitor, 429 if full.own else 503, "Too many requests wait", text)
         page.headers["Retry-After"] = str(seconds)
         return page
+
+    async def _no_fetch(self, visitor: Visitor, full: Full) -> Response:
+        """There is no room to fetch the document of one more client."""
+        refusal = no_room(full, "documents of applications being fetched", int(FETCH_SECONDS))
+        response = await self._login.message(visitor, refusal.status, "This request does not work", refusal.message)
+        response.headers.update(refusal.headers)
+        return response
 
     async def _begin_consent(self, authorization: Authorization, visitor: Visitor) -> str:
         """Keep the request for the consent page; the path of that page."""

@@ -58,6 +58,7 @@ THIRD_PARTIES = {
         "mcp",
         "mcp_types",
         "orjson",
+        "pycares",
         "jinja2",
         "joserfc",
         "jsonschema_rs",

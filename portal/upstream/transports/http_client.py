@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from portal.config import HttpServer
-from portal.egress import AddressRule, checked_connector, is_loopback_host
+from portal.egress import AddressRefused, AddressRule, NameFailed, Wish, Wisher, checked_connector, is_loopback_host
 from portal.errors import (
     AuthorizationRequired,
     OutcomeUnknown,
@@ -181,7 +181,10 @@ def as_upstream_error(error: Exception) -> OutcomeUnknown | UpstreamUnavailable 
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return UpstreamUnavailable(f"TLS failed ({type(error).__name__})")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return UpstreamUnavailable("its host name cannot be resolved")
+        if isinstance(error.os_error, AddressRefused):
+            return UpstreamUnavailable("its host name leads to an address no server may have")
+        why = f": {error.os_error}" if isinstance(error.os_error, NameFailed) else ""
+        return UpstreamUnavailable(f"its host name cannot be resolved{why}")
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
         why = os.strerror(number) if number else "connection failed"
@@ -278,7 +281,12 @@ class HttpClient:
         self._credential = credential
         self._secrets = Confidential(config.secrets, credential)
         self._session = aiohttp.ClientSession(
-            connector=checked_connector(AddressRule.NOT_LINK_LOCAL, limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE),
+            connector=checked_connector(
+                AddressRule.NOT_LINK_LOCAL,
+                wish=Wish(Wisher.ADMINISTRATOR, f"server {config.id}"),
+                limit=_CONNECTIONS,
+                keepalive_timeout=_KEEP_ALIVE,
+            ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout),
             headers={"accept-encoding": "identity", "user-agent": "codemode-portal", **config.headers},
             auto_decompress=False,

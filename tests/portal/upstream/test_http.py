@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from portal.egress import NameResolver, resolving_by
 from portal.errors import (
     AuthorizationRequired,
     OutcomeUnknown,
@@ -24,6 +25,7 @@ from portal.errors import (
 )
 from portal.upstream import CallContext
 from tests.patience import PATIENCE
+from tests.portal.egress.name_server import name_server
 from tests.portal.upstreams.raw import Exchange, OnCall, Raw, raw_upstream
 from tests.portal.upstreams.watching import Watched, ready, watched
 
@@ -730,14 +732,12 @@ async def test_addresses_of_clouds_own_services_are_never_connected_to(host: str
         assert any(refusal in str(connection.reason) for refusal in refusals), connection.reason
 
 
-async def test_a_name_that_points_to_such_an_address_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def resolve(self: object, host: str, port: int = 0, family: Any = None) -> list[dict[str, Any]]:
-        return [{"host": "169.254.169.254", "hostname": host, "port": port, "family": 2, "proto": 0, "flags": 0}]
-
-    monkeypatch.setattr("portal.egress.addresses.DefaultResolver.resolve", resolve)
-    async with watched({"url": "http://rebinding.example/mcp"}) as up:
-        connection = await up.until(lambda connection: connection.state == "error")
-        assert connection.reason == "its host name cannot be resolved"
+async def test_a_name_that_points_to_such_an_address_is_not_followed() -> None:
+    with name_server() as names, resolving_by(NameResolver([names.address])):
+        names.addresses["rebinding.example"] = ["169.254.169.254"]
+        async with watched({"url": "http://rebinding.example/mcp"}) as up:
+            connection = await up.until(lambda connection: connection.state == "error")
+            assert connection.reason == "its host name leads to an address no server may have"
 
 
 async def test_a_server_that_is_replaced_by_one_of_the_other_generation_is_negotiated_with_anew() -> None:
