@@ -137,12 +137,20 @@ def test_a_scheme_of_its_own_kind_leads_to_the_only_server_that_uses_it() -> Non
     assert owner("greeting://Bob", a=["greeting://{name}"], b=["other://1"]) == "a"
     assert owner("memo://3", a=["memo://1"], b=["memo://2"]) is None
     assert owner_of("memo://3", claims(a=["memo://1"], b=["memo://2"])).among == ("a", "b")
-    assert owner("memo://3/x", a=["memo://{id}/x"], b=["memo://2"]) == "a"
+    assert owner("memo://3/x", a=["memo://{id}/x"], b=["memo://{id}/y"]) == "a"
     # A template with a free host does not take what another server's template with a free host takes too.
     assert owner("memo://team/secret", victim=["memo://{team}/{id}"], evil=["memo://{a}/s{b}"]) is None
     assert all(
         owner(f"{scheme}:x", a=[f"{scheme}:y", f"{scheme}:{{+any}}"], b=["z:1"]) is None for scheme in SHARED_SCHEMES
     )
+
+
+@pytest.mark.parametrize("wanted", ["vault://{x}/{y}", "vault://ab{+x}", "vault://a{x}/{y}", "vault://{h}/x{+y}"])
+def test_a_template_with_a_free_host_owns_nothing_in_a_scheme_where_another_server_lists_something(wanted: str) -> None:
+    assert owner("vault://abc/x1", evil=[wanted], victim=["vault://b/1"]) is None
+    assert owner("vault://abc/x1", evil=[wanted], victim=["vault://b/{+path}"]) is None
+    assert owner("vault://abc/x1", evil=["vault://{+any}"], victim=["vault://{team}/{id}"]) == "victim"
+    assert owner("vault://abc/x1", evil=[wanted], other=["memo://1"]) == "evil"
 
 
 def test_while_a_server_is_unknown_only_lists_and_literal_hosts_count() -> None:
