@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -224,10 +224,11 @@ class Catalog:
         unavailable_tools: Mapping[tuple[str, str], str],
         *,
         is_part: bool,
+        others: Collection[str] = (),
     ) -> None:
         self.unavailable = {server_id: reason(why) for server_id, why in unavailable.items()}
         self.unavailable_tools = dict(unavailable_tools)
-        self.names = Names((part.names, visible) for part, visible in parts)
+        self.names = Names(((part.names, visible) for part, visible in parts), {*self.unavailable, *others})
         self.is_part = is_part
         self._parts = {part.server.id: (part, visible) for part, visible in parts}
         self._size = sum(len(part.tools) if visible is None else sum(visible) for part, visible in parts)
@@ -265,13 +266,15 @@ class Catalog:
         unavailable_tools: Mapping[tuple[str, str], str] | None = None,
         *,
         is_part: bool = True,
+        others: Collection[str] = (),
     ) -> Catalog:
         """A catalog of parts of servers, from `CatalogServer.visible`; None stands for all tools of a server.
 
         The server's other tools do not affect it, with one exception: a tool has the same path in every catalog of its
-        server. Raises as `build`.
+        server. `others` are the ids of servers that this caller does not have: what is spelled as their tools is none
+        of these. Raises as `build`.
         """
-        return cls(parts, unavailable or {}, unavailable_tools or {}, is_part=is_part)
+        return cls(parts, unavailable or {}, unavailable_tools or {}, is_part=is_part, others=others)
 
     def __repr__(self) -> str:
         return f"<Catalog {len(self._parts)} servers, {len(self)} tools>"
@@ -307,7 +310,8 @@ class Catalog:
         """A hash of the tools only. Reasons for unavailability change often, and must not need a new image."""
         if self._tools_id is None:
             digests = (part.digest(visible) for part, visible in self._parts.values())
-            self._tools_id = hashlib.sha256(b"".join(digests)).hexdigest()
+            barred = "\n".join(sorted(self.names.barred)).encode("utf-8", "replace")
+            self._tools_id = hashlib.sha256(b"".join(digests) + barred).hexdigest()
         return self._tools_id
 
     @property

@@ -84,8 +84,12 @@ def _exceptions(names: Names) -> dict[str, str | list[str]]:
     exceptions: dict[str, str | list[str]] = {}
     for spelling in sorted(names.uncertain):
         paths = sorted(names.path(*key) for key in names.shortcut(spelling))
-        if paths and _is_writable(spelling) and sorted(_by_rule(names, spelling)) != paths:
-            exceptions[spelling] = paths if len(paths) > 1 else paths[0]
+        if (
+            (paths or spelling in names.barred)
+            and _is_writable(spelling)
+            and sorted(_by_rule(names, spelling)) != paths
+        ):
+            exceptions[spelling] = paths[0] if len(paths) == 1 else paths
     return exceptions
 
 

@@ -3,10 +3,11 @@
 The first spelling is `codemode.<server>.<tool>` in identifiers. The others are aliases: `codemode["my-server"]`,
 `codemode.fix["my-tool"]`, `codemode.fix_my_tool`, `codemode["fix_my-tool"]`, a raw name alone, and a path as one key,
 `codemode["fix.my_tool"]`. An alias never hides a first spelling or a function of `codemode` itself. An alias that could
-mean two tools means none.
+mean two tools means none. An alias that is spelled as a tool of another server means no tool of this one, whether or
+not that server has such a tool, or is there.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import itemgetter
 from types import MappingProxyType
@@ -30,10 +31,10 @@ class ServerNames:
 
     `identifiers`: raw name -> identifier; `members`: property of the server's object (identifier or raw name) -> raw
     name; `flat`: raw name -> flat spelling, for tools whose name has an identifier; `positions`: raw name -> its place
-    in the server's list, without duplicates.
+    in the server's list, without duplicates; `heads`: what is before a `_` in a name alone -> these names.
     """
 
-    __slots__ = ("flat", "id", "identifiers", "irregular", "members", "of_flat", "positions")
+    __slots__ = ("flat", "heads", "id", "identifiers", "irregular", "members", "of_flat", "positions")
 
     def __init__(self, server_id: str, tools: Iterable[str]) -> None:
         raw_names = tuple(dict.fromkeys(tools))
@@ -49,6 +50,7 @@ class ServerNames:
             name for name, own in self.identifiers.items() if name != own or self.flat.get(name) != f"{prefix}_{own}"
         )
         """The raw names that are not identifiers, or whose flat spelling is not that of server and tool."""
+        self.heads: Mapping[str, Sequence[str]] = _by_head(self.members)
 
     def is_identifier(self, spelling: str) -> bool:
         """Whether this is the identifier of a tool, and not only its raw name."""
@@ -72,7 +74,9 @@ class Names:
     so a tool has one path in every set.
     """
 
-    def __init__(self, parts: Iterable[Part]) -> None:
+    def __init__(self, parts: Iterable[Part], others: Collection[str] = ()) -> None:
+        """`others` are the ids of servers that are not in the set, and could be."""
+        self._others = frozenset(others)
         self._parts: dict[str, Part] = {}
         for names, visible in parts:
             if names.id in self._parts:
@@ -139,6 +143,8 @@ class Names:
             return ()
         if key := self.of_path(spelling):
             return (key,)
+        if spelling in self._spelled_as_others:
+            return ()
         all_claims = (self._flat_claims, self._nested_claims, self._raw_flat_claims, self._raw_claims)
         keys = next((keys for claims in all_claims if (keys := tuple(claims(spelling)))), ())
         if len(keys) != 1:
@@ -175,6 +181,36 @@ class Names:
         return MappingProxyType({spelling: keys for spelling, keys in self._shortcuts.items() if len(keys) > 1})
 
     @cached_property
+    def barred(self) -> frozenset[str]:
+        """The shortcuts that are spelled as tools of another server than the one that has them."""
+        owners: dict[str, set[str]] = {}
+        for server_id in (*self._parts, *self._others):
+            for spelling in (server_id, identifier(server_id, CODEMODE_FUNCTIONS)):
+                owners.setdefault(spelling, set()).add(server_id)
+        found: set[str] = set(self._spelled_as_others)
+        for names, _ in self._parts.values():
+            for head in owners.keys() & names.heads.keys():
+                if owners[head] - {names.id}:
+                    found.update(names.heads[head])
+        return frozenset(found)
+
+    @cached_property
+    def _spelled_as_others(self) -> frozenset[str]:
+        """The flat spellings that are also those of a server that is not in the set: `git_hub_x`, of the tool `hub_x`
+        of `git`, where there is also `git-hub`."""
+        found: set[str] = set()
+        for other in self._others:
+            spelled = identifier(other, CODEMODE_FUNCTIONS)
+            for names, _ in self._parts.values():
+                if not spelled.startswith(f"{self._identifiers[names.id]}_"):
+                    continue
+                for raw, own in names.identifiers.items():
+                    key = ToolKey(names.id, raw)
+                    every = (self._flat(key, own), f"{self._identifiers[names.id]}_{own}", _raw_flat(key))
+                    found.update(spelling for spelling in every if spelling.startswith(f"{spelled}_"))
+        return frozenset(found)
+
+    @cached_property
     def uncertain(self) -> frozenset[str]:
         """Shortcuts that the simple rule may resolve wrongly.
 
@@ -183,7 +219,7 @@ class Names:
         """
         servers = self.servers
         if any(name[:at] in servers for name in servers for at, letter in enumerate(name) if letter == "_"):
-            return frozenset(self._shortcuts)  # `a_b_c` may be `c` of the server `a_b` or `b_c` of `a`
+            return frozenset(self._shortcuts) | self.barred  # `a_b_c` may be `c` of the server `a_b` or `b_c` of `a`
         uncertain: set[str] = set()
         everywhere: set[str] = set()
         irregular: set[str] = set()
@@ -202,7 +238,7 @@ class Names:
             shared |= everywhere & names.members.keys()
             everywhere |= names.members.keys()
         # One name can be the identifier of a tool here and the raw name of another there.
-        return frozenset(uncertain | (shared & irregular))
+        return frozenset(uncertain | (shared & irregular) | self.barred)
 
     @cached_property
     def _shortcuts(self) -> dict[str, tuple[ToolKey, ...]]:
@@ -246,6 +282,8 @@ class Names:
 
     def _raw_claims(self, spelling: str) -> Iterator[ToolKey]:
         found = [names.id for names in self._ordered if spelling in names.positions]
+        if spelling in self.barred:
+            return iter(())
         return (ToolKey(server_id, spelling) for server_id in found if self._has(server_id, spelling))
 
     def _nested(self, spelling: str) -> dict[str, str]:
@@ -317,6 +355,17 @@ def _flat_identifiers(server_id: str, tools: Iterable[str]) -> dict[str, str]:
     raw = {_raw_flat(ToolKey(server_id, name)): name for name in tools if identifier(name)}
     identifiers = distinct(raw, CODEMODE_FUNCTIONS, fallback="tool")
     return {raw[spelling]: name for spelling, name in identifiers.items()}
+
+
+def _by_head(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names by what is before each `_` of them."""
+    heads: dict[str, list[str]] = {}
+    for name in names:
+        at = name.find("_", 1)
+        while 0 < at < LONGEST_SPELLING:
+            heads.setdefault(name[:at], []).append(name)
+            at = name.find("_", at + 1)
+    return heads
 
 
 def _members(identifiers: Mapping[str, str]) -> dict[str, str]:

@@ -85,7 +85,7 @@ def is_reserved(uri: str) -> bool:
 class ServerClaims:
     """What one server says is its own, read once for its lists: `uris`, in the spelling of the server; `others`, the
     normal form of those that have another one; `hosts`, the schemes and hosts at which it lists a URI or has a
-    template; and the `schemes` of both."""
+    template, and `listed_schemes` the schemes of these; `schemes`, all that it uses."""
 
     def __init__(self, server: str, uris: Iterable[str], templates: Iterable[str]) -> None:
         self.server = server
@@ -108,22 +108,23 @@ class ServerClaims:
         self._placed, self._loose = placed, loose
         hosts = {(place.scheme, place.host) for place in places if place.host}
         self.hosts = frozenset(hosts | placed.keys())
-        schemes = {place.scheme for place in places if place.scheme}
-        self.schemes = frozenset(schemes | loose.keys() | {scheme for scheme, _ in placed})
+        listed = {place.scheme for place in places if place.scheme} | {scheme for scheme, _ in placed}
+        self.listed_schemes = frozenset(listed)
+        self.schemes = frozenset(listed | loose.keys())
 
     def best(self, place: NormalUri) -> "_Rank | None":
         """How much the most specific of its templates says that has this scheme and host literally, and matches."""
         templates = self._placed.get((place.scheme, place.host), ())
         return max((template.rank for template in _matching(place, templates)), default=None)
 
-    def loose(self, place: NormalUri) -> "_Rank | None":
-        """The same for its templates that have only the scheme literally. `_NOTHING_TOLD` for those that match
-        everything of the scheme."""
-        ranks = [
-            template.rank if template.telling else _NOTHING_TOLD
-            for template in _matching(place, self._loose.get(place.scheme, ()))
-        ]
-        return max(ranks, default=None)
+    def loose(self, place: NormalUri) -> "tuple[int, _Rank] | None":
+        """The same for its templates that have only the scheme literally, with `says` in front."""
+        templates = _matching(place, self._loose.get(place.scheme, ()))
+        return max(((template.says, template.rank) for template in templates), default=None)
+
+    def uses(self, scheme: str) -> bool:
+        """Whether it uses a scheme with more than templates that match everything of it."""
+        return scheme in self.listed_schemes or any(one.says for one in self._loose.get(scheme, ()))
 
     def matches(self, place: NormalUri) -> bool:
         """Whether any of its templates matches, however little it says."""
@@ -148,9 +149,9 @@ def owner_of(
     1. It lists the URI, in this spelling or else in another one of the same URI.
     2. A template of it matches that has scheme and host literally. The most specific one counts.
     3. It is the only server that lists something, or has such a template, at this scheme and host.
-    4. A template of it matches that has the scheme literally, if that is a scheme of its own kind. One that has nothing
-       else stands back behind others, and counts only if nobody else uses the scheme. If those of several servers
-       match, they must be equally specific.
+    4. A template of it matches that has the scheme literally, if that is a scheme of its own kind, and nobody else uses
+       the scheme. With a literal part behind the host, templates of others that do not match do not matter. One that
+       matches everything of the scheme stands back behind others. Of several servers they must be equally specific.
     5. It is the only server that uses the scheme, if that is a scheme of its own kind.
     6. It is the only server that has resources at all (`only`), and a template of it matches.
 
@@ -185,14 +186,19 @@ def owner_of(
 def _by_scheme(place: NormalUri, claims: Collection[ServerClaims], seen: Container[str] | None) -> Ownership | None:
     """Whose a URI is by its scheme (4 and 5 of `owner_of`), None if nobody uses that."""
     using = [one.server for one in claims if place.scheme in one.schemes]
-    matching = {one.server: rank for one in claims if (rank := one.loose(place)) is not None}
-    telling = {server: rank for server, rank in matching.items() if rank != _NOTHING_TOLD}
-    if telling:
-        equal = len(set(telling.values())) == 1
-        return Ownership(_first(list(telling), seen)) if equal else _alone(list(telling), seen)
-    if matching and len(matching) == len(using):
-        return Ownership(_first(list(matching), seen))
-    return _alone(using, seen) if using else None
+    matching = {one.server: said for one in claims if (said := one.loose(place)) is not None}
+    if not matching:
+        return _alone(using, seen) if using else None
+    most, _ = max(matching.values())
+    matching = {server: said for server, said in matching.items() if most == 0 or said[0] > 0}
+    for one in claims:
+        # What others have of the scheme could be anywhere in it, but for what a literal part of the path keeps apart.
+        other = one.listed_schemes if most == _PART else (place.scheme,) if one.uses(place.scheme) else ()
+        if one.server not in matching and place.scheme in other:
+            return _alone(using, seen)
+    if len(set(matching.values())) > 1:
+        return _alone(list(matching), seen)
+    return Ownership(_first(list(matching), seen))
 
 
 def _first(servers: list[str], seen: Container[str] | None) -> str:
@@ -206,20 +212,21 @@ def _alone(servers: list[str], seen: Container[str] | None) -> Ownership:
 
 
 _Rank = tuple[int, int, bool]
-_NOTHING_TOLD: _Rank = (0, 0, False)
+_EVERYTHING, _SEGMENTS, _PART = range(3)
 
 
 @dataclass(frozen=True)
 class _Template:
     """A template in the normal form of its literal text. `prefix` is that text before the first expression. `scheme`
-    and `host` are "" unless they are literal. `telling`: it does not match everything of its scheme. `rank` grows with
-    how much it says: literal characters in front, in all, and whether no variable of it takes several segments."""
+    and `host` are "" unless they are literal. `says`, of one without a host: whether it matches everything of its
+    scheme, or so many segments, or has a literal part behind the host. `rank` grows with how much it says: literal
+    characters in front, in all, and whether no variable of it takes several segments."""
 
     text: str
     scheme: str
     host: str
     prefix: str
-    telling: bool
+    says: int
     rank: _Rank
     variables: int
 
@@ -244,13 +251,13 @@ class _Template:
         literals = len(prefix) + sum(len(piece) for literal, piece in pieces[bool(first) :] if literal)
         leads = sum(piece[:1] in "/?#.;&" for piece in expressions if piece)
         several = any("*" in piece or piece[:1] in ("+", "#") for piece in expressions)
-        said = "".join(piece for literal, piece in pieces[bool(first) :] if literal) + prefix[len(scheme) + 1 :]
+        says = _PART if _says_part(rest) else _EVERYTHING if several else _SEGMENTS
         return cls(
             text=prefix + "".join(rest),
             scheme=scheme,
             host=host,
             prefix=prefix,
-            telling=not several or any(char.isalnum() for char in said),
+            says=says,
             rank=(len(prefix) + (lead in _LEADS), literals + leads, not several),
             variables=variables,
         )
@@ -316,6 +323,22 @@ def _lower_host(rest: list[str]) -> list[str]:
             return [*lower, host + piece[end.start() :], *rest[position + 1 :]]
         lower.append(piece.lower())
     return lower
+
+
+def _says_part(rest: list[str]) -> bool:
+    """Whether the pieces after the first have a literal letter or digit behind the host, or the first segment."""
+    behind = False
+    for piece in rest:
+        if piece.startswith("{"):
+            behind = behind or piece[1:2] in _LEADS
+            continue
+        end = None if behind else _HOST_ENDS.search(piece)
+        if not behind and end is None:
+            continue
+        if any(char.isalnum() for char in piece[end.end() if end is not None else 0 :]):
+            return True
+        behind = True
+    return False
 
 
 def _first_segment(rest: str) -> str:

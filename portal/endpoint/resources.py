@@ -108,8 +108,6 @@ async def target_of(views: Views, request: ClientRequest, uri: str) -> Target:
         await views.arrived(request.scope, lambda server: server.id == named)
     elif not found.listed:
         await views.all_arrived(request.scope)
-        # In the view that the request has from now on, the servers have come.
-        await views.arrived(request.scope, lambda server: False)
         found = await views.whose(request.scope, uri)
     if found.server is None:
         code = INVALID_PARAMS if request.modern else RESOURCE_NOT_FOUND

@@ -81,19 +81,21 @@ class SelectedServer:
 class Selection:
     """The servers that a caller has, in the order of the configuration.
 
-    `is_part` says that policies leave something out, which other callers may have. `others` are those servers of the
-    portal that the caller does not have and whose names some of these tools and prompts would take.
+    `is_part` says that policies leave something out, which other callers may have. `hidden` are the servers of the
+    portal that the caller does not have, `others` those of them whose names some of these tools and prompts would take.
     """
 
     servers: Mapping[str, SelectedServer] = field(default_factory=dict)
     is_part: bool = False
     others: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
 
     @property
     def content(self) -> object:
         """Equal for selections that are the same for clients and programs."""
         listed = self.listing, tuple(server.server.catalog for server in self._listed())
-        return (listed, self.is_part, tuple(sorted(self.unavailable().items())), tuple(sorted(self.pending().items())))
+        missing = (tuple(sorted(self.unavailable().items())), tuple(sorted(self.pending().items())), self.hidden)
+        return (listed, self.is_part, missing)
 
     @property
     def listing(self) -> object:
@@ -111,7 +113,7 @@ class Selection:
     def catalog(self) -> Catalog:
         """The catalog of the servers that have a listing."""
         parts = [server.server.part(server.tools) for server in self._listed()]
-        return Catalog.of(parts, self.unavailable(), self.pending(), is_part=self.is_part)
+        return Catalog.of(parts, self.unavailable(), self.pending(), is_part=self.is_part, others=self.hidden)
 
     def unavailable(self) -> dict[str, str]:
         """The reason why each of the other servers is unavailable, by id."""
@@ -142,12 +144,12 @@ def select(snapshot: Snapshot, standing: Standing, curated: Curated, off: frozen
     """The part of a snapshot for the caller of `standing`, who has turned some servers off."""
     servers: dict[str, SelectedServer] = {}
     is_part = False
-    others: set[str] = set()
+    denied: set[str] = set()
     for name, server in snapshot.servers.items():
         if not standing.server(name).allowed:
             if standing.access.has_server(name):
                 is_part = True
-                others.add(name)
+                denied.add(name)
             continue
         server = server.turned_off if name in off else server
         settings = standing.view(name)
@@ -157,9 +159,10 @@ def select(snapshot: Snapshot, standing: Standing, curated: Curated, off: frozen
         prompts = bytes(settings.prompts.of(raw).enabled for raw in curated_server.raw_prompts)
         state = _with_usable_pending(server, settings)
         servers[name] = SelectedServer(curated_server, state, tools, None if all(prompts) else prompts)
-    if others:
-        others &= frozenset().union(*(server.server.lists.first_words for server in servers.values()))
-    return Selection(servers, is_part, frozenset(others))
+    others: frozenset[str] = frozenset()
+    if denied:
+        others = frozenset().union(*(server.server.lists.first_words for server in servers.values())) & denied
+    return Selection(servers, is_part, others, frozenset(denied))
 
 
 def _with_usable_pending(server: ServerSnapshot, settings: ServerView) -> ServerSnapshot:

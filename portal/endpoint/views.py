@@ -278,11 +278,12 @@ class Views:
         )
 
     async def all_arrived(self, scope: Scope | None) -> None:
-        """Wait briefly for all servers of the portal that are still connecting: a URI may be another one's then."""
+        """Wait briefly for all servers of the portal that are still connecting: a URI may be another one's then. The
+        request's caller has what has come. Raises as `for_caller`."""
         on_behalf = self._on_behalf(principal_of(scope))
         snapshot = self._servers.snapshot_for(on_behalf)
         if waited_for := snapshot.connecting.intersection(self._here(snapshot)):
-            await self._servers.arrived(waited_for, BRIEFLY, on_behalf)
+            self.of(scope, await self._servers.arrived(waited_for, BRIEFLY, on_behalf))
 
     def turned_off(self, server: str, principal: Identity | None) -> UpstreamUnavailable | None:
         """The error for a caller who has turned this server off, None for others."""

@@ -93,8 +93,9 @@ class LearnedShapes:
         if entry is None or not _describes(entry, tool):
             entry = self._entries[key] = _Entry(fingerprint(tool), tool)
         known = (entry.shape | shape).within(MAX_KEPT_PARTS)
-        seen = entry.witnesses | Witnesses.of(shape, self._alone(person))
-        witnesses = seen.within(known)
+        witnesses = entry.witnesses
+        if not witnesses.has(shape, person):
+            witnesses = (witnesses | Witnesses.of(shape, self._alone(person))).within(known)
         if known == entry.shape and witnesses == entry.witnesses:
             entry.calm += 1
             entry.skip = min(max(0, entry.calm - CALM_RESULTS), MAX_SKIPPED)

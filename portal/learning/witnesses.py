@@ -41,6 +41,16 @@ class Witnesses:
         parts.update((name, part) for name, part in other.parts.items() if name not in parts)
         return Witnesses(people, parts)
 
+    def has(self, shape: Seen, person: str) -> bool:
+        """Whether this person, or enough people, have seen all of a shape: it teaches nothing more."""
+        if self.people is not None and person not in self.people:
+            return False
+        for name, part in _parts(shape):
+            known = self.parts.get(name)
+            if known is None or not known.has(part, person):
+                return False
+        return True
+
     def within(self, shape: Seen) -> Witnesses:
         """Those of the parts that a shape has. A record that has become a map has the people of all its keys."""
         return Witnesses(self.people, {name: self._part(name).within(part) for name, part in _parts(shape)})

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stubs import CODEMODE_FUNCTIONS, Names, Server, Tool, ToolKey, assign_names
+from stubs import CODEMODE_FUNCTIONS, Names, Server, ServerNames, Tool, ToolKey, assign_names
+from stubs.identifiers import identifier
 from tests.stubs.test_identifiers import raw_names
 
 
@@ -135,6 +136,31 @@ def test_every_tool_has_a_path_of_its_own_and_no_property_means_two_things(tools
         assert names.resolve(names.path(*key)) == (key,)
         flat = names.flat(*key)
         assert flat is None or names.shortcuts[flat] == key
+
+
+def test_a_spelling_that_is_another_servers_means_no_tool_of_this_one() -> None:
+    names = named(evil=["victim_echo", "victim-ask", "own"], victim=["echo"], git=["hub_echo"])
+    assert names.resolve("victim_echo") == (ToolKey("victim", "echo"),)
+    assert names.resolve("victim_ask") == (), "the other has no such tool"
+    assert names.resolve("own") == (ToolKey("evil", "own"),)
+    assert names.resolve("git_hub_echo") == (ToolKey("git", "hub_echo"),)
+    parts = [(ServerNames("evil", ["victim_echo"]), None), (ServerNames("git", ["hub_echo"]), None)]
+    away = Names(parts, {"victim", "git-hub"})
+    assert away.resolve("victim_echo") == away.resolve("git_hub_echo") == ()
+    assert away.barred >= {"victim_echo", "git_hub_echo"}
+    for key in (ToolKey("evil", "victim_echo"), ToolKey("git", "hub_echo")):
+        assert away.resolve(away.path(*key)) == (key,)
+
+
+@given(catalogues, st.sets(raw_names, max_size=3))
+def test_no_shortcut_is_spelled_as_a_tool_of_a_server_that_is_not_there(
+    tools: dict[str, list[str]], others: set[str]
+) -> None:
+    others -= tools.keys()
+    names = Names([(ServerNames(id, listed), None) for id, listed in tools.items()], others)
+    taken = {identifier(id, CODEMODE_FUNCTIONS) for id in tools}
+    spelled = {identifier(id, CODEMODE_FUNCTIONS) for id in others} - taken - {""}
+    assert not [one for one in names.shortcuts if any(one.startswith(f"{other}_") for other in spelled)]
 
 
 @given(catalogues)

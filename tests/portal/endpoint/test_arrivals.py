@@ -12,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 
 from codemode import CodeTool
 from portal.app import Parts, serving
+from portal.endpoint import views
 from portal.errors import UNAVAILABLE
 from tests.patience import PATIENCE
 from tests.portal.portals import GENERATIONS, MODERN, Kept, client_of, opened
@@ -264,3 +265,32 @@ async def test_search_and_execute_wait_as_search_and_calls_do(
         slow.arrive()
         assert (await query).structured_content["tools"][0]["name"] == "slow_echo"
         assert text_of(await execute) == "arrived"
+
+
+@both
+async def test_a_uri_that_no_server_lists_waits_for_those_that_may(
+    mode: str, up: Hosted, slow: Slow, code_tool: CodeTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "BRIEFLY", PATIENCE)
+    async with portal_of({"up": {"url": up.url}, "slow": slow.entry}, code_tool) as url, client_of(url, mode) as client:
+        await slow.asked()
+        await client.read_resource("test://one")
+        reading = asyncio.create_task(client.read_resource("test://two"))
+        await client.list_tools()
+        assert up.upstream.asked_of == ["test://one"] and not reading.done()
+        slow.arrive()
+        await reading
+        assert up.upstream.asked_of == ["test://one", "test://two"]
+
+
+@both
+async def test_and_is_not_guessed_while_they_connect(
+    mode: str, up: Hosted, slow: Slow, code_tool: CodeTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "BRIEFLY", 0.0)
+    async with portal_of({"up": {"url": up.url}, "slow": slow.entry}, code_tool) as url, client_of(url, mode) as client:
+        with pytest.raises(MCPError, match="mcp-server://"):
+            await client.read_resource("test://two")
+        await client.read_resource("mcp-server://up/test%3A%2F%2Ftwo")
+        assert up.upstream.asked_of == ["test://two"]
+        slow.arrive()
