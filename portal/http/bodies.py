@@ -105,6 +105,8 @@ class ClientGone(Exception):
 class RequestBody:
     """The body of one request. `taken` is None until it is read."""
 
+    __slots__ = ("_declared", "_is_json", "_receive", "_replayed", "_rooms", "_scope", "_settings", "taken")
+
     def __init__(self, scope: Scope, receive: Receive, edge: Edge, rooms: Rooms, *, is_json: bool) -> None:
         self.taken: bytes | None = None
         self._scope = scope
@@ -112,6 +114,7 @@ class RequestBody:
         self._settings: HttpSettings = edge.settings
         self._rooms = rooms
         self._is_json = is_json
+        self._declared = _declared_size(scope["headers"])
         self._replayed = False
 
     async def read(self, limit: int, holder: str) -> bytes:
@@ -131,8 +134,15 @@ class RequestBody:
             Refusal, ClientGone: as `read`.
         """
         most = self._settings.form_limit if limit is None else limit
-        network = network_of(client_ip(self._scope, self._settings.proxies))
-        return await self._read(min(most, self._settings.body_limit), self._rooms.strangers, f"address:{network}")
+        return await self._read(min(most, self._settings.body_limit), self._rooms.strangers, None)
+
+    def check_size(self, limit: int) -> None:
+        """
+        Raises:
+            Refusal: the head says that the body is larger than this.
+        """
+        if self._declared > limit:
+            raise too_large(limit)
 
     async def receive(self) -> Message:
         """An ASGI `receive`: the body, as whoever read it has left it or as a stranger's, and afterwards whatever the
@@ -147,11 +157,10 @@ class RequestBody:
         self._replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    async def _read(self, limit: int, reading: Reading, holder: str) -> bytes:
+    async def _read(self, limit: int, reading: Reading, holder: str | None) -> bytes:
         if self.taken is not None:
             return self.taken
-        if declared_size(self._scope["headers"]) > limit:
-            raise too_large(limit)
+        self.check_size(limit)
         seconds = self._settings.body_time
         try:
             async with asyncio.timeout(seconds):
@@ -170,10 +179,12 @@ class RequestBody:
         self.taken = body
         return body
 
-    async def _whole(self, piece: bytes, limit: int, reading: Reading, holder: str) -> bytes:
+    async def _whole(self, piece: bytes, limit: int, reading: Reading, holder: str | None) -> bytes:
         # One run of memory: a list of pieces as small as a client likes would take many times their bytes.
         body = bytearray()
         scan = self._scan()
+        if holder is None:
+            holder = f"address:{network_of(client_ip(self._scope, self._settings.proxies))}"
         with reading.one_more(holder) as part:
             more = True
             while True:
@@ -219,10 +230,12 @@ def too_large(limit: int) -> Refusal:
     return Refusal(413, "body_size", f"The body is larger than {limit} bytes.")
 
 
-def declared_size(headers: list[tuple[bytes, bytes]]) -> int:
+def _declared_size(headers: list[tuple[bytes, bytes]]) -> int:
     """The size that the head of a request gives its body, 0 for none."""
-    declared = next((value for name, value in headers if name == b"content-length"), b"0")
-    return int(declared) if declared.isdigit() else 0
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
 
 
 def body_of(scope: Scope, receive: Receive) -> RequestBody:

@@ -6,10 +6,11 @@ sent it; afterwards it sees the connection itself, so that it notices a client t
 What an answer does not declare public, nobody keeps: most answers depend on who asks, and the others are small.
 """
 
-from starlette.datastructures import MutableHeaders
+from collections.abc import Iterable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from portal.http.bodies import BODY, ClientGone, RequestBody, Rooms, declared_size, too_large
+from portal.http.bodies import BODY, ClientGone, RequestBody, Rooms
 from portal.http.edge import Edge
 from portal.http.refusal import REFUSE, Refusal, answer_to, refuse, refuse_oauth
 
@@ -78,14 +79,15 @@ class Guard:
         if scope["method"] == "POST":
             _check_kind(scope["headers"], is_form=is_form)
         limit = self._edge.settings.form_limit if is_form else self._edge.settings.body_limit
-        if declared_size(scope["headers"]) > limit:
-            raise too_large(limit)
         body = scope[BODY] = RequestBody(scope, receive, self._edge, self._rooms, is_json=not is_form)
+        body.check_size(limit)
         return body
 
 
 class _Unkept:
     """Sends an answer on, as one that nobody keeps unless it says that it is public (RFC 9111 section 5.2.2)."""
+
+    __slots__ = ("_send", "started")
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -94,13 +96,20 @@ class _Unkept:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            headers = MutableHeaders(raw=message["headers"])
-            kept = headers.get("cache-control", "")
-            if not kept:
-                headers["cache-control"] = "no-store"
-            elif "public" not in kept and "no-store" not in kept:
-                headers["cache-control"] = f"no-store, {kept}"
+            message = {**message, "headers": _unkept(message.get("headers", ()))}
         await self._send(message)
+
+
+def _unkept(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer, with a `Cache-Control` that says `public` or `no-store`."""
+    found = [*headers]
+    for index, (name, value) in enumerate(found):
+        if name == b"cache-control":
+            if b"public" not in value and b"no-store" not in value:
+                found[index] = name, b"no-store, " + value
+            return found
+    found.append((b"cache-control", b"no-store"))
+    return found
 
 
 def _check_kind(headers: list[tuple[bytes, bytes]], *, is_form: bool) -> None:

@@ -132,6 +132,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        # Another request may have ended in the same read.
+        self._unset_keepalive_if_required()
         self._head_bytes = 0
         self._unsaid = 0
         self._arm(self.bounds.header_time, "head")
@@ -159,6 +161,13 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._disarm()
         super().on_message_complete()
+        if self.cycle.response_complete:
+            # Its answer came first, and the rest of it has stopped uvicorn's clock for connections on which nothing is
+            # asked.
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def send_400_response(self, msg: str) -> None:
         if self._head_bytes > self.bounds.header_limit:

@@ -207,7 +207,10 @@ def test_uvicorn_s_parser_has_the_state_that_the_bounds_read() -> None:
         config=config, server_state=uvicorn.Server(config).server_state, app_state={}, _loop=asyncio.new_event_loop()
     )
     protocol.loop.close()
-    assert {"loop", "transport", "cycle", "scope"} <= vars(protocol).keys()
+    assert callable(protocol._unset_keepalive_if_required) and callable(protocol.timeout_keep_alive_handler)
+    assert {"loop", "transport", "cycle", "scope", "timeout_keep_alive", "timeout_keep_alive_task"} <= vars(
+        protocol
+    ).keys()
     # `cycle` is one of these once the head of a request is read.
     source = inspect.getsource(RequestResponseCycle.__init__)
     assert all(f"self.{name} = False" in source for name in ("response_started", "response_complete"))

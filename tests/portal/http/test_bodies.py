@@ -193,3 +193,29 @@ async def test_an_answer_says_that_nobody_keeps_it(caplog: pytest.LogCaptureFixt
         for path, more in (("/caller", "X-Caller: ada"), ("/caller", "X: y"), ("/nothing", "X: y"), ("/form", "X: y")):
             answer: Answer = await send(url, head(path, 2, more) + "{}")
             assert answer.headers["cache-control"] == "no-store", path
+
+
+async def test_a_connection_whose_body_came_after_its_answer_does_not_stay_open() -> None:
+    async with portal(replace(SETTINGS, keep_alive=1)) as url:
+        begun = head("/caller", 10).replace("Connection: close\r\n", "")
+        async with refused(url, begun, b'"12345') as (reader, writer):
+            writer.write(b'678"')
+            async with asyncio.timeout(PATIENCE):
+                assert await reader.read() == b""
+
+
+@asynccontextmanager
+async def refused(
+    url: str, begun: str, part: bytes
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection on which a request has been refused of whose body this part was sent."""
+    name, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(name, int(port))
+    try:
+        writer.write(begun.encode() + part)
+        async with asyncio.timeout(PATIENCE):
+            assert b" 401 " in await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(2) == b"{}"
+        yield reader, writer
+    finally:
+        writer.close()
