@@ -95,9 +95,9 @@ class Endpoint:
         self._part = part
         self._sessions = Sessions(self._session_ended)
         bus = InMemorySubscriptionBus()
-        self._listen_streams = ListenStreams(bus, self._views)
-        self._watches = Watches(self._views, caller, self._listen_streams, self._background)
-        self._changes = ChangeNotices(self._views, self._sessions, bus, self._listen_streams, self._background)
+        self._listen_streams = streams = ListenStreams(bus, self._views)
+        self._watches = Watches(self._views, caller, streams, self._background)
+        self._changes = ChangeNotices(self._views, self._sessions, bus, streams, self._background)
         prompts = LoginPrompts(servers, login_pages)
         self._questions = Questions(servers.protocol_of, prompts)
         self._run_settings = settings.runs
@@ -109,16 +109,8 @@ class Endpoint:
         query = Query(self._catalogs, meanings)
         code: CodeMode | None = None
         if code_tool is not None:
-            code = CodeMode(
-                self._views,
-                caller,
-                self._catalogs,
-                code_tool,
-                self._questions,
-                self._runs,
-                prompts,
-                person_servers,
-            )
+            kept = self._questions, self._runs, prompts, person_servers
+            code = CodeMode(self._views, caller, self._catalogs, code_tool, *kept)
         modes: dict[Mode, ToolMode] = {
             Mode.TOOLS: tools,
             Mode.MINIMIZE_TOOLS: Minimized(self._views, query, tools),
@@ -142,9 +134,8 @@ class Endpoint:
             session_idle_timeout=http.session_idle,
         )
         self._room = SessionRoom(Shares(http.sessions, http.sessions_each), self._manager.end, self._sessions.busy)
-        self._requests = UnderWay(http)
-        # Apart from these: the work of a request whose client has left goes on.
-        self._work = UnderWay(http)
+        # Apart from each other: the work of a request whose client has left goes on.
+        self._requests, self._work = UnderWay(http), UnderWay(http)
         self._express = Express(server, self._tools, self._sessions, http.session_idle, self._room.touch)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -136,6 +136,37 @@ async def test_each_session_reads_its_event_store_once_and_keeps_it() -> None:
     assert stores[0].events == stores[1].events
 
 
+async def test_every_end_of_a_session_leads_past_one_method_and_it_can_be_ended_there() -> None:
+    ended: list[str] = []
+    manager = StoreForEachSession(Server[Any]("test"), Recorded, ended.append, session_idle_timeout=0.2)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await manager.handle_request(scope, receive, send)
+
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    opening = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+    headers = {"accept": "application/json, text/event-stream"}
+
+    async def opened(http: httpx2.AsyncClient) -> str:
+        return str((await http.post("/", json=opening, headers=headers)).headers["mcp-session-id"])
+
+    async with manager.run(), httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as http:
+        by_client = await opened(http)
+        await http.delete("/", headers={**headers, "mcp-session-id": by_client})
+        from_outside = await opened(http)
+        await manager.end(from_outside)
+        assert by_client in ended and from_outside in ended
+        ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        for session in (by_client, from_outside):
+            assert (await http.post("/", json=ping, headers={**headers, "mcp-session-id": session})).status_code == 404
+        by_idleness = await opened(http)
+        async with asyncio.timeout(PATIENCE):
+            while by_idleness not in ended:
+                await asyncio.sleep(0)
+        await http.post("/", json=ping, headers=headers)
+        assert len(set(ended)) == 4, "the one that was refused too"
+
+
 async def test_a_mount_matches_a_path_with_a_line_break_only_with_our_expression() -> None:
     inner = PlainTextResponse("reached")
     for mount, expected in ((Mount("/api", inner), 404), (mount_any_path("/api", inner), 200)):
