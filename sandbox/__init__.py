@@ -27,6 +27,7 @@ from sandbox.errors import (
 )
 from sandbox.events import Completed, Failed, HostCall, LogLine, Outcome, Settlement, Suspended
 from sandbox.executor import Execution, Executor
+from sandbox.fair import FairQueue
 from sandbox.in_process import InProcessExecutor
 from sandbox.isolate import Isolate
 from sandbox.limits import LimitInvalid, Limits
@@ -46,6 +47,7 @@ __all__ = [
     "Execution",
     "Executor",
     "Failed",
+    "FairQueue",
     "ForeignImage",
     "GuestAbiError",
     "GuestError",

@@ -123,7 +123,12 @@ class WorkerDied(EngineError):
 
 
 class Overloaded(EngineError):
-    """No isolate is free, or the queue for one is full."""
+    """No isolate is free, or the queue for one is full. `own`: the part of its identity is used up, and there may be
+    room for others."""
+
+    def __init__(self, message: str = "", *, own: bool = False) -> None:
+        super().__init__(message)
+        self.own = own
 
 
 PROGRAM_ERRORS: dict[str, type[GuestError] | type[LimitExceeded]] = {

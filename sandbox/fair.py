@@ -1,4 +1,4 @@
-"""Who computes next: work is served round robin across identities and first in, first out within one.
+"""Who is next: the identity that has used least, and within one identity first in, first out.
 
 `FairQueue` is that decision alone, without a clock or an event loop. `Slots` adds waiting (asyncio) and turns. Neither
 knows what a place to run is; its owner, a `Host`, does.
@@ -7,7 +7,8 @@ knows what a place to run is; its owner, a `Host`, does.
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+from itertools import chain
+from typing import Final, Generic, Protocol, TypeVar
 
 from sandbox.errors import Overloaded
 
@@ -20,14 +21,57 @@ QUANTUM: Final = 0.05
 LEAST_SHARE: Final = 5
 """The shortest turn is the quantum divided by this."""
 PARKED_SHARE: Final = 3
-"""Turns for the queue before one for a parked slice."""
+"""Turns of an identity for what it has just begun, before one for what it has begun before."""
+_FORGET: Final = 64
+"""How many identities without a line may be remembered before those that owe nothing are forgotten."""
+
+
+class _Line(Generic[T]):
+    """What one identity waits with: what is new, and what has had a turn."""
+
+    __slots__ = ("again", "new", "new_in_a_row")
+
+    def __init__(self) -> None:
+        self.new: deque[T] = deque()
+        self.again: deque[T] = deque()
+        self.new_in_a_row = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.again)
+
+    def __iter__(self) -> Iterator[T]:
+        return chain(self.new, self.again)
+
+    def ways(self, blocked: bool) -> Iterator[deque[T]]:
+        """The two lines in the order of this turn. `blocked`: nothing new may begin."""
+        again_first = self.new_in_a_row >= PARKED_SHARE
+        if again_first:
+            yield self.again
+        if not blocked:
+            yield self.new
+        if not again_first:
+            yield self.again
 
 
 class FairQueue(Generic[T]):
-    """Items in one line per identity. The identity served last goes to the back; a line that empties is forgotten."""
+    """Items in one line per identity. Next is an item of the identity that has used least (weighted fair queueing, all
+    weights equal).
 
-    def __init__(self) -> None:
-        self._lines: dict[str, deque[T]] = {}
+    A turn counts as `turn` when it begins, and as what it took when `settle` says so. What an identity has used stays
+    known while it has no line and others wait, so neither many items nor many short ones get it a larger part. Whoever
+    comes has used one turn less than a fair part of what was used so far: who was away is next, saves up no more than
+    that, and a crowd of newcomers does not keep others waiting for ever.
+
+    Whoever comes waits at most one turn of each identity that waits already, whatever is pushed after it.
+    """
+
+    def __init__(self, turn: float = 1.0) -> None:
+        self._turn = turn
+        self._lines: dict[str, _Line[T]] = {}
+        """Who waited longest since its last turn comes first."""
+        self._used: dict[str, float] = {}
+        self._level = 0.0
+        """What an identity that waits has used when it has had its fair part. Never falls."""
         self._length = 0
 
     def __len__(self) -> int:
@@ -39,38 +83,86 @@ class FairQueue(Generic[T]):
     def __repr__(self) -> str:
         return f"<FairQueue {self._length} waiting, {len(self._lines)} identities>"
 
-    def push(self, identity: str, item: T) -> None:
-        self._lines.setdefault(identity, deque()).append(item)
+    def push(self, identity: str, item: T, *, again: bool = False) -> None:
+        """`again`: the item has had a turn. New ones of the same identity go before it, but not always."""
+        line = self._lines.get(identity)
+        if line is None:
+            line = self._lines[identity] = _Line()
+            least = self._level - self._turn
+            self._used[identity] = max(self._used.get(identity, least), least)
+        (line.again if again else line.new).append(item)
         self._length += 1
 
-    def pop(self, take: Callable[[T], bool]) -> T | None:
+    def pop(self, take: Callable[[T], bool], blocked: Callable[[str], bool] = lambda _: False) -> T | None:
         """Remove and return the first item in fair order for which `take` is true, else None.
 
-        `take` may have a side effect: it is not called again after it returned true.
+        `take` may have a side effect: it is not called again after it returned true. `blocked` says that an identity
+        may begin nothing new.
         """
-        for identity, line in self._lines.items():
-            for item in line:
-                if take(item):
-                    self.remove(identity, item)
-                    if identity in self._lines:
-                        self._lines[identity] = self._lines.pop(identity)
-                    return item
+        if not self._lines:
+            return None
+        first = min(self._lines, key=self._used.__getitem__)
+        if (item := self._taken(first, take, blocked)) is not None or len(self._lines) == 1:
+            return item
+        for identity in sorted(self._lines, key=self._used.__getitem__):
+            if identity != first and (item := self._taken(identity, take, blocked)) is not None:
+                return item
         return None
+
+    def settle(self, identity: str, spent: float) -> None:
+        """A turn that `pop` has given is over, and took so much."""
+        if identity in self._used:
+            self._used[identity] += spent - self._turn
+        if self._lines:
+            self._level += spent / (len(self._lines) + 1)
 
     def remove(self, identity: str, item: T) -> bool:
         """Remove `item` from its line. False when it is not in it."""
         line = self._lines.get(identity)
-        if line is None or item not in line:
+        if line is None:
             return False
-        line.remove(item)
-        self._length -= 1
-        if not line:
-            del self._lines[identity]
-        return True
+        for part in (line.new, line.again):
+            if item in part:
+                part.remove(item)
+                self._shortened(identity, line)
+                return True
+        return False
 
     def newest(self, identity: str, which: Callable[[T], bool]) -> T | None:
-        """The item of this identity that came last, among those for which `which` is true."""
-        return next((item for item in reversed(self._lines.get(identity, ())) if which(item)), None)
+        """The new item of this identity that came last, among those for which `which` is true."""
+        line = self._lines.get(identity)
+        return None if line is None else next((item for item in reversed(line.new) if which(item)), None)
+
+    def anybody(self, which: Callable[[str], bool]) -> bool:
+        """Whether an identity waits for which `which` is true."""
+        return any(which(identity) for identity in self._lines)
+
+    def _taken(self, identity: str, take: Callable[[T], bool], blocked: Callable[[str], bool]) -> T | None:
+        line = self._lines[identity]
+        for part in line.ways(blocked(identity)):
+            for item in part:
+                if take(item):
+                    line.new_in_a_row = line.new_in_a_row + 1 if part is line.new and line.again else 0
+                    part.remove(item)
+                    used = max(self._used[identity], self._level - self._turn)
+                    self._level = max(self._level, used)
+                    self._used[identity] = used + self._turn
+                    self._lines[identity] = self._lines.pop(identity)
+                    self._shortened(identity, line)
+                    return item
+        return None
+
+    def _shortened(self, identity: str, line: _Line[T]) -> None:
+        self._length -= 1
+        if line:
+            return
+        del self._lines[identity]
+        if not self._lines:
+            self._used.clear()  # nobody waits, so nobody has had less than they wanted
+            self._level = 0.0
+        elif len(self._used) > 2 * len(self._lines) + _FORGET:
+            least = self._level - self._turn
+            self._used = {one: used for one, used in self._used.items() if one in self._lines or used > least}
 
 
 class _Waiter(Generic[Work, Place]):
@@ -85,12 +177,25 @@ class _Waiter(Generic[Work, Place]):
         self.place = place
 
 
-class _Turn(NamedTuple):
-    """The turn of a slice that computes. `since`: loop time."""
+class _Parked(Generic[Place]):
+    """A slice in the queue that is paused in its place."""
 
-    identity: str
-    since: float
-    was_parked: bool
+    __slots__ = ("identity", "place")
+
+    def __init__(self, identity: str, place: Place) -> None:
+        self.identity = identity
+        self.place = place
+
+
+class _Turn:
+    """The turn of a slice that computes. `since`: loop time. `counted`: the queue gave it."""
+
+    __slots__ = ("counted", "identity", "since")
+
+    def __init__(self, identity: str, since: float, counted: bool) -> None:
+        self.identity = identity
+        self.since = since
+        self.counted = counted
 
 
 class Host(Protocol[Work_contra, Place]):
@@ -117,39 +222,46 @@ class Slots(Generic[Work, Place]):
     one identity cannot fill the queue against the others.
 
     A slice that has computed for a `quantum` (seconds) while others wait is parked: paused in its place, without a
-    slot, in a second fair queue. That queue gets every fourth turn, and every turn when nothing else waits. A turn is
-    shorter the more work waits, down to a fifth of the quantum, and always a fifth for a slice that was parked before
-    while the first queue is not empty. So a short slice never waits long behind endless ones. No identity holds more
-    than `each` places, computing or parked.
+    slot, and in the queue again. A turn is shorter the more work waits, down to a fifth of the quantum, and always a
+    fifth while an identity waits that has no place at all. So a short slice never waits long behind endless ones.
+
+    Of the `places` no identity has more than `each`, computing or parked, and none takes a second one unless more are
+    free than it has. So places stay free for identities that have none.
     """
 
     def __init__(
-        self, host: Host[Work, Place], *, parallel: int, bound: int, each: int, quantum: float = QUANTUM
+        self,
+        host: Host[Work, Place],
+        *,
+        parallel: int,
+        bound: int,
+        places: int,
+        each: int,
+        quantum: float = QUANTUM,
     ) -> None:
         self._host = host
         self._parallel = parallel
         self._free = parallel
         self._bound = bound
+        self._places = places
         self._each = each
         self._held: Counter[str] = Counter()
+        """Places of each identity, computing or parked."""
         self._quantum = quantum
-        self._queue: FairQueue[_Waiter[Work, Place]] = FairQueue()
+        self._queue: FairQueue[_Waiter[Work, Place] | _Parked[Place]] = FairQueue(quantum)
         self._refusable: Counter[str] = Counter()
         self._computing: dict[Place, _Turn] = {}
         """Places with a slot, the oldest turn first."""
-        self._parked: FairQueue[Place] = FairQueue()
-        self._parked_identity: dict[Place, str] = {}
-        self._passed_over = 0
-        """How many turns in a row the queue got while a slice was parked."""
+        self._parked: dict[Place, _Parked[Place]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return f"<Slots {len(self._computing)} computing, {len(self._parked)} parked, {len(self._queue)} waiting>"
+        return f"<Slots {len(self._computing)} computing, {len(self._parked)} parked, {self.waiting} waiting>"
 
     @property
     def waiting(self) -> int:
         """How many pieces of work wait for a place."""
-        return len(self._queue)
+        return len(self._queue) - len(self._parked)
 
     @property
     def parked(self) -> int:
@@ -162,7 +274,7 @@ class Slots(Generic[Work, Place]):
         Raises:
             Overloaded: the queue is full (only when `refusable`).
         """
-        if self._free and not self._queue and not self._parked and (place := self._start(identity, work)) is not None:
+        if self._free and not self._queue and (place := self._start(identity, work, counted=False)) is not None:
             return place
         if refusable:
             self._make_room(identity)
@@ -187,13 +299,13 @@ class Slots(Generic[Work, Place]):
 
     def release(self, place: Place) -> None:
         """The slice in this place has ended."""
-        identity = self._parked_identity.pop(place, None)
-        if identity is not None:
-            self._parked.remove(identity, place)
+        parked = self._parked.pop(place, None)
+        if parked is not None:
+            identity = parked.identity
+            self._queue.remove(identity, parked)
             self._host.proceed(place)  # or a pause still on its way would stop the next work in this place
         else:
-            identity = self._computing.pop(place).identity
-            self._free += 1
+            identity = self._end_turn(place)
         self._held[identity] -= 1
         if not self._held[identity]:
             del self._held[identity]
@@ -204,15 +316,14 @@ class Slots(Generic[Work, Place]):
 
     def pump(self) -> None:
         """Give out the free slots. To be called when the host may have a new place."""
-        while self._free and (self._queue or self._parked):
-            parked_first = self._passed_over >= PARKED_SHARE
-            if not ((parked_first and self._proceed()) or self._grant() or self._proceed()):
+        while self._free and self._queue:
+            if self._queue.pop(self._take, self._may_not_begin) is None:
                 return
 
     def fail(self, error: Exception, which: Callable[[Work], bool] = lambda _: True) -> None:
         """Fail the waiting work for which `which` is true (by default all of it). Each gets its own copy of `error`."""
         for waiter in self._queue:
-            if which(waiter.work) and not waiter.place.done():
+            if isinstance(waiter, _Waiter) and which(waiter.work) and not waiter.place.done():
                 waiter.place.set_exception(type(error)(*error.args))
 
     def close(self) -> None:
@@ -220,71 +331,70 @@ class Slots(Generic[Work, Place]):
         if self._timer is not None:
             self._timer.cancel()
 
-    def _start(self, identity: str, work: Work) -> Place | None:
-        place = self._host.take(work) if self._held[identity] < self._each else None
+    def _may_not_begin(self, identity: str) -> bool:
+        """Whether the identity has as many places as it may have now."""
+        held = self._held.get(identity, 0)
+        return held > 0 and (held >= self._each or held >= self._places - len(self._computing) - len(self._parked))
+
+    def _start(self, identity: str, work: Work, *, counted: bool) -> Place | None:
+        place = None if self._may_not_begin(identity) else self._host.take(work)
         if place is not None:
             self._held[identity] += 1
-            self._free -= 1
-            self._computing[place] = _Turn(identity, asyncio.get_running_loop().time(), was_parked=False)
+            self._begin_turn(identity, place, counted=counted)
         return place
 
-    def _grant(self) -> bool:
-        """Give a slot to the first in the queue for which there is a place."""
-
-        def take(waiter: _Waiter[Work, Place]) -> bool:
-            if waiter.place.done():
-                return False
-            place = self._start(waiter.identity, waiter.work)
-            if place is not None:
-                waiter.place.set_result(place)
-            return place is not None
-
-        if self._queue.pop(take) is None:
+    def _take(self, item: "_Waiter[Work, Place] | _Parked[Place]") -> bool:
+        """Give a slot to what waits. False when there is no place for it."""
+        if isinstance(item, _Parked):
+            del self._parked[item.place]
+            self._begin_turn(item.identity, item.place, counted=True)
+            self._host.proceed(item.place)
+            return True
+        if item.place.done():
             return False
-        self._passed_over += 1 if self._parked else 0
-        return True
+        place = self._start(item.identity, item.work, counted=True)
+        if place is not None:
+            item.place.set_result(place)
+        return place is not None
 
-    def _proceed(self) -> bool:
-        """Give a slot to the next parked slice."""
-        place = self._parked.pop(lambda _: True)
-        if place is None:
-            return False
-        self._passed_over = 0
+    def _begin_turn(self, identity: str, place: Place, *, counted: bool) -> None:
         self._free -= 1
-        identity = self._parked_identity.pop(place)
-        self._computing[place] = _Turn(identity, asyncio.get_running_loop().time(), was_parked=True)
-        self._host.proceed(place)
-        return True
+        self._computing[place] = _Turn(identity, asyncio.get_running_loop().time(), counted)
+
+    def _end_turn(self, place: Place) -> str:
+        """The identity whose turn it was."""
+        turn = self._computing.pop(place)
+        self._free += 1
+        if turn.counted:
+            self._queue.settle(turn.identity, asyncio.get_running_loop().time() - turn.since)
+        return turn.identity
 
     def _watch(self) -> None:
         """Look again when the first turn is over, if work waits for it."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._computing and not self._free and (self._queue or self._parked):
-            over = min(self._over(turn) for turn in self._computing.values())
+        if self._computing and not self._free and self._queue:
+            over = min(turn.since for turn in self._computing.values()) + self._length_of_a_turn()
             soonest = asyncio.get_running_loop().time() + self._quantum / (2 * LEAST_SHARE)
             self._timer = asyncio.get_running_loop().call_at(max(over, soonest), self._look)
 
-    def _over(self, turn: "_Turn") -> float:
-        """The loop time at which a turn is over."""
+    def _length_of_a_turn(self) -> float:
+        """Seconds."""
         least = self._quantum / LEAST_SHARE
-        if turn.was_parked and self._queue:
-            return turn.since + least
-        others = len(self._queue) + len(self._parked)
-        return turn.since + min(self._quantum, max(least, 2 * self._quantum * self._parallel / others))
+        if self._queue.anybody(lambda identity: identity not in self._held):
+            return least
+        return min(self._quantum, max(least, 2 * self._quantum * self._parallel / len(self._queue)))
 
     def _look(self) -> None:
         """Park the slices whose turn is over, at most as many as others wait."""
-        now = asyncio.get_running_loop().time()
-        others = len(self._queue) + len(self._parked)
-        over = [place for place, turn in self._computing.items() if self._over(turn) <= now] if others else []
-        for place in over[:others]:
-            if self._host.pause(place):
-                identity = self._computing.pop(place).identity
-                self._free += 1
-                self._parked_identity[place] = identity
-                self._parked.push(identity, place)
+        if others := len(self._queue):
+            until = asyncio.get_running_loop().time() - self._length_of_a_turn()
+            for place in [place for place, turn in self._computing.items() if turn.since <= until][:others]:
+                if self._host.pause(place):
+                    identity = self._end_turn(place)
+                    self._parked[place] = parked = _Parked(identity, place)
+                    self._queue.push(identity, parked, again=True)
         self.pump()
         self._watch()
 
@@ -296,11 +406,18 @@ class Slots(Generic[Work, Place]):
         """
         if self._refusable.total() < self._bound:
             return
-        refusal = Overloaded(f"{self._bound} programs wait for a place to run: try again later")
         longest, length = self._refusable.most_common(1)[0] if self._refusable else (identity, 0)
-        if length <= self._refusable[identity] + 1:
-            raise refusal  # with the newcomer, its line would be the longest
-        victim = self._queue.newest(longest, lambda waiter: waiter.refusable and not waiter.place.done())
-        if victim is None:
-            raise refusal
-        victim.place.set_exception(refusal)
+        if length <= self._refusable[identity] + 1:  # with the newcomer, its line would be the longest
+            raise self._refusal(self._refusable[identity])
+        victim = self._queue.newest(
+            longest, lambda item: isinstance(item, _Waiter) and item.refusable and not item.place.done()
+        )
+        if not isinstance(victim, _Waiter):
+            raise self._refusal(self._refusable[identity])
+        victim.place.set_exception(self._refusal(length))
+
+    def _refusal(self, own: int) -> Overloaded:
+        whose = f", {own} of them yours" if own else ""
+        return Overloaded(
+            f"{self._bound} programs wait for a place to run{whose}: nothing was run, try again in a second"
+        )

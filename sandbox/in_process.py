@@ -105,6 +105,7 @@ class InProcessExecutor:
             _Threads(self._threads, self._idle, parallel + MOST_PARKED),
             parallel=parallel,
             bound=queue,
+            places=parallel + MOST_PARKED,
             each=parallel + MOST_PARKED // 4,
             quantum=quantum,
         )

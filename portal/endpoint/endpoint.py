@@ -13,7 +13,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
 from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
 
-from codemode import Meanings
+from codemode import Meanings, work_for
 from portal.access import LiveAccess, denied, keep_standing, portal_decision, standing_of
 from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings, RunSettings
@@ -150,6 +150,7 @@ class Endpoint:
             return
         caller = principal_of(scope)
         holder = holder_of(caller)
+        work_for(holder)
         try:
             begun = self._requests.begin(holder)
             try:

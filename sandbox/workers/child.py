@@ -35,6 +35,7 @@ from sandbox.workers.frames import (
     pack_fault,
     pack_named,
     unpack_named,
+    unpack_owned,
     unpack_resume,
 )
 from sandbox.workers.runs import Images, Runs, Slice
@@ -121,12 +122,12 @@ class Lane:
                 excused, batch = unpack_resume(payload)
                 return _pack_slice(run, self._runs.resume(run, batch, excused))
             case FrameKind.START:
-                name, (batch,) = unpack_named(payload, 1)
-                return _pack_slice(run, self._runs.start(run, self._image(name), batch))
+                owner, name, (batch,) = unpack_owned(payload, 1)
+                return _pack_slice(run, self._runs.start(run, self._image(name), batch, owner))
             case FrameKind.THAW:
-                _, (frozen, resume) = unpack_named(payload, 2)
+                owner, _, (frozen, resume) = unpack_owned(payload, 2)
                 excused, batch = unpack_resume(resume)
-                return _pack_slice(run, self._runs.thaw(run, frozen, batch, excused))
+                return _pack_slice(run, self._runs.thaw(run, frozen, batch, excused, owner))
             case FrameKind.FREEZE:
                 return pack(FrameKind.FROZEN, run, self._runs.freeze(run))
             case FrameKind.IMAGE:

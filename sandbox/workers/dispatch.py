@@ -1,7 +1,9 @@
 """Who computes next, and in which worker: the fair queue in front of the lanes of all workers."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Protocol
 
 from sandbox.errors import EngineError, Overloaded
@@ -46,19 +48,45 @@ class Lanes:
 
 
 class Dispatch:
-    """Gives out lanes in fair order and sends requests on them. `runs`: how many may exist at a time; `watch`: called
-    after every request; `grace`: as in `WorkerExecutor`."""
+    """Gives out lanes in fair order and sends requests on them. `runs`: how many may exist at a time, `each`: how many
+    of one identity; `watch`: called after every request; `grace`: as in `WorkerExecutor`."""
 
-    def __init__(self, slots: Slots[Work, LaneClient], watch: Callable[[], None], *, runs: int, grace: float) -> None:
+    def __init__(
+        self, slots: Slots[Work, LaneClient], watch: Callable[[], None], *, runs: int, each: int, grace: float
+    ) -> None:
         self.grace = grace
-        self.runs = 0
-        """How many runs are in a worker; the executions count them."""
         self._slots = slots
         self._watch = watch
         self._most_runs = runs
+        self._most_of_one = each
+        self.runs = 0
+        """How many runs are in a worker."""
+        self._runs_of: Counter[str] = Counter()
+        """How many runs of each identity are in a worker."""
+        self._owners: dict[str, int] = {}
+        """What the workers know each identity by that has a run in one."""
+        self._next_owner = count(1)
 
     def __repr__(self) -> str:
         return f"<Dispatch {self.runs} runs, {self._slots!r}>"
+
+    def entered(self, identity: str) -> int:
+        """A run of this identity is in a worker now. Returns what the worker knows the identity by, 0 for ""."""
+        self.runs += 1
+        self._runs_of[identity] += 1
+        if not identity:
+            return 0
+        if identity not in self._owners:
+            self._owners[identity] = next(self._next_owner)
+        return self._owners[identity]
+
+    def left(self, identity: str) -> None:
+        """A run of this identity is in no worker any more."""
+        self.runs -= 1
+        self._runs_of[identity] -= 1
+        if not self._runs_of[identity]:
+            del self._runs_of[identity]
+            self._owners.pop(identity, None)
 
     async def acquire(self, work: Work, *, new: bool) -> LaneClient:
         """A lane, in fair order. Give it back with `release` when no request is in flight on it.
@@ -66,9 +94,26 @@ class Dispatch:
         Raises:
             Overloaded: only when `new`.
         """
-        if new and self.runs >= self._most_runs:
-            raise Overloaded(f"{self._most_runs} programs are running or suspended: try again later")
+        if new:
+            self._require_room(work.identity)
         return await self._slots.acquire(work.identity, work, refusable=new)
+
+    def _require_room(self, identity: str) -> None:
+        """
+        Raises:
+            Overloaded: the identity has as many runs as it may, or all together have.
+        """
+        if identity and self._runs_of.get(identity, 0) >= self._most_of_one:
+            raise Overloaded(
+                f"{self._most_of_one} of your programs are running or suspended, the most for one person: nothing was "
+                "run, try again when one of them has ended",
+                own=True,
+            )
+        if self.runs >= self._most_runs:
+            raise Overloaded(
+                f"{self._most_runs} programs are running or suspended, the most there may be: nothing was run, try "
+                "again in a minute"
+            )
 
     def release(self, lane: LaneClient) -> None:
         self._slots.release(lane)

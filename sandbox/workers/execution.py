@@ -31,6 +31,7 @@ from sandbox.workers.frames import (
     FrameKind,
     ProtocolViolation,
     pack_named,
+    pack_owned,
     pack_resume,
     unpack_fault,
 )
@@ -72,6 +73,8 @@ class WorkerExecution:
         self.cpu_time = 0.0
         self.worker: Worker | None = None
         """The worker in which it runs or is suspended; None before the first slice and after the last."""
+        self._owner = 0
+        """What the worker knows its identity by."""
         self._dispatch = dispatch
         self._open = open
         self._run = run
@@ -212,9 +215,9 @@ class WorkerExecution:
         name = "" if image is None else image.id
         match before:
             case Phase.NEW:
-                kind, payload = FrameKind.START, pack_named(name, batch)
+                kind, payload = FrameKind.START, pack_owned(self._owner, name, batch)
             case Phase.FROZEN:
-                kind, payload = FrameKind.THAW, pack_named("", self._frozen, batch)
+                kind, payload = FrameKind.THAW, pack_owned(self._owner, "", self._frozen, batch)
             case _:
                 kind, payload = FrameKind.RESUME, batch
         limits, grace = self._conversation.limits, self._dispatch.grace
@@ -232,7 +235,7 @@ class WorkerExecution:
         if self.worker is None:
             self.worker = worker
             worker.runs += 1
-            self._dispatch.runs += 1
+            self._owner = self._dispatch.entered(self.identity)
 
     def _check_open(self) -> None:
         if self._is(Phase.ENDED):
@@ -260,7 +263,7 @@ class WorkerExecution:
         worker, self.worker = self.worker, None
         if worker is not None:
             worker.runs -= 1
-            self._dispatch.runs -= 1
+            self._dispatch.left(self.identity)
         return worker
 
     def _give_back(self) -> None:

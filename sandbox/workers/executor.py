@@ -33,6 +33,8 @@ LEAST_LANES: Final = 4
 MOST_LANES: Final = 64
 ISOLATES: Final = 64
 RUNS: Final = 10_000
+PART_OF_RUNS: Final = 8
+"""One identity has at most this part of the runs."""
 FROZEN_BYTES: Final = 1024 * 1024 * 1024
 IMAGE_BYTES: Final = 256 * 1024 * 1024
 
@@ -64,7 +66,8 @@ class WorkerExecutor:
             parallel: Guests that compute at a time, over all workers (default: the number of workers).
             queue: Programs that may wait for their turn; more are refused with `Overloaded`.
             isolates: Live isolates of a worker; more suspended runs are frozen to bytes inside it.
-            runs: Runs that have started and not ended, over all workers; more are refused with `Overloaded`.
+            runs: Runs that have started and not ended, over all workers; more are refused with `Overloaded`. One
+                identity may have an eighth of them. The identity "" has no part of its own, only what there is.
             quantum: Seconds after which a guest that computes is paused while others wait.
             grace: Seconds (of wall or CPU time) that a slice may take past its limits or after a stop, before its
                 worker is killed.
@@ -100,10 +103,11 @@ class WorkerExecutor:
             Lanes(self._pool.workers),
             parallel=parallel,
             bound=queue,
+            places=self._lanes * seats,
             each=max(parallel, self._lanes * seats // 4),
             quantum=quantum,
         )
-        self._dispatch = Dispatch(slots, self._watchdog.arm, runs=runs, grace=grace)
+        self._dispatch = Dispatch(slots, self._watchdog.arm, runs=runs, each=max(1, runs // PART_OF_RUNS), grace=grace)
         self._builder = ImageBuilder(self._pool.start_one, self._dispatch.ask, IMAGE_BYTES)
 
     def __repr__(self) -> str:

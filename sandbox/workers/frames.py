@@ -34,11 +34,11 @@ class FrameKind(enum.IntEnum):
     PROCEED = 10
     """Down, control: no payload, no reply."""
     START = 3
-    """Down: image id, start batch. Answered by SUSPENDED, FINISHED, or FAULT."""
+    """Down: owner (u64), image id, start batch. Answered by SUSPENDED, FINISHED, or FAULT."""
     RESUME = 4
     """Down: seconds that do not count as wall time (f64), resume batch. Answered as START."""
     THAW = 5
-    """Down: image id, frozen run, payload of a RESUME. Answered as START."""
+    """Down: owner (u64), image id, frozen run, payload of a RESUME. Answered as START."""
     FREEZE = 6
     """Down: nothing. Answered by FROZEN."""
     IMAGE = 7
@@ -188,6 +188,24 @@ def unpack_named(payload: bytes, parts: int) -> tuple[str, list[bytes]]:
         end += 4 + length
     pieces.append(payload[end:])
     return name, pieces
+
+
+_OWNER: Final = struct.Struct("<Q")
+
+
+def pack_owned(owner: int, name: str, *parts: bytes) -> bytes:
+    """`pack_named` with what stands for the identity of a run before it; 0 for nobody in particular."""
+    return _OWNER.pack(owner) + pack_named(name, *parts)
+
+
+def unpack_owned(payload: bytes, parts: int) -> tuple[int, str, list[bytes]]:
+    """
+    Raises:
+        ProtocolViolation: as `unpack_named`.
+    """
+    if len(payload) < _OWNER.size:
+        raise ProtocolViolation("a payload cut short")
+    return _OWNER.unpack_from(payload)[0], *unpack_named(payload[_OWNER.size :], parts)
 
 
 CPU_TIME: Final = struct.Struct("<d")

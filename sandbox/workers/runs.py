@@ -4,10 +4,14 @@ call it.
 A worker has a bounded number of live isolates, and may have many more suspended runs. When a slice needs an isolate and
 none is free, the run that has been suspended longest is frozen to bytes inside the worker. It is thawed when it is
 resumed.
+
+An owner is a number that stands for one identity; 0 is nobody in particular, and has no part of its own. The runs of an
+owner with more live isolates than its part are frozen at its own expense. Where the bytes are too many, the owner that
+has most of them loses a run.
 """
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +25,8 @@ EARLY_STOPS: Final = 1024
 """How many ids of stopped but unknown runs are remembered: start and stop travel on different sockets, and a stop may
 arrive first."""
 
+PART: Final = 4
+"""One owner has this part of the live isolates and of the bytes of frozen runs."""
 SPARE: Final = 8
 """How many places for live isolates stay free while runs are suspended; at most an eighth of the places."""
 
@@ -37,6 +43,7 @@ class Slice(NamedTuple):
 class WorkerRun:
     """One run: live (`isolate`), frozen (`frozen`), or lost (`error`, raised at the next request)."""
 
+    owner: int = 0
     image: Image | None = None
     frozen: bytes = b""
     isolate: Isolate | None = None
@@ -59,7 +66,12 @@ class Runs:
         self._isolates = isolates
         self._spare = min(SPARE, isolates // 8)
         self._frozen_left = frozen_bytes
+        self._part_of_isolates = max(1, isolates // PART)
+        self._part_of_bytes = frozen_bytes // PART
         self._live = 0
+        self._live_of: Counter[int] = Counter()
+        self._frozen_of: Counter[int] = Counter()
+        """Bytes of the frozen runs of each owner."""
         self._runs: dict[int, WorkerRun] = {}
         self._idle: OrderedDict[int, WorkerRun] = OrderedDict()
         """The live runs that do not compute, the one suspended longest first: it is the next to be frozen."""
@@ -71,16 +83,16 @@ class Runs:
     def __repr__(self) -> str:
         return f"<Runs {len(self._runs)} runs, {self._live} of {self._isolates} isolates>"
 
-    def start(self, run_id: int, image: Image | None, batch: bytes) -> Slice:
+    def start(self, run_id: int, image: Image | None, batch: bytes, owner: int = 0) -> Slice:
         with self._lock:
-            self._add(run_id, WorkerRun(image))
+            self._add(run_id, WorkerRun(owner, image))
         return self._slice(run_id, lambda isolate: isolate.start_batch(batch))
 
-    def thaw(self, run_id: int, frozen: bytes, batch: bytes, excused: float = 0.0) -> Slice:
+    def thaw(self, run_id: int, frozen: bytes, batch: bytes, excused: float = 0.0, owner: int = 0) -> Slice:
         """Continue a frozen run, of this worker or another. `excused` as for `resume`."""
         with self._lock:
-            self._add(run_id, WorkerRun(frozen=frozen))
-            self._frozen_left -= len(frozen)
+            self._add(run_id, run := WorkerRun(owner))
+            self._keep(run, frozen)
         return self._slice(run_id, lambda isolate: isolate.resume_batch(batch, excused))
 
     def resume(self, run_id: int, batch: bytes, excused: float = 0.0) -> Slice:
@@ -164,7 +176,7 @@ class Runs:
         if suspended and run.stopped:
             raise IsolateClosed("the program was stopped")
         if suspended:
-            self._leave_room()
+            self._leave_room(run)
         return Slice(suspended, cpu_time, output)
 
     def _add(self, run_id: int, run: WorkerRun) -> None:
@@ -206,10 +218,9 @@ class Runs:
                 self._live -= 1
             raise
         with self._lock:
-            run.isolate = isolate
+            self._hold(run, isolate)
             run.image = None
-            self._frozen_left += len(run.frozen)
-            run.frozen = b""
+            self._keep(run, b"")
             if run.stopped:
                 raise IsolateClosed("the program was stopped")
         return isolate
@@ -230,13 +241,21 @@ class Runs:
             if self._freeze_out(run_id, run):
                 return
 
-    def _leave_room(self) -> None:
-        """Freeze a run when few places are free. The thread of a run that suspends does it, so that no new run waits
-        for a large program to be frozen."""
+    def _leave_room(self, suspended: WorkerRun) -> None:
+        """Freeze a run when few places are free, or when the owner of the one that has just suspended has more than its
+        part: then one of its own. The thread of a run that suspends does it, so that no new run waits for a large
+        program to be frozen."""
+        owner = suspended.owner
         with self._lock:
-            if self._live <= self._isolates - self._spare or not self._idle:
+            if owner and self._live_of[owner] > self._part_of_isolates:
+                run_id = next((id for id, run in self._idle.items() if run.owner == owner), None)
+            elif self._live > self._isolates - self._spare:
+                run_id = next(iter(self._idle), None)
+            else:
                 return
-            run_id, run = self._idle.popitem(last=False)
+            if run_id is None:
+                return
+            run = self._idle.pop(run_id)
             run.freezing = True
         with suppress(Overloaded):
             if self._freeze_out(run_id, run):
@@ -265,24 +284,60 @@ class Runs:
             if run.stopped:
                 self._drop(run_id, run)
                 return False
+            if run.owner and self._frozen_of[run.owner] + len(frozen) > self._part_of_bytes:
+                frozen, error = b"", _past_its_part(self._part_of_bytes)
+            while len(frozen) > self._frozen_left and self._lose_one(run, len(frozen)):
+                pass
+            if len(frozen) > self._frozen_left and run.owner:
+                frozen, error = b"", _past_its_part(self._part_of_bytes)
             if len(frozen) > self._frozen_left:
                 self._idle[run_id] = run
                 self._idle.move_to_end(run_id, last=False)  # it is still the one suspended longest
-                raise Overloaded("this worker holds as many suspended programs as it may")
-            run.isolate = None
-            run.frozen, run.error = frozen, error
-            self._frozen_left -= len(frozen)
+                raise Overloaded("this worker holds as many suspended programs as it may: nothing was run, try again")
+            self._hold(run, None)
+            self._keep(run, frozen)
+            run.error = error
         isolate.close()
         return True
+
+    def _lose_one(self, run: WorkerRun, size: int) -> bool:
+        """Give up the largest frozen run of the owner that has most bytes, for `size` bytes of `run`. False when that
+        owner would be its own, or all of them compute. To be called with the lock."""
+        most, held = self._frozen_of.most_common(1)[0] if self._frozen_of else (0, 0)
+        if not most or held <= self._frozen_of[run.owner] + size:
+            return False
+        frozen = (one for one in self._runs.values() if one.owner == most and one.frozen and not one.running)
+        if (largest := max(frozen, key=lambda one: len(one.frozen), default=None)) is None:
+            return False
+        self._keep(largest, b"")
+        largest.error = _past_its_part(self._part_of_bytes)
+        return True
+
+    def _hold(self, run: WorkerRun, isolate: Isolate | None) -> None:
+        """Note the isolate of a run. To be called with the lock."""
+        if run.owner:
+            self._live_of[run.owner] += (isolate is not None) - (run.isolate is not None)
+            if not self._live_of[run.owner]:
+                del self._live_of[run.owner]
+        run.isolate = isolate
+
+    def _keep(self, run: WorkerRun, frozen: bytes) -> None:
+        """Note the bytes of a run, b"" for none. To be called with the lock."""
+        more = len(frozen) - len(run.frozen)
+        self._frozen_left -= more
+        if run.owner and more:
+            self._frozen_of[run.owner] += more
+            if not self._frozen_of[run.owner]:
+                del self._frozen_of[run.owner]
+        run.frozen = frozen
 
     def _drop(self, run_id: int, run: WorkerRun, *, close: bool = True) -> None:
         del self._runs[run_id]
         self._idle.pop(run_id, None)
-        self._frozen_left += len(run.frozen)
-        run.frozen = b""
+        self._keep(run, b"")
         if run.isolate is not None:
             self._ended.append(run.isolate)
-            run.isolate = None
+            self._hold(run, None)
         if close:
             self._close_ended()
 
@@ -290,6 +345,14 @@ class Runs:
         self._live -= len(self._ended)
         while self._ended:
             self._ended.pop().close()
+
+
+def _past_its_part(size: int) -> Overloaded:
+    return Overloaded(
+        "this program was ended while it waited: the programs of one person that wait may have "
+        f"{size // (1024 * 1024)} MiB together, frozen in one worker. What it had called has happened",
+        own=True,
+    )
 
 
 class Images:

@@ -2,8 +2,9 @@
 
 import asyncio
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -39,11 +40,122 @@ def test_identities_take_turns_however_much_one_of_them_asks() -> None:
     assert drain(queue_of("a1", "a2", "a3", "a4", "b1", "c1", "b2")) == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
 
 
-def test_a_newcomer_waits_one_turn_of_each_who_waits_and_no_more() -> None:
+def test_a_newcomer_goes_before_those_who_have_had_their_part() -> None:
     queue = queue_of("a1", "a2", "b1", "b2")
     assert queue.pop(lambda _: True) == "a1"
     queue.push("c", "c1")
-    assert drain(queue) == ["b1", "a2", "c1", "b2"]
+    assert drain(queue) == ["b1", "c1", "a2", "b2"]
+
+
+def test_what_a_turn_took_counts_however_many_turns_there_were() -> None:
+    """A hundred short turns of one are as much as one long turn of the other."""
+    queue = queue_of(*["a"] * 300, *["b"] * 300)
+    spent = Counter[str]()
+    for _ in range(250):
+        item = queue.pop(lambda _: True)
+        assert item is not None
+        took = 0.01 if item == "a" else 1.0
+        spent[item] += took  # type: ignore[assignment]
+        queue.settle(item, took)
+    assert abs(spent["a"] - spent["b"]) <= 1.0
+
+
+def test_leaving_the_queue_and_coming_back_gets_nobody_a_larger_part() -> None:
+    queue = queue_of(*["b"] * 100)
+    queue.push("a", "a")
+    turns = Counter[str]()
+    for _ in range(60):
+        item = queue.pop(lambda _: True)
+        assert item is not None
+        turns[item] += 1
+        queue.settle(item, 1.0)
+        if item == "a":
+            queue.push("a", "a")  # its line was empty until now
+    assert abs(turns["a"] - turns["b"]) <= 2
+
+
+def test_what_had_a_turn_waits_for_three_new_items_of_its_identity_and_no_more() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("a", "old", again=True)
+    for number in range(5):
+        queue.push("a", f"new {number}")
+    assert drain(queue) == ["new 0", "new 1", "new 2", "old", "new 3", "new 4"]
+
+
+def test_an_identity_that_may_begin_nothing_goes_on_with_what_it_began() -> None:
+    queue = queue_of("a1", "a2", "b1")
+    queue.push("a", "a0", again=True)
+    taken = [queue.pop(lambda _: True, lambda identity: identity == "a") for _ in range(3)]
+    assert taken == ["a0", "b1", None]
+
+
+class Pushed(NamedTuple):
+    identity: str
+
+
+class Popped(NamedTuple):
+    took: float
+
+
+EVENTS = st.one_of(
+    st.builds(Pushed, st.sampled_from("abcde")),
+    st.builds(Popped, st.sampled_from([0.001, 0.2, 1.0, 3.0])),
+)
+
+
+@given(st.lists(EVENTS, max_size=60), st.lists(EVENTS, max_size=60))
+def test_whoever_comes_waits_one_turn_of_each_who_waits_whatever_others_push(
+    before: list[Pushed | Popped], after: list[Pushed | Popped]
+) -> None:
+    queue: FairQueue[str] = FairQueue()
+
+    def happen(event: Pushed | Popped) -> str | None:
+        if isinstance(event, Pushed):
+            queue.push(event.identity, event.identity)
+            return None
+        if (item := queue.pop(lambda _: True)) is not None:
+            queue.settle(item, event.took)
+        return item
+
+    for event in before:
+        happen(event)
+    others = len(set(queue))
+    queue.push("newcomer", "newcomer")
+    waited = 0
+    for event in [*after, *[Popped(1.0)] * (others + 1)]:
+        item = happen(event)
+        if item == "newcomer":
+            break
+        waited += item is not None
+    else:
+        pytest.fail("the newcomer had no turn")
+    assert waited <= others
+
+
+@given(st.lists(st.integers(1, 4), min_size=40, max_size=40))
+def test_a_stream_of_newcomers_does_not_keep_others_waiting_for_ever(crowd: list[int]) -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("patient", "patient")
+    queue.push("patient", "patient")
+    served = 0
+    for round, many in enumerate(crowd):
+        for number in range(many):
+            queue.push(f"newcomer {round} {number}", f"newcomer {round} {number}")
+        item = queue.pop(lambda _: True)
+        assert item is not None
+        served += item == "patient"
+        queue.settle(item, 1.0)
+    assert served >= 1
+
+
+def test_nothing_is_remembered_of_those_who_have_gone() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("patient", "patient")
+    for number in range(2000):
+        queue.push(f"guest {number}", "guest")
+        assert queue.pop(lambda item: item == "guest") == "guest"
+        queue.settle(f"guest {number}", 1.0)
+    assert len(queue._used) < 400
 
 
 def test_work_that_cannot_go_now_holds_up_nobody_and_keeps_its_place() -> None:
@@ -74,11 +186,13 @@ def test_each_round_serves_every_identity_that_waits_once(letters: list[str]) ->
 class Rooms:
     """Places to run, for the tests: one number each."""
 
-    def __init__(self, count: int, *, bound: int = 100, parallel: int = 100, each: int = 100) -> None:
+    def __init__(
+        self, count: int, *, bound: int = 100, parallel: int = 100, each: int = 100, places: int = 200
+    ) -> None:
         self.empty = deque(range(count))
         self.paused: list[int] = []
         self.pausable = True
-        self.slots = Slots[str, int](self, parallel=parallel, bound=bound, each=each, quantum=0.0)
+        self.slots = Slots[str, int](self, parallel=parallel, bound=bound, places=places, each=each, quantum=0.0)
         self.order: list[str] = []
 
     def take(self, work: str) -> int | None:
@@ -214,11 +328,11 @@ async def test_parked_slices_take_turns_among_themselves() -> None:
     assert rooms.paused == []
 
 
-async def test_what_waits_goes_before_what_is_parked_but_not_for_ever() -> None:
+async def test_what_one_identity_begins_goes_before_what_it_has_parked_but_not_for_ever() -> None:
     rooms = Rooms(100, parallel=1)
     hog = await rooms.visit("h1")
     rooms.pausable = False
-    first = await rooms.queue("a1", "b1", "c1", "d1", "e1")
+    first = await rooms.queue("h2", "h3", "h4", "h5", "h6")
     rooms.pausable = True
     await until(lambda: hog in rooms.paused)
     rooms.pausable = False
@@ -266,3 +380,39 @@ async def test_no_identity_holds_all_places() -> None:
     assert await rooms.visit("b1") == 3
     rooms.slots.release(0)
     assert await greedy == 0
+
+
+async def test_places_stay_free_for_an_identity_that_has_none_however_many_others_fill_them() -> None:
+    rooms = Rooms(16, places=16)
+    rooms.pausable = False
+    hogs = [task for letter in "abcd" for task in await rooms.queue(*[f"{letter}{number}" for number in range(20)])]
+    taken = sum(task.done() for task in hogs)
+    assert 8 <= taken < 16
+    for letter in "wxyz"[: 16 - taken]:
+        await rooms.visit(f"{letter}1")
+    for task in hogs:
+        task.cancel()
+
+
+async def test_the_turn_of_a_slice_is_the_shortest_while_somebody_without_a_place_waits() -> None:
+    rooms = Rooms(10, parallel=1)
+    rooms.slots._quantum = 50.0
+    await rooms.visit("a1")
+    (own,) = await rooms.queue("a2")
+    assert rooms.slots._length_of_a_turn() == 50.0
+    (newcomer,) = await rooms.queue("b1")
+    assert rooms.slots._length_of_a_turn() == 10.0
+    for task in (own, newcomer):
+        task.cancel()
+    rooms.slots.close()
+
+
+async def test_a_refusal_says_that_nothing_was_run_and_when_to_try_again() -> None:
+    rooms = Rooms(0, bound=2)
+    tasks = await rooms.queue("a1", "a2")
+    with pytest.raises(
+        Overloaded, match=r"2 programs wait .*, 2 of them yours: nothing was run, try again in a second"
+    ):
+        await rooms.visit("a3")
+    for task in tasks:
+        task.cancel()

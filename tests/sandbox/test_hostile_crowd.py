@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -225,3 +226,35 @@ def _resident_of(pid: int) -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
+
+
+async def test_a_newcomer_waits_one_turn_of_each_slot_behind_sixty_four_endless_programs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Counted in turns that the others begin while it waits, whatever the clock says."""
+    async with WorkerExecutor(replace(LIMITS, cpu_time=60.0), workers=2) as executor:
+        slots = executor._dispatch._slots
+        turns: list[str] = []
+        begin = slots._begin_turn
+
+        def counted(identity: str, place: Any, *, counted: bool) -> None:
+            turns.append(identity)
+            begin(identity, place, counted=counted)
+
+        monkeypatch.setattr(slots, "_begin_turn", counted)
+
+        async def endless(number: int) -> None:
+            async with executor.execution(identity="enemy") as execution:
+                await finish(execution, list(ENDLESS.values())[number % 14])
+
+        enemies = [asyncio.create_task(endless(number)) for number in range(64)]
+        while slots.parked < 8:
+            await asyncio.sleep(0)
+        for number in range(5):
+            turns.clear()
+            async with executor.execution(identity=f"newcomer {number}") as execution:
+                assert await execution.start("1 + 1", NOW, SEED) == Completed(2)
+            assert turns.index(f"newcomer {number}") <= 2
+        for enemy in enemies:
+            enemy.cancel()
+        await asyncio.gather(*enemies, return_exceptions=True)

@@ -207,6 +207,25 @@ async def test_runs_past_their_bound_are_refused() -> None:
 
 
 @pytest.mark.anyio
+async def test_one_identity_cannot_have_all_the_runs_there_may_be() -> None:
+    async with WorkerExecutor(workers=1, runs=16) as executor:
+        kept = [executor.execution(identity="ann") for _ in range(2)]
+        for execution in kept:
+            assert isinstance(await execution.start("await host.x()", NOW, SEED), Suspended)
+        refused = executor.execution(identity="ann")
+        with pytest.raises(Overloaded, match=r"2 of your programs .* nothing was run, try again when one") as refusal:
+            await refused.start("1", NOW, SEED)
+        assert refusal.value.own
+        async with executor.execution(identity="bob") as other:
+            assert await other.start("1", NOW, SEED) == Completed(1)
+        await kept[0].aclose()
+        assert await refused.start("1", NOW, SEED) == Completed(1)
+        await kept[1].aclose()
+        assert not executor._dispatch._runs_of
+        assert not executor._dispatch._owners
+
+
+@pytest.mark.anyio
 async def test_an_image_dropped_by_a_worker_is_sent_again() -> None:
     async with WorkerExecutor(workers=1) as executor:
         image = await executor.image("globalThis.seven = 7")
@@ -223,3 +242,69 @@ async def test_an_image_dropped_by_a_worker_is_sent_again() -> None:
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+LARGE = "const a = new Uint8Array(1 << 20); for (let i = 0; i < a.length; i += 65536) "
+LARGE += "crypto.getRandomValues(a.subarray(i, i + 65536)); await host.more(); a.length"
+
+
+def test_an_owner_past_its_part_of_the_isolates_freezes_its_own_runs_and_no_others(engine: Engine) -> None:
+    def work() -> None:
+        runs = Runs(engine, isolates=8, frozen_bytes=1 << 30, output_bytes=1 << 20)
+        others = {2: 101, 3: 102}
+        for owner, run in others.items():
+            runs.start(run, None, start(COUNTER.format(start=run)), owner)
+        for run in range(50):
+            assert runs.start(run, None, start(COUNTER.format(start=run)), 1).suspended
+            assert engine.live_isolates <= 4
+        assert [runs._runs[run].isolate is not None for run in others.values()] == [True, True]
+        for run in (*range(50), *others.values()):
+            assert decode_outcome(runs.resume(run, settle(1)).output, LIMITS) == Completed(run + 1)
+        runs.sweep()
+        assert engine.live_isolates == 0
+        assert not runs._live_of
+        assert not runs._frozen_of
+
+    on_guest_thread(work)
+
+
+def test_an_owner_past_its_part_of_the_bytes_loses_its_own_run_and_others_go_on(engine: Engine) -> None:
+    def work() -> None:
+        runs = Runs(engine, isolates=4, frozen_bytes=8 << 20, output_bytes=1 << 20)
+        for run in range(10):
+            runs.start(run, None, start(LARGE), 1)
+        for run in range(100, 120):  # newcomers, as many as there are isolates and more
+            assert runs.start(run, None, start(COUNTER.format(start=run)), run).suspended
+        lost = 0
+        for run in range(10):
+            try:
+                runs.resume(run, settle(1))
+            except Overloaded as error:
+                assert "this program was ended while it waited" in str(error)
+                lost += 1
+        assert 0 < lost < 10
+        for run in range(100, 120):
+            assert decode_outcome(runs.resume(run, settle(1)).output, LIMITS) == Completed(run + 1)
+        runs.sweep()
+        assert engine.live_isolates == 0
+        assert runs._frozen_left == 8 << 20
+
+    on_guest_thread(work)
+
+
+def test_when_the_bytes_of_all_are_used_up_the_owner_of_most_gives_way_to_a_newcomer(engine: Engine) -> None:
+    def work() -> None:
+        runs = Runs(engine, isolates=4, frozen_bytes=5 << 20, output_bytes=1 << 20)
+        for run in range(12):
+            runs.start(run, None, start(LARGE), 1 + run % 6)
+        for run in range(100, 130):
+            assert runs.start(run, None, start(COUNTER.format(start=run)), run).suspended
+        for run in range(100, 130):
+            assert decode_outcome(runs.resume(run, settle(1)).output, LIMITS) == Completed(run + 1)
+        for run in range(12):
+            runs.stop(run)
+        runs.sweep()
+        assert engine.live_isolates == 0
+        assert runs._frozen_left == 5 << 20
+
+    on_guest_thread(work)
