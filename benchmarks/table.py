@@ -86,6 +86,15 @@ WORKERS = Section(
     ),
 )
 
+HOSTILE = Section(
+    "Hostile servers and strangers: how late the event loop is",
+    "portal",
+    (
+        Row("event loop late, p99, hostile answers", "answers_p99", ours="hostile", bounds=(Bound(20e-3),)),
+        Row("event loop late, p99, hostile bodies", "bodies_p99", ours="hostile", bounds=(Bound(20e-3),)),
+    ),
+)
+
 BM25 = "retrieval_bm25"
 
 LARGE = Section(
@@ -299,5 +308,5 @@ CHECKS = Section(
 )
 
 SECTIONS: tuple[Section, ...] = (
-    *(ENGINE, WORKERS, LARGE, FOUND, FOREIGN, DECLARED, TASKS, CHECKS, POLICIES, PORTAL, MANY, LOAD),
+    *(ENGINE, WORKERS, LARGE, FOUND, FOREIGN, DECLARED, TASKS, CHECKS, POLICIES, PORTAL, MANY, LOAD, HOSTILE),
 )

@@ -14,12 +14,14 @@ from codemode.handle import KeptRuns, OwnServers, RunHandle
 from codemode.kept import only_fetches
 from codemode.meaning.meanings import Meanings
 from codemode.mentions import asks_for_servers, computes_servers, named_servers
+from codemode.offload import heavy, off_loop
 from codemode.outcome import returned
 from codemode.pace import Flight, Pace, RealPace
 from codemode.results import content_blocks, well_formed
 from codemode.run import Failure, Run
 from codemode.threads import FairThreads, on_behalf_of, work_for
 from codemode.tool import CodeTool
+from codemode.volume import excess
 from codemode.waits import OnWait, Waiting, Waits
 
 __all__ = [
@@ -57,11 +59,14 @@ __all__ = [
     "asks_for_servers",
     "computes_servers",
     "content_blocks",
+    "excess",
     "expose",
     "expose_server",
+    "heavy",
     "install_checker",
     "isolate_declarations",
     "named_servers",
+    "off_loop",
     "on_behalf_of",
     "only_fetches",
     "paused",

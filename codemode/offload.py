@@ -28,7 +28,8 @@ def heavy(*values: Any) -> bool:
     pending: list[Any] = [*values]
     while pending:
         value = pending.pop()
-        room -= len(value) if isinstance(value, str) else _PART
+        # A number of thousands of digits takes longer to write than a text.
+        room -= len(value) if isinstance(value, str) else _PART + (value.bit_length() if type(value) is int else 0)
         if isinstance(value, Mapping):
             room -= _PART * len(value)
             if room >= 0:

@@ -19,6 +19,7 @@ import orjson
 from codemode.caller import CallOutcome, ToolDenied, ToolReturned
 from codemode.results import well_formed
 from codemode.text import encodable
+from codemode.volume import excess
 
 MAX_MESSAGE_CHARS = 16_000
 NO_MESSAGE = "the tool reported an error without a message"
@@ -111,8 +112,9 @@ def encode(value: Any) -> bytes | None:
 
 
 def from_text(text: str) -> bytes:
-    """The JSON in a text when JavaScript can hold all its values; else the text as a JSON string."""
-    if _JSON_START.match(text):
+    """The JSON in a text when JavaScript can hold all its values, and there are not too many; else the text as a JSON
+    string."""
+    if _JSON_START.match(text) and excess(text.encode("utf-8", "replace")) is None:
         parsed = parse_exactly(text)
         if parsed is not None:
             return parsed

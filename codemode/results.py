@@ -13,7 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TypeGuard
+
+import orjson
+
+from codemode.offload import heavy
 
 Block = dict[str, Any]
 
@@ -97,6 +102,10 @@ def _text(value: object) -> str:
     """A text as it is, and the JSON of any other value."""
     if isinstance(value, str):
         return value
+    if heavy(value):
+        # Without the spaces, which take a hundred milliseconds to write.
+        with suppress(TypeError):
+            return orjson.dumps(value).decode()
     try:
         return json.dumps(value, ensure_ascii=False)
     except (RecursionError, TypeError, ValueError):

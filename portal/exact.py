@@ -64,7 +64,7 @@ def parse(text: bytes | str) -> object:
         ValueError: this is no JSON, has an integer of more than 4,300 digits, or is nested too deeply.
     """
     try:
-        return json.loads(text, parse_float=_finite, parse_constant=_refuse)
+        return json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -86,8 +86,23 @@ def encode(value: object, option: int = 0, default: Callable[[object], object] |
     try:
         return orjson.dumps(value, default, option)
     except TypeError:  # an integer beyond 64 bits, or a lone surrogate
+        pass
+    try:
+        return orjson.dumps(_written_out(value), default, option)
+    except (TypeError, RecursionError):
         text = json.dumps(value, separators=(",", ":"), default=default, sort_keys=bool(option & orjson.OPT_SORT_KEYS))
         return text.encode() + (b"\n" if option & orjson.OPT_APPEND_NEWLINE else b"")
+
+
+def _written_out(value: object) -> object:
+    """A JSON value with its integers beyond 64 bits written already, which orjson takes over."""
+    if isinstance(value, dict):
+        return {name: _written_out(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_written_out(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return orjson.Fragment(str(value).encode())
+    return value
 
 
 def within_64_bits(value: Value) -> Value:
@@ -122,6 +137,12 @@ def _finite(digits: str) -> float:
     if isinf(value):
         raise NumberError(digits[:40])
     return value
+
+
+def _whole(digits: str) -> int:
+    # In a function of ours, between whose calls other threads get the interpreter: 4,000 digits take long, and there
+    # may be a thousand such numbers.
+    return int(digits)
 
 
 def _refuse(constant: str) -> NoReturn:

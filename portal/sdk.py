@@ -11,8 +11,11 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
@@ -158,3 +161,126 @@ def close_pipes(process: asyncio.subprocess.Process) -> None:
             pipe.close()
     if process.returncode is not None:
         transport.close()
+
+
+MAX_INFORMATIONAL = 32
+"""Informational responses (1xx) before an answer."""
+MAX_HEAD_BYTES = 4 * 1024 * 1024
+"""Bytes before the body of an answer, informational responses included."""
+_MOST_FRAMING = 2
+_FRAMING_BYTES = 256 * 1024
+# Bytes that aiohttp parses at once of heads, and of bodies in chunks. Other bodies cost nothing to parse.
+_HEAD_SLICE, _CHUNKED_SLICE = 4 * 1024, 16 * 1024
+
+
+class TooMuchFraming(aiohttp.ClientError):
+    """An answer has more around its body than it may have. `str()` says what."""
+
+
+def read_in_turns(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
+    """The same connector, whose connections read what a hostile server sends in turns with everybody else.
+
+    Why: aiohttp parses what a read of the socket brings at once: up to 256 KiB of chunks with a byte each, or of
+    informational responses, of which it takes any number. It has no option for that. If `_factory` moves, this fails;
+    if another method brings the data, it is read as before.
+    """
+    before: Any = connector._factory
+    connector._factory = cast("Any", partial(_InTurns, *before.args, **before.keywords))
+    return connector
+
+
+class _InTurns(ResponseHandler):
+    """Reads a slice at a time. What waits for its turn is in `_rest`, and the transport is paused meanwhile."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._rest = b""
+        self._goes_on = False
+        self._in_head = True
+        self._is_chunked = False
+        self._informational = 0
+        self._wire_bytes = 0
+
+    @property
+    def should_close(self) -> bool:
+        return bool(self._rest) or super().should_close
+
+    def set_response_params(self, **params: Any) -> None:
+        self._in_head, self._informational, self._wire_bytes = True, 0, 0
+        super().set_response_params(**params)
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        message, _ = data
+        if 100 <= message.code < 200 and message.code != 101:
+            self._informational += 1
+        else:
+            self._in_head, self._is_chunked, self._wire_bytes = False, message.chunked, 0
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        if not data:
+            # aiohttp goes on with what it has put aside itself.
+            super().data_received(data)
+        elif self._rest:
+            self._rest += data
+        else:
+            self._read(data)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        super().resume_reading(resume_parser)
+        self._go_on_soon()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            super().data_received(rest)
+        super().connection_lost(exc)
+
+    def _read(self, data: bytes) -> None:
+        """Parse the head and a slice behind it, and leave the rest for the next turn."""
+        at = 0
+        while self._in_head and at < len(data) and self.transport is not None:
+            at += self._parse(data[at : at + _HEAD_SLICE])
+        if at < len(data) and self.transport is not None:
+            at += self._parse(data[at : at + _CHUNKED_SLICE] if self._is_chunked else data[at:])
+        if at < len(data) and self.transport is not None:
+            self._rest = data[at:]
+            self._pause_reading_for_buffer()
+            self._go_on_soon()
+
+    def _parse(self, data: bytes) -> int:
+        super().data_received(data)
+        self._wire_bytes += len(data)
+        payload = self._payload
+        if self._in_head:
+            if self._informational > MAX_INFORMATIONAL:
+                self._refuse(f"sent more than {MAX_INFORMATIONAL} informational responses (1xx) before its answer")
+            elif self._wire_bytes > MAX_HEAD_BYTES:
+                self._refuse(f"sent more than {MAX_HEAD_BYTES} bytes before its answer")
+        elif self._is_chunked and payload is not None:
+            if self._wire_bytes > _FRAMING_BYTES + _MOST_FRAMING * payload.total_bytes:
+                self._refuse("sent far more around the pieces of its answer than is in them")
+        return len(data)
+
+    def _go_on_soon(self) -> None:
+        if self._rest and not self._reading_paused and not self._goes_on:
+            self._goes_on = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._goes_on = False
+        if self._reading_paused or self.transport is None:
+            return
+        rest, self._rest = self._rest, b""
+        self._read(rest)
+        if not self._rest:
+            self._resume_reading_for_buffer()
+
+    def _refuse(self, why: str) -> None:
+        error, payload, transport = TooMuchFraming(why), self._payload, self.transport
+        self.set_exception(error)
+        if payload is not None:
+            payload.set_exception(error)
+        if transport is not None:
+            transport.abort()
+        self.transport = None

@@ -21,10 +21,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 
-from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned, well_formed
+from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned, off_loop, well_formed
 from portal.calls.asking import Asking
 from portal.calls.gate import READS, Call, Gate, refuse
 from portal.calls.pins import PinAdmission
@@ -116,7 +117,7 @@ class Caller:
             protocol = connection.protocol
             if sent.method == "tools/call":
                 # Before the screenings, so that nothing passes them in a form that they do not read.
-                result = well_formed(result)
+                result = await off_loop(partial(well_formed, result), result)
             result = await self._gate.screen_result(sent, result, context)
             outcome = "tool_error" if result.get("isError") is True else "ok"
             if self._observer is not None and outcome == "ok" and sent.method == "tools/call":

@@ -33,7 +33,9 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from codemode import off_loop
 from portal.endpoint.code import CODE
+from portal.endpoint.generations import serialized
 from portal.endpoint.modes import Mode
 from portal.endpoint.request import MODE, ClientRequest, at_least, plain_context
 from portal.endpoint.server import PortalMcpServer, guarded
@@ -311,17 +313,18 @@ class Express:
         """The result of `tools/call` as JSON."""
         result = await self._tools.call(request, plain.name, plain.arguments)
         if not request.modern:
-            return encode(result)
+            return await off_loop(lambda: encode(result), result)
         result = {"resultType": "complete", **result}
         asks = result["resultType"] == ASKS
         if request.mode is not Mode.CODE or asks:
             try:
-                result = methods.serialize_server_result(plain.method, plain.version, result)
-            except ValidationError as error:
+                result = await serialized(plain.method, plain.version, result)
+            except ValueError as error:
                 raise MCPError(INTERNAL_ERROR, "Handler returned an invalid result") from error
         if asks:
             result = await self._server.sealed(Request(request.scope), plain.params, result)
-        return encode({**result, "_meta": {**self._meta, **result.get("_meta", {})}})
+        whole = {**result, "_meta": {**self._meta, **result.get("_meta", {})}}
+        return await off_loop(lambda: encode(whole), whole)
 
     async def _answer(
         self, plain: PlainRequest, work: Awaitable[bytes], session: Session | None, attendance: Attendance

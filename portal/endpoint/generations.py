@@ -13,7 +13,6 @@ official TypeScript clients refuse a little more, and with it the whole answer: 
 times that are not ISO 8601, data that is not base64 (`_is_sound`).
 """
 
-import asyncio
 import base64
 import binascii
 import json
@@ -27,7 +26,7 @@ from mcp_types import methods
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION, MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from codemode import content_blocks, well_formed
+from codemode import content_blocks, off_loop, well_formed
 from portal.calls import Call
 from portal.endpoint.output_schemas import compilable
 from portal.errors import ResponseInvalid
@@ -80,7 +79,7 @@ _DATA_URL: Final = re.compile(r"data:([\w.+-]{1,100}/[\w.+-]{1,100})[^,]{0,100};
 _WHITE_SPACE: Final = b" \t\n\f\r"
 _OPAQUE: Final = frozenset({"inputSchema", "outputSchema", "structuredContent", "_meta"})
 """Members with content of any form, in which null is a value."""
-_LONG: Final = 250  # the longest list that is shaped on the event loop
+_LONG: Final = 250  # the most items that the models read at once
 _UNKNOWN_TYPE: Final = "application/octet-stream"
 _REQUIRED: Mapping[object, tuple[str, ...]] = {
     "text": ("type", "text"),
@@ -140,12 +139,37 @@ def definition_for(generation: Generation, kind: ItemKind, item: Item) -> Item:
 
 
 async def deliverable(generation: Generation, call: Call, result: dict[str, Any]) -> dict[str, Any]:
-    """As `result_for`. A long result is shaped in a thread."""
-    if call.method == "tools/call" and _is_plain(result):
+    """As `result_for`. A large result is shaped in a thread."""
+    if call.method == "tools/call" and is_plain(result):
         return result
-    if any(isinstance(member, list) and len(member) > _LONG for member in result.values()):
-        return await asyncio.to_thread(result_for, generation, call, result)
-    return result_for(generation, call, result)
+    return await off_loop(lambda: result_for(generation, call, result), result)
+
+
+async def serialized(method: str, version: str, result: dict[str, Any]) -> dict[str, Any]:
+    """The result of a request as the models of a version write it. A large one in a thread, and in short pieces.
+
+    Raises:
+        ValueError: it is none. Pydantic's `ValidationError` is such an error.
+    """
+    if method == "tools/call" and is_plain(result):
+        return result
+    return await off_loop(lambda: _serialized(method, version, result), result)
+
+
+def _serialized(method: str, version: str, result: dict[str, Any]) -> dict[str, Any]:
+    member = _LISTS.get(method, "")
+    items = result.get(member)
+    if not isinstance(items, list) or len(items) <= _LONG:
+        return methods.serialize_server_result(method, version, result)
+    whole = methods.serialize_server_result(method, version, {**result, member: []})
+    written: list[Any] = []
+    for part in _parts(items):
+        written += methods.serialize_server_result(method, version, {**_ENVELOPE, member: part})[member]
+    return {**whole, member: written}
+
+
+def _parts(items: list[Any]) -> Iterable[list[Any]]:
+    return (items[start : start + _LONG] for start in range(0, len(items), _LONG))
 
 
 def result_for(generation: Generation, call: Call, result: dict[str, Any]) -> dict[str, Any]:
@@ -182,6 +206,14 @@ def result_for(generation: Generation, call: Call, result: dict[str, Any]) -> di
 
 
 def _accepted(method: str, generation: Generation, result: Item) -> bool:
+    member = _LISTS.get(method, "")
+    if isinstance(items := result.get(member), list) and len(items) > _LONG:
+        # In pieces, between which other threads get the interpreter.
+        whole = _accepted(method, generation, {**result, member: []})
+        return whole and all(_accepted(method, generation, {member: part}) for part in _parts(items))
+    if isinstance(result.get("structuredContent"), Mapping):
+        # Any object will do, and it may be large.
+        result = {**result, "structuredContent": {}}
     try:
         read = methods.serialize_server_result(method, _VERSIONS[generation], {**_ENVELOPE, **result})
     except (ValidationError, ValueError, RecursionError):
@@ -323,7 +355,7 @@ _SOUND: Mapping[str, Callable[[object], object]] = {
 }
 
 
-def _is_plain(result: Item) -> bool:
+def is_plain(result: Item) -> bool:
     """Whether a tool's result certainly fits every generation. Quick, so that ordinary results are not read twice."""
     content = result.get("content")
     return (

@@ -1,5 +1,6 @@
 """`tools/list` and `tools/call`, and the mode without code: every tool of every server as `{server}_{tool}`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, Protocol
@@ -21,6 +22,8 @@ from portal.errors import LoginRequired, UpstreamUnavailable
 from portal.exact import encode
 
 _PARAM_HEADER = "mcp-param-"
+# Tools whose definitions are shaped on the event loop.
+_SHAPED_AT_ONCE = 100
 
 
 class ToolMode(Protocol):
@@ -84,7 +87,10 @@ class Tools:
         self._questions = questions
 
     async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
-        return list(view.aggregate.tools_for(generation))
+        aggregate = view.aggregate
+        if len(aggregate.tools) <= _SHAPED_AT_ONCE:
+            return list(aggregate.tools_for(generation))
+        return await asyncio.to_thread(lambda: list(aggregate.tools_for(generation)))
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> RawResult:
         async def attempt() -> RawResult:

@@ -21,6 +21,7 @@ from portal.config import ServerConfig
 from portal.errors import (
     AuthorizationRequired,
     OutcomeUnknown,
+    ResponseTooLarge,
     SessionExpired,
     UpstreamCrowded,
     UpstreamError,
@@ -44,6 +45,7 @@ from portal.upstream.subscriptions import (
     UNSUBSCRIBE,
     Subscriptions,
 )
+from portal.upstream.transports.bounds import PerSecond, check_result
 from portal.upstream.transports.link import Link, log_entry
 from portal.upstream.transports.protocol import Agreement, Introduction
 from portal.upstream.transports.wire import redact, redact_value
@@ -220,7 +222,7 @@ class Connection:
         # `_next_reading` when the one after it ends.
         self._next_reading, self._reading = asyncio.Event(), asyncio.Event()
         self._timeouts = 0
-        self._second, self._notifications = 0, 0
+        self._notifications = PerSecond(_MAX_NOTIFICATIONS)
         self._requests = 0
 
     def start(self) -> None:
@@ -290,6 +292,7 @@ class Connection:
             if result.get("resultType") == ASKS:
                 async with asyncio.timeout(self.config.max_timeout):
                     result = await complete(once, params, result, context)
+            await check_result(method, result)
             return result
         except Full as full:
             raise _crowded(full, self.config.id) from None
@@ -299,7 +302,7 @@ class Connection:
             error.server = self.config.id
             secrets = self._secrets
             error.message, error.data = redact(error.message, secrets), redact_value(error.data, secrets)
-            if isinstance(error, OutcomeUnknown | UpstreamTimeout):
+            if isinstance(error, OutcomeUnknown | UpstreamTimeout | ResponseTooLarge):
                 error.message += "; the call may have run"
             raise
         finally:
@@ -309,10 +312,7 @@ class Connection:
 
     def notification(self, method: str, params: Mapping[str, object]) -> None:
         """Implements `Inbound`."""
-        second = int(time.monotonic())
-        self._notifications = self._notifications + 1 if second == self._second else 1
-        self._second = second
-        if self._notifications > _MAX_NOTIFICATIONS:
+        if self._notifications.exceeded():
             if (link := self._keeper.current) is not None:
                 link.end(f"sent more than {_MAX_NOTIFICATIONS} notifications in a second")
         elif method == ACKNOWLEDGED:
@@ -424,7 +424,7 @@ class Connection:
         while True:
             self._outdated.clear()
             self._asked.clear()
-            before = self.listing.digest
+            before, began = self.listing.digest, asyncio.get_running_loop().time()
             ended = self._begin_reading()
             try:
                 async with asyncio.timeout(_LIST_SECONDS):
@@ -462,7 +462,8 @@ class Connection:
                 if asyncio.get_running_loop().time() - read_at > LONGEST:
                     vain = 0
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(settling_seconds(vain)):
+                    # A server whose lists change all the time is read for half of it at most.
+                    async with asyncio.timeout(max(settling_seconds(vain), min(read_at - began, LONGEST))):
                         await self._asked.wait()
 
     def _set(

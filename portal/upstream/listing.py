@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from portal.errors import ResponseInvalid, ResponseTooLarge, RpcError, UpstreamError
 from portal.exact import encode
+from portal.upstream.transports.bounds import Turn, too_deep
 from portal.upstream.transports.protocol import Agreement
 from portal.upstream.transports.wire import invalid_response, snippet
 
@@ -36,7 +37,6 @@ MAX_NAME = 256
 MAX_NOTES = 50
 # Malformed members of one item that are left out one by one. If there are more, whole members are left out.
 MAX_REPAIRS = 16
-_TURN = 50
 _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
 _Place = tuple[int | str, ...]
@@ -194,7 +194,7 @@ async def fetch(
         skipped_count=notes.count,
         digest=await _digest(agreement, lists),
         private="private" in scopes,
-        mirrored=_mirrored(tools) if agreement.modern else {},
+        mirrored=await _mirrored(tools) if agreement.modern else {},
         by_name={str(tool["name"]): tool for tool in tools},
     )
 
@@ -214,6 +214,7 @@ async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: _Note
     cursor: str | int | None = None
     cursors: set[str | int] = set()
     size = empty = 0
+    turn = Turn()
     for _ in range(MAX_PAGES):
         result = await request(kind.method, {"cursor": cursor} if cursor is not None else {})
         # Servers in Go write an empty list as null.
@@ -222,17 +223,14 @@ async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: _Note
             what = f"the result of {kind.method} has no list `{kind.key}`"
             raise invalid_response(what, encode(result))
         repeated = bool(page) and cursor is not None and all(_known(item, kind, received) for item in page)
-        for position, item in enumerate(() if repeated else page):
+        for item in () if repeated else page:
             if len(items) >= max_items:
                 notes.add(f"{kind.method}: only the first {max_items} are used (`maxItems`)")
                 return tuple(items.values())
-            noted = notes.count
             size += _take(item, kind, items, received, notes)
             if size > MAX_BYTES:
                 raise ResponseTooLarge(f"{kind.method} has more than {MAX_BYTES} bytes")
-            # What is wrong with an item takes longer to find out than that it is right.
-            if position % _TURN == _TURN - 1 or notes.count > noted:
-                await asyncio.sleep(0)
+            await turn.over()
         following = result.get("nextCursor")
         # A cursor is opaque: a number goes back as it came. "" and null are how some servers write that there is none.
         if following is None or following == "":
@@ -386,27 +384,11 @@ def _note(notes: _Notes, kind: _Kind, what: str, problem: str) -> None:
     notes.add(f"{kind.method}: {what} {problem}")
 
 
-def too_deep(value: object, limit: int) -> bool:
-    """Whether lists and objects in `value` are nested deeper than `limit`. Not recursive, so no depth is too much."""
-    level: list[object] = [value]
-    for _ in range(limit):
-        level = [child for parent in level for child in _children(parent)]
-        if not level:
-            return False
-    return True
-
-
-def _children(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return [child for child in value.values() if isinstance(child, dict | list)]
-    if isinstance(value, list):
-        return [child for child in value if isinstance(child, dict | list)]
-    return []
-
-
-def _mirrored(tools: tuple[Item, ...]) -> dict[str, Mapping[tuple[str, ...], str]]:
+async def _mirrored(tools: tuple[Item, ...]) -> dict[str, Mapping[tuple[str, ...], str]]:
     found: dict[str, Mapping[tuple[str, ...], str]] = {}
+    turn = Turn()
     for tool in tools:
+        await turn.over()
         schema = tool.get("inputSchema")
         if b"x-mcp-header" in encode(schema) and find_invalid_x_mcp_header(schema) is None:
             found[str(tool["name"])] = x_mcp_header_map(schema)
@@ -417,10 +399,10 @@ async def _digest(agreement: Agreement, lists: Mapping[str, tuple[Item, ...]]) -
     # With what the server says of itself: it may say something else to another caller.
     said = [agreement.version, agreement.instructions, agreement.capabilities, agreement.server_info]
     digest = hashlib.sha256(encode(said))
+    turn = Turn()
     for name, items in lists.items():
         digest.update(name.encode())
-        for position, item in enumerate(items):
+        for item in items:
             digest.update(encode(item))
-            if position % _TURN == _TURN - 1:
-                await asyncio.sleep(0)
+            await turn.over()
     return digest.hexdigest()

@@ -1,1 +1,1 @@
-"""Attackers as harnesses, for the tests of whatever is reached from outside."""
+"""Harnesses of attackers, and of the harm they do, for the tests of whatever is reached from outside."""

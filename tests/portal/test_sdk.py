@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import anyio
 import httpx2
 import mcp_types as types
@@ -36,10 +37,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from portal.http import uvicorn as ours
 from portal.sdk import (
     StoreForEachSession,
+    TooMuchFraming,
     close_pipes,
     connection_of,
     match_whole_paths,
     mount_any_path,
+    read_in_turns,
     remove_telemetry,
     sealed,
 )
@@ -293,3 +296,71 @@ async def test_a_state_sealed_on_the_short_way_is_opened_by_the_sdks_own_chain()
         with pytest.raises(MCPError, match="Invalid or expired requestState"):
             await client.session.call_tool("code", {"code": "2"}, request_state=state, allow_input_required=True)
     assert opened == ["the state"]
+
+
+def chunked(pieces: list[bytes]) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (*pieces, b""))
+
+
+@asynccontextmanager
+async def answering(answers: list[bytes], *, closes: bool = False) -> AsyncIterator[str]:
+    """The URL of a server that gives these answers in order, byte by byte as they are."""
+    waiting = list(answers)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while waiting:
+            try:
+                await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError:
+                break
+            writer.write(waiting.pop(0))
+            if closes:
+                break
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+PIECES = [b"a" * size for size in (1, 7, 4096, 5, 70_000, 16_384, 16_380, 3)] * 8
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_answers_that_aiohttp_reads_in_turns_come_whole_and_over_one_connection(closes: bool) -> None:
+    body = b"".join(PIECES)
+    early = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+    plain = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    answers = [chunked(PIECES), early * 3 + chunked(PIECES), plain, chunked([b"end"])]
+    async with answering(answers[:1] if closes else answers, closes=closes) as url:
+        connector = read_in_turns(aiohttp.TCPConnector(limit=1))
+        async with aiohttp.ClientSession(connector=connector, read_bufsize=1024) as http:
+            for expected in [body] if closes else [body, body, body, b"end"]:
+                async with http.get(url) as response:
+                    got = await response.read()
+                assert len(got) == len(expected)
+                assert got == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 40, "informational"),
+        (b"\r\n" * 3_000_000, "before its answer"),
+        (chunked([b" "] * 200_000), "around the pieces"),
+        (chunked([])[:-5] + b"1;" + b"x" * 1_000_000, "around the pieces"),
+    ],
+)
+async def test_aiohttp_is_stopped_where_an_answer_has_too_much_around_it(answer: bytes, words: str) -> None:
+    async with answering([answer]) as url:
+        async with aiohttp.ClientSession(connector=read_in_turns(aiohttp.TCPConnector())) as http:
+            with pytest.raises(TooMuchFraming, match=words):
+                async with http.get(url) as response:
+                    await response.read()
+
+
+async def test_aiohttp_takes_any_number_of_informational_responses_by_itself() -> None:
+    async with answering([b"HTTP/1.1 100 Continue\r\n\r\n" * 40 + chunked([b"end"])]) as url:
+        async with aiohttp.ClientSession() as http, http.get(url) as response:
+            assert await response.read() == b"end"

@@ -16,6 +16,7 @@ from typing import Protocol
 from portal.errors import OutcomeUnknown, ResponseTooLarge, UpstreamError, UpstreamUnavailable
 from portal.exact import encode
 from portal.upstream.context import NO_CONTEXT, CallContext
+from portal.upstream.transports.bounds import INLINE_BYTES, MAX_ASKED, MAX_TOLD, Flood, PerSecond, Turn, aside
 from portal.upstream.transports.link import MAX_NOTICES, MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.transports.protocol import Agreement, Introduction, outgoing_params
 from portal.upstream.transports.wire import (
@@ -26,9 +27,9 @@ from portal.upstream.transports.wire import (
     is_outcome,
     kind_of,
     messages_among,
-    messages_in,
     params_of,
     read_id,
+    read_messages,
     result_in,
     rpc_error,
 )
@@ -37,12 +38,12 @@ _NEVER_CANCELLED = ("initialize", "server/discover")
 # Progress and log messages that may wait in the mailbox of one call. More are dropped.
 _MAILBOX = 1000
 _UNANSWERED_SECONDS = 5.0
+# Messages after which it is looked how long others have waited.
+_LOOKS = 16
 # What refuses a message may overtake what answers it: they come over two connections.
 _OVERTAKEN_SECONDS = 0.1
 # An answer behind words on the same line may be quoted in a line of a log, and the real one on its way.
 _QUOTED_SECONDS = 1.0
-# Messages handled before other tasks of the event loop get a turn.
-_TURN = 64
 # Colours, cursor movements and titles that a program writes for a terminal, also when its output is a pipe.
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
@@ -88,6 +89,7 @@ class _Call:
     context: CallContext
     max_bytes: int
     mailbox: asyncio.Queue[Mapping[str, object] | UpstreamError] = field(default_factory=asyncio.Queue)
+    told: PerSecond = field(default_factory=lambda: PerSecond(MAX_TOLD))
 
 
 class DuplexLink:
@@ -111,6 +113,8 @@ class DuplexLink:
         self._calls: dict[int, _Call] = {}
         self._questions = 0
         self._notices = 0
+        self._asked = PerSecond(MAX_ASKED)
+        self._flood = Flood()
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawn(self._read())
 
@@ -191,36 +195,51 @@ class DuplexLink:
             asyncio.get_running_loop().call_later(_OVERTAKEN_SECONDS, call.mailbox.put_nowait, error)
         else:
             # Some servers answer there and not in the stream.
-            if any(map(kind_of, messages_in(acknowledgement))):
-                self._take(acknowledgement)
+            with suppress(ResponseTooLarge):
+                if any(map(kind_of, await read_messages(acknowledgement, call.max_bytes))):
+                    await self._take(acknowledgement)
 
     async def _answer(self, call: _Call, token: int | None) -> dict[str, object]:
+        turn = Turn()
         while True:
             message = await call.mailbox.get()
             if isinstance(message, UpstreamError):
                 raise message
             if kind_of(message) == "notification":
-                await deliver(str(message["method"]), params_of(message), call.context, token, self._inbound)
+                await deliver(str(message["method"]), params_of(message), call.context, token, self._inbound, call.told)
+                await turn.over()
             elif (result := result_in(message, call.id, self._secrets)) is not None:
                 return result
 
     async def _read(self) -> None:
-        count = 0
-        while (data := await self._pipe.receive()) is not None:
-            count += 1
-            if isinstance(data, TooLarge) or len(data) > self._max_bytes:
-                self._route_oversized(data)
-            else:
-                self._take(data)
-            if count % _TURN == 0:
-                await asyncio.sleep(0)
+        turn, count = Turn(), 0
+        try:
+            while (data := await self._pipe.receive()) is not None:
+                self._flood.count(1)
+                count += 1
+                if isinstance(data, TooLarge) or len(data) > self._max_bytes:
+                    await self._route_oversized(data)
+                else:
+                    await self._take(data)
+                if count % _LOOKS == 0:
+                    await turn.over()
+        except ResponseTooLarge as error:
+            self.end(error.message)
         self.end(self._pipe.end_reason())
 
-    def _take(self, data: bytes) -> None:
-        """Route what was received: a message, several of them, or an answer that cannot be read."""
-        messages = messages_in(data) or messages_in(_without_escapes(data))
-        if not messages and self._calls:
-            messages = self._messages_among(data)
+    async def _take(self, data: bytes) -> None:
+        """Route what was received: a message, several of them, or an answer that cannot be read.
+
+        Raises:
+            ResponseTooLarge: there are too many messages in this second.
+        """
+        try:
+            messages = await self._messages(data)
+        except ResponseTooLarge as error:
+            self._refuse(data[:END_BYTES], data[-END_BYTES:], error.message.removeprefix("the answer "))
+            return
+        if len(messages) > 1:
+            self._flood.count(len(messages))
         for message in messages:
             self._route(message)
         if any(map(kind_of, messages)):
@@ -231,13 +250,28 @@ class DuplexLink:
         else:
             self._pipe.pass_over(data)
 
-    def _messages_among(self, data: bytes) -> list[dict[str, object]]:
+    async def _messages(self, data: bytes) -> list[dict[str, object]]:
+        """The messages in a line. Raises as `messages_in`."""
+        most = self._max_bytes
+        if len(data) > INLINE_BYTES:
+            most = max([most, *(call.max_bytes for call in self._calls.values())])
+        if messages := await read_messages(data, most):
+            return messages
+        if b"{" not in data:
+            # A line of a log, most of the time.
+            return []
+        bare = _without_escapes(data)
+        if bare != data and (messages := await read_messages(bare, most)):
+            return messages
+        return await self._messages_among(data) if self._calls else []
+
+    async def _messages_among(self, data: bytes) -> list[dict[str, object]]:
         """The messages with which a line begins that is none as a whole.
 
         An answer behind words counts if no other comes soon. Some programs write words without the end of the line.
         """
         found = []
-        for message, alone in messages_among(data):
+        for message, alone in await aside(lambda: list(messages_among(data)), len(data)):
             if alone:
                 found.append(message)
             elif (call := self._call(message.get("id"))) is not None and is_outcome(message):
@@ -250,7 +284,7 @@ class DuplexLink:
             if (call := self._answered(message)) is not None:
                 call.mailbox.put_nowait(message)
         elif kind == "request":
-            if self._questions < MAX_QUESTIONS:
+            if self._questions < MAX_QUESTIONS and not self._asked.exceeded():
                 self._questions += 1
                 self._spawn(self._reply(message, self._only_call(lambda context: context.on_request is not None)))
         elif kind is None or not isinstance(method, str):
@@ -289,19 +323,26 @@ class DuplexLink:
         receivers = [call for call in self._calls.values() if receives(call.context)]
         return receivers[0] if len(receivers) == 1 else None
 
-    def _route_oversized(self, data: bytes | TooLarge) -> None:
+    async def _route_oversized(self, data: bytes | TooLarge) -> None:
         """Route a message over the link's limit. An answer may be longer if its call allows that."""
         beginning, end = (
             (data.beginning, data.end) if isinstance(data, TooLarge) else (data[:END_BYTES], data[-END_BYTES:])
         )
         call = self._call(id_of_answer(beginning, end))
         if isinstance(data, bytes) and call is not None and len(data) <= call.max_bytes:
-            self._take(data)
-        elif call is not None:
-            call.mailbox.put_nowait(ResponseTooLarge(f"the answer has more than {call.max_bytes} bytes"))
+            await self._take(data)
+        else:
+            most = call.max_bytes if call is not None else self._max_bytes
+            self._refuse(beginning, end, f"has more than {most} bytes")
+
+    def _refuse(self, beginning: bytes, end: bytes, why: str) -> None:
+        """Refuse a message of which only these first and last bytes are read. `why` says what it has too much of."""
+        call = self._call(id_of_answer(beginning, end))
+        if call is not None:
+            call.mailbox.put_nowait(ResponseTooLarge(f"the answer {why}"))
         else:
             # A call may wait for the answer in this message. It would wait until its timeout if the link stayed open.
-            self.end(f"sent a message of more than {self._max_bytes} bytes that answers no call")
+            self.end(f"sent a message that answers no call and {why}")
 
     async def _reply(self, message: Mapping[str, object], call: _Call | None) -> None:
         try:

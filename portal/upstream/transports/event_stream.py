@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+_EMPTY_LINES = b"\n\n\n"
+# Empty lines in a row that cost as much as another line.
+_LINES_AT_ONCE = 16
+
 
 class EventTooLarge(ValueError):
     """An event is longer than the parser accepts."""
@@ -21,9 +25,13 @@ class Event:
 
 
 class EventParser:
-    """Feed it the chunks of a stream in order; it returns the events that are complete."""
+    """Feed it the chunks of a stream in order; it returns the events that are complete.
+
+    `others` counts the lines so far that have no data: comments, names, empty lines.
+    """
 
     def __init__(self, max_event_bytes: int) -> None:
+        self.others = 0
         self._max = max_event_bytes
         self._tail: list[bytes] = []
         self._tail_size = 0
@@ -60,6 +68,8 @@ class EventParser:
         if b"\r" in chunk:
             self._after_cr = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if _EMPTY_LINES in chunk:
+            chunk = self._without_empty_lines(chunk)
         head, newline, rest = chunk.partition(b"\n")
         self._tail.append(head)
         self._tail_size += len(head)
@@ -76,8 +86,17 @@ class EventParser:
             lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
         return lines
 
+    def _without_empty_lines(self, chunk: bytes) -> bytes:
+        """A chunk with one of many empty lines in a row: after the first of them the others mean nothing."""
+        size = len(chunk)
+        while _EMPTY_LINES in chunk:
+            chunk = chunk.replace(_EMPTY_LINES, b"\n\n")
+        self.others += (size - len(chunk)) // _LINES_AT_ONCE
+        return chunk
+
     def _field(self, line: bytes) -> None:
         if line.startswith(b":"):
+            self.others += 1
             return
         self._size += len(line)
         self._check(0)
@@ -85,7 +104,9 @@ class EventParser:
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
-        elif name == b"event":
+            return
+        self.others += 1
+        if name == b"event":
             self._name = value.decode("utf-8", "replace")
         elif name == b"id" and b"\0" not in value:
             self._id = value.decode("utf-8", "replace")

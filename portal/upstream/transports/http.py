@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 from mcp_types import METHOD_NOT_FOUND
@@ -20,6 +20,7 @@ from portal.errors import OutcomeUnknown, ResponseInvalid, RpcError, SessionExpi
 from portal.exact import encode
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.credential import Confidential, Credential
+from portal.upstream.transports.bounds import MAX_ASKED, MAX_TOLD, Flood, PerSecond, Turn, aside
 from portal.upstream.transports.event_stream import Event
 from portal.upstream.transports.http_client import (
     HttpClient,
@@ -40,8 +41,8 @@ from portal.upstream.transports.wire import (
     is_outcome,
     kind_of,
     messages_among,
-    messages_in,
     params_of,
+    read_messages,
     refusal_in,
     result_in,
     same_id,
@@ -89,6 +90,8 @@ class _Call:
     own_credentials: bool = False
     questions: int = 0
     stray: bytes = b""
+    told: PerSecond = field(default_factory=lambda: PerSecond(MAX_TOLD))
+    flood: Flood = field(default_factory=Flood)
 
 
 @dataclass(slots=True)
@@ -125,6 +128,9 @@ class HttpLink:
         self._last_id = 0
         self._in_flight = 0
         self._notices = 0
+        # Questions that belong to no call and wait for their answer.
+        self._questions = 0
+        self._asked = PerSecond(MAX_ASKED)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -225,8 +231,10 @@ class HttpLink:
 
     async def _read_whole_answer(self, response: aiohttp.ClientResponse, data: bytes, call: _Call) -> dict[str, object]:
         """The result in a body that is one message, or a batch of them (2025-03-26)."""
-        result = None
-        for message in (messages := messages_in(data) or _messages_for(call, data)):
+        result, turn = None, Turn()
+        for message in (messages := await _messages_for(call, data)):
+            if len(messages) > 1:
+                await turn.over()
             found = await self._handle_message(message, call)
             result = found if found is not None else result
         if result is not None:
@@ -289,7 +297,7 @@ class HttpLink:
             raise OlderTransport("answered with the event stream of the older transport, HTTP with SSE")
         if not event.data:
             return None
-        messages = messages_in(event.data) or _messages_for(call, event.data)
+        messages = await _messages_for(call, event.data)
         if event.name != "message":
             if any(same_id(message.get("id"), call.id) for message in messages):
                 call.stray = f"event: {event.name[:40]}, data: ".encode() + event.data[:_STRAY_BYTES]
@@ -298,11 +306,15 @@ class HttpLink:
             if id_of_damaged_answer(event.data) == call.id:
                 raise self._invalid("the answer is not JSON", event.data)
             call.stray = event.data[:_STRAY_BYTES]
-        result = None
+        if len(messages) > 1:
+            call.flood.count(len(messages))
+        result, turn = None, Turn()
         for message in messages:
             kind = kind_of(message)
             if kind is None:
                 continue
+            if len(messages) > 1:
+                await turn.over()
             found = await self._handle_message(message, call)
             if found is None and kind == "answer":
                 call.stray = event.data[:_STRAY_BYTES]
@@ -314,9 +326,9 @@ class HttpLink:
         kind = kind_of(message)
         if kind == "notification":
             token = call.id if call.context.on_progress is not None else None
-            await deliver(str(message["method"]), params_of(message), call.context, token, self._inbound)
+            await deliver(str(message["method"]), params_of(message), call.context, token, self._inbound, call.told)
         elif kind == "request":
-            if call.questions < MAX_QUESTIONS:
+            if call.questions < MAX_QUESTIONS and not self._asked.exceeded():
                 call.questions += 1
                 self._spawn(self._reply(message, call))
         else:
@@ -357,6 +369,8 @@ class HttpLink:
         finally:
             if call is not None:
                 call.questions -= 1
+            else:
+                self._questions -= 1
         await self._post_unanswered(reply)
 
     async def _post_unanswered(self, message: Mapping[str, object]) -> None:
@@ -387,7 +401,7 @@ class HttpLink:
 
     async def _attend_stream(self) -> None:
         """Read the GET stream of a legacy session: notifications and questions that belong to no call."""
-        cursor, failures, had_stream = _Cursor(), 0, False
+        cursor, failures, had_stream, flood = _Cursor(), 0, False, Flood()
         limit = self._config.max_result_bytes
         while not self.closed.is_set():
             resumed = {"last-event-id": cursor.last_event} if cursor.last_event else {}
@@ -406,19 +420,28 @@ class HttpLink:
                         async for event in events(response, max_event_bytes=limit, max_bytes=None):
                             failures = 0
                             cursor.note(event)
-                            self._handle_unsolicited(event)
+                            await self._handle_unsolicited(event, flood)
                 finally:
                     response.release()
             await asyncio.sleep(min(cursor.pause * 2 ** min(failures, 16), _LONGEST_PAUSE))
 
-    def _handle_unsolicited(self, event: Event) -> None:
-        """Handle an event of the GET stream. As in an answer, only `message` events are messages."""
+    async def _handle_unsolicited(self, event: Event, flood: Flood) -> None:
+        """Handle an event of the GET stream. As in an answer, only `message` events are messages.
+
+        Raises:
+            ResponseTooLarge: there are too many messages in it, or in this second.
+        """
         if event.name != "message" or not event.data:
             return
-        for message in messages_in(event.data):
+        messages = await read_messages(event.data, self._config.max_result_bytes)
+        if len(messages) > 1:
+            flood.count(len(messages))
+        for message in messages:
             kind = kind_of(message)
             if kind == "request":
-                self._spawn(self._reply(message, None))
+                if self._questions < MAX_QUESTIONS and not self._asked.exceeded():
+                    self._questions += 1
+                    self._spawn(self._reply(message, None))
             elif kind == "notification":
                 self._inbound.notification(str(message["method"]), params_of(message))
 
@@ -446,16 +469,21 @@ class HttpLink:
         task.add_done_callback(self._tasks.discard)
 
 
-def _messages_for(call: _Call, data: bytes) -> list[dict[str, object]]:
-    """The messages in the answer to a call that is no message as a whole.
+async def _messages_for(call: _Call, data: bytes) -> list[dict[str, object]]:
+    """The messages in the answer to a call. Raises as `messages_in`.
 
-    Messages in a row all count, and of what is behind words (a warning of PHP) the result or error of this call.
+    If it is no message as a whole, messages in a row all count, and of what is behind words (a warning of PHP) the
+    result or error of this call.
     """
-    return [
-        message
-        for message, alone in messages_among(data)
-        if alone or (is_outcome(message) and same_id(message.get("id"), call.id))
-    ]
+
+    def among() -> list[dict[str, object]]:
+        return [
+            message
+            for message, alone in messages_among(data)
+            if alone or (is_outcome(message) and same_id(message.get("id"), call.id))
+        ]
+
+    return await read_messages(data, call.max_bytes) or await aside(among, len(data))
 
 
 def _expired(words: str) -> SessionExpired:

@@ -29,9 +29,11 @@ from portal.errors import (
     UpstreamError,
     UpstreamUnavailable,
 )
+from portal.sdk import TooMuchFraming, read_in_turns
 from portal.upstream.credential import Confidential, Credential
+from portal.upstream.transports.bounds import Flood, Turn
 from portal.upstream.transports.event_stream import Event, EventParser, EventTooLarge
-from portal.upstream.transports.wire import messages_in, refusal_in, snippet
+from portal.upstream.transports.wire import read_messages, refusal_in, snippet
 
 _NOT_SENT = (
     aiohttp.ClientProxyConnectionError,
@@ -47,6 +49,8 @@ _PADDING_BYTES = 64 * 1024
 _EVENT_LINE = re.compile(rb"(?:event|data|id|retry)?:")
 _COMPRESSIONS = ("gzip", "x-gzip", "deflate", "br", "zstd", "dcb", "dcz", "compress", "x-compress")
 _PIECE = 256 * 1024
+# Bytes of an event stream that are read without giving others a turn.
+_SLICE = 16 * 1024
 _REFUSAL_BYTES = 256 * 1024
 # Characters of what a server says when it asks for authorization: with the advice a reason still fits where reasons are
 # cut to 300.
@@ -75,7 +79,7 @@ async def chunks(response: aiohttp.ClientResponse, max_bytes: int | None) -> Asy
     if max_bytes is not None and length is not None and length > max_bytes:
         raise ResponseTooLarge(f"the answer has {length} bytes; the limit is {max_bytes}")
     inflate = _inflater(response)
-    seen = 0
+    seen, turn = 0, Turn()
     try:
         async for chunk in response.content.iter_any():
             for piece in inflate(chunk) if inflate else (chunk,):
@@ -83,6 +87,8 @@ async def chunks(response: aiohttp.ClientResponse, max_bytes: int | None) -> Asy
                 if max_bytes is not None and seen > max_bytes:
                     raise ResponseTooLarge(f"the answer has more than {max_bytes} bytes")
                 yield piece
+                if inflate:
+                    await turn.over()
     except aiohttp.ClientError as error:
         raise as_upstream_error(error) from None
 
@@ -97,14 +103,22 @@ async def events(
 
 async def events_in(pieces: AsyncIterator[bytes], max_event_bytes: int) -> AsyncIterator[Event]:
     """The events in the pieces of a body. Raises as `body`."""
-    parser = EventParser(max_event_bytes)
+    parser, flood, turn, others = EventParser(max_event_bytes), Flood(), Turn(), 0
     try:
         async for piece in pieces:
-            for event in parser.feed(piece):
-                yield event
+            turn.begin()
+            for start in range(0, len(piece), _SLICE):
+                for event in parser.feed(piece[start : start + _SLICE]):
+                    flood.count(1)
+                    yield event
+                    await turn.over()
+                if parser.others > others:
+                    flood.count(0, parser.others - others)
+                    others = parser.others
+                await turn.over()
         # Some servers leave out the last line end or two. What is cut off is no JSON.
         for event in parser.end():
-            if messages_in(event.data):
+            if await read_messages(event.data, max_event_bytes):
                 yield event
     except EventTooLarge:
         raise ResponseTooLarge(f"one event of the answer has more than {max_event_bytes} bytes") from None
@@ -176,7 +190,9 @@ async def finish(response: aiohttp.ClientResponse) -> None:
     response.release()
 
 
-def as_upstream_error(error: Exception) -> OutcomeUnknown | UpstreamUnavailable | ResponseInvalid:
+def as_upstream_error(
+    error: Exception,
+) -> OutcomeUnknown | UpstreamUnavailable | ResponseInvalid | ResponseTooLarge:
     """An error of the HTTP client as an `UpstreamError`, without the URL, which may contain a secret."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return UpstreamUnavailable(f"TLS failed ({type(error).__name__})")
@@ -191,6 +207,8 @@ def as_upstream_error(error: Exception) -> OutcomeUnknown | UpstreamUnavailable 
         return UpstreamUnavailable(f"cannot be reached: {why}")
     if isinstance(error, _NOT_SENT):
         return UpstreamUnavailable(f"cannot be reached ({type(error).__name__})")
+    if isinstance(error, TooMuchFraming):
+        return ResponseTooLarge(str(error))
     if isinstance(error, aiohttp.ClientResponseError):
         return ResponseInvalid("the answer is not HTTP")
     return OutcomeUnknown("the connection was lost before the answer was complete")
@@ -199,10 +217,16 @@ def as_upstream_error(error: Exception) -> OutcomeUnknown | UpstreamUnavailable 
 async def refusal_messages(response: aiohttp.ClientResponse) -> tuple[bytes, list[dict[str, object]]]:
     """The body of an answer with a status of 400 or more, and the JSON objects in it. Raises as `body`."""
     data = await body(response, _REFUSAL_BYTES)
-    if messages := messages_in(data):
+    if messages := await read_messages(data, _REFUSAL_BYTES):
         return data, messages
-    events = EventParser(_REFUSAL_BYTES + 2).feed(data + b"\n\n") if _EVENT_LINE.match(_start(data)) else ()
-    return data, [message for event in events for message in messages_in(event.data)]
+    if _EVENT_LINE.match(_start(data)):
+        async for event in events_in(_once(data), _REFUSAL_BYTES + 2):
+            messages += await read_messages(event.data, _REFUSAL_BYTES)
+    return data, messages
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 def words_of(data: bytes, error: RpcError | None, secrets: Sequence[str]) -> str:
@@ -281,11 +305,13 @@ class HttpClient:
         self._credential = credential
         self._secrets = Confidential(config.secrets, credential)
         self._session = aiohttp.ClientSession(
-            connector=checked_connector(
-                AddressRule.NOT_LINK_LOCAL,
-                wish=Wish(Wisher.ADMINISTRATOR, f"server {config.id}"),
-                limit=_CONNECTIONS,
-                keepalive_timeout=_KEEP_ALIVE,
+            connector=read_in_turns(
+                checked_connector(
+                    AddressRule.NOT_LINK_LOCAL,
+                    wish=Wish(Wisher.ADMINISTRATOR, f"server {config.id}"),
+                    limit=_CONNECTIONS,
+                    keepalive_timeout=_KEEP_ALIVE,
+                )
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout),
             headers={"accept-encoding": "identity", "user-agent": "codemode-portal", **config.headers},

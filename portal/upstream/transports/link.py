@@ -16,6 +16,7 @@ from mcp_types import INTERNAL_ERROR, METHOD_NOT_FOUND
 
 from portal.errors import RpcError
 from portal.upstream.context import NO_CONTEXT, CallContext
+from portal.upstream.transports.bounds import PerSecond
 from portal.upstream.transports.protocol import Agreement
 from portal.upstream.transports.wire import params_of, same_id
 
@@ -120,20 +121,27 @@ async def _answer(method: str, params: Mapping[str, object], context: CallContex
 
 
 async def deliver(
-    method: str, params: Mapping[str, object], context: CallContext, token: int | None, inbound: Inbound
+    method: str,
+    params: Mapping[str, object],
+    context: CallContext,
+    token: int | None,
+    inbound: Inbound,
+    told: PerSecond,
 ) -> None:
     """Deliver a notification that came with a call's answer: to the call's context, or to `inbound`.
 
-    `token` is the call's progress token, or None if it asked for no progress.
+    `token` is the call's progress token, or None if it asked for no progress. `told` counts what the call is told.
     """
     if method == "notifications/progress":
-        if context.on_progress is not None and same_id(params.get("progressToken"), token):
-            progress, message = _number(params.get("progress")), params.get("message")
-            if progress is not None:
-                text = message if isinstance(message, str) else None
-                await context.on_progress(progress, _number(params.get("total")), text)
+        if context.on_progress is None or not same_id(params.get("progressToken"), token) or told.exceeded():
+            return
+        progress, message = _number(params.get("progress")), params.get("message")
+        if progress is not None:
+            text = message if isinstance(message, str) else None
+            await context.on_progress(progress, _number(params.get("total")), text)
     elif method == "notifications/message" and context.on_log is not None:
-        await context.on_log(log_entry(params))
+        if not told.exceeded():
+            await context.on_log(log_entry(params))
     elif method != "notifications/cancelled":
         inbound.notification(method, params)
 

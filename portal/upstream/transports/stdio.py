@@ -21,6 +21,7 @@ from mcp.client.stdio import get_default_environment
 from portal.config import StdioServer
 from portal.errors import OutcomeUnknown, UpstreamUnavailable
 from portal.sdk import close_pipes
+from portal.upstream.transports.bounds import MAX_OTHER_LINES, PerSecond
 from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.wire import END_BYTES, MAX_AMONG_BYTES, messages_in, redact, snippet, tail
 
@@ -28,6 +29,10 @@ _CHUNK = 64 * 1024
 # Characters. With them a reason still fits where reasons are cut to 300, as in `/healthz`.
 _WORDS = 200
 _WORD_LINES = 20
+# Lines of standard error that are looked at of those that came at once. Some programs write a hundred thousand.
+_KEPT_LINES = 200
+# A line without an end is read so many times as far as one may be long.
+_ENDLESS = 4
 # Lines of a stack trace that say where, but not what: they would push the error out of the last words.
 _FRAME = re.compile(r'at\s.*|File ".*", line \d.*|\.\.\. \d+ .*|Node\.js v[\d.]+|[\^~{}\[\],\s]+')
 # Some programs write no newline behind a message.
@@ -124,7 +129,7 @@ class StdioPipe:
         self._process = process
         self._stdin = process.stdin
         self._lines = LineReader(process.stdout, max_bytes)
-        self._errors = LineReader(process.stderr, _CHUNK)
+        self._errors = LineReader(process.stderr, _CHUNK, keep=_KEPT_LINES)
         self._last_words = words
         self._listener = asyncio.create_task(self._listen_to_stderr())
 
@@ -154,7 +159,7 @@ class StdioPipe:
 
     async def receive(self) -> bytes | TooLarge | None:
         line = await self._lines.next()
-        if line is None:
+        if line is None and not self._lines.given_up:
             await self._await_last_words()
         return line
 
@@ -171,6 +176,8 @@ class StdioPipe:
         self._last_words.add(data)
 
     def end_reason(self) -> str:
+        if self._lines.given_up:
+            return self._lines.given_up
         status = self._process.returncode
         if status is None:
             what = "the process closed its output"
@@ -232,12 +239,19 @@ class StdioPipe:
 
 
 class LineReader:
-    """Reads lines from a stream. Of a line longer than `max_bytes` only the first and last bytes are kept."""
+    """Reads lines from a stream, those with nothing but white space left out.
 
-    def __init__(self, stream: asyncio.StreamReader, max_bytes: int) -> None:
+    Of a line longer than `max_bytes` only the first and last bytes are kept. `given_up` says why no more is read, "" as
+    long as it is. With `keep` everything is read, and of the lines that wait only the last ones are kept.
+    """
+
+    def __init__(self, stream: asyncio.StreamReader, max_bytes: int, keep: int | None = None) -> None:
+        self.given_up = ""
         self._stream = stream
         self._max = max_bytes
-        self._ready: deque[bytes | TooLarge] = deque()
+        self._keeps_last = keep is not None
+        self._empty = PerSecond(MAX_OTHER_LINES)
+        self._ready: deque[bytes | TooLarge] = deque(maxlen=keep)
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -249,6 +263,8 @@ class LineReader:
     async def next(self) -> bytes | TooLarge | None:
         """The next line without its newline, or None at the end. The last line needs no newline."""
         while not self._ready:
+            if self.given_up:
+                return None
             chunk = await self._read()
             if not chunk and not self._size:
                 return None
@@ -267,20 +283,45 @@ class LineReader:
 
     def feed(self, chunk: bytes) -> None:
         """Add bytes; complete lines become available to `next`."""
-        *finished, rest = chunk.split(b"\n")
-        for line in finished:
-            self._keep(line)
-            if self._size:
-                self._ready.append(self._line())
-            self._parts, self._size = [], 0
+        first, *others = chunk.split(b"\n")
+        self._keep(first)
+        if not others:
+            return
+        line = self._line()
+        if isinstance(line, TooLarge) or line.strip():
+            self._ready.append(line)
+        self._parts, self._size = [], 0
+        rest = others.pop()
+        if len(chunk) <= self._max:
+            # At once: there may be a line for each byte.
+            lines = [line for line in others if line.strip()]
+            self._ready.extend(lines)
+            if len(lines) < len(others) and self._empty.exceeded(len(others) - len(lines)):
+                self._give_up(f"wrote more than {MAX_OTHER_LINES:,} empty lines in a second")
+        else:
+            for whole in others:
+                self._keep(whole)
+                if self._size:
+                    self._ready.append(self._line())
+                self._parts, self._size = [], 0
         self._keep(rest)
 
     def _keep(self, part: bytes) -> None:
+        if not part:
+            return
         self._size += len(part)
         self._parts.append(part)
         if self._size > self._max:
             whole = b"".join(self._parts)
             self._parts = [whole[:END_BYTES], whole[-END_BYTES:]] if len(whole) > 2 * END_BYTES else [whole]
+            if self._size > _ENDLESS * max(self._max, _CHUNK) and not self._keeps_last and not self.given_up:
+                # It may be an answer: its beginning shows to which call.
+                self._ready.append(self._line())
+                self._give_up("wrote a line without an end")
+
+    def _give_up(self, why: str) -> None:
+        if not self._keeps_last:
+            self.given_up = why
 
     def _line(self) -> bytes | TooLarge:
         whole = b"".join(self._parts)

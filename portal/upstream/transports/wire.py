@@ -9,6 +9,7 @@ server that writes in the code page of its machine costs that letter alone.
 from __future__ import annotations
 
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -16,11 +17,14 @@ import orjson
 
 from portal.errors import ResponseInvalid, RpcError
 from portal.exact import beyond_64_bits, encode, end_of_value, parse
+from portal.upstream.transports.bounds import INLINE_BYTES, MAX_ERROR_CHARS, aside, bounded_data, check_number
 
 SNIPPET = 200
 MAX_DEPTH = 100
 # Messages in one batch (2025-03-26). What has more is no message.
 MAX_BATCH = 1000
+# What a message has that no `maxResultBytes` bounds.
+MAX_BYTES = 5 * 1024 * 1024
 END_BYTES = 512
 # In a line with several messages, or with words around one.
 MAX_AMONG = 4
@@ -39,9 +43,10 @@ _MESSAGE_CHARS = 2_000
 _ANSWER_MEMBERS = {"id", "result", "error", "method"}
 _CODE_TEXT = re.compile(r"-?[0-9]{1,9}")
 _ID_TEXT = re.compile(r"([0-9]{1,18})(?:\.0+)?")
-_HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_LONE_HIGH = re.compile(_HIGH + rb"(?!" + _LOW + rb")")
-_LONE_LOW = re.compile(rb"(?<!" + _HIGH + rb")" + _LOW)
+_HEX = rb"[0-9a-fA-F]{2}"
+_SURROGATES = re.compile(
+    rb"\\u[dD](?:[89abAB]" + _HEX + rb"(?P<pair>\\u[dD][c-fC-F]" + _HEX + rb")?|[c-fC-F]" + _HEX + rb")"
+)
 
 
 def decode(data: bytes | bytearray | memoryview | str) -> object:
@@ -58,13 +63,14 @@ def decode(data: bytes | bytearray | memoryview | str) -> object:
         except orjson.JSONDecodeError:
             pass
     # JSON has no byte order mark (RFC 8259, section 8.1, allows to ignore one). Servers on Windows write it.
-    text = _without_surrogates(raw.removeprefix(_BOM))
-    if not exactly:
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
-            pass
-    return parse(text.decode("utf-8", "replace"))
+    text = _as_text(_without_surrogates(raw.removeprefix(_BOM)))
+    if exactly:
+        return parse(text)
+    # The same text again would only be refused again.
+    repaired = text.encode()
+    if repaired == raw:
+        raise ValueError("not JSON")
+    return orjson.loads(repaired)
 
 
 def message_in(data: bytes | bytearray) -> dict[str, object] | None:
@@ -76,8 +82,13 @@ def message_in(data: bytes | bytearray) -> dict[str, object] | None:
     return message if isinstance(message, dict) else None
 
 
-def messages_in(data: bytes | bytearray) -> list[dict[str, object]]:
-    """The JSON-RPC messages in `data`: one message, or a batch of them (an array; MCP 2025-03-26). [] for none."""
+def messages_in(data: bytes | bytearray, max_bytes: int = MAX_BYTES) -> list[dict[str, object]]:
+    """The JSON-RPC messages in `data`: one message, or a batch of them (an array; MCP 2025-03-26). [] for none.
+
+    Raises:
+        ResponseTooLarge: it has more values than a text that may have `max_bytes`.
+    """
+    check_number(data, max_bytes)
     try:
         value = decode(data)
     except ValueError:
@@ -87,6 +98,13 @@ def messages_in(data: bytes | bytearray) -> list[dict[str, object]]:
     if isinstance(value, list) and len(value) <= MAX_BATCH:
         return [message for message in value if isinstance(message, dict)]
     return []
+
+
+async def read_messages(data: bytes | bytearray, max_bytes: int) -> list[dict[str, object]]:
+    """As `messages_in`, which reads a large text in a thread."""
+    if len(data) <= INLINE_BYTES:
+        return messages_in(data, max_bytes)
+    return await aside(lambda: messages_in(data, max_bytes), len(data))
 
 
 def messages_among(data: bytes) -> Iterator[tuple[dict[str, object], bool]]:
@@ -171,7 +189,10 @@ def rpc_error(error: object) -> RpcError | None:
     if not isinstance(error, dict) or (code := _code_in(error)) is None:
         return None
     message = error.get("message")
-    return RpcError(code, message if isinstance(message, str) else _message_of(error), error.get("data"))
+    words = message if isinstance(message, str) else _message_of(error)
+    if len(words) > MAX_ERROR_CHARS:
+        words = words[: MAX_ERROR_CHARS - 1] + "…"
+    return RpcError(code, words, bounded_data(error.get("data")))
 
 
 def refusal_in(
@@ -297,6 +318,23 @@ def _one_line(text: str) -> str:
 
 def _without_surrogates(text: bytes) -> bytes:
     """JSON text with its lone surrogates replaced. Replacing them in the parsed value would take far longer."""
+    if b"\\ud" not in text and b"\\uD" not in text:
+        return text
     # First write escaped backslashes in another way. What still looks like an escape then is one.
     text = text.replace(rb"\\", rb"\u005c")
-    return _LONE_LOW.sub(rb"\\ufffd", _LONE_HIGH.sub(rb"\\ufffd", text))
+    # Replaced by a function, between whose calls other threads get the interpreter: there may be a million.
+    return _SURROGATES.sub(_known, text)
+
+
+def _known(surrogate: re.Match[bytes]) -> bytes:
+    """Two surrogates that are a character, or U+FFFD for one alone."""
+    return surrogate[0] if surrogate["pair"] else rb"\ufffd"
+
+
+def _as_text(data: bytes) -> str:
+    """The text with U+FFFD for what is not UTF-8. In pieces, between which other threads get the interpreter."""
+    if len(data) <= INLINE_BYTES:
+        return data.decode("utf-8", "replace")
+    decoder = getincrementaldecoder("utf-8")("replace")
+    pieces = [decoder.decode(data[at : at + INLINE_BYTES]) for at in range(0, len(data), INLINE_BYTES)]
+    return "".join([*pieces, decoder.decode(b"", final=True)])

@@ -17,7 +17,8 @@ from portal.errors import ResponseInvalid, RpcError
 from portal.exact import encode
 from portal.upstream import CallContext, DownstreamClient, Introduction
 from portal.upstream.backoff import GOOD_LIFE, LONGEST, Backoff
-from portal.upstream.listing import MAX_DEPTH, fetch, too_deep
+from portal.upstream.listing import MAX_DEPTH, fetch
+from portal.upstream.transports.bounds import too_deep
 from portal.upstream.transports.event_stream import EventParser, EventTooLarge
 from portal.upstream.transports.protocol import (
     Agreement,

@@ -301,7 +301,7 @@ async def test_a_line_without_an_end_does_not_fill_the_memory(monkeypatch: pytes
     monkeypatch.setattr("portal.upstream.negotiate.PAGE_BYTES", 1_000_000)
     async with ready(script(), maxResultBytes=1_000_000, timeout=30) as up:
         endless = "[sys.stdout.write('x' * 1_000_000) for _ in range(50)]; sys.stdout.write(chr(10)); " + ANSWER
-        with pytest.raises(UpstreamError, match="message of more than"):
+        with pytest.raises(UpstreamError, match="answers no call and has more than"):
             await up.call("act", endless)
         await up.until(lambda connection: connection.state == "ready")
 

@@ -1,0 +1,119 @@
+"""No answer of a server makes the event loop late, whatever is in it and whatever carries it.
+
+Of each answer there is an outcome in our own words, or the answer itself where it is within the bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from portal.calls import Call
+from portal.errors import CallError
+from tests.deep import deep
+from tests.hostile.lateness import Lateness, lateness
+from tests.hostile.upstream import ANSWERS, ERRORS, HTTP, LINES, STREAMS, hostile_upstream
+from tests.patience import PATIENCE
+from tests.portal.portals import MODERN, Portal, portal_over
+
+pytestmark = pytest.mark.anyio
+
+STALL = 0.1
+"""Seconds. Before there were bounds most of these took several times as long. A loaded machine doubles what a call of C
+code takes, so this is twice what is aimed at."""
+TRIES = 3
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def least_late(work: Callable[[], Awaitable[Any]]) -> Lateness:
+    """The best of a few tries: others on the machine also fill its caches."""
+    tries = []
+    for _ in range(TRIES):
+        async with lateness() as late:
+            await work()
+        tries.append(late)
+        if late.worst < STALL:
+            break
+    return min(tries, key=lambda one: one.worst)
+
+
+async def outcome_of(portal: Portal, tool: str) -> dict[str, Any] | CallError:
+    try:
+        return await portal.caller.call(Call.tool("h", tool, {}))
+    except CallError as error:
+        return error
+
+
+async def once_ready(portal: Portal) -> None:
+    """The server is connected, again if it had to be disconnected."""
+    for _ in range(100):
+        if isinstance(await outcome_of(portal, "fine"), dict):
+            return
+        await portal.servers.settled()
+    raise AssertionError("the server is not connected to again")
+
+
+@pytest.mark.parametrize(
+    "case", deep([*(f"http {name}" for name in (*ANSWERS, *ERRORS)), *(f"stdio {name}" for name in ANSWERS)])
+)
+async def test_no_result_makes_the_loop_late(case: str) -> None:
+    transport, name = case.split()
+    async with hostile_upstream(transport, timeout=PATIENCE) as entry, portal_over({"h": entry}) as portal:
+        await once_ready(portal)
+        late = await least_late(lambda: outcome_of(portal, name))
+    assert late.worst < STALL, late
+
+
+@pytest.mark.parametrize("name", deep([*STREAMS, *HTTP, "bomb", "redirects"]))
+async def test_no_stream_makes_the_loop_late(name: str) -> None:
+    async with hostile_upstream(timeout=PATIENCE) as entry, portal_over({"h": entry}) as portal:
+
+        async def attack() -> None:
+            await once_ready(portal)
+            assert isinstance(await outcome_of(portal, name), CallError)
+
+        late = await least_late(attack)
+    assert late.worst < STALL, late
+
+
+@pytest.mark.parametrize("name", deep(name for name in LINES if name not in ("words", "half_answers")))
+async def test_no_line_that_comes_again_and_again_makes_the_loop_late(name: str) -> None:
+    async with hostile_upstream("stdio", timeout=PATIENCE) as entry, portal_over({"h": entry}) as portal:
+
+        async def attack() -> None:
+            await once_ready(portal)
+            assert isinstance(await outcome_of(portal, name), CallError)
+
+        late = await least_late(attack)
+    assert late.worst < STALL, late
+
+
+@pytest.mark.parametrize("name", deep(name for name in ANSWERS if name.startswith("fewer")))
+async def test_no_result_within_the_bounds_makes_the_loop_late_on_its_way_to_a_client(name: str) -> None:
+    async with hostile_upstream(timeout=PATIENCE) as entry, portal_over({"h": entry}) as portal:
+        await once_ready(portal)
+        late = await least_late(lambda: passed_over(portal, name))
+    assert late.worst < STALL, late
+
+
+async def passed_over(portal: Portal, name: str) -> None:
+    """Call a tool as a client that reads the answer without parsing it: it is on the same loop."""
+    meta = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
+    params = {"name": f"h_{name}", "arguments": {}, "_meta": meta}
+    head = {
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": MODERN,
+        "mcp-method": "tools/call",
+        "mcp-name": f"h_{name}",
+    }
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    async with aiohttp.ClientSession() as http, http.post(portal.mcp, json=message, headers=head) as answer:
+        async for _ in answer.content.iter_any():
+            pass
