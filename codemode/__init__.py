@@ -1,6 +1,6 @@
 """The `code` tool: a catalog of tools, search over it, the driver of a program and its calls. Transport-free."""
 
-from codemode.answer import paused
+from codemode.answer import paused, refused
 from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolDenied, ToolFailed, ToolReturned
 from codemode.catalog import Catalog, CatalogServer, Likeness
 from codemode.check.checker import Checker
@@ -18,6 +18,7 @@ from codemode.outcome import returned
 from codemode.pace import Flight, Pace, RealPace
 from codemode.results import content_blocks, well_formed
 from codemode.run import Failure, Run
+from codemode.threads import FairThreads, on_behalf_of, work_for
 from codemode.tool import CodeTool
 from codemode.waits import OnWait, Waiting, Waits
 
@@ -34,6 +35,7 @@ __all__ = [
     "Compiler",
     "ExposedTools",
     "Failure",
+    "FairThreads",
     "Flight",
     "KeptRuns",
     "Likeness",
@@ -60,8 +62,11 @@ __all__ = [
     "install_checker",
     "isolate_declarations",
     "named_servers",
+    "on_behalf_of",
     "only_fetches",
     "paused",
+    "refused",
     "returned",
     "well_formed",
+    "work_for",
 ]

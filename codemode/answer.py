@@ -15,7 +15,7 @@ from codemode.results import Block
 from codemode.run import Failure, Rejection, Run, RunCall
 from codemode.truncation import text_of, truncate, truncate_text
 from codemode.waits import Waiting
-from sandbox import LogLine
+from sandbox import LogLine, Overloaded
 
 RESULT_CHARS = 24_000
 LOG_CHARS = 8_000
@@ -165,6 +165,11 @@ def answer(run: Run, advice: list[str]) -> dict[str, Any]:
         content.append(_text("Logs:\n" + "\n".join(_log_line(line) for line in logs)))
     content += run.emitted
     return {"content": content, "structuredContent": structured, "isError": run.failure is not None}
+
+
+def refused(run_id: str, error: Overloaded) -> Block:
+    """The `CallToolResult` of a program that does not run, because there is no room for it."""
+    return answer(Run(run_id, "", failure=Failure.of_engine(error)), [])
 
 
 def paused(run_id: str, waiting: Sequence[Waiting], calls: Sequence[RunCall]) -> Block:

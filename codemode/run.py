@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from codemode.returned import KEPT_RESULTS, Returned
-from sandbox import EngineError, GuestError, LimitExceeded, LogLine
+from sandbox import EngineError, GuestError, LimitExceeded, LogLine, Overloaded
 
 MOST_CAUSES = 50
 _CUT_BYTES = 4_000  # the isolate cuts a message at 4,096 bytes, and half a character less
@@ -110,7 +110,9 @@ class Failure:
 
     @classmethod
     def of_engine(cls, error: EngineError) -> Failure:
-        return cls("engine", type(error).__name__, str(error) or "the sandbox failed")
+        """A part that is used up is whoever's who uses it; everything else is our fault."""
+        kind = "denied" if isinstance(error, Overloaded) and error.own else "engine"
+        return cls(kind, type(error).__name__, str(error) or "the sandbox failed")
 
 
 @dataclass(slots=True)

@@ -29,6 +29,7 @@ from codemode.remarks import remark
 from codemode.run import Failure, Run, is_of_isolate
 from codemode.source import extract
 from codemode.syntax import RETURN_OUTSIDE, explained, may_be_explained
+from codemode.threads import on_behalf_of
 from codemode.tokens import tokenize
 from codemode.typescript import MAX_PLACED_CHARS, JavaScript, TypeScript, TypeScriptError, looks_typed
 from sandbox import EngineError, Executor, Image
@@ -250,7 +251,9 @@ class CodeTool:
         name = "" if catalog.is_part else catalog.tools_id
         task = self._images.get(name)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = asyncio.create_task(self._make_image(catalog))
+            # For nobody in particular: others must not wait until it is the turn of whoever asks first.
+            with on_behalf_of(""):
+                task = asyncio.create_task(self._make_image(catalog))
             self._images.put(name, task)
         # Another run may wait for the same image: a cancelled run must not cancel its making.
         return task.result() if task.done() else await asyncio.shield(task)

@@ -2,16 +2,18 @@
 
 The transformer (OXC, from `quickjs-rs`) runs inside this process and cannot be interrupted, and a few hundred hostile
 characters can make it try exponentially many parses. Three bounds hold it: sources may not nest deeper than in our
-experience takes 0.1 s, a caller waits at most `seconds`, and at most `THREADS` threads are busy.
+experience takes 0.1 s, a caller waits at most `seconds` once its turn has come, and at most `THREADS` threads are busy,
+with one identity's programs all but one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 import re
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -22,11 +24,14 @@ from codemode import transformer
 from codemode.awaits import around
 from codemode.check.brackets import brackets
 from codemode.erasure import RETURN_MARK, blank, lay_out, same_program
+from codemode.threads import whose
 from codemode.tokens import SourceToken, tokenize
-from sandbox import CompiledCache, default_cache
+from sandbox import CompiledCache, FairQueue, default_cache
 
 THREADS = 2
-_COMPILE_SECONDS = 30.0  # once a machine, on a busy one
+# Until a program has its turn. Once a machine, and on a busy one, the transformer is compiled before that.
+_TURN_SECONDS = 30.0
+_SHORT = 0.01  # seconds that a program counts as until it is transformed
 MAX_BRACKETS = 30
 MAX_TYPE_ARGUMENTS = 6
 _BEFORE_FIELD = frozenset("{ } ; static public private protected override readonly abstract declare".split())
@@ -72,7 +77,7 @@ class TypeScript:
     def __init__(self, *, seconds: float = 2.0, cache: CompiledCache | None = None) -> None:
         self._seconds = seconds
         self._cache = cache
-        self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._jobs = _Jobs()
         self._threads: list[threading.Thread] = []
         self._compiled = threading.Event()
 
@@ -86,7 +91,9 @@ class TypeScript:
         return result or TypeScriptError(f"the TypeScript transformer took longer than {self._seconds:g} s")
 
     async def run(self, work: Callable[[], T]) -> T | None:
-        """The result of `work` on one of these threads; None when the time is over first. `work` must not raise."""
+        """The result of `work` on one of these threads; None when the time is over first. `work` must not raise.
+
+        The time begins when a thread takes the work up: what others have to do takes none of it."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
@@ -94,17 +101,22 @@ class TypeScript:
             if not done.done():
                 done.set_result(result)
 
+        def begun() -> None:
+            if not done.done():
+                limit.reschedule(loop.time() + self._seconds)
+
         def job() -> None:
-            if done.done():
-                return
-            result = work()
             # The loop may be closed when a thread ends whose caller no longer waits.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(settle, result)
+                if done.done():
+                    return
+                loop.call_soon_threadsafe(begun)
+                loop.call_soon_threadsafe(settle, work())
 
+        limit = asyncio.timeout(_TURN_SECONDS)
         self._submit(job)
         try:
-            async with asyncio.timeout(self._seconds + (0 if self._compiled.is_set() else _COMPILE_SECONDS)):
+            async with limit:
                 return await done
         except TimeoutError:
             return None
@@ -120,14 +132,49 @@ class TypeScript:
             thread.start()
 
 
-def _work(
-    jobs: queue.SimpleQueue[Callable[[], object]], compiled: threading.Event, cache: CompiledCache | None
-) -> None:
+class _Jobs:
+    """What is to be transformed: in fair order between identities, with a thread for whoever has none."""
+
+    def __init__(self) -> None:
+        self._queue: FairQueue[tuple[str, Callable[[], object]]] = FairQueue(_SHORT)
+        self._busy: Counter[str] = Counter()
+        self._changed = threading.Condition()
+
+    def put(self, job: Callable[[], object]) -> None:
+        identity = whose()
+        with self._changed:
+            self._queue.push(identity, (identity, job))
+            self._changed.notify()
+
+    def carry_out(self) -> None:
+        """Carry out the next one. Waits for it."""
+        with self._changed:
+            while (taken := self._queue.pop(lambda _: True, self._is_busy)) is None:
+                self._changed.wait()
+            identity, job = taken
+            self._busy[identity] += 1
+        began = time.perf_counter()
+        try:
+            job()
+        finally:
+            with self._changed:
+                self._queue.settle(identity, time.perf_counter() - began)
+                self._busy[identity] -= 1
+                if not self._busy[identity]:
+                    del self._busy[identity]
+                self._changed.notify_all()
+
+    def _is_busy(self, identity: str) -> bool:
+        """Whether an identity has as many threads as it may."""
+        return self._busy[identity] >= THREADS - 1
+
+
+def _work(jobs: _Jobs, compiled: threading.Event, cache: CompiledCache | None) -> None:
     transformer.prepare(cache or CompiledCache(default_cache()))
     javascript("1")
     compiled.set()
     while True:
-        jobs.get()()
+        jobs.carry_out()
 
 
 def looks_typed(source: str) -> bool:

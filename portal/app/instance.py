@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
-from codemode import Meanings
+from codemode import FairThreads, Meanings
 from portal.access import LiveAccess, PolicyError
 from portal.app.access import ACCESS_KINDS, StoredState, portal_access, read_stored
 from portal.app.asgi import Addresses, instance_app
@@ -191,6 +191,8 @@ class Instance:
 
     async def _start(self, sink: RecordSink, stack: AsyncExitStack) -> None:
         config = self.config
+        # asyncio's own serve whoever comes first: the large programs of one person would keep everybody waiting.
+        asyncio.get_running_loop().set_default_executor(FairThreads())
         self.shared.edge.replace(self._edge_settings(config))
         if self.shared.meanings is not None:
             stack.push_async_callback(asyncio.to_thread, self.shared.meanings.close)

@@ -12,7 +12,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
 from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
 
-from codemode import Meanings
+from codemode import Meanings, work_for
 from portal.access import LiveAccess, denied, keep_standing, portal_decision, standing_of
 from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings, RunSettings
@@ -40,6 +40,7 @@ from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.runs import RunRegistry
 from portal.sdk import rename
 from portal.servers import Servers
+from portal.shares import holder_of
 
 METHODS = ("DELETE", "GET", "POST")
 Params = TypeVar("Params")
@@ -140,6 +141,7 @@ class Endpoint:
             await refuse(Refusal(405, "http", words, headers={"Allow": ", ".join(METHODS)}))(scope, receive, send)
             return
         caller = principal_of(scope)
+        work_for(holder_of(caller))
         if self._access is not None and (refusal := await self._refusal(scope, caller)) is not None:
             await refuse(refusal)(scope, receive, send)
             return

@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 
 from starlette.types import Scope
 
-from codemode import Catalog, Meanings
+from codemode import Catalog, Meanings, on_behalf_of
 from portal.access import (
     DEFAULT_DENY,
     LOGIN_ENDED,
@@ -344,7 +344,9 @@ class Catalogs:
         """The catalog of a view. Waits only if it must be built."""
         catalog = view.catalog
         if catalog is None or _failed(catalog):
-            catalog = view.catalog = asyncio.ensure_future(asyncio.to_thread(_catalog, view.selection))
+            # For nobody in particular: others must not wait until it is the turn of whoever asks first.
+            with on_behalf_of(""):
+                catalog = view.catalog = asyncio.ensure_future(asyncio.to_thread(_catalog, view.selection))
         # Shielded, because several requests wait for it: cancelling one must not cancel it for the others.
         return catalog.result() if catalog.done() else await asyncio.shield(catalog)
 
