@@ -24,6 +24,7 @@ from codemode import (
     named_servers,
     only_fetches,
     paused,
+    refused,
 )
 from portal.calls import Caller, LeasedRun
 from portal.endpoint.generations import Generation
@@ -36,7 +37,9 @@ from portal.endpoint.views import Catalogs, View, Views
 from portal.errors import ServerUnknown
 from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, in_words
 from portal.servers import ServerSnapshot
+from portal.shares import holder_of
 from portal.upstream import CallContext
+from sandbox import Overloaded
 
 CODE = "code"
 _STEP = 0.001  # by which the progress of a program grows when no call is done
@@ -98,16 +101,25 @@ class CodeMode:
         raise MCPError(CONNECTION_CLOSED, "The client closed the connection; the program was stopped.")
 
     async def _answer(self, arguments: Mapping[str, Any], held: HeldWork) -> dict[str, Any]:
-        """The answer of a new run, or that it goes on without its request (`paused`)."""
-        await self._await_servers(arguments.get("code"), held.request)
+        """The answer of a new run, that it goes on without its request (`paused`), or that there is no room for it."""
+        run_id, holder = f"exec_{secrets.token_hex(12)}", holder_of(held.request.principal)
+        try:
+            self._runs.admit(holder)
+        except Overloaded as refusal:
+            return refused(run_id, refusal)
+        try:
+            await self._await_servers(arguments.get("code"), held.request)
+        except BaseException:
+            self._runs.dismiss(holder)
+            raise
         settings = self._runs.settings()
         progress = RunProgress(held)
         owner = Owner(held.request.context.identity, _client_of(held.request))
-        run_id, line = f"exec_{secrets.token_hex(12)}", Line()
+        line = Line()
         principal = held.request.principal
         told_apart = principal is None or bool(principal.key)
         handle = RunHandle(OwnRuns(self._runs, owner, run_id, line, told_apart=told_apart))
-        run = LiveRun(run_id, owner, handle, line)
+        run = LiveRun(run_id, owner, handle, line, holder)
 
         def leaves_at() -> float:
             has_progress = held.request.context.on_progress is not None
@@ -115,6 +127,7 @@ class CodeMode:
 
         task = run.start(self._program(arguments, held, run, progress))
         self._runs.note(task)
+        task.add_done_callback(lambda _: self._runs.dismiss(holder))
         with line.through(CallContext(on_request=held.on_request, on_log=held.log)):
             try:
                 answer = await run.answer(leaves_at, every=settings.progress_every, on_waiting=progress.waiting)
@@ -176,7 +189,7 @@ class CodeMode:
             if held.may_tell_progress:
                 caller = ProgressCaller(caller, progress)
             return await self._code_tool.run(
-                arguments, catalog, caller, identity=context.identity, run_id=run.id, handle=run.handle
+                arguments, catalog, caller, identity=run.holder, run_id=run.id, handle=run.handle
             )
 
     async def _log_in(self, program: object, request: ClientRequest, run: LiveRun, logins: ProgramLogins) -> None:

@@ -26,11 +26,13 @@ class Owner:
 
 
 class LiveRun:
-    """`handle` is what the program is run with, `line` its way to the client."""
+    """`handle` is what the program is run with, `line` its way to the client. `holder`: in whose part it counts
+    (`portal.shares.holder_of`), by default its owner's."""
 
-    def __init__(self, id: str, owner: Owner, handle: RunHandle, line: Line) -> None:
+    def __init__(self, id: str, owner: Owner, handle: RunHandle, line: Line, holder: str | None = None) -> None:
         self.id = id
         self.owner = owner
+        self.holder = owner.person if holder is None else holder
         self.handle = handle
         self.line = line
         self._task: asyncio.Task[Result] | None = None

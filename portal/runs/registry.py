@@ -11,15 +11,22 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from codemode import CatalogError, Failure, OnWait, Run
 from portal.config import RunSettings
 from portal.runs.line import Line
 from portal.runs.live import LiveRun, Owner, Result
+from portal.shares import Full, Shares
 from portal.upstream import CallContext
+from sandbox import Overloaded
 
 MOST_BYTES = 256 * 1024 * 1024
 """What the results and blocks of runs that have ended may have together; of one person an eighth of it."""
+UNDER_WAY: Final = 2000
+"""Programs under way at a portal, waiting for a place to run or paused too."""
+UNDER_WAY_EACH: Final = 200
+"""Programs of one person, or of one address where nobody has signed in. A program and its calls may hold some MiB."""
 _CLOSING_SECONDS = 5.0
 _AGAIN_SECONDS = 1.0  # until a run that computes as its time is over is looked at again
 
@@ -46,9 +53,29 @@ class RunRegistry:
         self.settings = settings
         self._kept: dict[str, _Kept] = {}
         self._running: set[asyncio.Task[Result]] = set()
+        self._room = Shares(UNDER_WAY, UNDER_WAY_EACH)
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def admit(self, holder: str) -> None:
+        """Count a run that begins. `dismiss` is to be called when it has ended.
+
+        Raises:
+            Overloaded: the holder has as many under way as may be, or all together have. Nothing was run.
+        """
+        try:
+            self._room.take(holder)
+        except Full as full:
+            whose = "of your programs are under way" if full.own else "programs are under way at this portal"
+            raise Overloaded(
+                f"{full.most} {whose}, and more may not be: nothing was run, try again when one has ended",
+                own=full.own,
+            ) from None
+
+    def dismiss(self, holder: str) -> None:
+        """A run that was admitted has ended, or does not begin."""
+        self._room.give_back(holder)
 
     def note(self, task: asyncio.Task[Result]) -> None:
         """Take note of the task of a run, which ends with the portal at the latest."""
@@ -62,7 +89,7 @@ class RunRegistry:
             TooManyRuns: its owner, or everybody together, has as many as may be.
         """
         settings = self.settings()
-        own = [one for one in self._kept.values() if one.run.owner.person == run.owner.person]
+        own = [one for one in self._kept.values() if one.run.holder == run.holder]
         if len(own) >= settings.most_for_each and not self._forget_oldest(own):
             raise TooManyRuns(
                 f"{len(own)} of your programs wait already, and more may not: end one with codemode.runs.cancel(id), "
@@ -140,7 +167,7 @@ class RunRegistry:
         """Forget the oldest results while there are too many bytes, with this one in which the last `size` are."""
         kept.size = size
         everybody = list(self._kept.values())
-        own = [one for one in everybody if one.run.owner.person == kept.run.owner.person]
+        own = [one for one in everybody if one.run.holder == kept.run.holder]
         for group, most in ((own, MOST_BYTES // 8), (everybody, MOST_BYTES)):
             while sum(one.size for one in group if one.run.id in self._kept) > most:
                 self._forget_oldest(group)
