@@ -77,6 +77,12 @@ WORKERS = Section(
             ours="workers",
             bounds=(Bound(10e-3),),
         ),
+        Row(
+            "a newcomer's first program behind 64 hostile ones of one person, p90",
+            "newcomer",
+            ours="crowd",
+            bounds=(Bound(250e-3),),
+        ),
     ),
 )
 
