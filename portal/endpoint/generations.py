@@ -20,7 +20,7 @@ import re
 import string
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from mcp_types import methods
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION, MODERN_PROTOCOL_VERSIONS
@@ -30,6 +30,8 @@ from codemode import content_blocks, off_loop, well_formed
 from portal.calls import Call
 from portal.endpoint.output_schemas import compilable
 from portal.errors import ResponseInvalid
+
+T = TypeVar("T")
 
 Generation: TypeAlias = Literal["2025", "2026"]
 Item: TypeAlias = Mapping[str, Any]
@@ -168,7 +170,7 @@ def _serialized(method: str, version: str, result: dict[str, Any]) -> dict[str, 
     return {**whole, member: written}
 
 
-def _parts(items: list[Any]) -> Iterable[list[Any]]:
+def _parts(items: list[T]) -> Iterable[list[T]]:
     return (items[start : start + _LONG] for start in range(0, len(items), _LONG))
 
 

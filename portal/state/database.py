@@ -75,7 +75,7 @@ class Database:
         self._writing_task: asyncio.Task[object] | None = None
         self._file: tuple[int, int] | None = None
         # Connections that are made and closed: whoever asked for one may have left.
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._care: asyncio.Task[None] | None = None
         self._lasting = lasting
         # Whoever opens it hears of what fails then.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.house.source import ROOT
 
-HEADING = "## Signing in, tokens and administration: threats and their tests"
+HEADING = "## Threats and their tests"
 
 
 def rows() -> list[list[str]]:
