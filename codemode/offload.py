@@ -28,17 +28,24 @@ def heavy(*values: Any) -> bool:
     pending: list[Any] = [*values]
     while pending:
         value = pending.pop()
-        # A number of thousands of digits takes longer to write than a text.
-        room -= len(value) if isinstance(value, str) else _PART + (value.bit_length() if type(value) is int else 0)
-        if isinstance(value, Mapping):
-            room -= _PART * len(value)
+        # Of JSON, so that a comparison of types is enough for nearly all of it.
+        kind = type(value)
+        if kind is str:
+            room -= len(value)
+        elif kind is dict or isinstance(value, Mapping):
+            room -= _PART + _PART * len(value)
             if room >= 0:
-                pending.extend(value)
-                pending.extend(value.values())
-        elif isinstance(value, list | tuple):
-            room -= _PART * len(value)
+                pending += value
+                pending += value.values()
+        elif kind is list or kind is tuple:
+            room -= _PART + _PART * len(value)
             if room >= 0:
-                pending.extend(value)
+                pending += value
+        elif kind is int:
+            # A number of thousands of digits takes longer to write than a text.
+            room -= _PART + value.bit_length()
+        else:
+            room -= _PART
         if room < 0:
             return True
     return False

@@ -223,6 +223,9 @@ class _InTurns(ResponseHandler):
             super().data_received(data)
         elif self._rest:
             self._rest += data
+        elif len(data) <= _HEAD_SLICE:
+            # Most answers come as one slice.
+            self._parse(data)
         else:
             self._read(data)
 

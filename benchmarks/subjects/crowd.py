@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.cases import Measurement, Reading
 from codemode import Catalog, CodeTool, FairThreads, ToolFailed, work_for
-from portal.cli.commands.serve import take_turns_often
 from sandbox import Limits, WorkerExecutor
 from stubs import Server, Tool
 
@@ -52,41 +50,36 @@ def newcomer(once: bool) -> Measurement:
 
 async def _newcomer(seconds: float) -> Measurement:
     """Nine of ten newcomers have their answer in this time; one comes every tenth of a second."""
-    interval = sys.getswitchinterval()
-    take_turns_often()
     asyncio.get_running_loop().set_default_executor(FairThreads())
     catalog = Catalog.build([Server(id="slow", tools=(Tool(name="wait", description="Wait."),))])
-    try:
-        async with WorkerExecutor(Limits()) as executor:
-            tool = CodeTool(executor)
-            await tool.prepare(catalog)
-            await tool.run({"code": FIRST[1]}, catalog, Slow())
+    async with WorkerExecutor(Limits()) as executor:
+        tool = CodeTool(executor)
+        await tool.prepare(catalog)
+        await tool.run({"code": FIRST[1]}, catalog, Slow())
 
-            async def attack(source: str) -> None:
-                work_for("hostile")
-                while True:
-                    await tool.run({"code": source}, catalog, Slow(), identity="hostile")
+        async def attack(source: str) -> None:
+            work_for("hostile")
+            while True:
+                await tool.run({"code": source}, catalog, Slow(), identity="hostile")
 
-            async def come(number: int) -> float:
-                work_for(f"newcomer {number}")
-                began = time.perf_counter()
-                source = FIRST[number % len(FIRST)]
-                answer = await tool.run({"code": source}, catalog, Slow(), identity=f"newcomer {number}")
-                if answer["structuredContent"].get("result") != 2:
-                    raise RuntimeError(f"a newcomer's program failed: {answer}")
-                return time.perf_counter() - began
+        async def come(number: int) -> float:
+            work_for(f"newcomer {number}")
+            began = time.perf_counter()
+            source = FIRST[number % len(FIRST)]
+            answer = await tool.run({"code": source}, catalog, Slow(), identity=f"newcomer {number}")
+            if answer["structuredContent"].get("result") != 2:
+                raise RuntimeError(f"a newcomer's program failed: {answer}")
+            return time.perf_counter() - began
 
-            hostile = [asyncio.create_task(attack(HOSTILE[n % len(HOSTILE)])) for n in range(PROGRAMS)]
-            newcomers: list[asyncio.Task[float]] = []
-            until = time.perf_counter() + seconds
-            while time.perf_counter() < until:
-                await asyncio.sleep(EVERY)
-                newcomers.append(asyncio.create_task(come(len(newcomers))))
-            took = sorted(await asyncio.gather(*newcomers))
-            for task in hostile:
-                task.cancel()
-            await asyncio.gather(*hostile, return_exceptions=True)
-    finally:
-        sys.setswitchinterval(interval)
+        hostile = [asyncio.create_task(attack(HOSTILE[n % len(HOSTILE)])) for n in range(PROGRAMS)]
+        newcomers: list[asyncio.Task[float]] = []
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            await asyncio.sleep(EVERY)
+            newcomers.append(asyncio.create_task(come(len(newcomers))))
+        took = sorted(await asyncio.gather(*newcomers))
+        for task in hostile:
+            task.cancel()
+        await asyncio.gather(*hostile, return_exceptions=True)
     most = took[int(len(took) * 0.9)]
     return Measurement(took[0], most, "s", f"p50 {took[len(took) // 2] * 1e3:.1f} ms, most {took[-1] * 1e3:.0f} ms")

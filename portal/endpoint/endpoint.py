@@ -40,7 +40,7 @@ from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
 from portal.endpoint.under_way import SECONDS as UNDER_WAY_SECONDS
 from portal.endpoint.under_way import Begun, NoRoom, UnderWay, counted, size_of
 from portal.endpoint.views import Catalogs, Contents, Views, warm_search
-from portal.http import HttpSettings, Refusal, RequestBody, body_of, body_read, no_room, refuse, unrouted
+from portal.http import HttpSettings, Refusal, body_of, body_read, no_room, refuse, unrouted
 from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.runs import RunRegistry
 from portal.sdk import rename
@@ -171,7 +171,11 @@ class Endpoint:
         await self._views.meet(caller)
         if scope["method"] == "POST":
             body = body_of(scope, receive)
-            text, receive = await self._read(body, caller), body.receive
+            # Whom a policy lets in without a login counts as the stranger they are.
+            is_stranger = caller is not None and not caller.key
+            limit = self._body_limit
+            text = await (body.read_from_stranger(limit) if is_stranger else body.read(limit, holder_of(caller)))
+            receive = body.receive
             if size := counted(text):
                 begun.hold(size)
             if await self._express.answered(scope, text, caller, receive, send):
@@ -214,13 +218,6 @@ class Endpoint:
             return
         with self._open_stream(scope), self._room.using(session_named(scope)):
             await self._manager.handle_request(scope, receive, send)
-
-    async def _read(self, body: RequestBody, caller: Identity | None) -> bytes:
-        """The body of a request that may come in. Raises Refusal, ClientGone."""
-        if caller is not None and not caller.key:
-            # A policy lets in whoever comes, and they count as strangers.
-            return await body.read_from_stranger(self._body_limit)
-        return await body.read(self._body_limit, holder_of(caller))
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.http.bodies import BODY, ClientGone, RequestBody, Rooms
 from portal.http.edge import Edge
-from portal.http.refusal import REFUSE, Refusal, answer_to, refuse, refuse_oauth
+from portal.http.refusal import IS_OAUTH, Refusal, answer_to
 
 _WHITE_SPACE = b" \t"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -37,7 +37,7 @@ class Guard:
         # RFC 9110 section 5.5: white space round a field value is no part of it, and not every parser removes it.
         headers = [(name, value.strip(_WHITE_SPACE)) for name, value in scope["headers"]]
         scope["headers"] = headers
-        scope[REFUSE] = refuse_oauth if self._edge.is_oauth(scope["path"]) else refuse
+        scope[IS_OAUTH] = self._edge.is_oauth
         answer = _Unkept(send)
         try:
             self._check_names(headers)

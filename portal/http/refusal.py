@@ -62,14 +62,14 @@ def refuse_oauth(refusal: Refusal) -> Response:
     return Response(orjson.dumps(body), status, {**refusal.headers, **NO_STORE}, media_type="application/json")
 
 
-REFUSE = "portal.http.refuse"
-"""The key of the ASGI scope under which the guard says how a refusal of the request looks."""
+IS_OAUTH = "portal.http.is_oauth"
+"""The key of the ASGI scope under which the guard says which paths read the errors of OAuth."""
 
 
 def answer_to(scope: Scope, refusal: Refusal) -> Response:
     """The HTTP answer for a refusal of this request, in the form that its clients read."""
-    form: Callable[[Refusal], Response] = scope.get(REFUSE, refuse)
-    return form(refusal)
+    is_oauth: Callable[[str], bool] | None = scope.get(IS_OAUTH)
+    return refuse_oauth(refusal) if is_oauth is not None and is_oauth(scope["path"]) else refuse(refusal)
 
 
 def unrouted(status: int, method: str, path: str) -> str:

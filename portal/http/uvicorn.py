@@ -73,8 +73,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # Whatever the system does not take at once waits, and is watched.
-        transport.set_write_buffer_limits(high=0)
+        # What the system does not take waits, and is watched. Not from the first byte on: the loop would send the head
+        # of each answer by itself, instead of head and body together.
+        transport.set_write_buffer_limits(high=LEAST_TAKEN, low=0)
         self._arm(self.bounds.header_time, "head")
 
     def data_received(self, data: bytes) -> None:

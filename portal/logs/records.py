@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Literal, Protocol
@@ -99,18 +100,21 @@ class RecordLog:
         return Shares(self._capacity, max(self._capacity // 2, 1))
 
     async def _drain(self) -> None:
-        while self._writer is not None or self._waiting or self._unreported:
-            await self._available.wait()
-            self._available.clear()
-            batch, self._waiting, self._room = self._waiting, [], self._empty()
-            dropped, self._unreported = self._unreported, Counter()
-            try:
-                await asyncio.to_thread(self._deliver, batch, dropped)
-            except Exception:  # The edge of a background job: a broken sink must not end the log, nor the portal.
-                self.dropped += len(batch)
-                self._log.exception("call records could not be written", count=len(batch))
-            if self._writer is None:
-                self._available.set()
+        loop = asyncio.get_running_loop()
+        # A thread of its own: whatever keeps the others busy, calls are recorded.
+        with ThreadPoolExecutor(1, "call records") as thread:
+            while self._writer is not None or self._waiting or self._unreported:
+                await self._available.wait()
+                self._available.clear()
+                batch, self._waiting, self._room = self._waiting, [], self._empty()
+                dropped, self._unreported = self._unreported, Counter()
+                try:
+                    await loop.run_in_executor(thread, self._deliver, batch, dropped)
+                except Exception:  # The edge of a background job: a broken sink must not end the log, nor the portal.
+                    self.dropped += len(batch)
+                    self._log.exception("call records could not be written", count=len(batch))
+                if self._writer is None:
+                    self._available.set()
 
     def _deliver(self, batch: Sequence[CallRecord], dropped: Mapping[str, int]) -> None:
         for record in batch:

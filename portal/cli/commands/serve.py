@@ -60,7 +60,6 @@ async def serve_document(document: Config, address: Address, stderr: Console, *,
     announcer = announcer_for(stderr, structlog.get_logger("codemode"))
     collect_garbage_seldom()
     allow_many_descriptors()
-    take_turns_often()
     announcer.notes(document.notes)
     with stop_on_signal() as stop, announcer.preparing():
         sink = CallLines(sys.stderr, stderr if terminal else None)
@@ -155,14 +154,6 @@ def allow_many_descriptors() -> None:
         wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
         if soft != resource.RLIM_INFINITY and soft < wanted:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def take_turns_often() -> None:
-    """Make Python's threads take turns five times as often as by default.
-
-    Whenever something arrives, the event loop waits a turn of each thread that works on a large program or result.
-    """
-    sys.setswitchinterval(0.001)
 
 
 @contextmanager

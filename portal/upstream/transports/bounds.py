@@ -48,6 +48,7 @@ _LISTED: Mapping[str, tuple[str, str]] = {
 }
 
 T = TypeVar("T")
+_NESTED = (dict, list)
 
 
 class Turn:
@@ -163,15 +164,12 @@ def too_deep(value: object, limit: int) -> bool:
     """Whether lists and objects in `value` are nested deeper than `limit`. Not recursive, so no depth is too much."""
     level: list[object] = [value]
     for _ in range(limit):
-        level = [child for parent in level for child in _children(parent)]
-        if not level:
+        below: list[object] = []
+        for parent in level:
+            if isinstance(parent, _NESTED):
+                children = parent.values() if isinstance(parent, dict) else parent
+                below += [child for child in children if isinstance(child, _NESTED)]
+        if not below:
             return False
+        level = below
     return True
-
-
-def _children(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return [child for child in value.values() if isinstance(child, dict | list)]
-    if isinstance(value, list):
-        return [child for child in value if isinstance(child, dict | list)]
-    return []
