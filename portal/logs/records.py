@@ -102,7 +102,8 @@ class RecordLog:
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
         # A thread of its own: whatever keeps the others busy, calls are recorded.
-        with ThreadPoolExecutor(1, "call records") as thread:
+        thread = ThreadPoolExecutor(1, "call records")
+        try:
             while self._writer is not None or self._waiting or self._unreported:
                 await self._available.wait()
                 self._available.clear()
@@ -115,6 +116,9 @@ class RecordLog:
                     self._log.exception("call records could not be written", count=len(batch))
                 if self._writer is None:
                     self._available.set()
+        finally:
+            # It may be writing to a sink that takes nothing.
+            thread.shutdown(wait=False)
 
     def _deliver(self, batch: Sequence[CallRecord], dropped: Mapping[str, int]) -> None:
         for record in batch:
