@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from portal.http import Cors, Edge, Guard, HttpSettings, running
 from tests.patience import PATIENCE
+from tests.portal.http.raw import Answer, connected, send
 
 pytestmark = pytest.mark.anyio
 
@@ -45,35 +46,6 @@ async def url() -> AsyncIterator[str]:
 async def impatient() -> AsyncIterator[str]:
     async with running(echo_app(IMPATIENT), http=IMPATIENT) as url:
         yield url
-
-
-class Answer:
-    def __init__(self, raw: bytes) -> None:
-        head, _, self.body = raw.partition(b"\r\n\r\n")
-        lines = head.decode().split("\r\n")
-        self.status = int(lines[0].split()[1])
-        self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-
-    @property
-    def error(self) -> dict[str, object]:
-        message = json.loads(self.body)
-        assert message["jsonrpc"] == "2.0" and message["id"] is None
-        error: dict[str, object] = message["error"]
-        return error
-
-
-async def send(url: str, *parts: bytes | str) -> Answer:
-    """Write raw bytes and read the answer until the server closes the connection."""
-    host, _, port = url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        for part in parts:
-            writer.write(part.encode() if isinstance(part, str) else part)
-            await writer.drain()
-        async with asyncio.timeout(PATIENCE):
-            return Answer(await reader.read())
-    finally:
-        writer.close()
 
 
 def request(body: bytes, head: str = POST) -> bytes:
@@ -165,21 +137,16 @@ async def test_a_trailer_that_has_no_end_ends_the_connection(url: str) -> None:
 
 async def send_without_end(url: str, begun: str) -> Answer:
     """The answer to what begins like this and does not end."""
-    host, _, port = url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
+    async with connected(url) as (reader, writer), asyncio.timeout(PATIENCE):
         writer.write(begun.encode())
-        async with asyncio.timeout(PATIENCE):
-            answer = asyncio.create_task(reader.read())
-            while not answer.done():
-                writer.write(b"y" * 50_000)
-                await writer.drain()
-                await asyncio.sleep(0)
-            if not (raw := await answer):
-                raise EOFError
-            return Answer(raw)
-    finally:
-        writer.close()
+        answer = asyncio.create_task(reader.read())
+        while not answer.done():
+            writer.write(b"y" * 50_000)
+            await writer.drain()
+            await asyncio.sleep(0)
+        if not (raw := await answer):
+            raise EOFError
+        return Answer(raw)
 
 
 @pytest.mark.parametrize(
