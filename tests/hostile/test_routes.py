@@ -17,7 +17,7 @@ from tests.hostile.target import Target, target
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 EXAMPLES = settings(
-    examples(4000),
+    examples(3000),
     database=None,
     # What the portal answers depends on what it was asked before, so a request that failed cannot be made simpler.
     phases=[Phase.generate],
