@@ -195,7 +195,7 @@ class Instance:
     async def _start(self, sink: RecordSink, stack: AsyncExitStack) -> None:
         config = self.config
         stack.enter_context(resolver_here().lasting())
-        # asyncio's own serve whoever comes first: the large programs of one person would keep everybody waiting.
+        # asyncio's own executor serves first come first: the large programs of one person would keep everybody waiting.
         asyncio.get_running_loop().set_default_executor(FairThreads())
         self.shared.edge.replace(self._edge_settings(config))
         if self.shared.meanings is not None:

@@ -13,10 +13,11 @@ import pytest
 from portal.calls import Call
 from portal.errors import CallError
 from tests.deep import deep
+from tests.hostile import unparsed
 from tests.hostile.lateness import MOST, least_late
 from tests.hostile.upstream import ANSWERS, ERRORS, HTTP, LINES, STREAMS, hostile_upstream
 from tests.patience import PATIENCE
-from tests.portal.portals import MODERN, Portal, portal_over
+from tests.portal.portals import Portal, portal_over
 
 pytestmark = pytest.mark.anyio
 
@@ -85,21 +86,6 @@ async def test_no_line_that_comes_again_and_again_makes_the_loop_late(name: str)
 async def test_no_result_within_the_bounds_makes_the_loop_late_on_its_way_to_a_client(name: str) -> None:
     async with hostile_upstream(timeout=PATIENCE) as entry, portal_over({"h": entry}) as portal:
         await once_ready(portal)
-        late = await least_late(lambda: passed_over(portal, name), STALL)
+        async with aiohttp.ClientSession() as http:
+            late = await least_late(lambda: unparsed.call(http, portal.mcp, f"h_{name}"), STALL)
     assert late.worst < STALL, late
-
-
-async def passed_over(portal: Portal, name: str) -> None:
-    """Call a tool as a client that reads the answer without parsing it: it is on the same loop."""
-    meta = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
-    params = {"name": f"h_{name}", "arguments": {}, "_meta": meta}
-    head = {
-        "accept": "application/json, text/event-stream",
-        "mcp-protocol-version": MODERN,
-        "mcp-method": "tools/call",
-        "mcp-name": f"h_{name}",
-    }
-    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    async with aiohttp.ClientSession() as http, http.post(portal.mcp, json=message, headers=head) as answer:
-        async for _ in answer.content.iter_any():
-            pass

@@ -143,7 +143,7 @@ def collect_garbage_seldom() -> None:
 
 
 def allow_many_descriptors() -> None:
-    """Let this process open as many files and connections as the system allows it, to `MOST_DESCRIPTORS`.
+    """Let this process open as many files and connections as the system allows, up to `MOST_DESCRIPTORS`.
 
     Many systems start a process with 1024. One person's part of requests and of calls to servers is as much, and where
     there are none left the portal takes no connection from anybody.
@@ -160,7 +160,7 @@ def allow_many_descriptors() -> None:
 def take_turns_often() -> None:
     """Make Python's threads take turns five times as often as by default.
 
-    Whenever something arrives, the event loop waits a turn of each thread that works on a large program or result.
+    When something arrives, the event loop first waits one turn of each thread that works on a large program or result.
     """
     sys.setswitchinterval(0.001)
 
