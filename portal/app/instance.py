@@ -474,7 +474,7 @@ async def serving(instance: Instance, *, host: str = "127.0.0.1", port: int = 0)
         OSError: the address cannot be had.
     """
     identity = instance.config.portal.identity is not None
-    http, stop = instance.shared.edge.settings, instance.close_streams
-    async with running(instance.app, host=host, port=port, identity=identity, http=http, on_stop=stop) as origin:
+    edge, stop = instance.shared.edge, instance.close_streams
+    async with running(instance.app, host=host, port=port, identity=identity, http=edge, on_stop=stop) as origin:
         instance.listening(origin, host)
         yield origin

@@ -122,6 +122,15 @@ async def test_a_head_over_the_limit_is_refused(url: str, head: str) -> None:
     assert (await send(url, f"{POST}{head}\r\n")).status == 431
 
 
+async def test_the_bounds_of_a_connection_are_those_in_force_when_its_request_comes() -> None:
+    edge = Edge(SETTINGS)
+    async with running(echo_app(SETTINGS), http=edge) as url:
+        head = f"{POST}X-Name: {'x' * 500}\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}"
+        assert (await send(url, head)).status == 200
+        edge.replace(replace(SETTINGS, header_limit=400))
+        assert (await send(url, head)).status == 431
+
+
 @pytest.mark.parametrize(
     ("begun", "status"),
     [("GET /", 431), ("GET /echo HTTP/1.1\r\nX: ", 431), ("GET /echo HTTP/1.1\r\nX", 431), (f"{POST}X: y\r\nZ: ", 431)],
