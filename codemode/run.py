@@ -110,7 +110,7 @@ class Failure:
 
     @classmethod
     def of_engine(cls, error: EngineError) -> Failure:
-        """A part that is used up is whoever's who uses it; everything else is our fault."""
+        """The failure for an error of the sandbox: "denied" if the caller's own part is used up, else our fault."""
         kind = "denied" if isinstance(error, Overloaded) and error.own else "engine"
         return cls(kind, type(error).__name__, str(error) or "the sandbox failed")
 

@@ -1,4 +1,4 @@
-"""Threads that are shared fairly: one person's large programs and searches do not fill them against the others.
+"""Threads that are shared fairly: one person's large programs and searches leave room for those of others.
 
 A run does much in threads: it reads its program, searches, converts large results. Whoever begins work for somebody
 says for whom (`work_for`), and what the task then gives to a thread counts in that identity's part. A thread cannot be
@@ -29,7 +29,7 @@ nothing done sooner, and the event loop would wait for each of them."""
 NOBODYS: Final = 8
 """Threads for work that is nobody's in particular, which also waits for disks and mail servers."""
 _SHORT: Final = 0.01
-"""Seconds that a piece of work counts as until it has ended."""
+"""Seconds that a piece of work is assumed to take until it has ended."""
 
 _TURN: Final = 0.001
 """Seconds after which a thread gives the interpreter to another one that waits for it, while work of identities runs:
@@ -41,7 +41,7 @@ _whose: ContextVar[str] = ContextVar("whose", default="")
 
 @contextmanager
 def on_behalf_of(identity: str) -> Iterator[None]:
-    """A block that does its work in threads for this identity, and so do the tasks begun in it."""
+    """A block whose work in threads counts for this identity, also that of tasks begun in it."""
     token = _whose.set(identity)
     try:
         yield
@@ -55,13 +55,14 @@ def whose() -> str:
 
 
 def work_for(identity: str) -> None:
-    """What the current task gives to threads from now on counts for this identity, and so do tasks that it begins."""
+    """From now on, what the current task and tasks begun by it give to threads counts for this identity."""
     _whose.set(identity)
 
 
 class FairThreads(ThreadPoolExecutor):
-    """At most `threads`, and of one identity `each`. To be the default executor of an event loop, for which asyncio
-    wants this class. Work that is nobody's in particular (the identity "") may have `nobodys`."""
+    """An executor with at most `threads` threads: one identity has at most `each` of them, work that is nobody's in
+    particular (the identity "") at most `nobodys`. The rest waits in fair order. It is a `ThreadPoolExecutor` because
+    asyncio takes no other for the default executor of an event loop."""
 
     def __init__(self, threads: int = THREADS, each: int = EACH, nobodys: int = NOBODYS) -> None:
         super().__init__(threads, thread_name_prefix="work")
@@ -69,7 +70,7 @@ class FairThreads(ThreadPoolExecutor):
         self._each = each
         self._nobodys = nobodys
         self._lock = threading.RLock()
-        """Held again where a future that is cancelled while work is given out calls back."""
+        """Reentrant: a future that is cancelled while work is given out calls back into this object."""
         self._queue: FairQueue[_Work] = FairQueue(_SHORT)
         self._busy: Counter[str] = Counter()
         self._running = 0
@@ -81,7 +82,7 @@ class FairThreads(ThreadPoolExecutor):
         return f"<FairThreads {self._running} of {self._most} busy, {len(self._queue)} waiting>"
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """The future of `work`, whose identity is that of the task which gives it."""
+        """The future of `work`, which counts for the identity of the current task."""
         identity = whose()
         done: Future[T] = Future()
 
@@ -121,6 +122,7 @@ class FairThreads(ThreadPoolExecutor):
         return self._busy[identity] < most and self._running < self._most
 
     def _begin(self, piece: _Work, *, counted: bool) -> None:
+        """`counted`: it waited in the queue, which has to learn how long it took."""
         self._running += 1
         self._busy[piece.identity] += 1
         if piece.identity:

@@ -1,9 +1,9 @@
 """Transforms TypeScript to JavaScript on the program's own lines, off the event loop and within bounds.
 
 The transformer (OXC, from `quickjs-rs`) runs inside this process and cannot be interrupted, and a few hundred hostile
-characters can make it try exponentially many parses. Three bounds hold it: sources may not nest deeper than in our
-experience takes 0.1 s, a caller waits at most `seconds` once its turn has come, and at most `THREADS` threads are busy,
-with one identity's programs all but one.
+characters can make it try exponentially many parses. Three bounds hold it: sources may nest only as deep as takes 0.1 s
+in our experience; a caller waits at most `seconds` once its turn has come; and at most `THREADS` threads are busy, of
+which one identity's programs keep at most all but one.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from codemode.tokens import SourceToken, tokenize
 from sandbox import CompiledCache, FairQueue, default_cache
 
 THREADS = 2
-# Until a program has its turn. Once a machine, and on a busy one, the transformer is compiled before that.
+# The longest wait for a turn. The first on a machine also waits until the transformer is compiled.
 _TURN_SECONDS = 30.0
-_SHORT = 0.01  # seconds that a program counts as until it is transformed
+_SHORT = 0.01  # seconds that a program is assumed to take until it is transformed
 MAX_BRACKETS = 30
 MAX_TYPE_ARGUMENTS = 6
 _BEFORE_FIELD = frozenset("{ } ; static public private protected override readonly abstract declare".split())
@@ -93,7 +93,7 @@ class TypeScript:
     async def run(self, work: Callable[[], T]) -> T | None:
         """The result of `work` on one of these threads; None when the time is over first. `work` must not raise.
 
-        The time begins when a thread takes the work up: what others have to do takes none of it."""
+        The time begins when a thread takes up the work: waiting for others does not count."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
@@ -133,7 +133,7 @@ class TypeScript:
 
 
 class _Jobs:
-    """What is to be transformed: in fair order between identities, with a thread for whoever has none."""
+    """The programs that wait to be transformed, in fair order between identities. One thread stays free for others."""
 
     def __init__(self) -> None:
         self._queue: FairQueue[tuple[str, Callable[[], object]]] = FairQueue(_SHORT)

@@ -1,7 +1,7 @@
-"""How many values a JSON text has, so that one with too many is not read.
+"""How many values a JSON text has, so that a text with too many is not parsed.
 
-What is read costs by the number of its values, and reading holds the interpreter until it is done: 4 MiB may be one
-text, or a million empty lists.
+The cost of parsing grows with the number of values, not of bytes, and it holds the interpreter until it is done: 4 MiB
+may be one string, or a million empty lists.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MAX_VALUES = 262_144
 MAX_GROUPS = 52_428
 """Lists and objects."""
 UNCOUNTED_BYTES = 64 * 1024
-"""A text that is no longer is not counted."""
+"""Texts up to this length are not counted."""
 
 _PIECE = 64 * 1024
 _BRACKETS = b"[{"
@@ -28,7 +28,7 @@ def excess(
     """
     if len(data) <= UNCOUNTED_BYTES:
         return None
-    # With those in strings. Most texts have few enough all the same.
+    # This also counts what stands in strings. Most texts have few enough all the same.
     counted = data.count(b"[") + data.count(b"{")
     if counted <= groups and counted + data.count(b",") <= values:
         return None
@@ -49,7 +49,7 @@ def _outside_strings(data: bytes | bytearray) -> Iterator[bytes]:
     inside, rest = 0, b""
     for start in range(0, len(data), _PIECE):
         piece = rest + data[start : start + _PIECE]
-        # What a backslash escapes stays with it.
+        # A backslash stays together with the character that it escapes.
         rest = b"\\" if (len(piece) - len(piece.rstrip(b"\\"))) % 2 else b""
         whole = piece[: len(piece) - len(rest)]
         parts = whole.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')

@@ -1,6 +1,6 @@
-"""A cap with a part for each holder: so many of something in all, and so many for one person or one address.
+"""A cap with a part for each holder: so many of something in all, and so many of them for one person or one address.
 
-Without the part one holder could take everything, and everybody else would be refused.
+Without the part, one holder could take everything, and everybody else would be refused.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _PREFIX_OF_ONE_CUSTOMER = 64
 
 
 def network_of(address: str) -> str:
-    """What an IP address counts as: an IPv4 address as itself, an IPv6 address as its network of 64 bits. Other text
-    as itself."""
+    """The network that an IP address counts as: an IPv6 address as its network of 64 bits, an IPv4 address as itself,
+    and so does any other text."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
@@ -41,8 +41,8 @@ def holder_of(identity: Identity | None) -> str:
 
 
 class Full(PortalError):
-    """There is no room for one more. `own`: the holder's part is used up; otherwise everything is. `most` says how much
-    that part, or everything, is."""
+    """There is no room for one more. With `own` the holder's part is used up, else the whole cap; `most` is the size of
+    the one that is used up."""
 
     def __init__(self, most: int, *, own: bool) -> None:
         self.most = most
@@ -96,7 +96,7 @@ class Shares:
         return Full(self.most, own=False) if self._total + size > self.most else None
 
     def take(self, holder: str, size: int = 1) -> None:
-        """Count `size` more for this holder. To be given back with `give_back`.
+        """Count `size` more for this holder. Give it back with `give_back`.
 
         Raises:
             Full: there is no room, in the holder's part or at all. Nothing was counted.
@@ -147,7 +147,7 @@ class Shares:
 
 
 class Lent:
-    """A cap with shares for what ends by itself after `seconds`, and is not given back before."""
+    """Shares that come back by themselves after `seconds`, and not before."""
 
     def __init__(self, shares: Shares, seconds: float, clock: Callable[[], float] = lambda: monotonic()) -> None:
         self.seconds = seconds

@@ -1,5 +1,5 @@
-"""FairTurns at something of which there is only so much at once: whoever gets none waits, and holders wait beside each
-other, not behind each other.
+"""Turns at something of which there is only so much at once. Whoever gets none waits, and no holder waits behind all
+that another one wants.
 
 A refusal would be wrong where the wait is short: a program makes fifty calls at once and expects fifty results.
 """
@@ -15,9 +15,9 @@ from portal.shares import Full
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """At most `most` turns at once, and `each` for one holder. The last `kept` are for holders with fewer than `few`:
-    so somebody who comes while others have all that they may have gets a turn at once. `waiting`: so many may wait for
-    one holder."""
+    """At most `most` turns at once, and `each` for one holder. The last `kept` are for holders with fewer than `few`,
+    so that a newcomer gets a turn at once while others have all that they may have. At most `waiting` wait for one
+    holder."""
 
     most: int
     each: int
@@ -27,9 +27,9 @@ class Room:
 
 
 class FairTurns:
-    """The holder "" has no part of its own: only `most` applies.
+    """Gives out the turns of a room. Holders that wait are served one after the other, one turn each.
 
-    A holder that waits gets the next turn that it may have; where several wait, they are served one after the other.
+    The holder "" has no part of its own: only `most` applies.
     """
 
     def __init__(self, room: Room) -> None:
@@ -52,7 +52,7 @@ class FairTurns:
         return len(self._waiting.get(holder, ()))
 
     async def take(self, holder: str, seconds: float) -> None:
-        """Wait for a turn, for at most so many seconds. To be given back with `give_back`.
+        """Wait at most so many seconds for a turn. Give it back with `give_back`.
 
         Raises:
             Full: there is none, in the holder's part or at all. Nothing was taken.

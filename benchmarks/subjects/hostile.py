@@ -18,21 +18,17 @@ from benchmarks.cases import Case, Measurement, Reading
 from portal.app import Instance, Parts, serving
 from portal.config import parse_config
 from portal.logs import Discard
+from tests.hostile import unparsed
 from tests.hostile.lateness import Lateness, lateness
 from tests.hostile.upstream import hostile_upstream
 
 SECONDS = 6.0
-VERSION = "2026-07-28"
 ANSWERS = (
     *("blocks", "blocks_of_numbers", "fewer_texts", "fewer_blocks", "empty_lists", "fewer_lists", "fewer_rows", "keys"),
     *("text", "text_of_lists", "error_with_data", "deep", "informational", "chunks_of_a_byte", "bomb"),
     *("empty_lines", "comments", "progress", "notifications", "batches"),
 )
 BODIES = (b"[" + b"[]," * 1_398_000 + b"[]]", b"[" + b"{}," * 1_398_000 + b"{}]", b"[" * 4_194_304, b'{"a":' * 800_000)
-META: dict[str, Any] = {
-    "io.modelcontextprotocol/protocolVersion": VERSION,
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
 
 
 def cases() -> Mapping[str, Case | Reading]:
@@ -47,7 +43,7 @@ Attack = Callable[[aiohttp.ClientSession, str], Awaitable[None]]
 
 async def _measured(attack: Callable[[], Attack], once: bool) -> Measurement:
     async with _portal() as url, aiohttp.ClientSession() as http:
-        await _call(http, url, "fine")
+        await unparsed.call(http, url, "hostile_fine")
         next_one = attack()
         async with lateness() as late:
             began = asyncio.get_running_loop().time()
@@ -65,7 +61,7 @@ def _answers() -> Attack:
     names = cycle(ANSWERS)
 
     async def attack(http: aiohttp.ClientSession, url: str) -> None:
-        await _call(http, url, next(names))
+        await unparsed.call(http, url, f"hostile_{next(names)}")
 
     return attack
 
@@ -79,29 +75,11 @@ def _bodies() -> Attack:
         # A portal that refuses before it has read all closes the connection.
         try:
             async with http.post(url, data=next(bodies), headers=head) as answer:
-                await _passed_over(answer)
+                await unparsed.read(answer)
         except aiohttp.ClientError:
             await asyncio.sleep(0)
 
     return attack
-
-
-async def _call(http: aiohttp.ClientSession, url: str, tool: str) -> None:
-    params = {"name": f"hostile_{tool}", "arguments": {}, "_meta": META}
-    head = {
-        "accept": "application/json, text/event-stream",
-        "mcp-protocol-version": VERSION,
-        "mcp-method": "tools/call",
-        "mcp-name": f"hostile_{tool}",
-    }
-    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    async with http.post(url, json=message, headers=head) as answer:
-        await _passed_over(answer)
-
-
-async def _passed_over(answer: aiohttp.ClientResponse) -> None:
-    async for _ in answer.content.iter_any():
-        pass
 
 
 @asynccontextmanager

@@ -195,7 +195,7 @@ class Instance:
     async def _start(self, sink: RecordSink, stack: AsyncExitStack) -> None:
         config = self.config
         stack.enter_context(resolver_here().lasting())
-        # asyncio's own serve whoever comes first: the large programs of one person would keep everybody waiting.
+        # asyncio's own executor serves first come first: the large programs of one person would keep everybody waiting.
         asyncio.get_running_loop().set_default_executor(FairThreads())
         self.shared.edge.replace(self._edge_settings(config))
         if self.shared.meanings is not None:
@@ -474,7 +474,7 @@ async def serving(instance: Instance, *, host: str = "127.0.0.1", port: int = 0)
         OSError: the address cannot be had.
     """
     identity = instance.config.portal.identity is not None
-    http, stop = instance.shared.edge.settings, instance.close_streams
-    async with running(instance.app, host=host, port=port, identity=identity, http=http, on_stop=stop) as origin:
+    edge, stop = instance.shared.edge, instance.close_streams
+    async with running(instance.app, host=host, port=port, identity=identity, http=edge, on_stop=stop) as origin:
         instance.listening(origin, host)
         yield origin

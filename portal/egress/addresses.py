@@ -54,9 +54,9 @@ _NOT_PUBLIC: tuple[Network, ...] = (
     ip_network("3fff::/20"),  # documentation
 )
 
-# So many addresses of one name are tried.
+# How many addresses of one name are tried.
 MOST_ADDRESSES = 16
-# What one of them has to take a connection, where nobody else says it.
+# How many seconds one of them has to take a connection, unless the caller says otherwise.
 CONNECT_SECONDS = 5.0
 
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
@@ -70,7 +70,7 @@ class AddressRule(Enum):
 
     @property
     def wish(self) -> Wish:
-        """Whose wish it is to know the addresses of what was named, where nobody says it more closely."""
+        """Whose wish it is to know the addresses of a name, unless the caller says more precisely."""
         return Wish(Wisher.ADMINISTRATOR if self is AddressRule.NOT_LINK_LOCAL else Wisher.ANYBODY)
 
     def allows(self, address: str) -> bool:

@@ -19,7 +19,7 @@ from weakref import WeakMethod
 if TYPE_CHECKING:
     import pycares
 
-# So long the clock may not stand still, however soon c-ares wants to be called.
+# Seconds. c-ares is not called again sooner, whatever it wants: its clock must have moved on.
 _TICK = 0.001
 
 
@@ -109,8 +109,8 @@ class CaresChannel:
         return True
 
     def ask(self, name: str) -> asyncio.Future[Found | Unknown]:
-        """What the name servers answer. Who asks again before that gets the same future: do not cancel it, c-ares
-        takes no single question back."""
+        """A future of what the name servers answer, the same one for everybody who asks meanwhile. Do not cancel it:
+        c-ares cannot take back a single question."""
         future = self._asked.get(name)
         if future is None:
             future = self._asked[name] = self._loop.create_future()
@@ -139,7 +139,7 @@ class CaresChannel:
             try:
                 self._cares.query(name, kind, callback=answered)
             except library.AresError as error:
-                # It is no name. The library says so twice, or once.
+                # It is no name. The library says so once or twice.
                 self._settle(name, future, _unknown(error.args[0]))
 
     @property

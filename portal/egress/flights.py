@@ -1,4 +1,4 @@
-"""One piece of work for everybody who wants its result, which ends when nobody does any more."""
+"""Work that is done once for everybody who wants its result, and ends when nobody wants it any more."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Flights(Generic[K, V]):
         return key in self._flights
 
     async def join(self, key: K, work: Callable[[], Coroutine[None, None, V]]) -> V:
-        """What the work about `key` returns or raises. It is begun where there is none, and cancelled when the last one
-        who waits for it gives up."""
+        """What the work about `key` returns or raises. The first to ask begins it, and it is cancelled when the last
+        one who waits gives up."""
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = _Flight(asyncio.create_task(work()))

@@ -56,15 +56,16 @@ _MOST = {Wisher.ANYBODY: (64, 64), Wisher.SERVER: (64, 4), Wisher.ADMINISTRATOR:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Who wants to know an address, and whose part it counts in: "" has none, for it there is only what all have."""
+    """Who wants to know an address. `holder` is whose part it counts in; "" has none, and only the bound for all
+    applies."""
 
     by: Wisher
     holder: str = ""
 
 
 class NameFailed(OSError):
-    """There is no address. The text says why, and nothing of the name. `busy`: nobody was asked, for there is no room
-    for one more question."""
+    """There is no address. The text says why, without the name. `busy`: nobody was asked, because there was no room for
+    one more question."""
 
     def __init__(self, why: str, *, busy: bool = False) -> None:
         super().__init__(why)
@@ -80,7 +81,7 @@ class _Kept:
 
 @dataclass(slots=True)
 class _Side:
-    """What is kept, and what is asked, for administrators or for strangers: neither knows of the other's."""
+    """The answers that are kept and the questions under way, of administrators or of strangers. They share neither."""
 
     kept: Bounded[str, _Kept] = field(default_factory=lambda: Bounded(MOST_KEPT))
     flights: Flights[str, tuple[str, ...]] = field(default_factory=Flights)
@@ -131,7 +132,7 @@ class NameResolver:
 
     @contextmanager
     def lasting(self) -> Iterator[None]:
-        """A block until whose end the channel stays: making one reads files."""
+        """A block that keeps the channel until its end: making one reads files."""
         self._users += 1
         try:
             yield
@@ -155,7 +156,7 @@ class NameResolver:
             self._channel.cancel()
 
     async def _answer(self, side: _Side, name: str, wish: Wish) -> tuple[str, ...]:
-        """The addresses, which are kept for the next one, as is the reason why there are none."""
+        """The addresses. They are kept for whoever asks next, and so is the reason why there are none."""
         loop = asyncio.get_running_loop()
         least, most = FRESH_SECONDS
         try:
@@ -163,8 +164,8 @@ class NameResolver:
                 found = await self._found(side, name, wish)
             kept = _Kept(loop.time() + min(max(found.seconds, least), most), found.addresses)
         except Full as full:
-            whose = "for one holder" if full.own else "at once"
-            raise NameFailed(f"{full.most} host names {whose} are the most", busy=True) from None
+            whose = "for one holder" if full.own else "in all"
+            raise NameFailed(f"{full.most} host names are asked for already, the most {whose}", busy=True) from None
         except NameFailed as failed:
             kept = _Kept(loop.time() + FAILED_SECONDS, why=str(failed))
         side.kept[name] = kept
@@ -184,7 +185,7 @@ class NameResolver:
         return answer
 
     async def _ask_about_strange(self, name: str) -> Found | Unknown:
-        """Each in a channel of its own, which takes its question back when it is closed."""
+        """The answer about a stranger's name. Each has a channel of its own: closing that takes the question back."""
         await self._load()
         channel = CaresChannel(_STRANGE, self._servers)
         try:
@@ -193,7 +194,8 @@ class NameResolver:
             channel.close()
 
     async def _ask(self, name: str, wish: Wish) -> Found | Unknown:
-        """By one channel for all, so that a thousand names need no more sockets than one."""
+        """The answer about an administrator's name. One channel asks for all: a thousand names need no more sockets
+        than one."""
         await self._load()
         while True:
             channel = self._channel
@@ -213,7 +215,7 @@ class NameResolver:
         """What the modules of `nsswitch.conf` know beside name servers and `/etc/hosts`: mDNS, containers, directories.
         None where they know nothing, or are busy with the names of this holder.
 
-        Who asks again before the answer waits for the same thread.
+        Whoever asks meanwhile waits for the same thread.
         """
         asking = self._in_threads.get(name)
         if asking is None:
@@ -248,8 +250,7 @@ class NameResolver:
         self.close()
 
 
-# A loop has one, as it has one set of threads: connections are opened in places that have only the loop in common, and
-# what bounds them must be one.
+# One for each loop: connections are opened in places that have only the loop in common, and share one bound.
 _OF_LOOP: WeakKeyDictionary[asyncio.AbstractEventLoop, NameResolver] = WeakKeyDictionary()
 
 

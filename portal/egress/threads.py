@@ -1,6 +1,6 @@
-"""A few threads for what can only be waited for: a library of the system, a protocol without an asynchronous client.
+"""A few threads for calls that can only block: a library of the system, a protocol without an asynchronous client.
 
-The loop's own threads are for everybody's work. What is slow, or hostile, waits here, among its own kind.
+The loop's own threads are for everybody's work. What may be slow or hostile blocks here, among its own kind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 class Threads:
     """At most `most` calls at once, each in a thread of its own; further ones wait in order.
 
-    A call that its caller gives up keeps its place until it ends. The end of the process waits for none.
+    A call keeps its place until it ends, also when its caller has given up. The process ends without waiting for any.
     """
 
     def __init__(self, most: int, name: str) -> None:

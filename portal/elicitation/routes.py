@@ -314,8 +314,8 @@ class ServerRoutes:
     async def _person(
         self, request: Request, visitor: Visitor, way: _Way, form: Mapping[str, str] | None = None
     ) -> _Person | Response:
-        """Who is signed in, with their servers; or the answer to who may not come in. With a `form` it is who has sent
-        it, from their own page."""
+        """The person who is signed in, with their servers; or the answer for somebody who may not come in. A `form`
+        must come from a page of that same person."""
         if not self._requests.allows(network_of(visitor.ip)):
             return await self._login.message(visitor, 429, "Slow down", TOO_OFTEN)
         if form is not None:

@@ -183,14 +183,15 @@ async def _send(session: Session, event: ServerEvent) -> None:
 
 
 def asks_for_stream(scope: Scope) -> bool:
-    """Whether a request asks for such a stream, by its header: what says another method than its body is refused."""
+    """Whether a request asks for such a stream. Its header says so: a request whose body has another method is
+    refused."""
     return any(name == b"mcp-method" and value == b"subscriptions/listen" for name, value in scope["headers"])
 
 
 class ListenStreams:
     """The open `subscriptions/listen` streams. On their bus, events of resources name their server (`owned_uri`).
 
-    `room` is taken for each by whoever lets its request in, who still has an answer of HTTP to give.
+    Whoever lets a request in takes a place of `room` for it, because only then an HTTP answer can still refuse it.
     """
 
     def __init__(self, bus: SubscriptionBus, views: Views) -> None:

@@ -48,12 +48,12 @@ from portal.servers import Servers
 from portal.shares import Full, Shares, holder_of
 
 MUCH = 64 * 1024
-"""From how many bytes on reading a body takes long enough for others to wait."""
+"""Bytes of a body. Parsing a longer one takes so long that others would wait."""
 METHODS = ("DELETE", "GET", "POST")
 COME_BACK_SECONDS = 60
-"""When a caller may come back all of whose sessions, or streams, are in use."""
+"""Seconds after which a caller whose sessions or streams are all in use may try again."""
 MAX_OPENING = 64 * 1024
-"""What a client says of itself as it begins a session is kept as long as the session, in bytes."""
+"""The most bytes of a request that begins a session: what a client says of itself there is kept with the session."""
 Params = TypeVar("Params")
 
 

@@ -9,8 +9,8 @@ MAX_REASON = 300
 
 
 def status(store: StoreHealth | None) -> str:
-    """The state of the whole. A portal whose store is in trouble is up: it goes on with what it knows, and starting it
-    again would lose that."""
+    """The state of the whole portal. With its store in trouble it is still up: it goes on with what it knows, and a
+    restart would lose that."""
     return "ok" if store in (None, "ok") else "degraded"
 
 

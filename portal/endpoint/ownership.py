@@ -13,18 +13,19 @@ from typing import NamedTuple
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
 RESERVED = "mcp-server"
-"""The scheme, and the host of `ui`, under which the portal itself names a server. No server has a claim there."""
+"""The scheme under which the portal itself names servers, and the host of `ui` URIs of that kind. No server can claim
+it."""
 SHARED_SCHEMES = frozenset(
     "about blob content data file ftp ftps git http https javascript mailto sftp ssh tel ui urn ws wss".split()
 )
-"""Schemes that say nothing about the kind of server. Of these a claim needs the host as well."""
+"""Schemes that say nothing about the kind of server. A claim to a URI of theirs needs the host as well."""
 MAX_TEMPLATE, MAX_VARIABLES = 1024, 16
 """Characters and variables of a template. A longer one is listed, and owns nothing."""
 MAX_MATCHING = 100_000
 """Characters of a URI, times variables, that the templates of one server are compared with: some milliseconds. The
 templates after that are not compared."""
 _EACH = 250
-"""What a template costs of that in any case: before it is compared for the first time, it is parsed."""
+"""The least that a template counts as: it has to be parsed before it is compared for the first time."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")
@@ -40,7 +41,7 @@ _LEADS = frozenset("/?#")
 @dataclass(frozen=True, slots=True)
 class Ownership:
     """`server` is the id of the server that a URI belongs to, None if there is no such server. `listed`: it lists the
-    URI. `among` are those servers of which nobody can tell whose it is."""
+    URI. `among` are the servers that have equal claims, so that nobody can tell whose it is."""
 
     server: str | None = None
     listed: bool = False
@@ -113,7 +114,7 @@ class ServerClaims:
         self.schemes = frozenset(listed | loose.keys())
 
     def best(self, place: NormalUri) -> "_Rank | None":
-        """How much the most specific of its templates says that has this scheme and host literally, and matches."""
+        """The rank of the most specific matching template that has this scheme and host literally."""
         templates = self._placed.get((place.scheme, place.host), ())
         return max((template.rank for template in _matching(place, templates)), default=None)
 
@@ -123,7 +124,7 @@ class ServerClaims:
         return max(((template.says, template.rank) for template in templates), default=None)
 
     def uses(self, scheme: str) -> bool:
-        """Whether it uses a scheme with more than templates that match everything of it."""
+        """Whether it uses a scheme otherwise than with templates that match everything in it."""
         return scheme in self.listed_schemes or any(one.says for one in self._loose.get(scheme, ()))
 
     def matches(self, place: NormalUri) -> bool:
@@ -192,7 +193,7 @@ def _by_scheme(place: NormalUri, claims: Collection[ServerClaims], seen: Contain
     most, _ = max(matching.values())
     matching = {server: said for server, said in matching.items() if most == 0 or said[0] > 0}
     for one in claims:
-        # What others have of the scheme could be anywhere in it, but for what a literal part of the path keeps apart.
+        # Others may have any URI of the scheme, except where a literal part of the path keeps them apart.
         other = one.listed_schemes if most == _PART else (place.scheme,) if one.uses(place.scheme) else ()
         if one.server not in matching and place.scheme in other:
             return _alone(using, seen)
@@ -309,7 +310,7 @@ def _literal_host(scheme: str, rest: str, lead: str) -> tuple[str, str]:
 
 
 def _lower_host(rest: list[str]) -> list[str]:
-    """The pieces after the first, with the literal text in small letters as long as it is part of the host."""
+    """The pieces after the first, with the literal text in lower case where it is part of the host."""
     lower: list[str] = []
     for position, piece in enumerate(rest):
         if piece.startswith("{"):
@@ -358,7 +359,7 @@ def _normal_host(scheme: str, host: str) -> str:
 
 
 def _percent_normal(text: str) -> str:
-    """The text without needless percent-encoding, and with the rest in capitals."""
+    """The text without needless percent-encoding. What is left of that is in capitals."""
 
     def normal(found: "re.Match[str]") -> str:
         char = chr(int(found[1], 16))

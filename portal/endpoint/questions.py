@@ -35,7 +35,7 @@ MAX_PARKED, MAX_PARKED_FOR_EACH = 1000, 100
 MAX_OPEN_BYTES, MAX_OPEN_BYTES_FOR_EACH = 256 * 1024 * 1024, 32 * 1024 * 1024
 """The questions that nobody has answered yet, and the requests that wait for it, in bytes."""
 COME_BACK_SECONDS = 60
-"""When a call may be made again that there was no room to hold."""
+"""Seconds after which a call for which there was no room may be made again."""
 MAX_ROUNDS = 10
 MAX_QUESTIONS, MAX_QUESTION_BYTES = 16, 4 * 1024 * 1024
 """How many questions one round has, and how many bytes together. The others come in the next one."""

@@ -97,7 +97,7 @@ async def target_of(views: Views, request: ClientRequest, uri: str) -> Target:
     """The target of a URI: whose it is, of all servers of the portal. Waits for those that are still connecting, unless
     a server lists it.
 
-    That the caller may not use its server is for the gate to say: a call goes there, and is recorded.
+    It may be at a server that the caller may not use: then the gate refuses the call, and records it.
 
     Raises:
         MCPError: it is nobody's.

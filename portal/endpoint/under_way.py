@@ -12,9 +12,9 @@ from portal.http import HttpSettings, body_read
 from portal.shares import Full, Shares
 
 SECONDS = 5
-"""When to come back: requests end soon."""
+"""After so many a refused client may come back: requests end soon."""
 REQUESTS, BYTES = "requests under way", "bytes of requests under way"
-_SMALL = 16 * 1024  # of as many small bodies as there may be requests, nobody runs out of memory
+_SMALL = 16 * 1024  # bytes. Smaller bodies are not counted: the bound on requests bounds them well enough
 
 
 class NoRoom(Exception):

@@ -32,7 +32,7 @@ _CLOSE = {"connection": "close"}
 
 
 class Reading:
-    """The bodies that are not here as a whole yet, with the bytes that they hold, of all senders of one sort."""
+    """Room for the bodies that are still coming, and for their bytes, of all senders of one sort."""
 
     def __init__(self, bodies: Shares, size: Shares) -> None:
         self._bodies = bodies

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.http.bind import is_loopback, require_safe_bind
 from portal.http.bodies import body_read
-from portal.http.edge import HttpSettings
+from portal.http.edge import Edge, HttpSettings
 from portal.http.refusal import Refusal, refuse
 from portal.http.uvicorn import BoundedHttp, PortalUvicorn
 
@@ -78,10 +78,12 @@ async def running(
     host: str = "127.0.0.1",
     port: int = 0,
     identity: bool = False,
-    http: HttpSettings | None = None,
+    http: HttpSettings | Edge | None = None,
     on_stop: Callable[[], None] | None = None,
 ) -> AsyncIterator[str]:
     """Serve while the block lasts, inside a running program whose signals it leaves alone. Yields the base URL.
+
+    `http` are the bounds; those of an `Edge` may change meanwhile.
 
     `on_stop` is called as the server begins to stop, to end streams that would stay open. Requests in flight then have
     a few seconds to finish.
@@ -92,7 +94,7 @@ async def running(
     """
     require_safe_bind(host, identity=identity)
     with _listen(host, port) as listener:
-        server = _server(app, http or HttpSettings(), on_stop)
+        server = _server(app, http if isinstance(http, Edge) else Edge(http), on_stop)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         ready = asyncio.create_task(server.ready.wait())
         try:
@@ -112,17 +114,17 @@ def base_url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _server(app: ASGIApp, http: HttpSettings, on_stop: Callable[[], None] | None) -> PortalUvicorn:
+def _server(app: ASGIApp, edge: Edge, on_stop: Callable[[], None] | None) -> PortalUvicorn:
     config = uvicorn.Config(
         Parting(app, lambda: server.should_exit),
-        http=BoundedHttp.with_settings(http),
+        http=BoundedHttp.with_edge(edge),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=int(http.keep_alive),
+        timeout_keep_alive=int(edge.settings.keep_alive),
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = PortalUvicorn(config, on_stop)

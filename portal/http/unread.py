@@ -1,4 +1,4 @@
-"""Answers that wait for their clients: how many bytes, whose, and which connection ends where they are too many.
+"""Answers that wait for their clients: how many bytes, whose they are, and which connection ends if there are too many.
 
 A client that takes nothing keeps its answer in the portal's memory for as long as its connection lasts.
 """
@@ -28,20 +28,22 @@ class Unread:
         self._each = each
         self._waiting: OrderedDict[CanBeCut, tuple[str, int]] = OrderedDict()
         self._held: Counter[str] = Counter()
+        self._total = 0
 
     def __len__(self) -> int:
         """The bytes that wait."""
-        return self._held.total()
+        return self._total
 
     def waits(self, connection: CanBeCut, holder: str, size: int) -> None:
-        """Note that so many bytes wait for a client of this holder. Where theirs are too many, the connection of theirs
-        that waits longest is cut; where those of all are, one of whoever holds the most."""
+        """Note that so many bytes wait for a client of this holder. If the holder has too many, their connection that
+        waits longest is cut; if all have too many together, that of the holder with the most."""
         self.ended(connection)
         self._waiting[connection] = holder, size
         self._held[holder] += size
+        self._total += size
         while self._held[holder] > self._each:
             self._cut_oldest(holder)
-        while len(self) > self._most:
+        while self._total > self._most:
             self._cut_oldest(max(self._held, key=self._held.__getitem__))
 
     def ended(self, connection: CanBeCut) -> None:
@@ -51,6 +53,7 @@ class Unread:
             return
         holder, size = found
         self._held[holder] -= size
+        self._total -= size
         if not self._held[holder]:
             del self._held[holder]
 

@@ -20,7 +20,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from portal.http.client_ip import client_ip
-from portal.http.edge import HttpSettings
+from portal.http.edge import Edge, HttpSettings
 from portal.http.unread import Unread
 from portal.shares import network_of
 
@@ -41,7 +41,7 @@ class HeadTooLarge(Exception):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's httptools protocol with deadlines and a bound on the head. Bind the settings with `with_settings`.
+    """uvicorn's httptools protocol with deadlines and a bound on the head. Bind them with `with_edge`.
 
     Why: uvicorn keeps a connection for as long as bytes trickle in, and lets header fields grow without end. Here the
     head of a request has a size and a time, its body has a time, and a connection that exceeds one is answered and
@@ -55,13 +55,13 @@ class BoundedHttp(HttpToolsProtocol):
     and unread answers are bounded no more, or refusals lost.
     """
 
-    bounds = HttpSettings()
+    edge = Edge()
     unread = Unread()
 
     @classmethod
-    def with_settings(cls, settings: HttpSettings, unread: Unread | None = None) -> "type[BoundedHttp]":
+    def with_edge(cls, edge: Edge, unread: Unread | None = None) -> "type[BoundedHttp]":
         """A protocol class for `uvicorn.Config(http=...)`; its connections share `unread`."""
-        return type("BoundedHttp", (cls,), {"bounds": settings, "unread": Unread() if unread is None else unread})
+        return type("BoundedHttp", (cls,), {"edge": edge, "unread": Unread() if unread is None else unread})
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,6 +70,11 @@ class BoundedHttp(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._refused = False
         self._watch: asyncio.TimerHandle | None = None
+
+    @property
+    def bounds(self) -> HttpSettings:
+        """Those in force now."""
+        return self.edge.settings
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

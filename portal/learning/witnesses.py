@@ -1,8 +1,8 @@
 """Who has seen each part of a shape: a key is told to others when enough people have seen it. Pure.
 
-A key of a result can be somebody's data, as in `{"project-falcon": ...}`, and one key looks like another. What several
-people see who have nothing to do with each other is the tool's; what one of them sees may be theirs. So a shape is kept
-whole, with the people at each key, and shown without the keys that fewer than `ENOUGH` of them have seen.
+A key of a result can be somebody's data, as in `{"project-falcon": ...}`, and looks like any other key. A key that
+several unrelated people see belongs to the tool; one that a single person sees may be theirs. So a shape is kept whole,
+with the people who saw each key, and shown without the keys that fewer than `ENOUGH` of them have seen.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from stubs import Seen
 ENOUGH = 3
 """People who have seen a key before others are told of it."""
 OPERATOR = ""
-"""Whoever calls where nobody signs in: that is one person, to whom everything is told."""
+"""The caller where nobody signs in. That is one person, who is told everything."""
 ITEM, VALUE = "[]", "{}"
 _FIELD = "."
 

@@ -33,7 +33,7 @@ async def forget_clients(store: Store, now: datetime) -> int:
 
 
 async def _take_over(store: Store, now: datetime) -> None:
-    """Keep of clients of before only what is used, and count them as used now: nobody noted it then."""
+    """Reduce the clients of earlier versions to what is used, and count them as used now: uses were not noted then."""
     while True:
         async with store.transaction() as transaction:
             ids = await transaction.list_former(CLIENT, BY, FORMER)

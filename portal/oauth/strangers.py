@@ -1,7 +1,7 @@
-"""What those may store who have not signed in: clients that they register, and requests that wait for a person.
+"""How much people who have not signed in may store: clients that they register, and requests that wait for a person.
 
-One for all portals of an instance. What is counted here is forgotten with the process; how many clients there may be
-that nobody has used is counted in the store (`Clients.register`).
+One for all portals of an instance. These counts end with the process; clients that nobody has used are counted in the
+store (`Clients.register`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The trouble that a database is in: what an error says of it, who is refused meanwhile, and what the log gets to read.
+"""The trouble that a database is in: what an error says of it, who is refused meanwhile, and what is logged.
 
-A trouble begins with the first error that tells of the database and not of what was asked. It ends when the database
-has proved, by reading and by writing, that it is well. In between nobody waits for what others have waited for in vain.
+A trouble begins with the first error that is about the database and not about what was asked. It ends when a read and a
+write have shown that the database is well. In between nobody waits for what others have waited for in vain.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from portal.state.errors import StateUnavailable
 
 SLOW_SECONDS = 0.5
-"""A failure that took longer is not waited for again: until the database is well, callers are refused at once."""
+"""After a failure that took longer, callers are refused at once until the database is well."""
 QUIET_SECONDS = 2.0
-"""So long nobody fails before a trouble is over: what is too large for a full disk fails while smaller things fit."""
+"""A trouble is over when nothing has failed for so long: on a full disk small writes go through while large ones
+fail."""
 MAX_REASONS = 5
 
 GONE = "its file was deleted, or another one is in its place"

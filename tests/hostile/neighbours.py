@@ -87,7 +87,7 @@ async def sessions(attacker: Person, upstream: Hosted) -> AsyncIterator[None]:
     """Opens sessions and ends none."""
     hello = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
     opening = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}
-    for _ in range(20):
+    for _ in range(5):
         await asyncio.gather(
             *(attacker.http.post(attacker.url, json=opening, headers=ACCEPT | attacker.shown) for _ in range(30))
         )

@@ -6,9 +6,11 @@ far as that fault.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from urllib.parse import quote, quote_from_bytes
 
 import orjson
@@ -72,9 +74,20 @@ MCP_METHODS = (
 )
 KINDS = (
     *(b"application/json", b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=x", b"text/plain"),
-    *(b"application/json; charset=\xff", b"multipart/form-data", b"/", b"\xff"),
+    *(b"application/json; charset=\xff", b"multipart/form-data", b"/", b"\xff", b"text/plain; charset=\xff"),
+    *(b"application/json; charset=utf-16", b"application/x-www-form-urlencoded; charset=utf-99"),
+    *(
+        b"application/x-www-form-urlencoded; boundary=x",
+        b"application/x-www-form-urlencoded\r\nContent-Type: text/plain",
+    ),
 )
-ODD_QUERY = b"&%&=&%zz=%ff&x"
+LONG_QUERIES = (b"a=1&" * 12_000, b"a" * 50_000, b"request=" + b"x" * 20_000)
+ODD_QUERIES = (
+    *(b"&%&=&%zz=%ff&x", b"%", b"%ff%fe=%00", b"\xe9=\xff", b"[]=1&a[b]=2", b"a=1&a=2&a=3", b"=&=&;;&&"),
+    *(b"code=%00&state=%00&iss=%00", b"client_id=%ed%a0%80&redirect_uri=%00", b"client_id=a&client_id=b"),
+    *(b"elicitationId=%00%ff", b"agent=%00", b"token=%0d%0aX:%20y&return=//x&target=%5c%5c", b"codemode=%ff"),
+    *(b"page=1e999&per_page=-1", b"page=%00", b"client_id=https://%5b/&response_type=code"),
+)
 VERSIONS = ("2026-07-28", "2025-11-25", "2025-03-26", "2024-11-05", "1", "")
 
 odd_text = st.one_of(st.sampled_from(ODD_TEXTS), st.text(max_size=20))
@@ -136,6 +149,15 @@ odd_bodies = st.one_of(
                 b"--x\r\n\r\n",
                 b"[" + b"[]," * 9000 + b"[]]",
             ),
+            *(b"a=%", b"%ff=%fe&grant_type=%00", b"a=b&a=b", b";;;", b"\x00\xff", b"token=" + b"x" * 60_000),
+            b"grant_type=refresh_token&refresh_token=%ed%a0%80&client_id=%00",
+            b"grant_type=authorization_code&code=%00&code_verifier=%ff&client_id=https://%5b::1/x",
+            b"form_token=%ff&email=%00&password=%ed%a0%80&token=%00&request=%ff",
+            b"&".join(b"f%d=x" % number for number in range(5000)),
+            b'{"redirect_uris":["http://[","\\u0000",7,null,{}],"client_name":["\\ud800"],"contacts":{}}',
+            b'{"redirect_uris":' + b"[" * 90 + b"]" * 90 + b"}",
+            b'{"name":"\\u0000","hostname":"\\ud800","include":[{"email":{"email":[]}}],"decision":{},"config":[[]]}',
+            b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"\\u0000","capabilities":[]}}',
         ]
     ),
 )
@@ -232,7 +254,11 @@ def requests(draw: st.DrawFn, known: Known) -> RawRequest:
         body, kind = draw(documents(door, pairs)), b"application/json"
     if Fault.QUERY in faults:
         query = draw(
-            st.one_of(odd_bytes.map(lambda value: quote_from_bytes(value).encode()), st.just(query + ODD_QUERY))
+            st.one_of(
+                odd_bytes.map(lambda value: quote_from_bytes(value).encode()),
+                st.sampled_from(LONG_QUERIES + ODD_QUERIES),
+                st.sampled_from([query + b"&" + odd for odd in ODD_QUERIES]),
+            )
         )
     if Fault.BODY in faults:
         body = draw(odd_bodies)
@@ -240,7 +266,7 @@ def requests(draw: st.DrawFn, known: Known) -> RawRequest:
         kind = draw(st.sampled_from([*KINDS, b""]))
     headers = [*draw(ordinary_headers(door, known)), *([(b"Content-Type", kind)] if kind else [])]
     if Fault.HEADER in faults:
-        headers += draw(st.lists(odd_headers, min_size=1, max_size=2))
+        headers += chain.from_iterable(draw(st.lists(odd_headers, min_size=1, max_size=2)))
     return RawRequest(method, path + (b"?" + query if query else b""), headers, body)
 
 
@@ -293,36 +319,62 @@ def ordinary_headers(draw: st.DrawFn, door: Door, known: Known) -> list[Header]:
     return headers
 
 
-odd_headers: st.SearchStrategy[Header] = st.sampled_from(
-    [
-        (b"Content-Length", b"-1"),
-        (b"Content-Length", b"99999999999"),
-        (b"Content-Length", b"5"),
-        (b"Transfer-Encoding", b"chunked"),
-        (b"Content-Encoding", b"gzip"),
-        (b"Expect", b"100-continue"),
-        (b"Range", b"bytes=0-1"),
-        (b"If-None-Match", b"\xff"),
-        (b"Host", b"evil.example"),
-        (b"Origin", b"null"),
-        (b"Origin", b"\xff\xfe"),
-        (b"Cookie", b"=;=; \x80=\xff; codemode_session=" + b"a" * 3000),
-        (b"Authorization", b"Basic !!!"),
-        (b"Authorization", b"Basic " + b"/w==" * 10),
-        (b"Authorization", b"Bearer"),
-        (b"Authorization", b"\xff \xff"),
-        (b"CF-Access-Token", b"a.b.c"),
-        (b"CF-Access-Client-Id", b"\x80"),
-        (b"Mcp-Session-Id", b"00000000000000000000000000000000"),
-        (b"Mcp-Session-Id", b"\xff"),
-        (b"Mcp-Method", b"tools/list"),
-        (b"Mcp-Name", b"=?base64?!!!?="),
-        (b"Mcp-Param-X", b"\xff\x01"),
-        (b"Last-Event-ID", b"\x00".replace(b"\x00", b"-1/9")),
-        (b"Sec-Fetch-Mode", b"navigate"),
-        (b"X-Forwarded-For", b"unknown, \xff, ::ffff:1.2.3.4.5"),
-        (b"X-Forwarded-Proto", b"gopher"),
-        (b"Accept-Language", b"," * 500),
-        (b"Access-Control-Request-Method", b"POST"),
-    ]
+_ODD_HEADERS: tuple[Header, ...] = (
+    (b"Content-Length", b"-1"),
+    (b"Content-Length", b"99999999999"),
+    (b"Content-Length", b"5"),
+    (b"Transfer-Encoding", b"chunked"),
+    (b"Content-Encoding", b"gzip"),
+    (b"Expect", b"100-continue"),
+    (b"Range", b"bytes=0-1"),
+    (b"If-None-Match", b"\xff"),
+    (b"Host", b"evil.example"),
+    (b"Origin", b"null"),
+    (b"Origin", b"\xff\xfe"),
+    (b"Cookie", b"=;=; \x80=\xff; codemode_session=" + b"a" * 3000),
+    (b"Authorization", b"Basic !!!"),
+    (b"Authorization", b"Basic " + b"/w==" * 10),
+    (b"Authorization", b"Bearer"),
+    (b"Authorization", b"\xff \xff"),
+    (b"CF-Access-Token", b"a.b.c"),
+    (b"CF-Access-Client-Id", b"\x80"),
+    (b"Mcp-Session-Id", b"00000000000000000000000000000000"),
+    (b"Mcp-Session-Id", b"\xff"),
+    (b"Mcp-Method", b"tools/list"),
+    (b"Mcp-Name", b"=?base64?!!!?="),
+    (b"Mcp-Param-X", b"\xff\x01"),
+    (b"Last-Event-ID", b"-1/9"),
+    (b"Sec-Fetch-Mode", b"navigate"),
+    (b"X-Forwarded-For", b"unknown, \xff, ::ffff:1.2.3.4.5"),
+    (b"X-Forwarded-Proto", b"gopher"),
+    (b"Accept-Language", b"," * 500),
+    (b"Access-Control-Request-Method", b"POST"),
+    (b"Authorization", b"Basic \xff"),
+    *((b"Authorization", b"Basic " + base64.b64encode(text)) for text in (b"\xff\xfe:x", b"a", b":", b"%ff%00:%00")),
+    (b"Authorization", b"Basic " + base64.b64encode(b"a:" + b"b" * 9000)),
+    (b"Authorization", b"Bearer \xff\xfe"),
+    (b"Authorization", b"Bearer e30.e30.e30"),
+    (b"Authorization", b"\xe9 a.b.c"),
+    (b"Cookie", b"portal_session=\xff\xfe; portal_browser=" + b"x" * 43),
+    (b"Accept", b"\xff\xfe"),
+    (b"Accept-Language", b"\xff;q=nan"),
+    (b"Accept-Encoding", b"\xe9"),
+    (b"X-Forwarded-For", b"\xff, ::1%eth0, nonsense"),
+    (b"Forwarded", b"for=\xe9"),
+    (b"MCP-Protocol-Version", b"\xff"),
+    (b"Last-Event-ID", b"\xff"),
+    (b"CF-Access-Token", b"\xff.\xfe.\xe9"),
+    (b"Access-Control-Request-Method", b"\xff"),
+    (b"Range", b"bytes=\xff-"),
+    (b"If-Modified-Since", b"\xe9"),
 )
+_ODD_TOGETHER: tuple[tuple[Header, ...], ...] = (
+    ((b"Authorization", b"Bearer a"), (b"Authorization", b"Bearer b")),
+    ((b"Cookie", b"portal_browser=" + b"A" * 43), (b"Cookie", b"portal_browser=" + b"B" * 43)),
+    ((b"Sec-Fetch-Mode", b"navigate"), (b"Accept", b"text/html")),
+    ((b"CF-Access-Client-Id", b"\xff"), (b"CF-Access-Client-Secret", b"\xe9")),
+    ((b"Content-Encoding", b"gzip"), (b"Expect", b"100-continue")),
+    ((b"Origin", b"http://localhost"), (b"Access-Control-Request-Method", b"\xff")),
+)
+odd_headers = st.sampled_from([*((header,) for header in _ODD_HEADERS), *_ODD_TOGETHER])
+"""One header, or several that are odd together."""

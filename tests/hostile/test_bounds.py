@@ -129,6 +129,7 @@ def parts_of(value: Any) -> tuple[int, int]:
 
 @given(JSON, st.booleans())
 def test_values_are_counted_as_they_are_whatever_is_in_strings(value: Any, ascii: bool) -> None:
+    # More than is left uncounted, in the encoding that is sent.
     copies = 70_000 // (len(json.dumps(value, ensure_ascii=ascii).encode()) + 1) + 1
     data = json.dumps([value] * copies, ensure_ascii=ascii).encode()
     groups, values = parts_of([value] * copies)

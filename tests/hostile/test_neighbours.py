@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from portal.http import HttpSettings
 from tests.hostile.neighbours import ATTACKS, person, uses
 from tests.portal.login.guarded import guarded_portal
 from tests.portal.upstreams.hosting import hosted
@@ -15,12 +16,14 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.
 
 # Half of the time after which a call that the upstream does not answer gives up its place.
 AT_ONCE = 30.0
+# The attacker opens more than there are.
+FEW_SESSIONS = HttpSettings(sessions=100, sessions_each=50)
 
 
 async def test_a_neighbour_is_served_at_once_whatever_one_person_does(tmp_path: Path) -> None:
     async with (
         hosted() as upstream,
-        guarded_portal(tmp_path, upstream=upstream.url, code="workers") as portal,
+        guarded_portal(tmp_path, upstream=upstream.url, code="workers", http=FEW_SESSIONS) as portal,
         person(portal, "mallory@example.com") as attacker,
         person(portal, "ada@example.com") as neighbour,
     ):

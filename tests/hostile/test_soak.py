@@ -53,7 +53,7 @@ async def be_turned_away(portal: Guarded, address: dict[str, str]) -> None:
         assert (await agent.exchange("no code")).status_code == 400
 
 
-@pytest.mark.parametrize("people", times(25, 2000))
+@pytest.mark.parametrize("people", times(15, 2000))
 async def test_people_who_came_and_went_leave_nothing_behind(tmp_path: Path, people: int) -> None:
     proxies = [ip_network("127.0.0.0/8")]
     async with hosted() as upstream, guarded_portal(tmp_path, upstream=upstream.url, proxies=proxies) as portal:

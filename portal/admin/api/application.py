@@ -42,6 +42,7 @@ from portal.state import (
 PREFIX = "/client/v4"
 MAX_BODY = 1024 * 1024
 MUCH = 64 * 1024
+"""Bytes. A larger body is validated in a thread."""
 MAX_PROBLEMS = 20
 MAX_IN_PATH = 256
 IN_FORCE_SECONDS = 1.0
@@ -175,7 +176,7 @@ async def _body(operation: Operation, request: Request, by: str) -> BaseModel | 
     if not isinstance(data, dict):
         raise errors.invalid("the body is not a JSON object")
     if len(received) > MUCH:
-        # Of many members that do not fit each is described: that takes a second where all do.
+        # Each member that does not fit is described, which takes a second for a body full of them.
         return await asyncio.to_thread(_validated, operation.body, data)
     return _validated(operation.body, data)
 

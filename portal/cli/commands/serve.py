@@ -142,10 +142,10 @@ def collect_garbage_seldom() -> None:
 
 
 def allow_many_descriptors() -> None:
-    """Let this process open as many files and connections as the system allows it, to `MOST_DESCRIPTORS`.
+    """Let this process open as many files and connections as the system allows, up to `MOST_DESCRIPTORS`.
 
     Many systems start a process with 1024. One person's part of requests and of calls to servers is as much, and where
-    there are none left the portal takes no connection of anybody.
+    there are none left the portal takes no connection from anybody.
     """
     with suppress(ImportError, ValueError, OSError):  # not on Windows, and some sandboxes forbid it
         import resource

@@ -1,7 +1,7 @@
 """How much a server may send, in number, and how what it sends is read without making the event loop late.
 
 Bytes are bounded where they are read. But a message of 5 MiB may have two million empty lists in it, and a stream of
-any length nothing but empty lines: what is read costs by its number, so each number has a bound of its own. What is
+any length nothing but empty lines. Reading costs time for each of them, so each number has a bound of its own. What is
 still large is read in a thread, in pieces for which the interpreter's lock is held briefly.
 """
 
@@ -16,13 +16,13 @@ from codemode import excess, off_loop
 from portal.errors import ResponseTooLarge
 
 INLINE_BYTES = 64 * 1024
-"""JSON that is read on the event loop. Longer texts are read in a thread."""
+"""JSON up to this length is read on the event loop, longer texts in a thread."""
 BYTES_FOR_A_VALUE, BYTES_FOR_A_GROUP = 20, 100
-"""A message may have a value for each so many bytes that it may have, and a list or an object for each so many. With 5
-MiB these are 262,144 values, and 52,428 lists and objects among them."""
+"""Of a message's bound in bytes, how many there are for each value that it may have, and for each list or object. A
+bound of 5 MiB allows 262,144 values, among them 52,428 lists and objects."""
 _DENSE_BYTES = 5 * 1024 * 1024
 _LESS_DENSE = 4
-"""Of what a message may have beyond 5 MiB, so many times fewer values. A page of a list may have 16 MiB."""
+"""Beyond 5 MiB there are so many times fewer values for the same bytes. A page of a list may have 16 MiB."""
 MAX_BLOCKS = 10_000
 """Content blocks of a result, messages of a prompt, contents of a resource."""
 MAX_DEPTH = 200
@@ -52,7 +52,7 @@ _NESTED = (dict, list)
 
 
 class Turn:
-    """Gives other tasks a turn when one has had the loop for long."""
+    """Gives other tasks a turn when one has kept the loop for long."""
 
     def __init__(self) -> None:
         self._end = 0.0

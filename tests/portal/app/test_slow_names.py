@@ -90,6 +90,8 @@ async def test_thirty_strangers_with_names_that_nobody_answers_delay_nobody(name
             async with provider_fetcher() as fetcher:
                 assert await fetch_json(fetcher, by_name(provider.url)) == []
                 assert await fetch_json(fetcher, provider.url) == []
+        # When they are asked for again, there are no such names.
+        names.is_silent = False
         assert [answer.status_code for answer in await asyncio.gather(*strangers)] == [400] * 30
 
 
@@ -107,6 +109,7 @@ async def test_a_stranger_past_their_part_of_documents_is_told_when_to_come_back
         assert not names.asked["silent4.example"]
         # A document that is being fetched already takes no place of its own.
         again = asyncio.create_task(browser.get(authorize(0)))
+        names.is_silent = False
         answers = await asyncio.gather(*strangers, again)
         assert [answer.status_code for answer in answers] == [400] * 5
         assert (await browser.get(authorize(0))).status_code == 400

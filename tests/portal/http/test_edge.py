@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from portal.http import Cors, Edge, Guard, HttpSettings, running
 from tests.patience import PATIENCE
+from tests.portal.http.raw import Answer, connected, send
 
 pytestmark = pytest.mark.anyio
 
@@ -45,35 +46,6 @@ async def url() -> AsyncIterator[str]:
 async def impatient() -> AsyncIterator[str]:
     async with running(echo_app(IMPATIENT), http=IMPATIENT) as url:
         yield url
-
-
-class Answer:
-    def __init__(self, raw: bytes) -> None:
-        head, _, self.body = raw.partition(b"\r\n\r\n")
-        lines = head.decode().split("\r\n")
-        self.status = int(lines[0].split()[1])
-        self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-
-    @property
-    def error(self) -> dict[str, object]:
-        message = json.loads(self.body)
-        assert message["jsonrpc"] == "2.0" and message["id"] is None
-        error: dict[str, object] = message["error"]
-        return error
-
-
-async def send(url: str, *parts: bytes | str) -> Answer:
-    """Write raw bytes and read the answer until the server closes the connection."""
-    host, _, port = url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        for part in parts:
-            writer.write(part.encode() if isinstance(part, str) else part)
-            await writer.drain()
-        async with asyncio.timeout(PATIENCE):
-            return Answer(await reader.read())
-    finally:
-        writer.close()
 
 
 def request(body: bytes, head: str = POST) -> bytes:
@@ -150,6 +122,15 @@ async def test_a_head_over_the_limit_is_refused(url: str, head: str) -> None:
     assert (await send(url, f"{POST}{head}\r\n")).status == 431
 
 
+async def test_the_bounds_of_a_connection_are_those_in_force_when_its_request_comes() -> None:
+    edge = Edge(SETTINGS)
+    async with running(echo_app(SETTINGS), http=edge) as url:
+        head = f"{POST}X-Name: {'x' * 500}\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}"
+        assert (await send(url, head)).status == 200
+        edge.replace(replace(SETTINGS, header_limit=400))
+        assert (await send(url, head)).status == 431
+
+
 @pytest.mark.parametrize(
     ("begun", "status"),
     [("GET /", 431), ("GET /echo HTTP/1.1\r\nX: ", 431), ("GET /echo HTTP/1.1\r\nX", 431), (f"{POST}X: y\r\nZ: ", 431)],
@@ -165,21 +146,16 @@ async def test_a_trailer_that_has_no_end_ends_the_connection(url: str) -> None:
 
 async def send_without_end(url: str, begun: str) -> Answer:
     """The answer to what begins like this and does not end."""
-    host, _, port = url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
+    async with connected(url) as (reader, writer), asyncio.timeout(PATIENCE):
         writer.write(begun.encode())
-        async with asyncio.timeout(PATIENCE):
-            answer = asyncio.create_task(reader.read())
-            while not answer.done():
-                writer.write(b"y" * 50_000)
-                await writer.drain()
-                await asyncio.sleep(0)
-            if not (raw := await answer):
-                raise EOFError
-            return Answer(raw)
-    finally:
-        writer.close()
+        answer = asyncio.create_task(reader.read())
+        while not answer.done():
+            writer.write(b"y" * 50_000)
+            await writer.drain()
+            await asyncio.sleep(0)
+        if not (raw := await answer):
+            raise EOFError
+        return Answer(raw)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from portal.http import HttpSettings
+from portal.http import Edge, HttpSettings
 from portal.http.unread import Unread
 from portal.http.uvicorn import BoundedHttp, PortalUvicorn
 from tests.patience import PATIENCE
@@ -57,7 +57,7 @@ async def served(seconds: float, most: int = 1 << 30, each: int = 1 << 30) -> As
     found = Served()
     found.unread = Unread(most, each)
     app = Starlette(routes=[Route("/large", found.large), Route("/events", found.events), Route("/flood", found.flood)])
-    http = BoundedHttp.with_settings(HttpSettings(write_time=seconds), found.unread)
+    http = BoundedHttp.with_edge(Edge(HttpSettings(write_time=seconds)), found.unread)
     server = PortalUvicorn(uvicorn.Config(app, http=http, port=0, log_config=None, timeout_graceful_shutdown=1), None)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

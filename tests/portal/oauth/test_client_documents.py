@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import json
 import socket
 import ssl
@@ -16,10 +15,6 @@ from typing import Any
 import httpx2
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +22,7 @@ from portal.egress import AddressRule, FetchFailed
 from portal.oauth.clients import fetch_document, read_document
 from portal.oauth.redirects import is_registered, may_have, split_redirect
 from portal.oauth.settings import OAuthSettings, Registration
+from tests.certificates import server_named
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import guarded_portal
 from tests.portal.oauth.agent import Agent
@@ -158,27 +154,8 @@ class Sink:
 
 @asynccontextmanager
 async def sink(folder: Path) -> AsyncIterator[Sink]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "agents.example.com")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("agents.example.com")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
     pem = folder / "server.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    pem.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(pem)
+    serving = server_named("agents.example.com", pem)
     trusting = ssl.create_default_context(cafile=str(pem))
     found = Sink(0, trusting)
 
