@@ -45,7 +45,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     Why: uvicorn keeps a connection for as long as bytes trickle in, and lets header fields grow without end. Here the
     head of a request has a size and a time, its body has a time, and a connection that exceeds one is answered and
-    closed. uvicorn also keeps an answer for as long as its client takes nothing of it, and ends a connection at once
+    closed. uvicorn tells only the request that came last when the connection is lost: one that is under way while its
+    client has sent another behind it would go on for ever, and hold what it holds. Here it is told as well.
+    uvicorn also keeps an answer for as long as its client takes nothing of it, and ends a connection at once
     where the client is still sending, which loses the answer. Here a connection on which bytes wait ends when its
     client takes none for a while, or when too many wait for its network; an event stream on which nothing happens has
     nothing that waits. And a client that is refused amid its body has time to read why.
@@ -70,6 +72,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._refused = False
         self._watch: asyncio.TimerHandle | None = None
+        self._under_way: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -89,6 +92,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._disarm()
         self._stop_watching()
         super().connection_lost(exc)
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None and not under_way.response_complete:
+            under_way.disconnected = True
+            under_way.message_event.set()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -153,6 +160,10 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_headers_complete()
         if self.scope["method"] in _WITH_BODY:
             self.cycle.transport = cast("asyncio.Transport", _AnswerAmidBody(self, self.cycle))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._under_way = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         self._unsaid = 0

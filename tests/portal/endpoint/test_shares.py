@@ -18,6 +18,7 @@ from portal.servers import Servers
 from portal.turns import Room
 from portal.upstream import ROOM, DownstreamClient
 from portal.upstream.transports.http_client import _CONNECTIONS
+from tests.patience import PATIENCE
 from tests.portal.endpoint.people import client_with, token_of
 from tests.portal.login.guarded import EMAIL, Guarded, guarded_portal
 from tests.portal.portals import MODERN
@@ -249,6 +250,26 @@ async def test_whoever_has_all_streams_they_may_have_is_refused_until_one_ends_a
             return bool((await ada.begun("POST", headers, message)).status_code == 200)
 
         await until(listens)
+
+
+async def test_the_stream_of_a_client_that_left_is_given_back_though_it_had_sent_another_request_behind(
+    tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.endpoint.changes.MAX_STREAMS_FOR_EACH", 1)
+    async with two_people(tmp_path, upstream) as (ada, _):
+        headers, message = modern("subscriptions/listen", notifications={"toolsListChanged": True})
+        asked = ada.http.build_request("POST", ada.url, json=message, headers=headers)
+        head = "".join(f"{name}: {value}\r\n" for name, value in asked.headers.items())
+        reader, writer = await asyncio.open_connection(asked.url.host, asked.url.port)
+        writer.write((f"POST {asked.url.path} HTTP/1.1\r\n{head}\r\n".encode() + asked.read()) * 2)
+        assert b" 200 " in await reader.readline()
+        writer.transport.abort()
+
+        async def listens() -> bool:
+            return bool((await ada.begun("POST", headers, message)).status_code == 200)
+
+        async with asyncio.timeout(PATIENCE):
+            await until(listens)
 
 
 async def test_one_person_s_watched_resources_leave_room_for_those_of_others(
