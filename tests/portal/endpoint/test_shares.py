@@ -12,9 +12,11 @@ import httpx2
 import pytest
 
 from portal.config import parse_config
+from portal.endpoint.session_room import SessionRoom
 from portal.errors import NO_ROOM
 from portal.http import HttpSettings
 from portal.servers import Servers
+from portal.shares import Shares
 from portal.turns import Room
 from portal.upstream import ROOM, DownstreamClient
 from portal.upstream.transports.http_client import _CONNECTIONS
@@ -244,6 +246,9 @@ async def test_whoever_has_all_streams_they_may_have_is_refused_until_one_ends_a
         in_session = await ada.http.post(ada.url, json=message, headers=await ada.session())
         assert "Method not found" in in_session.text
         assert (await bob.begun("POST", headers, message)).status_code == 200
+        # In these versions the id of a session means nothing, and lets nobody past the count.
+        named = {**headers, "mcp-session-id": "any"}
+        assert refused(await ada.http.post(ada.url, json=message, headers=named), 429)
         await hers[0].aclose()
 
         async def listens() -> bool:
@@ -270,6 +275,24 @@ async def test_the_stream_of_a_client_that_left_is_given_back_though_it_had_sent
 
         async with asyncio.timeout(PATIENCE):
             await until(listens)
+
+
+async def test_a_session_that_cannot_be_ended_for_another_takes_no_room_of_it() -> None:
+    shares = Shares(2, 1)
+
+    async def end(id: str) -> None:
+        raise RuntimeError
+
+    async def send(message: Any) -> None:
+        return None
+
+    room = SessionRoom(shares, end)
+    async with room.opening("ada", send) as answer:
+        await answer({"type": "http.response.start", "status": 200, "headers": [(b"mcp-session-id", b"one")]})
+    with pytest.raises(RuntimeError):
+        async with room.opening("ada", send):
+            pass
+    assert not len(shares)
 
 
 async def test_one_person_s_watched_resources_leave_room_for_those_of_others(
