@@ -244,7 +244,7 @@ def test_uvicorn_s_parser_has_the_state_that_the_bounds_read() -> None:
     )
     protocol.loop.close()
     assert callable(protocol._unset_keepalive_if_required) and callable(protocol.timeout_keep_alive_handler)
-    assert {"loop", "transport", "cycle", "scope", "timeout_keep_alive", "timeout_keep_alive_task"} <= vars(
+    assert {"loop", "transport", "cycle", "pipeline", "scope", "timeout_keep_alive", "timeout_keep_alive_task"} <= vars(
         protocol
     ).keys()
     # `cycle` is one of these once the head of a request is read.
