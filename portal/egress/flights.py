@@ -36,7 +36,7 @@ class Flights(Generic[K, V]):
         """What the work about `key` returns or raises. The first to ask begins it, and it is cancelled when the last
         one who waits gives up."""
         flight = self._flights.get(key)
-        if flight is None:
+        if flight is None or flight.task.done():  # What has ended is for those who have waited for it.
             flight = self._flights[key] = _Flight(asyncio.create_task(work()))
         flight.waiting += 1
         try:

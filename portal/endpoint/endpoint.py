@@ -34,7 +34,7 @@ from portal.endpoint.resources import Resources, Watches
 from portal.endpoint.resumption import ResumableSessions
 from portal.endpoint.room import no_room_error
 from portal.endpoint.server import Handler, PortalMcpServer, walled
-from portal.endpoint.session_room import SessionRoom, begins_session, session_named
+from portal.endpoint.session_room import SessionRoom, begins_session, has_sessions, session_named
 from portal.endpoint.sessions import Session, Sessions, scope_of
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
 from portal.endpoint.under_way import SECONDS as UNDER_WAY_SECONDS
@@ -212,7 +212,7 @@ class Endpoint:
             async with self._room.opening(holder, send) as send:
                 await self._manager.open(holder, scope, receive, send)
             return
-        if asks_for_stream(scope) and not session_named(scope):
+        if asks_for_stream(scope) and not has_sessions(scope):
             with self._listen_streams.room.held(holder):
                 await self._manager.handle_request(scope, receive, send)
             return

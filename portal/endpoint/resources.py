@@ -3,8 +3,8 @@
 One subscription stands at the upstream for however many clients watch a resource through the portal.
 """
 
-from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import mcp_types as types
@@ -79,8 +79,10 @@ class Resources:
         try:
             await self._watches.add(watch)
         except BaseException:
-            # Cancellation too: the session watches nothing that the upstream has not accepted.
-            session.subscriptions.pop(uri, None)
+            # Cancellation too: the session watches nothing that the upstream has not accepted. By now it may be watched
+            # by a later request.
+            if session.subscriptions.get(uri) is watch:
+                del session.subscriptions[uri]
             raise
         return {}
 
@@ -142,7 +144,8 @@ class Watches:
         self._caller = caller
         self._streams = streams
         self._background = background
-        self._counts: Counter[object] = Counter()
+        # By what one subscription upstream serves. No entry stays without a watch: clients choose the URIs.
+        self._watching: dict[object, dict[Watch, None]] = {}
         self._room = Shares(MAX_WATCHED, MAX_WATCHED_FOR_EACH)
 
     def watch(self, principal: Identity | None, target: Target) -> Watch:
@@ -165,26 +168,27 @@ class Watches:
             self._room.take(holder_of(watch.principal))
         except Full as full:
             raise no_room_error(full, "watched resources", WATCH_SECONDS) from None
-        self._counts[watch.key] += 1
-        if self._counts[watch.key] == 1:
+        others = self._watching.setdefault(watch.key, {})
+        is_first = not others
+        others[watch] = None
+        if is_first:
             try:
                 await self._request("resources/subscribe", watch)
-            except BaseException:
+            except BaseException as error:
                 # Cancellation too: the next client must not count on a subscription that was never made.
-                self._decrement(watch)
+                self._given_up(watch, may_stand=not isinstance(error, Exception))
                 raise
+            if watch.key not in self._watching:
+                # Its client has stopped watching before the server had begun.
+                await self._end(watch)
         elif (denial := self._views.server_denial(watch.target.server, watch.principal)) is not None:
-            self._decrement(watch)
+            await self.remove(watch)
             raise denial
 
     async def remove(self, watch: Watch) -> None:
-        """Never raises: that the upstream is away does not matter to a client that stops watching."""
-        self._decrement(watch)
-        if not self._counts[watch.key]:
-            try:
-                await self._request("resources/unsubscribe", watch)
-            except CallError:
-                return
+        """Never raises: that the upstream is away does not matter to a client that stops watching. Idempotent."""
+        if self._leave(watch) and watch.key not in self._watching:
+            await self._end(watch)
 
     async def listen(
         self, ctx: SdkContext, params: types.SubscriptionsListenRequestParams
@@ -237,11 +241,32 @@ class Watches:
         identity = principal.key if principal is not None else ""
         await self._caller.call(call, CallContext(identity=identity, principal=principal))
 
-    def _decrement(self, watch: Watch) -> None:
+    async def _end(self, watch: Watch) -> None:
+        """Nobody watches what this watch was for any more."""
+        with suppress(CallError):
+            await self._request("resources/unsubscribe", watch)
+
+    def _leave(self, watch: Watch) -> bool:
+        """Whether this client was counted; it is no longer. Sessions end, and clients change their minds, while the
+        server is still being asked."""
+        watching = self._watching.get(watch.key, {})
+        if watch not in watching:
+            return False
+        del watching[watch]
+        if not watching:
+            del self._watching[watch.key]
         self._room.give_back(holder_of(watch.principal))
-        left = self._counts[watch.key] - 1
-        if left > 0:
-            self._counts[watch.key] = left
-        else:
-            # What is not counted leaves nothing behind: clients choose the URIs.
-            self._counts.pop(watch.key, None)
+        return True
+
+    def _given_up(self, watch: Watch, *, may_stand: bool) -> None:
+        """The first client's subscription has failed, or its request was cancelled: then it `may_stand`."""
+        self._leave(watch)
+        if others := self._watching.get(watch.key):
+            self._background.spawn(self._again(next(iter(others))))
+        elif may_stand:
+            self._background.spawn(self._end(watch), needed=True)
+
+    async def _again(self, watch: Watch) -> None:
+        """Subscribe for whoever came while the first one was waiting, and was told that they watch."""
+        with suppress(CallError):
+            await self._request("resources/subscribe", watch)

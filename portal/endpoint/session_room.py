@@ -121,7 +121,11 @@ class SessionRoom:
             self.ended(idle)
         self._shares.take(holder)
         if idle is not None:
-            await self._end(idle)
+            try:
+                await self._end(idle)
+            except BaseException:
+                self._shares.give_back(holder)
+                raise
 
     def _longest_idle(self, holder: str) -> str | None:
         for id, held in self._of.get(holder, {}).items():
@@ -132,11 +136,13 @@ class SessionRoom:
 
 def begins_session(scope: Scope) -> bool:
     """Whether a request may begin a session: it is of the 2025 versions, and names none."""
-    if scope["method"] != "POST":
-        return False
-    headers = Headers(scope=scope)
-    version = headers.get(MCP_PROTOCOL_VERSION_HEADER)
-    return MCP_SESSION_ID_HEADER not in headers and (version is None or version in HANDSHAKE_PROTOCOL_VERSIONS)
+    return scope["method"] == "POST" and MCP_SESSION_ID_HEADER not in Headers(scope=scope) and has_sessions(scope)
+
+
+def has_sessions(scope: Scope) -> bool:
+    """Whether a request is of the versions that have sessions. In others the id of one means nothing."""
+    version = Headers(scope=scope).get(MCP_PROTOCOL_VERSION_HEADER)
+    return version is None or version in HANDSHAKE_PROTOCOL_VERSIONS
 
 
 def session_named(scope: Scope) -> str:

@@ -25,9 +25,9 @@ from portal.upstream import DownstreamClient
 _STATE = "portal"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Watch:
-    """A resource that a client watches: `whose` connections at the server carry the subscription."""
+    """A resource that a client watches, once: `whose` connections at the server carry the subscription."""
 
     target: Target
     principal: Identity | None

@@ -33,10 +33,16 @@ _LINGER_SECONDS = 2.0
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 LEAST_TAKEN = 16 * 1024
 """Of bytes that wait a client takes as many in `write_time`: slower than any network that people use."""
+MOST_BEHIND = 16
+"""Requests that may wait behind one that is under way on the same connection."""
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
 class HeadTooLarge(Exception):
+    """Raised into the parser, which stops there."""
+
+
+class TooManyBehind(Exception):
     """Raised into the parser, which stops there."""
 
 
@@ -49,6 +55,11 @@ class BoundedHttp(HttpToolsProtocol):
     where the client is still sending, which loses the answer. Here a connection on which bytes wait ends when its
     client takes none for a while, or when too many wait for its network; an event stream on which nothing happens has
     nothing that waits. And a client that is refused amid its body has time to read why.
+
+    When a connection is lost, uvicorn tells only the request that came last: one under way, behind which its client has
+    sent another, would go on for ever and hold what it holds. Here it is told as well. And uvicorn reads as many
+    requests behind one as come: ten thousand, which one read of the socket brings, take a quarter of a second. Here a
+    connection with too many ends.
 
     If the parser or the transport calls other methods, if the state of a request is no longer in `cycle` and
     `transport`, or if an answer ends its connection otherwise than by `cycle.transport.close`, slow or endless requests
@@ -70,6 +81,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._refused = False
         self._watch: asyncio.TimerHandle | None = None
+        self._under_way: RequestResponseCycle | None = None
 
     @property
     def bounds(self) -> HttpSettings:
@@ -95,6 +107,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._disarm()
         self._stop_watching()
         super().connection_lost(exc)
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None and not under_way.response_complete:
+            under_way.disconnected = True
+            under_way.message_event.set()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -137,6 +153,8 @@ class BoundedHttp(HttpToolsProtocol):
         return self.transport.get_write_buffer_size() + _in_system(self.transport)
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MOST_BEHIND:
+            raise TooManyBehind
         super().on_message_begin()
         # Another request may have ended in the same read.
         self._unset_keepalive_if_required()
@@ -160,6 +178,10 @@ class BoundedHttp(HttpToolsProtocol):
         if self.scope["method"] in _WITH_BODY:
             self.cycle.transport = cast("asyncio.Transport", _AnswerAmidBody(self, self.cycle))
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._under_way = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_body(self, body: bytes) -> None:
         self._unsaid = 0
         super().on_body(body)
@@ -176,7 +198,10 @@ class BoundedHttp(HttpToolsProtocol):
             )
 
     def send_400_response(self, msg: str) -> None:
-        if self._head_bytes > self.bounds.header_limit:
+        if self.pipeline:
+            # An answer would be taken for that to the request which is under way.
+            self.transport.close()
+        elif self._head_bytes > self.bounds.header_limit:
             self._answer(431, f"The head of the request is larger than {self.bounds.header_limit} bytes.")
         else:
             # Not `msg`: that is uvicorn's word for all of them.

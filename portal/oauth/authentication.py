@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
+from urllib.parse import quote
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -39,6 +40,8 @@ from portal.state import StateUnavailable
 LINKED_HEADER = b"cf-access-token"
 MAX_CALLERS = 10_000
 _ELSEWHERE = "/{portal}/mcp"
+_PATH = "/:@!$&'()*+,;=~"
+"""What stands in a path as it is (RFC 3986, section 3.3), letters, digits and `-._` aside."""
 UNAUTHENTICATED = -32001
 Enrich: TypeAlias = Callable[[Identity, Scope], Identity]
 Decide: TypeAlias = Callable[[Identity], Awaitable[Standing | None]]
@@ -211,7 +214,8 @@ class Authentication:
 
     def _challenge(self, scope: Scope, origin: str, error: str, description: str) -> str:
         """The challenge for the endpoint by the URL that the client has."""
-        endpoint = scope["path"] + mode_query_of(scope["query_string"])
+        # As it is written in a URL: decoded, it may be any text, and no value of a header.
+        endpoint = quote(scope["path"], safe=_PATH) + mode_query_of(scope["query_string"])
         return challenge(origin, endpoint, self._settings, error, description)
 
 

@@ -234,7 +234,13 @@ class Clients:
         now = time.monotonic()
         if cached is not None and now < cached[0]:
             return cached[1]
-        return await self._reading.join(url, lambda: self._read(url, stranger))
+        while True:
+            try:
+                return await self._reading.join(url, lambda: self._read(url, stranger))
+            except Full:
+                if stranger and self._fetches.full_for(stranger) is not None:
+                    raise
+                # There was no room for whoever was the first to ask. That is no matter of others.
 
     async def _read(self, url: str, stranger: str) -> Client | None:
         """The client of a document that is fetched now, and kept."""

@@ -282,6 +282,9 @@ class Connection:
             return await self._request(method, params, context, credentials, repeatable)
 
         self._requests += 1
+        if method == UNSUBSCRIBE:
+            # Before anything can fail: what nobody watches takes no room, whatever becomes of telling the server.
+            self._subscriptions.note(method, params.get("uri"))
         holder, taken = _holder_of(context), False
         try:
             await self._turns.take(holder, self.config.timeout)
@@ -370,11 +373,12 @@ class Connection:
                 f"{MAX_WATCHED:,} of its resources are watched, as many as may be; try again later"
             )
         if self.protocol in MODERN_PROTOCOL_VERSIONS:
-            if self._subscriptions.note(method, params.get("uri")):
+            if method == UNSUBSCRIBE or self._subscriptions.note(method, params.get("uri")):
                 await self._subscriptions.relisten()
             return {}
         result = await request()
-        self._subscriptions.note(method, params.get("uri"))
+        if method == SUBSCRIBE:
+            self._subscriptions.note(method, params.get("uri"))
         return result
 
     def _mirroring(self, method: str, params: Mapping[str, object], context: CallContext) -> CallContext:

@@ -221,6 +221,8 @@ PARSER = (
     "send_400_response",
     "pause_writing",
     "resume_writing",
+    "connection_lost",
+    "_start_asgi_task",
 )
 
 
@@ -242,13 +244,13 @@ def test_uvicorn_s_parser_has_the_state_that_the_bounds_read() -> None:
     )
     protocol.loop.close()
     assert callable(protocol._unset_keepalive_if_required) and callable(protocol.timeout_keep_alive_handler)
-    assert {"loop", "transport", "cycle", "scope", "timeout_keep_alive", "timeout_keep_alive_task"} <= vars(
+    assert {"loop", "transport", "cycle", "pipeline", "scope", "timeout_keep_alive", "timeout_keep_alive_task"} <= vars(
         protocol
     ).keys()
     # `cycle` is one of these once the head of a request is read.
     source = inspect.getsource(RequestResponseCycle.__init__)
-    assert all(f"self.{name} = False" in source for name in ("response_started", "response_complete"))
-    assert all(f"self.{name} = " in source for name in ("transport", "more_body"))
+    assert all(f"self.{name} = False" in source for name in ("response_started", "response_complete", "disconnected"))
+    assert all(f"self.{name} = " in source for name in ("transport", "more_body", "message_event"))
 
 
 @pytest.mark.parametrize("name", ["startup", "shutdown", "capture_signals"])

@@ -185,6 +185,6 @@ async def test_a_resource_that_could_not_be_watched_leaves_nothing_behind(upstre
                 await watches.add(watches.watch(None, Target("none", f"test://{number}", {})))
         watched = watches.watch(None, Target("one", "test://one", {}))
         await watches.add(watched)
-        assert len(watches._counts) == 1
+        assert len(watches._watching) == 1
         await watches.remove(watched)
-        assert len(watches._counts) == 0
+        assert len(watches._watching) == 0

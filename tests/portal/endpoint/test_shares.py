@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import mcp_types as types
 import pytest
+from mcp.shared.exceptions import MCPError
 
 from portal.config import parse_config
+from portal.endpoint.session_room import SessionRoom
 from portal.errors import NO_ROOM
 from portal.http import HttpSettings
 from portal.servers import Servers
+from portal.shares import Shares
 from portal.turns import Room
 from portal.upstream import ROOM, DownstreamClient
 from portal.upstream.transports.http_client import _CONNECTIONS
+from tests.patience import PATIENCE
 from tests.portal.endpoint.people import client_with, token_of
 from tests.portal.login.guarded import EMAIL, Guarded, guarded_portal
 from tests.portal.portals import MODERN
@@ -243,12 +248,114 @@ async def test_whoever_has_all_streams_they_may_have_is_refused_until_one_ends_a
         in_session = await ada.http.post(ada.url, json=message, headers=await ada.session())
         assert "Method not found" in in_session.text
         assert (await bob.begun("POST", headers, message)).status_code == 200
+        # In these versions the id of a session means nothing, and lets nobody past the count.
+        named = {**headers, "mcp-session-id": "any"}
+        assert refused(await ada.http.post(ada.url, json=message, headers=named), 429)
         await hers[0].aclose()
 
         async def listens() -> bool:
             return bool((await ada.begun("POST", headers, message)).status_code == 200)
 
         await until(listens)
+
+
+async def test_the_stream_of_a_client_that_left_is_given_back_though_it_had_sent_another_request_behind(
+    tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.endpoint.changes.MAX_STREAMS_FOR_EACH", 1)
+    async with two_people(tmp_path, upstream) as (ada, _):
+        headers, message = modern("subscriptions/listen", notifications={"toolsListChanged": True})
+        asked = ada.http.build_request("POST", ada.url, json=message, headers=headers)
+        head = "".join(f"{name}: {value}\r\n" for name, value in asked.headers.items())
+        reader, writer = await asyncio.open_connection(asked.url.host, asked.url.port)
+        writer.write((f"POST {asked.url.path} HTTP/1.1\r\n{head}\r\n".encode() + asked.read()) * 2)
+        assert b" 200 " in await reader.readline()
+        writer.transport.abort()
+
+        async def listens() -> bool:
+            return bool((await ada.begun("POST", headers, message)).status_code == 200)
+
+        async with asyncio.timeout(PATIENCE):
+            await until(listens)
+
+
+async def test_a_session_that_cannot_be_ended_for_another_takes_no_room_of_it() -> None:
+    shares = Shares(2, 1)
+
+    async def end(id: str) -> None:
+        raise RuntimeError
+
+    async def send(message: Any) -> None:
+        return None
+
+    room = SessionRoom(shares, end)
+    async with room.opening("ada", send) as answer:
+        await answer({"type": "http.response.start", "status": 200, "headers": [(b"mcp-session-id", b"one")]})
+    with pytest.raises(RuntimeError):
+        async with room.opening("ada", send):
+            pass
+    assert not len(shares)
+
+
+def watching(id: int, kind: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": id, "method": f"resources/{kind}", "params": {"uri": "test://one"}}
+
+
+@asynccontextmanager
+async def slow_to_watch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Any, ...]]:
+    """Two people, of whom each may watch one resource, the requests to watch that their server has had, and what has it
+    refuse the first of these, which it does not answer before."""
+    monkeypatch.setattr("portal.endpoint.resources.MAX_WATCHED_FOR_EACH", 1)
+    begun: list[str] = []
+    asked, refuse = asyncio.Event(), asyncio.Event()
+
+    async def subscribe(ctx: Any, params: types.SubscribeRequestParams) -> types.EmptyResult:
+        begun.append(str(params.uri))
+        if len(begun) == 1:
+            asked.set()
+            await refuse.wait()
+            raise MCPError(types.INVALID_PARAMS, "not this one")
+        return types.EmptyResult()
+
+    async with hosted(Behaviour(legacy=True)) as host, two_people(folder, host) as (ada, bob):
+        host.upstream.server.add_request_handler("resources/subscribe", types.SubscribeRequestParams, subscribe)
+        hers = await ada.session()
+        first = asyncio.create_task(ada.http.post(ada.url, json=watching(1, "subscribe"), headers=hers))
+        await asked.wait()
+        yield ada, hers, bob, first, begun, refuse
+
+
+async def test_a_resource_that_is_given_up_before_its_server_has_refused_is_given_back_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with slow_to_watch(tmp_path, monkeypatch) as (ada, hers, _, first, _, refuse):
+        given_up = await ada.http.post(ada.url, json=watching(2, "unsubscribe"), headers=hers)
+        again = await ada.http.post(ada.url, json=watching(3, "subscribe"), headers=hers)
+        assert '"result"' in given_up.text and '"result"' in again.text
+        refuse.set()
+        assert "not this one" in (await first).text
+        # The second one counts, and is known: a session elsewhere has no room until it has ended.
+        other = await ada.session()
+        assert f'"code":{NO_ROOM}' in (await ada.http.post(ada.url, json=watching(4, "subscribe"), headers=other)).text
+        await ada.http.post(ada.url, json=watching(5, "unsubscribe"), headers=hers)
+        assert '"result"' in (await ada.http.post(ada.url, json=watching(6, "subscribe"), headers=other)).text
+
+
+async def test_whoever_came_to_watch_what_the_first_one_was_refused_is_watched_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with slow_to_watch(tmp_path, monkeypatch) as (_, _, bob, first, begun, refuse):
+        his = await bob.http.post(bob.url, json=watching(1, "subscribe"), headers=await bob.session())
+        assert '"result"' in his.text
+        refuse.set()
+        assert "not this one" in (await first).text
+
+        async def asked_again() -> bool:
+            await asyncio.sleep(0)
+            return len(begun) == 2
+
+        async with asyncio.timeout(PATIENCE):
+            await until(asked_again)
 
 
 async def test_one_person_s_watched_resources_leave_room_for_those_of_others(

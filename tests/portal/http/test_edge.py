@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from portal.http import Cors, Edge, Guard, HttpSettings, running
+from portal.http.uvicorn import MOST_BEHIND
 from tests.patience import PATIENCE
 from tests.portal.http.raw import Answer, connected, send
 
@@ -197,6 +199,21 @@ async def test_a_refused_client_reads_why_though_it_is_still_sending(url: str) -
         answer = Answer(first + await reader.read())
     writer.close()
     assert answer.status == 431
+
+
+async def test_requests_that_are_sent_behind_each_other_are_answered_in_order_and_only_so_many_wait(url: str) -> None:
+    one, last = "GET /echo HTTP/1.1\r\nHost: localhost\r\nX-Name: {}\r\n\r\n", "Connection: close\r\n\r\n"
+    asked = [one.format(number) for number in range(MOST_BEHIND + 1)]
+    asked[-1] = asked[-1].removesuffix("\r\n") + last
+    answers = await send(url, "".join(asked))
+    told = re.findall(rb'"name":"(\d+)"', answers.body)
+    assert told == [b"%d" % number for number in range(MOST_BEHIND + 1)]
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write((one.format("x") * 10 * MOST_BEHIND).encode())
+    async with asyncio.timeout(PATIENCE):
+        assert await reader.read() == b""
+    writer.close()
 
 
 async def test_many_slow_clients_delay_nobody(impatient: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from portal.oauth.assertions import claims_of
 from portal.oauth.settings import OAuthSettings
 from portal.pages.pages import script_text, source_of
 from portal.state import plain
+from tests.hostile.client import Attacker, RawRequest
 from tests.portal.login.browser import Page, browser_at
 from tests.portal.login.guarded import EMAIL, Guarded, guarded_portal, sign_in
 from tests.portal.oauth.agent import REDIRECT, Agent, answer_in
@@ -274,3 +276,15 @@ async def test_nobody_has_the_portal_fetch_documents_without_something_to_exchan
             ).status_code == 200
             assert (await agent.use()).status_code == 401
             assert len(fetched) == 1
+
+
+@pytest.mark.parametrize("name", ["%E2%82%AC", "%0d%0aX-Evil:%201", "a%22b", "%ED%A0%80", "%00", "%0A", "a%2520b"])
+async def test_whatever_portal_is_named_whoever_has_not_signed_in_is_told_to(tmp_path: Path, name: str) -> None:
+    async with guarded_portal(tmp_path) as portal:
+        portal.rules.allowed = lambda identity: False
+        answer = Attacker(portal.url)
+        told = await asyncio.to_thread(answer.send, RawRequest(b"GET", f"/{name}/mcp".encode()))
+    assert told is not None and told.status == 401
+    (challenge,) = re.findall(r'resource_metadata="([^"]*)", scope=', told.header("www-authenticate"))
+    assert challenge.isascii() and challenge.isprintable() and challenge.endswith("/mcp")
+    assert not told.header("x-evil")

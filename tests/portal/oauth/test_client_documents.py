@@ -19,13 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.egress import AddressRule, FetchFailed
-from portal.oauth.clients import fetch_document, read_document
+from portal.oauth.clients import Client, Clients, fetch_document, read_document
 from portal.oauth.redirects import is_registered, may_have, split_redirect
 from portal.oauth.settings import OAuthSettings, Registration
+from portal.shares import Full, Shares
+from portal.state import KeyRing, Store
 from tests.certificates import server_named
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import guarded_portal
 from tests.portal.oauth.agent import Agent
+from tests.portal.state.databases import new_state
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 CLIENT = "https://agents.example.com/oauth/client.json"
@@ -76,6 +79,22 @@ async def test_an_id_that_cannot_be_a_document_is_not_fetched(tmp_path: Path) ->
             for bad in BAD_IDS:
                 page = await browser.open(Agent(portal, http, client_id=bad).authorize_url())
                 assert (page.status, page.left_for) == (400, ""), bad
+
+
+async def test_that_one_may_have_no_more_fetched_is_no_matter_of_whoever_names_the_same_client(tmp_path: Path) -> None:
+    async def fetch(url: str) -> bytes:
+        return document()
+
+    fetches = Shares(8, 1)
+    async with Store.open(new_state(tmp_path), KeyRing.in_memory()) as store:
+        clients = Clients(store, OAuthSettings(), fetch, fetches)
+        with fetches.held("attacker"):
+            # At the same moment, so that the second one waits for what the first one began.
+            first, allowed, neighbour = await asyncio.gather(
+                *(clients.get(CLIENT, stranger) for stranger in ("attacker", "", "neighbour")), return_exceptions=True
+            )
+    assert isinstance(first, Full)
+    assert isinstance(allowed, Client) and allowed == neighbour
 
 
 async def test_a_grant_type_is_refused_before_a_document_is_looked_for(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -597,3 +598,15 @@ async def test_a_reading_that_somebody_asks_for_does_not_wait_for_a_server_that_
             for _ in range(3):
                 await up.connection.refresh()
             assert listed == 4
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["modern", "legacy"])
+async def test_what_nobody_watches_any_more_takes_no_room_though_the_server_was_away(legacy: bool) -> None:
+    async with hosted(Behaviour(legacy=legacy)) as host, watched({"url": host.url}) as up:
+        await up.connection.request("resources/subscribe", {"uri": "test://one"})
+        assert up.connection.watched == {"test://one"}
+        await host.stop()
+        with suppress(UpstreamError):
+            await up.connection.request("resources/unsubscribe", {"uri": "test://one"})
+        assert not up.connection.watched
+        await host.start()
