@@ -33,6 +33,9 @@ _LINGER_SECONDS = 2.0
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 LEAST_TAKEN = 16 * 1024
 """Of bytes that wait a client takes as many in `write_time`: slower than any network that people use."""
+_AROUND_FIELD = 32
+"""What a field of the head counts beside its name and its value, as in HTTP/2 (RFC 9113, section 6.5.2): of empty
+ones there would be sixty thousand."""
 MOST_BEHIND = 16
 """Requests that may wait behind one that is under way on the same connection."""
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
@@ -168,7 +171,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._unsaid = 0
-        self._count(len(name) + len(value))
+        self._count(len(name) + len(value) + _AROUND_FIELD)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:

@@ -188,3 +188,21 @@ async def test_a_resource_that_could_not_be_watched_leaves_nothing_behind(upstre
         assert len(watches._watching) == 1
         await watches.remove(watched)
         assert len(watches._watching) == 0
+
+
+async def test_a_client_that_leaves_before_its_server_has_answered_leaves_no_subscription_behind(
+    upstream: Hosted,
+) -> None:
+    async with portal_over({"one": upstream}) as portal:
+        views, bus, background = Views(portal.servers), InMemorySubscriptionBus(), Background()
+        watches = Watches(views, portal.caller, ListenStreams(bus, views), background)
+        with portal.servers.lease() as lease:
+            connection = lease.connection("one")
+        watching = asyncio.create_task(watches.add(watches.watch(None, Target("one", "test://one", {}))))
+        while not connection.watched:
+            await asyncio.sleep(0)
+        watching.cancel()
+        await asyncio.wait({watching})
+        assert watching.cancelled()
+        await background.aclose()
+        assert not connection.watched and not len(watches._watching)
