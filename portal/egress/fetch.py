@@ -18,7 +18,7 @@ from portal.egress.names import NameFailed, Wish
 # Content types of a JSON document; "+json" stands for every type that ends so (RFC 6839 3.1).
 JSON = ("application/json", "+json")
 _CHUNK = 64 * 1024
-# Connections at once, and of these to one host: a host that is slow keeps nobody from another.
+# Connections of one fetcher at once, and those of them to one host: a slow host keeps nobody from another one.
 _CONNECTIONS, _TO_ONE_HOST = 256, 32
 # The part of the time for a request in which the connection must be there.
 CONNECTING = 0.7

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from codemode import Catalog, CodeTool, FairThreads, ToolCaller, ToolFailed, work_for
+from codemode import Catalog, CodeTool, FairThreads, ToolCaller, work_for
 from codemode.threads import whose
 from portal.config import RunSettings
 from portal.identity import Identity
 from portal.runs import RunRegistry
 from portal.runs import registry as registry_module
 from sandbox import Limits, Overloaded, WorkerExecutor
-from stubs import Server, Tool
+from tests.hostile.crowd import HOSTILE, LARGE, MORE, QUICK, SLOW, Slow
 from tests.portal.access.guarded import ANYBODY, STAFF, guarded
 from tests.portal.portals import GENERATIONS, MODERN, client_of
 from tests.portal.runs.login import Login
@@ -117,37 +117,6 @@ async def test_whom_a_policy_lets_in_without_a_login_has_the_part_of_their_addre
     assert recorder.seen == [(one, one) for one in holders]
 
 
-LARGE = {
-    "imports nothing": "let x = 0;\n" + "x += (1 + 2) * 7;\n" * 3_000 + "export default async (n: number) => x",
-    "typed": "interface A { a: number }\n" + "".join(f"const v{n}: number[] = [1];\n" for n in range(1_500)),
-    "no program": "const x = ;\n" + "f(x);\n" * 8_000,
-    "throws": "const o = {};\n" + "o.a = 1;\n" * 5_000 + "o.b.c.d()",
-}
-HOSTILE = [
-    *LARGE.values(),
-    "for (;;) {}",
-    "const a = []; for (;;) a.push(new Uint8Array(1 << 20).fill(7))",
-    "/^(a+)+$/.test('a'.repeat(40) + 'b')",
-    "for (;;) JSON.parse(JSON.stringify(Array.from({length: 20000}, (_, i) => ({i}))))",
-    "for (;;) await new Promise(r => setTimeout(r, 0))",
-    "for (;;) { for (let i = 0; i < 1e5; i++); await new Promise(r => setTimeout(r, 0)) }",
-    "for (;;) await Promise.all(Array.from({length: 16}, () => codemode.slow.wait({})))",
-    "for (;;) await Promise.all(Array.from({length: 16}, (_, i) => codemode.search('zzq wxyv ' + i)))",
-    "for (;;) await codemode.describe(['slow', 'slow.wait'])",
-    "for (;;) console.log('x'.repeat(1000))",
-    "return Array.from({length: 20000}, (_, i) => ({i, s: 'abcdefgh'}))",
-]
-QUICK = ("return 1 + 1", "const a: number = 2; return a", "await codemode.search('wait'); return 2")
-
-
-class Slow:
-    """Calls that take as long as the program lasts."""
-
-    async def call_tool(self, call: Any) -> ToolFailed:
-        await asyncio.Event().wait()
-        return ToolFailed("never")
-
-
 async def first_program(tool: CodeTool, catalog: Catalog, identity: str, source: str) -> float:
     """The seconds that the first program of an identity takes."""
     work_for(identity)
@@ -163,7 +132,7 @@ async def besieged(programs: list[str]) -> AsyncIterator[tuple[CodeTool, Catalog
     begun again as soon as they end. Also how long a program takes before they begin."""
     threads = FairThreads()
     asyncio.get_running_loop().set_default_executor(threads)
-    catalog = Catalog.build([Server(id="slow", tools=(Tool(name="wait", description="Wait."),))])
+    catalog = Catalog.build([SLOW])
     async with WorkerExecutor(Limits(), workers=2) as executor:
         tool = CodeTool(executor)
         await tool.prepare(catalog)
@@ -185,7 +154,7 @@ async def besieged(programs: list[str]) -> AsyncIterator[tuple[CodeTool, Catalog
             await asyncio.gather(*enemies, return_exceptions=True)
 
 
-@pytest.mark.parametrize("programs", [HOSTILE, list(LARGE.values())], ids=["every kind", "large sources"])
+@pytest.mark.parametrize("programs", [HOSTILE + MORE, list(LARGE.values())], ids=["every kind", "large sources"])
 async def test_the_first_program_of_a_newcomer_answers_soon_among_sixty_four_hostile_ones(programs: list[str]) -> None:
     """What is asked is a quarter of a second on a machine that does nothing else. A second, and more where everything
     takes long, is generous. Best of three."""
