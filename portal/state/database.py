@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Thread, current_thread
@@ -49,6 +50,16 @@ PROOF_SIZE = 16 * 1024
 _WRITER_LOCK = 0x636F_6465_6D6F_6465
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+
+
+@dataclass(slots=True)
+class _Wait:
+    """Somebody waits for a connection, `until` this time of the monotonic clock. `lock_held`: another process has the
+    lock of the file. `given_up`: nobody waits any more."""
+
+    until: float
+    lock_held: bool = False
+    given_up: bool = False
 
 
 class Database:
@@ -243,15 +254,18 @@ class Database:
         """A connection, with a transaction to write in if it `writes`. Whoever leaves before it is there waits for
         nothing: what was begun is undone behind them."""
         self._check_file()
-        held = asyncio.Event()
-        making = self._apart(self._connect(until, held, writes=writes))
+        wait = _Wait(until)
+        making = self._apart(self._connect(wait, writes=writes))
         try:
             await asyncio.wait({making}, timeout=max(0.0, until - monotonic()))
             if making.done():
                 return making.result()
-            raise LockHeld if held.is_set() else TimeoutError
+            raise LockHeld if wait.lock_held else TimeoutError
         except BaseException:
-            if not making.done():
+            wait.given_up = True
+            # What SQLite does in its thread goes on, and a connection that is cancelled as it comes out of there is
+            # nobody's to close.
+            if not making.done() and not self._sqlite:
                 making.cancel()
             making.add_done_callback(self._undo)
             raise
@@ -260,21 +274,20 @@ class Database:
         if not making.cancelled() and making.exception() is None:
             self._apart(_closed(making.result()))
 
-    async def _connect(self, until: float, held: asyncio.Event, *, writes: bool) -> AsyncConnection:
+    async def _connect(self, wait: _Wait, *, writes: bool) -> AsyncConnection:
         connection = await self._engine.connect()
         try:
             if writes:
                 await connection.execution_options(portal_writes=True)
-                await self._begin(connection, until, held)
+                await self._begin(connection, wait)
             return connection
         except BaseException:
             await asyncio.shield(self._apart(_closed(connection)))
             raise
 
-    async def _begin(self, connection: AsyncConnection, until: float, held: asyncio.Event) -> None:
-        """`held` is set when another process has the lock."""
+    async def _begin(self, connection: AsyncConnection, wait: _Wait) -> None:
         if not self._sqlite:
-            await connection.execute(_LOCK_WRITERS, {"patience": _server_patience(until)})
+            await connection.execute(_LOCK_WRITERS, {"patience": _server_patience(wait.until)})
             return
         while True:
             try:
@@ -282,9 +295,9 @@ class Database:
                 return
             except OperationalError as error:
                 # It waits in its thread, where it cannot be called back. So it waits a little at a time.
-                if reason_of(error) != BUSY or monotonic() >= until:
+                if reason_of(error) != BUSY or wait.given_up or monotonic() >= wait.until:
                     raise
-                held.set()
+                wait.lock_held = True
 
     @contextmanager
     def _cut_at(self, connection: AsyncConnection, until: float) -> Iterator[None]:

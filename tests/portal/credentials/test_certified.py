@@ -104,8 +104,9 @@ async def test_a_program_calls_a_server_behind_oauth(client: dict[str, str]) -> 
         assert len(authority.seen) == 1
 
 
-async def test_tokens_that_live_a_second_are_replaced_and_no_call_is_lost() -> None:
-    async with certified(seconds=1) as authority:
+async def test_tokens_that_live_for_seconds_are_replaced_and_no_call_is_lost() -> None:
+    # As long as a busy machine may take between getting a token and showing it.
+    async with certified(seconds=3) as authority:
         async with agent(authority, clientId="basic", clientSecret=SECRET) as run, asyncio.timeout(PATIENCE):
             while len(authority.seen) < 3:
                 assert await run() == ["hello", "again"]
