@@ -181,9 +181,11 @@ class Endpoint:
             if await self._express.answered(scope, text, caller, receive, send):
                 return
             if len(text) > MUCH:
-                # It is read once more here, and once more by the SDK: others have their turn in between.
-                await asyncio.sleep(0)
-            if (refusal := malformed(scope["headers"], text)) is not None:
+                # It is read up to twice more here, and once by the SDK: others have their turn in between.
+                refusal = await asyncio.to_thread(malformed, scope["headers"], text)
+            else:
+                refusal = malformed(scope["headers"], text)
+            if refusal is not None:
                 await refuse(refusal)(scope, receive, send)
                 return
             if (fitting := initialize_without_nulls(text)) is not None:

@@ -132,8 +132,10 @@ class Database:
         if self._care is not None:
             self._care.cancel()
             await asyncio.wait({self._care})
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=LEAVING_SECONDS)
+        until = monotonic() + LEAVING_SECONDS
+        # A connection that nobody waited for any more is closed by a task that begins when it is there.
+        while self._tasks and monotonic() < until:
+            await asyncio.wait(self._tasks, timeout=until - monotonic())
         try:
             async with asyncio.timeout(LEAVING_SECONDS):
                 await self._engine.dispose()

@@ -20,6 +20,8 @@ BEAT: Final = 0.002
 """Seconds between two beats."""
 MOST: Final = 0.05
 """Seconds for which nothing that comes from outside may hold up the event loop."""
+STALL: Final = 2 * MOST
+"""What a test allows: the speed of a machine that runs others beside it changes by a factor of two."""
 _TRIES: Final = 4
 
 

@@ -14,16 +14,12 @@ from portal.calls import Call
 from portal.errors import CallError
 from tests.deep import deep
 from tests.hostile import unparsed
-from tests.hostile.lateness import MOST, least_late
+from tests.hostile.lateness import STALL, least_late
 from tests.hostile.upstream import ANSWERS, ERRORS, HTTP, LINES, STREAMS, hostile_upstream
 from tests.patience import PATIENCE
 from tests.portal.portals import Portal, portal_over
 
 pytestmark = pytest.mark.anyio
-
-STALL = 2 * MOST
-"""Seconds. A busy machine doubles the time of a call of C code. Without the bounds most of these took several times as
-long."""
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -305,6 +306,21 @@ async def test_a_caller_that_leaves_while_it_waits_leaves_no_lock_behind(tmp_pat
         await write(store, "after")
         assert [stored.id for stored in await store.list(KIND)] == ["after"]
         assert store.health == "ok", "nobody was refused, so there was no trouble"
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_connection_that_nobody_waits_for_any_more_is_closed_with_its_database(
+    tmp_path: Path, turns: int
+) -> None:
+    before = set(threading.enumerate())
+    async with Store.open(new_state(tmp_path), KeyRing.in_memory()) as store:
+        asking = [asyncio.create_task(store.list(KIND)) for _ in range(8)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for one in asking:
+            one.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+    assert [thread.name for thread in set(threading.enumerate()) - before if "connection" in thread.name] == []
 
 
 async def test_a_value_that_the_database_does_not_take_is_no_trouble_of_the_database(postgres: Path) -> None:
