@@ -52,6 +52,9 @@ _WRITER_LOCK = 0x636F_6465_6D6F_6465
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 
+_GENERATION = "portal.state.generation"
+
+
 @dataclass(slots=True)
 class _Wait:
     """Somebody waits for a connection, `until` this time of the monotonic clock. `lock_held`: another process has the
@@ -88,6 +91,8 @@ class Database:
         # Connections that are made and closed: whoever asked for one may have left.
         self._tasks: set[asyncio.Task[object]] = set()
         self._care: asyncio.Task[None] | None = None
+        # How often the pool was emptied.
+        self._generation = 0
         self._lasting = lasting
         # Whoever opens it hears of what fails then.
         self._opened = False
@@ -274,17 +279,18 @@ class Database:
 
     def _undo(self, making: asyncio.Task[AsyncConnection]) -> None:
         if not making.cancelled() and making.exception() is None:
-            self._apart(_closed(making.result()))
+            self._apart(self._close(making.result()))
 
     async def _connect(self, wait: _Wait, *, writes: bool) -> AsyncConnection:
         connection = await self._engine.connect()
         try:
+            connection.info.setdefault(_GENERATION, self._generation)
             if writes:
                 await connection.execution_options(portal_writes=True)
                 await self._begin(connection, wait)
             return connection
         except BaseException:
-            await asyncio.shield(self._apart(_closed(connection)))
+            await asyncio.shield(self._apart(self._close(connection)))
             raise
 
     async def _begin(self, connection: AsyncConnection, wait: _Wait) -> None:
@@ -316,7 +322,20 @@ class Database:
             timer.cancel()
 
     async def _leave(self, connection: AsyncConnection) -> None:
-        await asyncio.wait({self._apart(_closed(connection))}, timeout=LEAVING_SECONDS)
+        await asyncio.wait({self._apart(self._close(connection))}, timeout=LEAVING_SECONDS)
+
+    async def _close(self, connection: AsyncConnection) -> None:
+        # Of a database that cannot undo a transaction any more: it is undone with the connection.
+        with suppress(Exception):
+            if connection.info.get(_GENERATION) != self._generation:
+                # The pool that it came from was emptied meanwhile, and would keep it for nobody.
+                await connection.invalidate()
+            await connection.close()
+
+    async def _empty_pool(self) -> None:
+        """Close the connections that nobody uses now; the others are closed as they are given back."""
+        self._generation += 1
+        await self._engine.dispose()
 
     def _apart(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -368,10 +387,10 @@ class Database:
             await self._take_over(there)
         if GONE in self.trouble.reasons:
             # What is in a log that has no name any more goes to the file with the last connection.
-            await self._engine.dispose()
+            await self._empty_pool()
         if any(reason in DAMAGED for reason in self.trouble.reasons):
             # Connections know pages by heart that are not in the file any more.
-            await self._engine.dispose()
+            await self._empty_pool()
             async with self._read(CARE_PATIENCE_SECONDS) as connection:
                 await _check_whole(connection)
         async with self._read(CARE_PATIENCE_SECONDS) as connection:
@@ -387,7 +406,7 @@ class Database:
         """Go on with the file that is there now, if it is a database of this program."""
         before, self._file = self._file, None
         try:
-            await self._engine.dispose()
+            await self._empty_pool()
             async with self._read(CARE_PATIENCE_SECONDS) as connection:
                 if not await connection.run_sync(is_current):
                     raise FileNotFoundError(GONE)
@@ -404,12 +423,6 @@ class _NotCommitted(Exception):
     def __init__(self, error: Exception) -> None:
         self.error = error
         super().__init__(str(error))
-
-
-async def _closed(connection: AsyncConnection) -> None:
-    # Of a database that cannot undo a transaction any more: it is undone with the connection.
-    with suppress(Exception):
-        await connection.close()
 
 
 def _server_patience(until: float) -> str:

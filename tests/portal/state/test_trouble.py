@@ -323,6 +323,15 @@ async def test_a_connection_that_nobody_waits_for_any_more_is_closed_with_its_da
     assert [thread.name for thread in set(threading.enumerate()) - before if "connection" in thread.name] == []
 
 
+async def test_a_connection_in_use_while_the_pool_is_emptied_is_closed_when_it_is_given_back(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    async with Store.open(new_state(tmp_path), KeyRing.in_memory()) as store:
+        async with store._database.reading():
+            await store._database._empty_pool()
+        assert await store.list(KIND) == []
+    assert [thread.name for thread in set(threading.enumerate()) - before if "connection" in thread.name] == []
+
+
 async def test_a_value_that_the_database_does_not_take_is_no_trouble_of_the_database(postgres: Path) -> None:
     url = await asyncio.to_thread(new_postgres_database, postgres)
     async with Store.open(url, KeyRing.in_memory()) as store:
