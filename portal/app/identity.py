@@ -197,7 +197,7 @@ class PortalIdentity:
     _authentication: dict[str, object] = field(repr=False)
 
     def routes_of(self, path: str, endpoint: ASGIApp) -> list[BaseRoute]:
-        """The routes of a portal whose MCP endpoint is at this path. Whoever uses that has to sign in."""
+        """The routes of a portal whose MCP endpoint is at this path. The endpoint wants a sign-in."""
 
         def authenticated(app: ASGIApp) -> ASGIApp:
             return Authentication(app, **self._authentication)  # type: ignore[arg-type]

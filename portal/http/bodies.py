@@ -1,4 +1,4 @@
-"""The body of a request, read when whoever answers it asks for it, within the bounds of whoever has sent it.
+"""The body of a request: read when it is asked for, within the bounds of its sender.
 
 The guard makes it and reads nothing. What needs a credential asks for the body once it knows who calls, and names them;
 whatever else reads it gets no more than a stranger may send. So nobody makes the portal hold or look at what it would
@@ -145,8 +145,8 @@ class RequestBody:
             raise too_large(limit)
 
     async def receive(self) -> Message:
-        """An ASGI `receive`: the body, as whoever read it has left it or as a stranger's, and afterwards whatever the
-        connection brings.
+        """An ASGI `receive`: first the body, then what the connection brings. A body that nobody has read yet has the
+        bounds of a stranger's.
 
         Raises:
             Refusal, ClientGone: as `read`.
