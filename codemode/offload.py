@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 INLINE = 64 * 1024
 """The weight of the heaviest value that the loop works on itself, about a byte of JSON each."""
 _PART = 16
+_SMALL = (bool, float, type(None))
 
 T = TypeVar("T")
 
@@ -26,17 +27,12 @@ def heavy(*values: Any) -> bool:
     """Whether these JSON values together weigh more than `INLINE`."""
     room = INLINE
     pending: list[Any] = [*values]
-    while pending:
-        value = pending.pop()
+    # The list grows while it is walked.
+    for value in pending:
         # Of JSON, so that a comparison of types is enough for nearly all of it.
         kind = type(value)
         if kind is str:
             room -= len(value)
-        elif kind is dict or isinstance(value, Mapping):
-            room -= _PART + _PART * len(value)
-            if room >= 0:
-                pending += value
-                pending += value.values()
         elif kind is list or kind is tuple:
             room -= _PART + _PART * len(value)
             if room >= 0:
@@ -44,6 +40,11 @@ def heavy(*values: Any) -> bool:
         elif kind is int:
             # A number of thousands of digits takes longer to write than a text.
             room -= _PART + value.bit_length()
+        elif kind not in _SMALL and (kind is dict or isinstance(value, Mapping)):
+            room -= _PART + _PART * len(value)
+            if room >= 0:
+                pending += value
+                pending += value.values()
         else:
             room -= _PART
         if room < 0:

@@ -154,13 +154,15 @@ class Endpoint:
         try:
             begun = self._requests.begin(holder)
             try:
-                await self._answer(scope, caller, begun, receive, send)
+                await self._answer(scope, caller, holder, begun, receive, send)
             finally:
                 begun.end()
         except NoRoom as error:
             await refuse(no_room(error.full, error.what, UNDER_WAY_SECONDS))(scope, receive, send)
 
-    async def _answer(self, scope: Scope, caller: Identity | None, begun: Begun, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, scope: Scope, caller: Identity | None, holder: str, begun: Begun, receive: Receive, send: Send
+    ) -> None:
         """
         Raises:
             NoRoom: there is none for its body. Nothing was sent.
@@ -174,7 +176,7 @@ class Endpoint:
             # Whom a policy lets in without a login counts as the stranger they are.
             is_stranger = caller is not None and not caller.key
             limit = self._body_limit
-            text = await (body.read_from_stranger(limit) if is_stranger else body.read(limit, holder_of(caller)))
+            text = await (body.read_from_stranger(limit) if is_stranger else body.read(limit, holder))
             receive = body.receive
             if size := counted(text):
                 begun.hold(size)
@@ -196,7 +198,7 @@ class Endpoint:
             send = self._sessions.note_end(scope, send)
         self._sessions.note_sdk_request(scope, caller)
         try:
-            await self._by_sdk(scope, holder_of(caller), note_departure(scope, receive), send)
+            await self._by_sdk(scope, holder, note_departure(scope, receive), send)
         except Full as full:
             what = STREAMS if asks_for_stream(scope) else "sessions in use"
             await refuse(no_room(full, what, COME_BACK_SECONDS))(scope, receive, send)

@@ -37,12 +37,17 @@ class UnderWay:
         Raises:
             NoRoom: there are too many already. Nothing was counted.
         """
-        if (full := self._requests.full_for(holder)) is not None:
-            raise NoRoom(full, REQUESTS)
+        try:
+            self._requests.take(holder)
+        except Full as full:
+            raise NoRoom(full, REQUESTS) from None
         begun = Begun(self._requests, self._bytes, holder)
         if size:
-            begun.hold(size)
-        self._requests.take(holder)
+            try:
+                begun.hold(size)
+            except NoRoom:
+                begun.end()
+                raise
         return begun
 
 

@@ -11,7 +11,7 @@ deep or has too many values is refused before the rest of it arrives, and no ste
 
 import asyncio
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -107,17 +107,20 @@ class RequestBody:
 
     __slots__ = ("_declared", "_is_json", "_receive", "_replayed", "_rooms", "_scope", "_settings", "taken")
 
-    def __init__(self, scope: Scope, receive: Receive, edge: Edge, rooms: Rooms, *, is_json: bool) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, edge: Edge, rooms: Rooms, declared: int = 0, *, is_json: bool
+    ) -> None:
+        """`declared` is the size that the head of the request gives it, 0 for none."""
         self.taken: bytes | None = None
         self._scope = scope
         self._receive = receive
         self._settings: HttpSettings = edge.settings
         self._rooms = rooms
         self._is_json = is_json
-        self._declared = _declared_size(scope["headers"])
+        self._declared = declared
         self._replayed = False
 
-    async def read(self, limit: int, holder: str) -> bytes:
+    def read(self, limit: int, holder: str) -> Awaitable[bytes]:
         """The body of a caller whom the application knows, by the key under which they hold things
         (`portal.shares.holder_of`).
 
@@ -125,16 +128,16 @@ class RequestBody:
             Refusal: it is too large, too deep, has too many values, comes too slowly, or there is no room for it.
             ClientGone: it does not come any more.
         """
-        return await self._read(min(limit, self._settings.body_limit), self._rooms.callers, holder)
+        return self._read(min(limit, self._settings.body_limit), self._rooms.callers, holder)
 
-    async def read_from_stranger(self, limit: int | None = None) -> bytes:
+    def read_from_stranger(self, limit: int | None = None) -> Awaitable[bytes]:
         """The body of somebody who has not signed in; without a limit, no more than every stranger may send.
 
         Raises:
             Refusal, ClientGone: as `read`.
         """
         most = self._settings.form_limit if limit is None else limit
-        return await self._read(min(most, self._settings.body_limit), self._rooms.strangers, None)
+        return self._read(min(most, self._settings.body_limit), self._rooms.strangers, None)
 
     def check_size(self, limit: int) -> None:
         """
@@ -234,14 +237,6 @@ class RequestBody:
 
 def too_large(limit: int) -> Refusal:
     return Refusal(413, "body_size", f"The body is larger than {limit} bytes.")
-
-
-def _declared_size(headers: list[tuple[bytes, bytes]]) -> int:
-    """The size that the head of a request gives its body, 0 for none."""
-    for name, value in headers:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
 
 
 def body_of(scope: Scope, receive: Receive) -> RequestBody:

@@ -6,7 +6,7 @@ sent it; afterwards it sees the connection itself, so that it notices a client t
 What an answer does not declare public, nobody keeps: most answers depend on who asks, and the others are small.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,6 +16,11 @@ from portal.http.refusal import IS_OAUTH, Refusal, answer_to
 
 _WHITE_SPACE = b" \t"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_HOST, _ORIGIN, _TYPE, _LENGTH = b"host", b"origin", b"content-type", b"content-length"
+_READ = frozenset({_HOST, _ORIGIN, _TYPE, _LENGTH})
+
+Fields = Mapping[bytes, Sequence[bytes]]
+"""Values of headers by name, each as often as it came."""
 
 
 class Guard:
@@ -34,15 +39,13 @@ class Guard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1003})
             return
-        # RFC 9110 section 5.5: white space round a field value is no part of it, and not every parser removes it.
-        headers = [(name, value.strip(_WHITE_SPACE)) for name, value in scope["headers"]]
-        scope["headers"] = headers
+        scope["headers"], fields = _read_head(scope["headers"])
         scope[IS_OAUTH] = self._edge.is_oauth
         answer = _Unkept(send)
         try:
-            self._check_names(headers)
+            self._check_names(fields)
             if scope["method"] in _WITH_BODY:
-                receive = self._body(scope, receive).receive
+                receive = self._body(scope, fields, receive).receive
             await self._app(scope, receive, answer.send)
         except Refusal as refusal:
             if answer.started:
@@ -51,8 +54,8 @@ class Guard:
         except ClientGone:
             return
 
-    def _check_names(self, headers: list[tuple[bytes, bytes]]) -> None:
-        hosts = [value for name, value in headers if name == b"host"]
+    def _check_names(self, fields: Fields) -> None:
+        hosts = fields.get(_HOST, ())
         if len(hosts) != 1 or not self._edge.names.host_allowed(hosts[0].decode("latin-1")):
             raise Refusal(
                 421,
@@ -60,7 +63,7 @@ class Guard:
                 f"This portal does not answer to the host {_shown(hosts)}. Use localhost, or add the name to the "
                 "allowed hosts of the portal.",
             )
-        origins = [value for name, value in headers if name == b"origin"]
+        origins = fields.get(_ORIGIN, ())
         if origins and (len(origins) > 1 or not self._edge.names.origin_allowed(origins[0].decode("latin-1"))):
             raise Refusal(
                 403,
@@ -69,7 +72,7 @@ class Guard:
                 "portal if you trust that site.",
             )
 
-    def _body(self, scope: Scope, receive: Receive) -> RequestBody:
+    def _body(self, scope: Scope, fields: Fields, receive: Receive) -> RequestBody:
         """The body, of which nothing is read.
 
         Raises:
@@ -77,9 +80,10 @@ class Guard:
         """
         is_form = self._edge.takes_forms(scope["path"])
         if scope["method"] == "POST":
-            _check_kind(scope["headers"], is_form=is_form)
+            _check_kind(fields.get(_TYPE, ()), is_form=is_form)
         limit = self._edge.settings.form_limit if is_form else self._edge.settings.body_limit
-        body = scope[BODY] = RequestBody(scope, receive, self._edge, self._rooms, is_json=not is_form)
+        size = _declared_size(fields.get(_LENGTH, ()))
+        body = scope[BODY] = RequestBody(scope, receive, self._edge, self._rooms, size, is_json=not is_form)
         body.check_size(limit)
         return body
 
@@ -93,11 +97,12 @@ class _Unkept:
         self._send = send
         self.started = False
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
+        # No coroutine of its own: every answer passes here twice.
         if message["type"] == "http.response.start":
             self.started = True
             message = {**message, "headers": _unkept(message.get("headers", ()))}
-        await self._send(message)
+        return self._send(message)
 
 
 def _unkept(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -112,8 +117,28 @@ def _unkept(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
     return found
 
 
-def _check_kind(headers: list[tuple[bytes, bytes]], *, is_form: bool) -> None:
-    kinds = [value for name, value in headers if name == b"content-type"]
+def _read_head(received: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], Fields]:
+    """The headers without the white space round their values, and those of them that are read here.
+
+    White space is no part of a value (RFC 9110 section 5.5), and not every parser removes it. In one pass, because each
+    request pays for it.
+    """
+    headers: list[tuple[bytes, bytes]] = []
+    fields: dict[bytes, list[bytes]] = {}
+    for name, value in received:
+        value = value.strip(_WHITE_SPACE)
+        headers.append((name, value))
+        if name in _READ:
+            fields.setdefault(name, []).append(value)
+    return headers, fields
+
+
+def _declared_size(lengths: Sequence[bytes]) -> int:
+    """The size that the head of a request gives its body, 0 for none."""
+    return int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+
+
+def _check_kind(kinds: Sequence[bytes], *, is_form: bool) -> None:
     wanted = b"application/x-www-form-urlencoded" if is_form else b"application/json"
     if len(kinds) == 1 and kinds[0].partition(b";")[0].strip().lower() == wanted:
         return
@@ -123,6 +148,6 @@ def _check_kind(headers: list[tuple[bytes, bytes]], *, is_form: bool) -> None:
     raise Refusal(415, "content_type", "Send the body as JSON, with the header Content-Type: application/json.")
 
 
-def _shown(values: list[bytes]) -> str:
+def _shown(values: Sequence[bytes]) -> str:
     """Header values for a message: bounded, and printable whatever was sent."""
     return repr(", ".join(value.decode("latin-1") for value in values)[:100])

@@ -5,7 +5,7 @@ Its end is in order for clients too: a request that is cut off gets an answer th
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -37,11 +37,11 @@ class Parting:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started: Headers | None = None
 
-        async def noting(message: Message) -> None:
+        def noting(message: Message) -> Awaitable[None]:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = Headers(raw=message.get("headers", []))
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, noting)

@@ -30,7 +30,6 @@ if sys.platform != "win32":
 
 # How long what a client still sends is read and dropped after it was refused.
 _LINGER_SECONDS = 2.0
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 LEAST_TAKEN = 16 * 1024
 """Of bytes that wait a client takes as many in `write_time`: slower than any network that people use."""
 _AROUND_FIELD = 32
@@ -59,6 +58,9 @@ class BoundedHttp(HttpToolsProtocol):
     client takes none for a while, or when too many wait for its network; an event stream on which nothing happens has
     nothing that waits. And a client that is refused amid its body has time to read why.
 
+    uvicorn hands the head of an answer to the system, then its body: two calls, two packets, and a client that wakes
+    twice. Here what comes of the body at once leaves together with the head.
+
     When a connection is lost, uvicorn tells only the request that came last: one under way, behind which its client has
     sent another, would go on for ever and hold what it holds. Here it is told as well. And uvicorn reads as many
     requests behind one as come: ten thousand, which one read of the socket brings, take a quarter of a second. Here a
@@ -66,7 +68,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     If the parser or the transport calls other methods, if the state of a request is no longer in `cycle` and
     `transport`, or if an answer ends its connection otherwise than by `cycle.transport.close`, slow or endless requests
-    and unread answers are bounded no more, or refusals lost.
+    and unread answers are bounded no more, or refusals lost. If an answer is written otherwise than by
+    `cycle.transport.write`, its parts change places.
     """
 
     edge = Edge()
@@ -80,11 +83,14 @@ class BoundedHttp(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
+        self._most_head_bytes = self.bounds.header_limit
         self._unsaid = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._refused = False
         self._watch: asyncio.TimerHandle | None = None
         self._under_way: RequestResponseCycle | None = None
+        self._held: bytes | None = None
+        self._release: asyncio.Handle | None = None
 
     @property
     def bounds(self) -> HttpSettings:
@@ -103,12 +109,13 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._unsaid += len(data)
         super().data_received(data)
-        if self._unsaid > self.bounds.header_limit:
+        if self._unsaid > self._most_head_bytes:
             self._end_endless()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         self._stop_watching()
+        self._take_held()
         super().connection_lost(exc)
         under_way, self._under_way = self._under_way, None
         if under_way is not None and not under_way.response_complete:
@@ -161,9 +168,10 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_begin()
         # Another request may have ended in the same read.
         self._unset_keepalive_if_required()
-        self._head_bytes = 0
+        bounds = self.bounds
+        self._head_bytes, self._most_head_bytes = 0, bounds.header_limit
         self._unsaid = 0
-        self._arm(self.bounds.header_time, "head")
+        self._arm(bounds.header_time, "head")
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
@@ -171,15 +179,17 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._unsaid = 0
-        self._count(len(name) + len(value) + _AROUND_FIELD)
+        # As `_count`, for what comes most often.
+        self._head_bytes += len(name) + len(value) + _AROUND_FIELD
+        if self._head_bytes > self._most_head_bytes:
+            raise HeadTooLarge
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         # A little longer than the application's own deadline, whose answer is the better one.
         self._arm(self.bounds.body_time + 1.0, "body")
         super().on_headers_complete()
-        if self.scope["method"] in _WITH_BODY:
-            self.cycle.transport = cast("asyncio.Transport", _AnswerAmidBody(self, self.cycle))
+        self.cycle.transport = cast("asyncio.Transport", _Answer(self, self.cycle))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._under_way = cycle
@@ -200,18 +210,43 @@ class BoundedHttp(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
+    def on_response_complete(self) -> None:
+        # An answer without a body.
+        self.send_held()
+        super().on_response_complete()
+
+    def hold(self, head: bytes) -> None:
+        """Send the head of an answer with what comes of its body in this turn of the loop."""
+        self._held = head
+        self._release = self.loop.call_soon(self.send_held)
+
+    def send_held(self, body: bytes = b"") -> None:
+        """Send the head that is held, if one is, with this part of its body."""
+        held = self._take_held()
+        if held and body:
+            self.transport.writelines((held, body))
+        elif part := held or body:
+            self.transport.write(part)
+
+    def _take_held(self) -> bytes | None:
+        held, self._held = self._held, None
+        if held is not None and self._release is not None:
+            self._release.cancel()
+        return held
+
     def send_400_response(self, msg: str) -> None:
         if self.pipeline:
             # An answer would be taken for that to the request which is under way.
             self.transport.close()
-        elif self._head_bytes > self.bounds.header_limit:
-            self._answer(431, f"The head of the request is larger than {self.bounds.header_limit} bytes.")
+        elif self._head_bytes > self._most_head_bytes:
+            self._answer(431, f"The head of the request is larger than {self._most_head_bytes} bytes.")
         else:
             # Not `msg`: that is uvicorn's word for all of them.
             self._answer(400, "This is no HTTP request that the portal can read.")
 
     def end_after(self, cycle: RequestResponseCycle) -> None:
         """The answer is sent and ends the connection: let the client read it also while it still sends its body."""
+        self.send_held()
         if cycle.more_body and not self.transport.is_closing() and self.transport.can_write_eof():
             self._refused = True
             self._linger()
@@ -229,7 +264,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
-        if self._head_bytes > self.bounds.header_limit:
+        if self._head_bytes > self._most_head_bytes:
             raise HeadTooLarge
 
     def _arm(self, seconds: float, part: str) -> None:
@@ -265,7 +300,7 @@ class BoundedHttp(HttpToolsProtocol):
             b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncache-control: no-store\r\n"
             b"content-length: %d\r\nconnection: close\r\n\r\n" % (status, _REASONS[status], len(body))
         )
-        self.transport.write(head + body)
+        self.send_held(head + body)
         self._disarm()
         answering = self.cycle is not None and not self.cycle.response_complete
         if self.transport.can_write_eof() and not answering:
@@ -279,17 +314,24 @@ class BoundedHttp(HttpToolsProtocol):
         self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
 
-class _AnswerAmidBody:
-    """The transport as the answer of a request with a body uses it: its end is that of `end_after`. What is refused is
-    refused without its body, so that often the answer comes before the client has sent that."""
+class _Answer:
+    """The transport as an answer uses it. Its head waits for its body, and its end is that of `end_after`: what is
+    refused is refused without its body, so that often the answer comes before the client has sent that."""
 
-    __slots__ = ("_cycle", "_protocol", "is_closing", "write")
+    __slots__ = ("_begun", "_cycle", "_protocol", "is_closing")
 
     def __init__(self, protocol: BoundedHttp, cycle: RequestResponseCycle) -> None:
         self._protocol = protocol
         self._cycle = cycle
-        self.write = protocol.transport.write
+        self._begun = False
         self.is_closing = protocol.transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if self._begun:
+            self._protocol.send_held(data)
+        else:
+            self._begun = True
+            self._protocol.hold(data)
 
     def close(self) -> None:
         self._protocol.end_after(self._cycle)

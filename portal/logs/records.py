@@ -1,8 +1,9 @@
 """One JSON line for every call to an upstream: who called what, how long it took, how it ended.
 
-A line never has arguments, results or secrets. Lines go to a sink in batches, in a thread. If the sink is too slow,
-lines are dropped and counted, and the count is a line of its own: whose they were, and how many. Of those that wait at
-most half are of one caller, so nobody's are dropped because of another's flood.
+A line never has arguments, results or secrets. Lines go to a sink in batches, in a thread, a moment after the calls: a
+thread for each would cost a call more than all else here. If the sink is too slow, lines are dropped and counted, and
+the count is a line of its own: whose they were, and how many. Of those that wait at most half are of one caller, so
+nobody's are dropped because of another's flood.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Literal, Protocol
 
@@ -26,6 +28,7 @@ Kind = Literal["tool", "prompt", "resource", "completion", "subscription", "sett
 CAPACITY = 10_000
 RECENT = 1000
 MAX_NAME = 512
+_BATCH_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,9 @@ class CallRecord:
     protocol: str | None = None
 
 
+_FIELDS = tuple(field.name for field in fields(CallRecord))
+
+
 class RecordSink(Protocol):
     def write(self, line: bytes) -> None:
         """Write one JSON line, which ends with a newline. Called from one thread at a time, never the event loop's."""
@@ -70,6 +76,7 @@ class RecordLog:
         self._room = self._empty()
         self._unreported: Counter[str] = Counter()
         self._available = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("portal.records")
 
@@ -82,6 +89,7 @@ class RecordLog:
     ) -> None:
         writer, self._writer = self._writer, None
         self._available.set()
+        self._urgent.set()
         if writer is not None:
             await writer
 
@@ -95,6 +103,8 @@ class RecordLog:
         self._room.take(record.identity)
         self._waiting.append(record)
         self._available.set()
+        if len(self._waiting) * 2 >= self._capacity:
+            self._urgent.set()
 
     def _empty(self) -> Shares:
         return Shares(self._capacity, max(self._capacity // 2, 1))
@@ -106,7 +116,11 @@ class RecordLog:
         try:
             while self._writer is not None or self._waiting or self._unreported:
                 await self._available.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_BATCH_SECONDS):
+                        await self._urgent.wait()
                 self._available.clear()
+                self._urgent.clear()
                 batch, self._waiting, self._room = self._waiting, [], self._empty()
                 dropped, self._unreported = self._unreported, Counter()
                 try:
@@ -116,14 +130,15 @@ class RecordLog:
                     self._log.exception("call records could not be written", count=len(batch))
                 if self._writer is None:
                     self._available.set()
+                    self._urgent.set()
         finally:
             # It may be writing to a sink that takes nothing.
             thread.shutdown(wait=False)
 
     def _deliver(self, batch: Sequence[CallRecord], dropped: Mapping[str, int]) -> None:
         for record in batch:
-            fields = {name: value for name, value in asdict(record).items() if value is not None}
-            self._sink.write(_line({"event": "call", **fields}))
+            known = {name: value for name in _FIELDS if (value := getattr(record, name)) is not None}
+            self._sink.write(_line({"event": "call", **known}))
         for identity, count in dropped.items():
             whose = {"identity": identity} if identity else {}
             self._sink.write(_line({"event": "calls_dropped", "count": count, **whose}))

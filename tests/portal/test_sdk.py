@@ -221,7 +221,7 @@ PARSER = (
     "send_400_response",
     "pause_writing",
     "resume_writing",
-    "connection_lost",
+    "on_response_complete",
     "_start_asgi_task",
 )
 
@@ -251,6 +251,9 @@ def test_uvicorn_s_parser_has_the_state_that_the_bounds_read() -> None:
     source = inspect.getsource(RequestResponseCycle.__init__)
     assert all(f"self.{name} = False" in source for name in ("response_started", "response_complete", "disconnected"))
     assert all(f"self.{name} = " in source for name in ("transport", "more_body", "message_event"))
+    # Each part of an answer is written there, and its end is told before the next request begins.
+    written = inspect.getsource(RequestResponseCycle.send)
+    assert written.count("self.transport.write(") == 3 and "self.on_response()" in written
 
 
 @pytest.mark.parametrize("name", ["startup", "shutdown", "capture_signals"])
