@@ -15,19 +15,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Protocol
 
 import orjson
 import structlog
 
 from portal.errors import Outcome
+from portal.logs.row import Kind
 from portal.shares import Shares
-
-Kind = Literal["tool", "prompt", "resource", "completion", "subscription", "setting"]
 
 CAPACITY = 10_000
 RECENT = 1000
-MAX_NAME = 512
 _BATCH_SECONDS = 0.02
 
 

@@ -26,10 +26,12 @@ from portal.state.kinds import Kind, plain
 
 if TYPE_CHECKING:
     from portal.state.credentials import CredentialKey, CredentialRows, StoredCredential
+    from portal.state.database import make_private_file
     from portal.state.keys import KeyRing
     from portal.state.objects import KEEP, Broken, Found, Idle, Keep, Scan, Stored
     from portal.state.store import Store, Transaction
     from portal.state.tokens import Family, Token, Tokens
+    from portal.state.trouble import is_failure, reason_of
 else:
     # A portal without identity starts without a database library: that saves half a second.
     __getattr__ = lazily(
@@ -44,6 +46,9 @@ else:
             "Idle": "objects",
             "Keep": "objects",
             "KeyRing": "keys",
+            "is_failure": "trouble",
+            "make_private_file": "database",
+            "reason_of": "trouble",
             "Scan": "objects",
             "Store": "store",
             "Stored": "objects",
@@ -89,6 +94,9 @@ __all__ = [
     "Tokens",
     "Transaction",
     "background",
+    "is_failure",
+    "make_private_file",
     "plain",
+    "reason_of",
     "utc_now",
 ]

@@ -108,7 +108,7 @@ class Database:
             StateUnusable: it cannot be opened, or belongs to a newer program.
         """
         if self._sqlite:
-            _make_private_file(Path(self._url.database or ""))
+            make_private_file(Path(self._url.database or ""))
         try:
             async with self.reading() as connection:
                 current = await connection.run_sync(is_current)
@@ -575,7 +575,12 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _make_private_file(path: Path) -> None:
+def make_private_file(path: Path) -> None:
+    """Make an empty file for its owner alone, and its folder, if there is none.
+
+    Raises:
+        StateUnusable: it cannot be made.
+    """
     try:
         path.absolute().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A file that is there is not opened: closing it would end the locks that SQLite holds on it in this process.

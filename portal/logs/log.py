@@ -1,0 +1,357 @@
+"""The log of one process: rows come in as calls end, and are stored in batches behind them.
+
+    write ─▶ journal (before the answer) ─▶ batches ─▶ database: rows, hours, chain ─▶ signed each minute
+          └▶ whoever watches                                     └▶ whole days removed
+
+A row that was written outlives the process (`journal`), and is stored once, however often it is tried. While the
+database does not answer, rows wait in the journal. When that is full they are dropped and counted, or callers wait, as
+is set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from portal.logs.batch import Batch, optimize, remove_before, sign, store
+from portal.logs.chain import LogKey
+from portal.logs.database import LogDatabase, LogUnavailable
+from portal.logs.journal import DEFAULT_BYTES, MAX_RECORD, Journal, JournalInUse, JournalUnusable
+from portal.logs.row import LogRow, packed, storable, unpacked
+from portal.logs.schema import DAY
+from portal.shares import Shares
+
+Mark = tuple[int, int]
+WhenFull = Literal["drop", "block"]
+
+BATCH_SECONDS = 0.25
+BATCH_ROWS = 500
+SIGN_SECONDS = 60.0
+REMOVE_SECONDS = 3600.0
+REMOVE_ROWS = 5_000
+ROOM = 20_000
+"""Rows that may wait, of one caller half as many."""
+MOST_JOURNALS = 64
+"""Processes with a log in one folder."""
+_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
+_CLOSING_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPlace:
+    """Where a log is: the `url` of its database, the `folder` of its journals and its key, and what their names begin
+    with."""
+
+    url: str
+    folder: Path
+    name: str = "logs"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / f"{self.name}.key"
+
+    def journal(self, number: int) -> Path:
+        return self.folder / f"{self.name}-{number}.journal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """How many whole days are kept, and what happens when there is no room for a row."""
+
+    keep_days: int = 30
+    when_full: WhenFull = "drop"
+
+
+class CallLog:
+    """Use `open`. `write` takes rows on the event loop. `database` is where to ask about them."""
+
+    def __init__(
+        self,
+        database: LogDatabase,
+        journal: Journal,
+        key: LogKey,
+        settings: Callable[[], LogSettings],
+        room: int = ROOM,
+    ) -> None:
+        self.database = database
+        self.trouble = ""
+        """Why rows cannot be stored at the moment, "" while they can."""
+        self._journal = journal
+        self._key = key
+        self._settings = settings
+        self._waiting: deque[tuple[LogRow, str, Mark]] = deque()
+        self._shares = Shares(room, max(1, room // 2))
+        self._available = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._room = asyncio.Event()
+        self._closing = False
+        self._dropping = False
+        self._unsigned = False
+        self._watchers: list[Callable[[LogRow], None]] = []
+        self._log = structlog.get_logger("portal.logs")
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        place: LogPlace,
+        settings: Callable[[], LogSettings] = LogSettings,
+        *,
+        journal_bytes: int = DEFAULT_BYTES,
+        room: int = ROOM,
+    ) -> AsyncIterator[CallLog]:
+        """The log at this place until the block ends; then everything is stored, or waits in the journal.
+
+        Raises:
+            LogUnusable: the database cannot be used.
+            JournalUnusable, LogKeyUnusable: a file of it cannot be.
+        """
+        async with AsyncExitStack() as stack:
+            place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            key = LogKey.open(place.key)
+            database = LogDatabase(place.url)
+            stack.push_async_callback(database.close)
+            await database.open()
+            journal = _journal_at(place, journal_bytes)
+            stack.callback(journal.close)
+            log = cls(database, journal, key, settings, room)
+            for text in journal.waiting():
+                log._take_up(text)
+            tasks = [log._store_all(), log._sign_often(), log._remove_often(), log._adopt(place, journal)]
+            running = [asyncio.create_task(task) for task in tasks]
+            try:
+                yield log
+            finally:
+                await log._close(running)
+
+    @property
+    def dropped(self) -> int:
+        """How many rows there was no room for, since the journal was made."""
+        return self._journal.dropped
+
+    def has_room(self, holder: str = "") -> bool:
+        """Whether a call of this holder may go on now. Where callers wait, ask before a call, and wait for `room` if
+        not."""
+        if self._settings().when_full == "drop":
+            return True
+        return self._shares.full_for(holder) is None and self._journal.room >= MAX_RECORD
+
+    async def room(self, holder: str = "") -> None:
+        """Return when there is room for a row of this holder."""
+        while not self.has_room(holder):
+            self._room.clear()
+            self._urgent.set()
+            await self._room.wait()
+
+    def write(self, row: LogRow, holder: str = "") -> None:
+        """Take a row. It counts in the part of `holder` until it is stored. Does not wait and does not fail."""
+        if (text := packed(row)) is None:
+            row = storable(row)
+            text = packed(row)
+        if text is None or self._shares.full_for(holder) is not None or not self._journal.append(text):
+            self._drop()
+        else:
+            self._shares.take(holder)
+            self._waiting.append((row, holder, self._journal.mark))
+            self._available.set()
+            if len(self._waiting) >= BATCH_ROWS:
+                self._urgent.set()
+        for watcher in self._watchers:
+            watcher(row)
+
+    def watch(self, watcher: Callable[[LogRow], None]) -> Callable[[], None]:
+        """Call `watcher` with each row as it comes. The function that ends it."""
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
+
+    async def stored(self) -> None:
+        """Return when every row that has been written is in the database."""
+        while self._waiting:
+            self._urgent.set()
+            await asyncio.sleep(0.01)
+
+    def _drop(self) -> None:
+        self._journal.drop()
+        if not self._dropping:
+            self._dropping = True
+            self._log.warning("there is no room for rows of the log: they are dropped and counted", why=self.trouble)
+
+    def _take_up(self, text: bytes) -> None:
+        try:
+            row = unpacked(text)
+        except (ValueError, TypeError):
+            self._log.error("a row in the journal cannot be read", journal=str(self._journal.path))
+            return
+        self._waiting.append((row, "", self._journal.mark))
+        self._shares.take("")
+        self._available.set()
+
+    # Storing
+
+    async def _store_all(self) -> None:
+        pause = _PAUSE
+        while not self._closing or self._waiting:
+            await self._available.wait()
+            if not self._closing:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(BATCH_SECONDS):
+                        await self._urgent.wait()
+            self._available.clear()
+            self._urgent.clear()
+            while self._waiting:
+                try:
+                    await self._store(min(len(self._waiting), BATCH_ROWS))
+                except LogUnavailable as error:
+                    self._begin_trouble(str(error))
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+                else:
+                    pause = _PAUSE
+                    self._end_trouble()
+
+    async def _store(self, most: int) -> None:
+        """Store the first rows that wait. If it is one of them that cannot be stored, that one is left out."""
+        taken = [self._waiting[at] for at in range(most)]
+        batch = Batch(
+            self._journal.instance,
+            taken[0][2][1],
+            [row for row, _, _ in taken],
+            self._journal.dropped,
+        )
+        try:
+            await self.database.write(partial(store, batch=batch, now=_now()))
+        except LogUnavailable:
+            raise
+        except Exception:
+            # A row that no database takes must not keep all later ones out.
+            if most > 1:
+                await self._store(1)
+                return
+            self._log.exception("a row of the log cannot be stored, and is left out", kind=taken[0][0].kind)
+        self._unsigned = True
+        self._journal.stored_until(taken[-1][2])
+        for _ in range(most):
+            _, holder, _ = self._waiting.popleft()
+            self._shares.give_back(holder)
+        self._room.set()
+
+    def _begin_trouble(self, reason: str) -> None:
+        if not self.trouble:
+            self._log.error("rows of the log cannot be stored; they wait", database=self.database.name, reason=reason)
+        self.trouble = reason
+
+    def _end_trouble(self) -> None:
+        if self.trouble:
+            self._log.info("rows of the log are stored again", database=self.database.name, dropped=self.dropped)
+        self.trouble, self._dropping = "", False
+
+    async def _adopt(self, place: LogPlace, own: Journal) -> None:
+        """Store what processes have left that have ended without it, and that nobody has begun again."""
+        for number in range(MOST_JOURNALS):
+            path = place.journal(number)
+            if path == own.path or not path.exists():
+                continue
+            try:
+                journal = Journal.open(path)
+            except (JournalUnusable, OSError) as error:
+                if not isinstance(error, JournalInUse):
+                    self._log.error("a journal cannot be read", journal=str(path), reason=str(error))
+                continue
+            try:
+                if await self._store_journal(journal):
+                    journal.remove()
+            finally:
+                journal.close()
+
+    async def _store_journal(self, journal: Journal) -> bool:
+        rows: list[LogRow] = []
+        for text in journal.waiting():
+            with suppress(ValueError, TypeError):
+                rows.append(unpacked(text))
+        first = journal.stored + 1
+        for at in range(0, len(rows), BATCH_ROWS):
+            batch = Batch(journal.instance, first + at, rows[at : at + BATCH_ROWS], journal.dropped)
+            try:
+                await self.database.write(partial(store, batch=batch, now=_now()))
+            except LogUnavailable:
+                return False
+        self._unsigned = True
+        return True
+
+    # Signing and removing
+
+    async def _sign_often(self) -> None:
+        while True:
+            await asyncio.sleep(SIGN_SECONDS)
+            await self._sign()
+
+    async def _sign(self) -> None:
+        if self._unsigned:
+            self._unsigned = False
+            try:
+                await self.database.write(partial(sign, key=self._key, now=_now()))
+            except LogUnavailable:
+                self._unsigned = True
+
+    async def _remove_often(self) -> None:
+        while True:
+            try:
+                await self.remove_old(_now())
+                await self.database.write(optimize)
+            except LogUnavailable as error:
+                self._log.warning("old rows of the log cannot be removed", reason=str(error))
+            await asyncio.sleep(REMOVE_SECONDS)
+
+    async def remove_old(self, now: int) -> int:
+        """Remove the whole days that are older than is kept. How many rows that were."""
+        day = now // DAY - self._settings().keep_days
+        gone = 0
+        while part := await self.database.write(
+            partial(remove_before, day=day, key=self._key, now=now, most=REMOVE_ROWS)
+        ):
+            gone += part
+        return gone
+
+    async def _close(self, running: list[asyncio.Task[None]]) -> None:
+        storing, *others = running
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        self._closing = True
+        self._available.set()
+        self._urgent.set()
+        await asyncio.wait({storing}, timeout=_CLOSING_SECONDS)
+        storing.cancel()
+        await asyncio.gather(storing, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await self._sign()
+
+
+def _journal_at(place: LogPlace, size: int) -> Journal:
+    """The first journal that no other process has.
+
+    Raises:
+        JournalUnusable: a file is none, or all are in use.
+    """
+    for number in range(MOST_JOURNALS):
+        try:
+            return Journal.open(place.journal(number), size)
+        except JournalInUse:
+            continue
+        except OSError as error:
+            raise JournalUnusable(f"{place.journal(number)}: {error.strerror or error}") from None
+    raise JournalUnusable(f"{place.folder}: {MOST_JOURNALS} processes have a log here already")
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,164 @@
+"""Questions about the log, each by an index. Pages go on behind an id, never by counting rows again.
+
+Synchronous, over one connection (`LogDatabase.read`): the same for SQLite and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select
+
+from portal.logs.row import COLUMNS, LogRow
+from portal.logs.schema import BOUNDS, HOUR, calls, rollup, writers
+
+MAX_PAGE = 1_000
+COUNT_TO = 10_000
+"""Rows are counted up to so many: of more it is said that there are more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which rows. What is None does not matter. `since` and `until` are microseconds since 1970, by when a row was
+    complete: from `since` on, before `until`. `failed` leaves out what ended well."""
+
+    portal: str | None = None
+    server: str | None = None
+    kind: str | None = None
+    name: str | None = None
+    identity: str | None = None
+    client: str | None = None
+    outcome: str | None = None
+    run: str | None = None
+    policy: str | None = None
+    trace: str | None = None
+    since: int | None = None
+    until: int | None = None
+    failed: bool = False
+
+
+_EQUAL = ("portal", "server", "kind", "name", "identity", "client", "outcome", "run", "policy", "trace")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row in the log. `id` orders all rows; `instance` and `number` name the row for ever."""
+
+    id: int
+    instance: str
+    number: int
+    row: LogRow
+
+
+def before(connection: Connection, filters: Filters, id: int | None = None, limit: int = 50) -> list[Stored]:
+    """The newest rows, or the newest of those before an id, newest first."""
+    query = _where(filters).order_by(calls.c.id.desc())
+    return _read(connection, query if id is None else query.where(calls.c.id < id), limit)
+
+
+def after(connection: Connection, filters: Filters, id: int, limit: int = MAX_PAGE) -> list[Stored]:
+    """The rows that follow an id, oldest first."""
+    return _read(connection, _where(filters).where(calls.c.id > id).order_by(calls.c.id), limit)
+
+
+def newest_id(connection: Connection) -> int:
+    """The id of the last row, 0 if there is none."""
+    return connection.execute(select(func.max(calls.c.id))).scalar() or 0
+
+
+def count(connection: Connection, filters: Filters) -> int:
+    """How many rows there are, at most `COUNT_TO` + 1: then there are more."""
+    some = conditions(select(calls.c.id), filters).limit(COUNT_TO + 1).subquery()
+    return int(connection.execute(select(func.count()).select_from(some)).scalar() or 0)
+
+
+def dropped(connection: Connection) -> int:
+    """How many rows were dropped because there was no room for them, by all instances that have written here."""
+    return int(connection.execute(select(func.sum(writers.c.dropped))).scalar() or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What an hour, a server, a tool... adds up to. Times are in microseconds."""
+
+    n: int
+    us: int
+    us_max: int
+    bytes_in: int
+    bytes_out: int
+    tokens_saved: int
+    parts: tuple[int, ...]
+
+    def quantile(self, q: float) -> int:
+        """The time within which this share of the calls ended: the upper end of the part that it is in (the parts end
+        at 1, 3, 10, 30... ms), or the longest time there was."""
+        rank, seen = q * self.n, 0
+        for part, number in enumerate(self.parts[:-1]):
+            seen += number
+            if seen >= rank:
+                return min(BOUNDS[part], self.us_max)
+        return self.us_max
+
+
+GROUPS = ("hour", "portal", "server", "kind", "name", "outcome")
+
+
+def sums(
+    connection: Connection,
+    by: Sequence[str],
+    since: int,
+    until: int,
+    portal: str | None = None,
+    server: str | None = None,
+) -> dict[tuple[Any, ...], Sums]:
+    """What calls add up to in whole hours, from that of `since` on, before `until`, for each value of the columns in
+    `by` (some of `GROUPS`; `hour` counts from 1970)."""
+    keys = [rollup.c[name] for name in by]
+    numbers: list[ColumnElement[Any]] = [func.sum(rollup.c[name]) for name in ("n", "us")]
+    numbers += [func.max(rollup.c.us_max)]
+    numbers += [func.sum(rollup.c[name]) for name in ("bytes_in", "bytes_out", "tokens_saved")]
+    numbers += [func.sum(rollup.c[f"h{part}"]) for part in range(len(BOUNDS) + 1)]
+    query = select(*keys, *numbers).where(rollup.c.hour >= since // HOUR, rollup.c.hour < -(-until // HOUR))
+    for column, value in ((rollup.c.portal, portal), (rollup.c.server, server)):
+        if value is not None:
+            query = query.where(column == value)
+    found = connection.execute(query.group_by(*keys) if keys else query)
+    width = len(keys)
+    return {
+        tuple(row[:width]): _sums([int(number) for number in row[width:]]) for row in found if row[width] is not None
+    }
+
+
+def _sums(numbers: Sequence[int]) -> Sums:
+    n, us, us_max, bytes_in, bytes_out, tokens_saved, *parts = numbers
+    return Sums(n, us, us_max, bytes_in, bytes_out, tokens_saved, tuple(parts))
+
+
+def _where(filters: Filters) -> Select[Any]:
+    return conditions(
+        select(calls.c.id, calls.c.instance, calls.c.number, *(calls.c[name] for name in COLUMNS)), filters
+    )
+
+
+def conditions(query: Select[Any], filters: Filters) -> Select[Any]:
+    """The query with what these filters want."""
+    wanted: list[ColumnElement[bool]] = [
+        calls.c[name] == value for name in _EQUAL if (value := getattr(filters, name)) is not None
+    ]
+    if filters.failed:
+        wanted.append(calls.c.outcome != "ok")
+    if filters.run:
+        # As the index of runs says it, or SQLite does not use that.
+        wanted.append(calls.c.run != "")
+    if filters.since is not None:
+        wanted.append(calls.c.id >= filters.since)
+    if filters.until is not None:
+        wanted.append(calls.c.id < filters.until)
+    return query.where(*wanted)
+
+
+def _read(connection: Connection, query: Select[Any], limit: int) -> list[Stored]:
+    found = connection.execute(query.limit(max(1, min(limit, MAX_PAGE))))
+    return [Stored(id, instance, number, LogRow(*values)) for id, instance, number, *values in found]
