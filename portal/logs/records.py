@@ -2,7 +2,8 @@
 
 A line never has arguments, results or secrets. Lines go to a sink in batches, in a thread. If the sink is too slow,
 lines are dropped and counted, and the count is a line of its own: whose they were, and how many. Of those that wait at
-most half are of one caller, so nobody's are dropped because of another's flood.
+most half are of one caller, or of one network of callers who have not signed in, so nobody's are dropped because of
+another's flood.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class CallRecord:
     """One call. `time` is RFC 3339 in UTC, `protocol` the upstream's version, `error_code` a failure's JSON-RPC code.
 
     `name` is the raw name of the tool or prompt, or the URI of the resource; `portal` is "" for the document's own
-    portal; `identity` and `run_id` may be "".
+    portal; `identity` and `run_id` may be "". `holder` is whose part it counts in while it waits (`portal.shares`), and
+    is not written.
     """
 
     time: str
@@ -48,6 +50,7 @@ class CallRecord:
     run_id: str = ""
     identity: str = ""
     protocol: str | None = None
+    holder: str = ""
 
 
 class RecordSink(Protocol):
@@ -88,11 +91,12 @@ class RecordLog:
     def write(self, record: CallRecord) -> None:
         """Queue a record. Does not block and does not fail."""
         self.recent.append(record)
-        if self._room.full_for(record.identity) is not None:
+        holder = record.holder or record.identity
+        if self._room.full_for(holder) is not None:
             self.dropped += 1
             self._unreported[record.identity] += 1
             return
-        self._room.take(record.identity)
+        self._room.take(holder)
         self._waiting.append(record)
         self._available.set()
 
@@ -122,7 +126,7 @@ class RecordLog:
 
     def _deliver(self, batch: Sequence[CallRecord], dropped: Mapping[str, int]) -> None:
         for record in batch:
-            fields = {name: value for name, value in asdict(record).items() if value is not None}
+            fields = {name: value for name, value in asdict(record).items() if value is not None and name != "holder"}
             self._sink.write(_line({"event": "call", **fields}))
         for identity, count in dropped.items():
             whose = {"identity": identity} if identity else {}
