@@ -295,7 +295,8 @@ class Database:
 
     async def _begin(self, connection: AsyncConnection, wait: _Wait) -> None:
         if not self._sqlite:
-            await connection.execute(_LOCK_WRITERS, {"patience": _server_patience(wait.until)})
+            limits = {"patience": _server_patience(wait.until), "idle": f"{IDLE_SECONDS}s"}
+            await connection.execute(_LOCK_WRITERS, limits)
             return
         while True:
             try:
@@ -474,7 +475,7 @@ def _take_synchronous(url: URL) -> tuple[URL, str]:
 # In one round trip; the server itself gives up waiting, or its process would wait for a portal that has left.
 _LOCK_WRITERS = text(
     "SELECT set_config('lock_timeout', :patience, true),"
-    f" set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true), pg_advisory_xact_lock(:lock)"
+    " set_config('idle_in_transaction_session_timeout', :idle, true), pg_advisory_xact_lock(:lock)"
 ).bindparams(lock=_WRITER_LOCK)
 
 _PROOF = "proof"
