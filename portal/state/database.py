@@ -134,9 +134,7 @@ class Database:
                     await _check_whole(connection)
             self._file = self._file_there() if self._sqlite else None
         except StateUnavailable as error:
-            if error.reason in DAMAGED:
-                raise StateUnusable(await self._damage(error.reason)) from None
-            raise StateUnusable(str(error)) from None
+            raise await self.unusable(error) or StateUnusable(str(error)) from None
         except StateUnusable as error:
             raise StateUnusable(f"{self.name}: {error}") from None
         self._opened = True
@@ -381,8 +379,10 @@ class Database:
         if self._file_there() != self._file or (written and not os.path.exists(f"{self._url.database}-wal")):
             raise FileNotFoundError(GONE)
 
-    async def _damage(self, reason: str) -> str:
-        """What is damaged, and what the operator can do."""
+    async def unusable(self, error: StateUnavailable) -> StateUnusable | None:
+        """The error for the operator if it is the file that is damaged: which tables, and what to do."""
+        if error.reason not in DAMAGED:
+            return None
         tables: list[str] = []
         # Of a file that is no database nothing more can be said.
         with suppress(Exception):
@@ -390,9 +390,9 @@ class Database:
                 tables = await _damaged_tables(connection)
         what = f" (tables: {', '.join(tables)})" if tables else ""
         file = self._url.database
-        return (
-            f"{self.name}: {reason}{what}. Put a copy from before in the place of {file}, and delete {file}-wal and"
-            f" {file}-shm; or save what can be read: sqlite3 {file} .recover > saved.sql"
+        return StateUnusable(
+            f"{self.name}: {error.reason}{what}. Put a copy from before in the place of {file}, and delete {file}-wal"
+            f" and {file}-shm; or save what can be read: sqlite3 {file} .recover > saved.sql"
         )
 
     # Trouble

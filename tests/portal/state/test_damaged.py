@@ -77,13 +77,15 @@ async def test_a_start_over_a_damaged_page_says_which_file_what_is_damaged_and_w
     assert logs == []
 
 
-@pytest.mark.parametrize("text", [b"nothing that", bytes([0xFF, 0xC3, 0x28]) * 20])
-async def test_a_start_over_a_damaged_schema_says_so(url: str, keys: KeyRing, text: bytes) -> None:
+@pytest.mark.parametrize("name", [b"objects", bytes([0xFF]) * 7])
+async def test_a_start_over_a_damaged_schema_says_so(url: str, keys: KeyRing, name: bytes) -> None:
     file = troubles.file_of(url)
-    content = file.read_bytes()
+    content = bytearray(file.read_bytes())
+    row, statement = content.index(b"tableobjectsobjects") + len("table"), content.index(b"CREATE TABLE objects")
     # SQLite quotes the name in its message, and the driver cannot read one that is no text.
-    place = content.index(b"CREATE TABLE objects")
-    file.write_bytes(content[:place] + text + content[place + len(text) :])
+    content[row : row + len(name)] = name
+    content[statement : statement + 6] = b"REMOVE"
+    file.write_bytes(content)
     with pytest.raises(StateUnusable, match="the file is damaged"):
         async with Store.open(url, keys):
             pass
