@@ -93,12 +93,12 @@ class Caller:
         """As `call`, on the servers of a lease that is on behalf of the same person as the context."""
         began = time.perf_counter()
         started = datetime.now(UTC)
+        holder = holder_of(context.principal)
         outcome: Outcome = "cancelled"
         failure: CallError | None = None
         protocol: str | None = None
         try:
             await self._servers.know(context.on_behalf)
-            holder = holder_of(context.principal)
             connection = lease.connection(call.server, context.client, context.protocol, holder)
             await self._gate.admit(call, context)
             sent = await self._gate.screen_params(call, context)
@@ -148,6 +148,7 @@ class Caller:
                     run_id=context.run_id,
                     identity=context.identity,
                     protocol=protocol,
+                    holder=holder,
                 )
             )
 

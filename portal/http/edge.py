@@ -106,6 +106,9 @@ class HttpSettings:
     with the port where it is not the scheme's own. `*` as the only host or origin switches that check off: for a
     portal behind a proxy that has made the check already.
 
+    `connections` is how many connections are open, `connections_each` how many of one network. Both are read as the
+    server starts.
+
     `sessions` is how many 2025 sessions a portal has at once, `requests` how many requests at its MCP endpoint are
     under way, streams among them, and `request_bytes` how many bytes their bodies have together; `sessions_each`,
     `requests_each` and `request_bytes_each` are the parts of one caller.
@@ -115,7 +118,7 @@ class HttpSettings:
 
     `form_limit` is the size of what whoever has not signed in may send, `body_limit` that of everybody else. `values`
     is how many values JSON may have. `write_time` is how long bytes may wait for a client that takes none of them.
-    `proxies` are the networks whose `X-Forwarded-For` is believed.
+    `proxies` are the networks whose `X-Forwarded-For` is believed, and whose connections count in no part.
     """
 
     allowed_hosts: tuple[str, ...] = ()
@@ -135,6 +138,8 @@ class HttpSettings:
     sessions_each: int = 500
     session_idle: float = 30 * 60.0
     proxies: Proxies = ()
+    connections: int = 10_000
+    connections_each: int = 4_000
     requests: int = 10_000
     requests_each: int = 1_000
     request_bytes: int = 512 * 1024 * 1024

@@ -11,6 +11,7 @@ import sys
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, cast
 
 import orjson
@@ -19,10 +20,12 @@ from mcp_types import INVALID_REQUEST
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from portal.http.client_ip import client_ip
+from portal.http.client_ip import client_ip, is_within
+from portal.http.connections import ConnectionRoom
 from portal.http.edge import Edge, HttpSettings
+from portal.http.refusal import no_room, refuse
 from portal.http.unread import Unread
-from portal.shares import network_of
+from portal.shares import Full, network_of
 
 if sys.platform != "win32":
     import fcntl
@@ -37,6 +40,8 @@ _AROUND_FIELD = 32
 ones there would be sixty thousand."""
 MOST_BEHIND = 16
 """Requests that may wait behind one that is under way on the same connection."""
+RETRY_SECONDS = 5
+"""After which a client for whose connection there was no room may come again."""
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
@@ -66,6 +71,10 @@ class BoundedHttp(HttpToolsProtocol):
     requests behind one as come: ten thousand, which one read of the socket brings, take a quarter of a second. Here a
     connection with too many ends.
 
+    uvicorn takes every connection, and one on which an empty line has followed a request has no deadline. Here a
+    connection for which there is no room is answered and closed before anything of it is read, and each one has a
+    deadline whenever no request is under way.
+
     If the parser or the transport calls other methods, if the state of a request is no longer in `cycle` and
     `transport`, or if an answer ends its connection otherwise than by `cycle.transport.close`, slow or endless requests
     and unread answers are bounded no more, or refusals lost. If an answer is written otherwise than by
@@ -74,11 +83,16 @@ class BoundedHttp(HttpToolsProtocol):
 
     edge = Edge()
     unread = Unread()
+    room = ConnectionRoom(HttpSettings().connections, None)
 
     @classmethod
-    def with_edge(cls, edge: Edge, unread: Unread | None = None) -> "type[BoundedHttp]":
-        """A protocol class for `uvicorn.Config(http=...)`; its connections share `unread`."""
-        return type("BoundedHttp", (cls,), {"edge": edge, "unread": Unread() if unread is None else unread})
+    def with_edge(
+        cls, edge: Edge, unread: Unread | None = None, room: ConnectionRoom | None = None
+    ) -> "type[BoundedHttp]":
+        """A protocol class for `uvicorn.Config(http=...)`; its connections share `unread` and `room`."""
+        unread = Unread() if unread is None else unread
+        room = ConnectionRoom(edge.settings.connections, edge.settings.connections_each) if room is None else room
+        return type("BoundedHttp", (cls,), {"edge": edge, "unread": unread, "room": room})
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -99,6 +113,14 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        ip = self.client[0] if self.client is not None else ""
+        # Through a trusted proxy come the connections of everybody.
+        if (full := self.room.enter(self, "" if is_within(ip, self.bounds.proxies) else network_of(ip))) is not None:
+            self._refused = True
+            transport.write(_without_room(full))
+            # What the client has sent already may cost it the answer. To wait for it would be room again.
+            transport.close()
+            return
         # What the system does not take waits, and is watched. Not from the first byte on: the loop would send the head
         # of each answer by itself, instead of head and body together.
         transport.set_write_buffer_limits(high=LEAST_TAKEN, low=0)
@@ -111,8 +133,13 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         if self._unsaid > self._most_head_bytes:
             self._end_endless()
+        elif self._deadline is None and self.timeout_keep_alive_task is None and not self._is_asked:
+            # Empty lines before a request are no part of it, but they have stopped uvicorn's clock for connections on
+            # which nothing is asked.
+            self._arm(self.bounds.header_time, "head")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.room.left(self)
         self._disarm()
         self._stop_watching()
         self._take_held()
@@ -121,6 +148,23 @@ class BoundedHttp(HttpToolsProtocol):
         if under_way is not None and not under_way.response_complete:
             under_way.disconnected = True
             under_way.message_event.set()
+
+    @property
+    def _is_asked(self) -> bool:
+        """Whether a request is under way whose answer is not complete."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def ends_at(self) -> float | None:
+        """When the connection ends by itself if its client sends nothing, in the time of the loop; None while a request
+        is under way or bytes wait."""
+        if self._is_asked or self.transport.get_write_buffer_size():
+            return None
+        ends = self._deadline or self.timeout_keep_alive_task
+        return ends.when() if ends is not None else 0.0
+
+    def end_idle(self) -> None:
+        """End the connection, on which nothing is under way."""
+        self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -171,7 +215,9 @@ class BoundedHttp(HttpToolsProtocol):
         bounds = self.bounds
         self._head_bytes, self._most_head_bytes = 0, bounds.header_limit
         self._unsaid = 0
-        self._arm(bounds.header_time, "head")
+        if self._deadline is None:
+            # Otherwise it is that of the connection's first request, and its time has begun with the connection.
+            self._arm(bounds.header_time, "head")
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
@@ -256,7 +302,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _end_endless(self) -> None:
         """So much has come of which the parser says nothing: it keeps a field, of the head or of a trailer, that has no
         end."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._is_asked:
             self.transport.close()
         elif not self._refused:
             self._head_bytes = self._unsaid
@@ -302,8 +348,7 @@ class BoundedHttp(HttpToolsProtocol):
         )
         self.send_held(head + body)
         self._disarm()
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if self.transport.can_write_eof() and not answering:
+        if self.transport.can_write_eof() and not self._is_asked:
             self._linger()
         else:
             self.transport.close()
@@ -347,6 +392,15 @@ def _in_system(transport: asyncio.Transport) -> int:
     except OSError:
         return 0
     return counted[0]
+
+
+def _without_room(full: Full) -> bytes:
+    """The answer on a connection for which there is no room."""
+    refused = refuse(no_room(full, "connections", RETRY_SECONDS))
+    head = b"".join(b"%b: %b\r\n" % header for header in refused.raw_headers)
+    status = HTTPStatus(refused.status_code)
+    line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+    return b"%b%bconnection: close\r\n\r\n%b" % (line, head, bytes(refused.body))
 
 
 class PortalUvicorn(uvicorn.Server):

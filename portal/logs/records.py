@@ -2,8 +2,8 @@
 
 A line never has arguments, results or secrets. Lines go to a sink in batches, in a thread, a moment after the calls: a
 thread for each would cost a call more than all else here. If the sink is too slow, lines are dropped and counted, and
-the count is a line of its own: whose they were, and how many. Of those that wait at most half are of one caller, so
-nobody's are dropped because of another's flood.
+the count is a line of its own: whose they were, and how many. Of those that wait at most half are of one caller, or of
+one network of callers who have not signed in, so nobody's are dropped because of another's flood.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class CallRecord:
     """One call. `time` is RFC 3339 in UTC, `protocol` the upstream's version, `error_code` a failure's JSON-RPC code.
 
     `name` is the raw name of the tool or prompt, or the URI of the resource; `portal` is "" for the document's own
-    portal; `identity` and `run_id` may be "".
+    portal; `identity` and `run_id` may be "". `holder` is whose part it counts in while it waits (`portal.shares`), and
+    is not written.
     """
 
     time: str
@@ -49,9 +50,10 @@ class CallRecord:
     run_id: str = ""
     identity: str = ""
     protocol: str | None = None
+    holder: str = ""
 
 
-_FIELDS = tuple(field.name for field in fields(CallRecord))
+_FIELDS = tuple(field.name for field in fields(CallRecord) if field.name != "holder")
 
 
 class RecordSink(Protocol):
@@ -94,11 +96,12 @@ class RecordLog:
     def write(self, record: CallRecord) -> None:
         """Queue a record. Does not block and does not fail."""
         self.recent.append(record)
-        if self._room.full_for(record.identity) is not None:
+        holder = record.holder or record.identity
+        if self._room.full_for(holder) is not None:
             self.dropped += 1
             self._unreported[record.identity] += 1
             return
-        self._room.take(record.identity)
+        self._room.take(holder)
         self._waiting.append(record)
         self._available.set()
         if len(self._waiting) * 2 >= self._capacity:

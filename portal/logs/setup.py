@@ -36,6 +36,8 @@ def configure_logging(*, level: str, terminal: bool, stream: TextIO = sys.stderr
     root.handlers[:] = [handler]
     # Below warnings, libraries repeat what the portal logs itself, or log arguments and results.
     root.setLevel(max(number, logging.WARNING))
+    # It warns of each request that it cannot read: strangers would write the log.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     for name in OUR_LOGGERS:
         logging.getLogger(name).setLevel(number)
     structlog.configure(

@@ -56,12 +56,14 @@ class Verifier:
         if not 0 < len(token) <= MAX_TOKEN:
             return None
         digest = hashlib.sha256(token.encode()).digest()
-        verified = kept = await self._verified.get(digest, lambda: self._find(token))
-        if kept is not None and not self._is_fresh(kept):
+        verified = known = await self._verified.get(digest, lambda: self._find(token))
+        if known is not None and not self._is_fresh(known):
             try:
                 verified = await self._verified.again(digest, lambda: self._find(token))
             except StateUnavailable:
-                if not self._is_fresh(kept, GRACE_SECONDS):
+                # Not the one from before: tokens may have been revoked while this one was read.
+                verified = self._verified.kept(digest)
+                if verified is None or not self._is_fresh(verified, GRACE_SECONDS):
                     raise
         return None if verified is None else verified.grant
 

@@ -22,14 +22,25 @@ from weakref import WeakSet
 
 import structlog
 from sqlalchemy import Connection, delete, event, insert, select, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from portal.state.errors import DocumentInvalid, Misused, StateError, StateUnavailable, StateUnusable
 from portal.state.migrate import is_current, is_migrated, migrate
-from portal.state.schema import facts
-from portal.state.trouble import BUSY, DAMAGED, GONE, UNDONE, LockHeld, Trouble, is_failure, is_of_value, reason_of
+from portal.state.schema import facts, metadata
+from portal.state.trouble import (
+    BUSY,
+    DAMAGED,
+    GONE,
+    UNDONE,
+    FileDamaged,
+    LockHeld,
+    Trouble,
+    is_failure,
+    is_of_value,
+    reason_of,
+)
 
 T = TypeVar("T")
 
@@ -117,9 +128,13 @@ class Database:
                 with self._translated(writes=True):
                     async with self._write(OPENING_SECONDS, cut=False) as connection:
                         await connection.run_sync(migrate)
+            if self._sqlite and self._lasting:
+                # Before somebody meets what is damaged, and before more is written beside it.
+                async with self.reading() as connection:
+                    await _check_whole(connection)
             self._file = self._file_there() if self._sqlite else None
         except StateUnavailable as error:
-            raise StateUnusable(str(error)) from None
+            raise await self.unusable(error) or StateUnusable(str(error)) from None
         except StateUnusable as error:
             raise StateUnusable(f"{self.name}: {error}") from None
         self._opened = True
@@ -295,7 +310,8 @@ class Database:
 
     async def _begin(self, connection: AsyncConnection, wait: _Wait) -> None:
         if not self._sqlite:
-            await connection.execute(_LOCK_WRITERS, {"patience": _server_patience(wait.until)})
+            limits = {"patience": _server_patience(wait.until), "idle": f"{IDLE_SECONDS}s"}
+            await connection.execute(_LOCK_WRITERS, limits)
             return
         while True:
             try:
@@ -362,6 +378,22 @@ class Database:
             return
         if self._file_there() != self._file or (written and not os.path.exists(f"{self._url.database}-wal")):
             raise FileNotFoundError(GONE)
+
+    async def unusable(self, error: StateUnavailable) -> StateUnusable | None:
+        """The error for the operator if it is the file that is damaged: which tables, and what to do."""
+        if error.reason not in DAMAGED:
+            return None
+        tables: list[str] = []
+        # Of a file that is no database nothing more can be said.
+        with suppress(Exception):
+            async with self._read(OPENING_SECONDS) as connection:
+                tables = await _damaged_tables(connection)
+        what = f" (tables: {', '.join(tables)})" if tables else ""
+        file = self._url.database
+        return StateUnusable(
+            f"{self.name}: {error.reason}{what}. Put a copy from before in the place of {file}, and delete {file}-wal"
+            f" and {file}-shm; or save what can be read: sqlite3 {file} .recover > saved.sql"
+        )
 
     # Trouble
 
@@ -434,7 +466,21 @@ async def _check_whole(connection: AsyncConnection) -> None:
     if connection.dialect.name == "sqlite":
         found = (await connection.exec_driver_sql("PRAGMA quick_check(1)")).scalar()
         if found != "ok":
-            raise OSError("the file is damaged")
+            raise FileDamaged
+
+
+async def _damaged_tables(connection: AsyncConnection) -> list[str]:
+    damaged: list[str] = []
+    for table in metadata.sorted_tables:
+        try:
+            found = (await connection.exec_driver_sql(f"PRAGMA quick_check('{table.name}')")).scalar()
+        except Exception as error:
+            if not is_failure(error):
+                raise
+            found = None
+        if found != "ok":
+            damaged.append(table.name)
+    return damaged
 
 
 def parse_url(url: str) -> URL:
@@ -474,11 +520,19 @@ def _take_synchronous(url: URL) -> tuple[URL, str]:
 # In one round trip; the server itself gives up waiting, or its process would wait for a portal that has left.
 _LOCK_WRITERS = text(
     "SELECT set_config('lock_timeout', :patience, true),"
-    f" set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true), pg_advisory_xact_lock(:lock)"
+    " set_config('idle_in_transaction_session_timeout', :idle, true), pg_advisory_xact_lock(:lock)"
 ).bindparams(lock=_WRITER_LOCK)
 
 _PROOF = "proof"
 _DELETE_PROOF = delete(facts).where(facts.c.name == _PROOF)
+
+
+def _text(stored: bytes) -> str:
+    """The text of a column. One that is damaged begins with a character that no document has, so that it is broken."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return "\ufffd" + stored.decode(errors="replace")
 
 
 class _SqliteConnection(sqlite3.Connection):
@@ -491,6 +545,7 @@ class _SqliteConnection(sqlite3.Connection):
     def __init__(self, *args: Any, **options: Any) -> None:
         self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
         super().__init__(*args, **options)
+        self.text_factory = _text
 
     def cursor(self, factory: type[sqlite3.Cursor] = sqlite3.Cursor) -> sqlite3.Cursor:  # type: ignore[override]
         cursor = super().cursor(factory)
@@ -551,6 +606,7 @@ def _engine(url: URL, threads: _ConnectionThreads, synchronous: str, *, sqlite: 
     # Before SQLAlchemy's own first questions, which leave a connection open that fails in them.
     event.listen(engine.sync_engine, "connect", partial(_set_up_sqlite, synchronous), insert=True)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    event.listen(engine.sync_engine, "handle_error", _raise_damage)
     return engine
 
 
@@ -563,10 +619,18 @@ def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, record: obj
         cursor.execute(f"PRAGMA synchronous = {synchronous}")
         cursor.execute("PRAGMA secure_delete = ON")
         cursor.close()
-    except BaseException:
+    except BaseException as error:
         # Nobody else knows it yet: its thread and its file would stay open with it.
         connection.close()
+        if isinstance(error, UnicodeDecodeError):
+            raise FileDamaged from None
         raise
+
+
+def _raise_damage(failure: ExceptionContext) -> None:
+    # SQLite's message quotes a damaged schema, and the driver cannot read the message.
+    if isinstance(failure.original_exception, UnicodeDecodeError):
+        raise FileDamaged from None
 
 
 def _begin_sqlite(connection: Connection) -> None:

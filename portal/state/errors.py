@@ -43,11 +43,19 @@ class StateUnavailable(StateError):
     """The database did not do it, and may do it later. `str()` is for the operator, `words` for whoever asked.
 
     `ran` is "no" when what was asked did not happen, "unknown" when the answer to its commit was lost. `seconds` is
-    when to try again.
+    when to try again, `reason` what is wrong with the database.
     """
 
-    def __init__(self, message: str, *, ran: Literal["no", "unknown"] = "no", seconds: int = RETRY_SECONDS) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        ran: Literal["no", "unknown"] = "no",
+        seconds: int = RETRY_SECONDS,
+        reason: str = "",
+    ) -> None:
         self.ran = ran
+        self.reason = reason
         self.seconds = seconds
         super().__init__(message)
 

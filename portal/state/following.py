@@ -92,6 +92,10 @@ class KeptByKey(Generic[K, T]):
             self.forget(key)
         return value
 
+    def kept(self, key: K) -> T | None:
+        """The value of `key` if one is kept that no change has crossed. Reads nothing."""
+        return self._values.get(key)
+
     def forget(self, key: K) -> None:
         """Read this value again when it is next needed. A reading in progress goes on and is kept."""
         self._values.pop(key)

@@ -9,9 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.state.database import Database
 from portal.state.envelope import rewrap
+from portal.state.errors import StateUnusable
 from portal.state.keys import KeyRing
 from portal.state.objects import CURRENT_KEY
 from portal.state.schema import credentials, facts, objects
+from portal.state.trouble import DAMAGED
 
 SEALED = (objects, credentials)
 """The tables with a secret in each row, and the id of the key that it is under."""
@@ -78,7 +80,9 @@ async def _rewrap_some(database: Database, keys: KeyRing, table: Table, kid: str
         for *found, secret in rows:
             sealed = rewrap(bytes(secret), keys.find, keys.find(kid))
             this = update(table).where(*(column == value for column, value in zip(primary, found, strict=True)))
-            await connection.execute(this.values(secret=sealed, kid=kid))
+            if (await connection.execute(this.values(secret=sealed, kid=kid))).rowcount != 1:
+                # It would be found again for ever.
+                raise StateUnusable(f"{database.name}: {DAMAGED[0]} (tables: {table.name})")
         return len(rows)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    Dialect,
     Index,
     Integer,
     LargeBinary,
@@ -13,10 +16,41 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     false,
 )
 
 from portal.state.documents import is_storable
+
+MOST = 2**57
+"""Larger than any number that is stored: microseconds of the year 6000."""
+
+
+class Number(TypeDecorator[int]):
+    """A number, or None if it is `optional`. What a damaged row has in its place is read as 0."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def __init__(self, optional: bool = False) -> None:
+        super().__init__()
+        self.optional = optional
+
+    def process_result_value(self, value: object, dialect: Dialect) -> int | None:
+        if type(value) is int and -MOST < value < MOST:
+            return value
+        return None if self.optional and value is None else 0
+
+
+class Bytes(TypeDecorator[bytes]):
+    """Bytes. What a damaged row has in their place is read as none."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[object], bytes | None]:
+        return lambda value: bytes(value) if isinstance(value, bytes) else None if value is None else b""
+
 
 metadata = MetaData()
 
@@ -26,13 +60,13 @@ objects = Table(
     metadata,
     Column("kind", String(40), primary_key=True),
     Column("id", String(512), primary_key=True),
-    Column("revision", BigInteger, nullable=False),
+    Column("revision", Number(), nullable=False),
     Column("document", Text, nullable=False),
-    Column("secret", LargeBinary),
+    Column("secret", Bytes),
     Column("kid", String(16)),
-    Column("created_at", BigInteger, nullable=False),
+    Column("created_at", Number(), nullable=False),
     Column("created_by", String(512), nullable=False),
-    Column("modified_at", BigInteger, nullable=False),
+    Column("modified_at", Number(), nullable=False),
     Column("modified_by", String(512), nullable=False),
     Index("objects_by_age", "kind", "created_at", "id"),
     Index("objects_by_kid", "kid"),
@@ -42,14 +76,14 @@ tokens = Table(
     "tokens",
     metadata,
     Column("kind", String(40), primary_key=True),
-    Column("digest", LargeBinary(32), primary_key=True),
+    Column("digest", Bytes(32), primary_key=True),
     Column("subject", String(512), nullable=False),
     Column("client", String(512), nullable=False),
     Column("family", String(512), nullable=False),
     Column("document", Text, nullable=False),
-    Column("issued_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("used_at", BigInteger),
+    Column("issued_at", Number(), nullable=False),
+    Column("expires_at", Number(), nullable=False),
+    Column("used_at", Number(optional=True)),
     Index("tokens_by_subject", "subject"),
     Index("tokens_by_family", "family"),
     Index("tokens_by_expiry", "expires_at"),
@@ -60,18 +94,18 @@ credentials = Table(
     "credentials",
     metadata,
     Column("kind", String(40), primary_key=True),
-    Column("digest", LargeBinary(32), primary_key=True),
+    Column("digest", Bytes(32), primary_key=True),
     Column("subject", String(512), nullable=False),
     Column("server", String(512), nullable=False),
     Column("issuer", Text, nullable=False),
     Column("resource", Text, nullable=False),
     Column("client", Text, nullable=False),
-    Column("version", BigInteger, nullable=False),
+    Column("version", Number(), nullable=False),
     Column("document", Text, nullable=False),
-    Column("secret", LargeBinary, nullable=False),
+    Column("secret", Bytes, nullable=False),
     Column("kid", String(16), nullable=False),
-    Column("modified_at", BigInteger, nullable=False),
-    Column("leased_until", BigInteger),
+    Column("modified_at", Number(), nullable=False),
+    Column("leased_until", Number(optional=True)),
     Column("leased_by", String(64)),
     Index("credentials_by_subject", "subject"),
     Index("credentials_by_server", "server"),
@@ -83,7 +117,7 @@ changes = Table(
     "changes",
     metadata,
     Column("kind", String(40), primary_key=True),
-    Column("revision", BigInteger, nullable=False),
+    Column("revision", Number(), nullable=False),
 )
 
 # Who changed which object when; never what it said.
@@ -91,12 +125,12 @@ audit = Table(
     "audit",
     metadata,
     Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("at", BigInteger, nullable=False),
+    Column("at", Number(), nullable=False),
     Column("by", String(512), nullable=False),
     Column("action", String(16), nullable=False),
     Column("kind", String(40), nullable=False),
     Column("id", String(512), nullable=False),
-    Column("revision", BigInteger, nullable=False),
+    Column("revision", Number(), nullable=False),
     Index("audit_by_object", "kind", "id"),
 )
 

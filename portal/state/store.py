@@ -18,7 +18,7 @@ from portal.state.changes import Callback, Changes, count, read_revisions
 from portal.state.clock import Clock, from_stored, utc_now
 from portal.state.credentials import CredentialRows
 from portal.state.database import Database
-from portal.state.errors import KeysUnusable, Misused, SecretUnreadable, StoreHealth
+from portal.state.errors import KeysUnusable, Misused, SecretUnreadable, StateUnavailable, StoreHealth
 from portal.state.keys import KeyRing
 from portal.state.kinds import Kind
 from portal.state.objects import CURRENT_KEY, KEEP, Broken, BrokenLog, Found, Idle, Keep, ObjectWriter, Scan, Stored
@@ -189,8 +189,11 @@ class Store:
         async with AsyncExitStack() as exits:
             exits.push_async_callback(self._database.close)
             await self._database.open()
-            await self._agree_on_keys()
-            self._changes.start_from(await self._revisions())
+            try:
+                await self._agree_on_keys()
+                self._changes.start_from(await self._revisions())
+            except StateUnavailable as error:
+                raise await self._database.unusable(error) or error from None
             self._database.replaced = self._changes.start_again
             await exits.enter_async_context(self._changes.following(self._revisions))
             self._exits = exits.pop_all()

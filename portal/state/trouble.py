@@ -73,6 +73,10 @@ class LockHeld(TimeoutError):
     """Somebody waited for the lock of another process, as long as anybody waits."""
 
 
+class FileDamaged(OSError):
+    """The file of SQLite is not as SQLite wrote it, and SQLite has no code for what is wrong."""
+
+
 def reason_of(error: BaseException) -> str | None:
     """What an error says of the database, for people; None for one that tells of what was asked instead.
 
@@ -89,6 +93,8 @@ def reason_of(error: BaseException) -> str | None:
         return "the connection was lost"
     if isinstance(original, FileNotFoundError):
         return GONE
+    if isinstance(original, FileDamaged):
+        return DAMAGED[0]
     if isinstance(original, LockHeld):
         return BUSY
     if isinstance(original, TimeoutError | NoConnectionLeft):
@@ -146,7 +152,7 @@ class Trouble:
 
     def error(self, reason: str, *, may_have_happened: bool = False) -> StateUnavailable:
         message = f"the database at {self._name} did not answer: {reason}"
-        return StateUnavailable(message, ran="unknown" if may_have_happened else "no")
+        return StateUnavailable(message, ran="unknown" if may_have_happened else "no", reason=reason)
 
     def failed(self, reason: str, *, writes: bool, seconds: float) -> None:
         """Something failed after so many seconds, for this reason."""

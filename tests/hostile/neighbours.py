@@ -152,6 +152,14 @@ async def unfinished_bodies(attacker: Person, upstream: Hosted) -> AsyncIterator
         yield
 
 
+@asynccontextmanager
+async def silent_connections(attacker: Person, upstream: Hosted) -> AsyncIterator[None]:
+    """Opens connections, more than a network may have, and asks nothing or only begins to."""
+    asked = b"GET /healthz HTTP/1.1\r\nHost: " + urlsplit(attacker.url).netloc.encode() + b"\r\n"
+    async with held(attacker, [b"", b"\r\n", asked, asked + b"\r\n", asked + b"\r\n\r\n"] * 60):
+        yield
+
+
 async def request(attacker: Person, headers: dict[str, str], body: object) -> bytes:
     """The bytes of a request of this person."""
     sent = attacker.http.build_request("POST", attacker.url, json=body, headers={**headers, **attacker.shown})
@@ -193,5 +201,14 @@ async def ending(tasks: list[asyncio.Task[Any]]) -> AsyncIterator[None]:
 
 
 ATTACKS: dict[str, Attack] = {
-    attack.__name__: attack for attack in (sessions, streams, slow_calls, programs, unread_answers, unfinished_bodies)
+    attack.__name__: attack
+    for attack in (
+        sessions,
+        streams,
+        slow_calls,
+        programs,
+        unread_answers,
+        unfinished_bodies,
+        silent_connections,
+    )
 }

@@ -16,14 +16,14 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.
 
 # Half of the time after which a call that the upstream does not answer gives up its place.
 AT_ONCE = 30.0
-# The attacker opens more than there are.
-FEW_SESSIONS = HttpSettings(sessions=100, sessions_each=50)
+# The attacker opens more than there are. Both come from one network.
+FEW = HttpSettings(sessions=100, sessions_each=50, connections_each=250)
 
 
 async def test_a_neighbour_is_served_at_once_whatever_one_person_does(tmp_path: Path) -> None:
     async with (
         hosted() as upstream,
-        guarded_portal(tmp_path, upstream=upstream.url, code="workers", http=FEW_SESSIONS) as portal,
+        guarded_portal(tmp_path, upstream=upstream.url, code="workers", http=FEW) as portal,
         person(portal, "mallory@example.com") as attacker,
         person(portal, "ada@example.com") as neighbour,
     ):

@@ -211,6 +211,7 @@ async def test_our_ends_of_pipes_close_though_a_descendant_holds_the_others() ->
 
 PARSER = (
     "connection_made",
+    "data_received",
     "connection_lost",
     "on_message_begin",
     "on_url",
@@ -244,9 +245,17 @@ def test_uvicorn_s_parser_has_the_state_that_the_bounds_read() -> None:
     )
     protocol.loop.close()
     assert callable(protocol._unset_keepalive_if_required) and callable(protocol.timeout_keep_alive_handler)
-    assert {"loop", "transport", "cycle", "pipeline", "scope", "timeout_keep_alive", "timeout_keep_alive_task"} <= vars(
-        protocol
-    ).keys()
+    read = {
+        "loop",
+        "transport",
+        "client",
+        "cycle",
+        "pipeline",
+        "scope",
+        "timeout_keep_alive",
+        "timeout_keep_alive_task",
+    }
+    assert read <= vars(protocol).keys()
     # `cycle` is one of these once the head of a request is read.
     source = inspect.getsource(RequestResponseCycle.__init__)
     assert all(f"self.{name} = False" in source for name in ("response_started", "response_complete", "disconnected"))

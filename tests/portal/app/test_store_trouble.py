@@ -264,6 +264,29 @@ async def test_with_a_file_that_is_gone_what_is_known_goes_on(tmp_path: Path) ->
             await afterwards(place)
 
 
+async def test_with_damaged_pages_everybody_is_told_so_and_what_is_known_goes_on(tmp_path: Path) -> None:
+    state = new_state(tmp_path)
+    async with place_with(tmp_path, state) as place:
+        with one_line_for_the_trouble():
+            with troubles.flipped(state, "objects", "objects_by_age", "tokens"):
+                await during(place, reads=False)
+            await afterwards(place)
+
+
+async def test_an_agent_goes_on_for_65_seconds_while_its_token_cannot_be_read(tmp_path: Path) -> None:
+    state, seconds = new_state(tmp_path), [0.0]
+    async with place_with(tmp_path, state) as place:
+        place.portal.identity.verifier._clock = lambda: seconds[0]
+        assert (await place.call(place.fresh)).status_code == 200
+        with troubles.moved_away(state):
+            seconds[0] = 64.9
+            assert (await place.call(place.fresh)).status_code == 200
+            seconds[0] = 65.0
+            assert_rpc(await place.call(place.fresh))
+        await place.well()
+        assert (await place.call(place.fresh)).status_code == 200
+
+
 async def test_with_a_server_that_is_silent_what_is_known_goes_on(
     tmp_path: Path, postgres: Path, short_folder: Path
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,11 +17,13 @@ from portal.calls.caller import OPEN, Caller
 from portal.calls.gate import Call, Denial, Direction, Gate
 from portal.config.config import parse_config
 from portal.errors import CallDenied, RpcError, ServerUnknown, UpstreamTimeout, UpstreamUnavailable
-from portal.logs.records import CallRecord
+from portal.identity import Identity
+from portal.logs.records import CallRecord, RecordLog
 from portal.pins import Pinning
 from portal.pins.file_approvals import FileApprovals
 from portal.servers.servers import Servers
 from portal.upstream import CallContext, DownstreamClient
+from tests.patience import PATIENCE
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.server import Behaviour
@@ -103,6 +107,35 @@ async def test_every_way_to_fail_is_raised_and_recorded_as_what_it_is() -> None:
         with pytest.raises(asyncio.CancelledError):
             await running
         assert [record.outcome for record in kept.records[3:]] == ["unavailable", "timeout", "cancelled"]
+
+
+async def test_calls_of_one_network_of_strangers_drop_no_record_of_somebody_else() -> None:
+    held, entered = threading.Event(), threading.Event()
+    lines = list[dict[str, Any]]()
+
+    class Sink:
+        def write(self, line: bytes) -> None:
+            entered.set()
+            held.wait(PATIENCE)
+            lines.append(json.loads(line))
+
+    async with Servers({}) as servers, RecordLog(Sink(), capacity=8) as log:
+        caller = Caller(servers, log)
+        try:
+            for number in range(20):
+                # Of an IPv6 network one customer has each address.
+                stranger = Identity(ip=f"2001:db8::{number + 1:x}")
+                with pytest.raises(ServerUnknown):
+                    await caller.call(Call.tool("nobody", "flood"), CallContext(principal=stranger))
+                await asyncio.to_thread(entered.wait, PATIENCE)
+            for other in (Identity(ip="2001:db8:0:1::1"), Identity(id="bob", ip="2001:db8::1")):
+                with pytest.raises(ServerUnknown):
+                    await caller.call(Call.tool("nobody", "modest"), CallContext(principal=other, identity=other.key))
+        finally:
+            held.set()
+    written = [line for line in lines if line["event"] == "call" and line["name"] != "flood"]
+    assert [line["identity"] for line in written] == ["", "bob"]
+    assert log.dropped == 15
 
 
 class Bearer:

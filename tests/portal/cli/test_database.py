@@ -15,7 +15,7 @@ from portal.config import parse_config
 from portal.state import Store
 from tests.portal.cli.command import as_process, in_process
 from tests.portal.state.conftest import new_postgres_database
-from tests.portal.state.troubles import locked
+from tests.portal.state.troubles import PAGE, locked, page_of, write_page
 
 DECLARED = "groups:\n  Engineers: {include: [{email_domain: {domain: acme.example}}]}\n"
 WORDS = [
@@ -102,6 +102,22 @@ def test_a_configuration_without_a_database_is_told_what_to_name(folder: Path, w
     done = in_process(folder, *words)
     assert done.returncode == Exit.USAGE and "has no database" in done.stderr and "--state" in done.stderr
     assert databases(folder) == []
+
+
+@pytest.mark.parametrize("words", [("serve", "--port", "0"), ("admin", "list")], ids=" ".join)
+def test_over_a_damaged_database_a_command_says_which_file_what_is_damaged_and_what_to_do(
+    folder: Path, words: tuple[str, ...]
+) -> None:
+    configure(folder, state="sqlite:///state.db", identity={})
+    database = make_database(folder / "state.db")
+    url = f"sqlite:///{database}"
+    page = page_of(url, "facts")
+    write_page(url, page, bytes([255]) * PAGE)
+    done = in_process(folder, *words)
+    assert done.returncode not in (Exit.OK, Exit.PROGRAM_FAILED) and done.stdout == ""
+    said = " ".join(done.stderr.split())
+    assert "state.db: the file is damaged (tables: facts)" in said and "Put a copy from before" in said
+    assert "Traceback" not in said
 
 
 def makes_something(words: tuple[str, ...]) -> bool:
@@ -211,7 +227,7 @@ def test_a_portal_does_not_start_on_a_file_that_is_no_database_and_says_which(fo
     (folder / "state.db").write_bytes(b"this is no database at all. " * 1000)
     done = in_process(folder, "serve", "--port", "0")
     said = " ".join(done.stderr.split())
-    assert done.returncode == Exit.USAGE and "state.db did not answer: the file is no database" in said
+    assert done.returncode == Exit.USAGE and "state.db: the file is no database" in said
     assert "Traceback" not in said
 
 

@@ -102,6 +102,8 @@ def test_forwarded_addresses_are_believed_from_configured_proxies_only() -> None
     assert client_ip(scope("10.0.0.1", "6.6.6.6, 1.1.1.1, 10.0.0.2"), proxies) == "1.1.1.1"
     assert client_ip(scope("10.0.0.1", "6.6.6.6", "1.1.1.1"), proxies) == "1.1.1.1"
     assert client_ip(scope("10.0.0.1", "1.1.1.1, nonsense"), proxies) == "10.0.0.1"
+    assert client_ip(scope("::ffff:10.0.0.1", "1.1.1.1, ::ffff:10.0.0.2"), proxies) == "1.1.1.1"
+    assert client_ip(scope("::ffff:203.0.113.9", "1.1.1.1"), proxies) == "::ffff:203.0.113.9"
 
 
 @given(st.lists(st.ip_addresses().map(str), max_size=4), st.ip_addresses(v=4).filter(lambda ip: not ip.is_private))

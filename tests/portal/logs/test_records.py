@@ -96,6 +96,24 @@ async def test_the_flood_of_one_caller_drops_no_record_of_another() -> None:
     assert events[-1] == {"event": "calls_dropped", "count": 16, "identity": "ada"}
 
 
+async def test_the_flood_of_one_network_of_strangers_drops_no_record_of_another_or_of_a_person() -> None:
+    sink = Lines()
+    sink.free.clear()
+    async with RecordLog(sink, capacity=8) as log:
+        log.write(record("first"))
+        await asyncio.to_thread(sink.entered.wait, 20)
+        for number in range(20):
+            log.write(replace(record(str(number)), holder="address:192.0.2.1"))
+        log.write(replace(record("stranger"), holder="address:192.0.2.2"))
+        log.write(replace(record("person"), holder="bob", identity="bob"))
+        sink.free.set()
+    events = [orjson.loads(line) for line in sink.lines]
+    assert [event["name"] for event in events if event["event"] == "call"][-2:] == ["stranger", "person"]
+    assert events[-1] == {"event": "calls_dropped", "count": 16}
+    # A record says nothing of where its caller is.
+    assert b"192.0.2" not in b"".join(sink.lines)
+
+
 async def test_a_broken_sink_ends_neither_the_log_nor_the_caller() -> None:
     class Broken:
         def __init__(self) -> None:

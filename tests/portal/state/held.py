@@ -34,8 +34,10 @@ class Hold:
 
 class HeldTokens(Tokens):
     hold: Hold
+    before: Hold
 
     async def find(self, kind: Kind[D], token: str) -> Token[D] | None:
+        await self.before.passed()
         found = await super().find(kind, token)
         await self.hold.passed()
         return found
@@ -47,13 +49,14 @@ class HeldTokens(Tokens):
 
 
 class HeldStore(Store):
-    """A store on SQLite or PostgreSQL; `hold` holds back what `get`, `list`, `tokens.find` and `tokens.list` read."""
+    """A store on SQLite or PostgreSQL; `hold` holds back what `get`, `list`, `tokens.find` and `tokens.list` read.
+    `before` holds back `tokens.find` before it reads."""
 
     def __init__(self, database: Database, keys: KeyRing, clock: Clock) -> None:
         super().__init__(database, keys, clock)
-        self.hold = Hold()
+        self.hold, self.before = Hold(), Hold()
         self.tokens = HeldTokens(database.reading, self._writing_rows, clock)
-        self.tokens.hold = self.hold
+        self.tokens.hold, self.tokens.before = self.hold, self.before
 
     async def find(self, kind: Kind[D], id: str) -> Found[D] | None:
         found = await super().find(kind, id)

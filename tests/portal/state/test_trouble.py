@@ -291,6 +291,36 @@ async def test_backends_that_were_terminated_cost_nobody_anything(postgres: Path
         assert store.health == "ok"
 
 
+async def test_a_writer_may_be_idle_in_its_transaction_for_ten_seconds(postgres: Path) -> None:
+    url = await asyncio.to_thread(new_postgres_database, postgres)
+    show = text("SHOW idle_in_transaction_session_timeout")
+    async with Store.open(url, KeyRing.in_memory()) as store:
+        async with store._database.writing() as connection:
+            assert (await connection.execute(show)).scalar_one() == "10s"
+        # It is a limit of that transaction, and not of what the connection is used for next.
+        async with store._database.reading() as connection:
+            assert (await connection.execute(show)).scalar_one() == "0"
+
+
+async def test_a_writer_that_stops_in_its_transaction_is_ended_by_the_server_and_the_others_go_on(
+    postgres: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.state.database.IDLE_SECONDS", 0.2)
+    monkeypatch.setattr("portal.state.trouble.QUIET_SECONDS", 0.1)
+    url, keys = await asyncio.to_thread(new_postgres_database, postgres), KeyRing.in_memory()
+    async with Store.open(url, keys) as store, Store.open(url, keys) as other:
+        with pytest.raises(StateUnavailable) as ended:
+            async with store.transaction() as transaction:
+                await transaction.create(KIND, "of the idle one", {}, by="test")
+                # It waits for the lock that the idle one has until the server ends that.
+                await write(other, "of another")
+        assert ended.value.ran == "no" and "the connection was lost" in str(ended.value)
+        assert other.health == "ok"
+        await well(store)
+        await write(store, "after")
+        assert [stored.id for stored in await other.list(KIND)] == ["of another", "after"]
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_a_caller_that_leaves_while_it_waits_leaves_no_lock_behind(tmp_path: Path) -> None:
     url = new_state(tmp_path)

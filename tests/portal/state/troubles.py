@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import text
@@ -18,6 +18,9 @@ from sqlalchemy.pool import NullPool
 from portal.state.database import _WRITER_LOCK
 from tests.patience import PATIENCE
 from tests.portal.state.postgresql import PostgresServer, run_on_server
+
+PAGE = 4096
+"""The size of a page of SQLite."""
 
 _HOLD = """
 import sqlite3, sys
@@ -78,6 +81,36 @@ def truncated(url: str) -> Iterator[None]:
         yield
     finally:
         _write_into(file, good)
+
+
+def page_of(url: str, name: str) -> int:
+    """The number of the first page of a table or an index, from 1."""
+    with closing(sqlite3.connect(file_of(url))) as database:
+        found = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)).fetchone()
+    return int(found[0])
+
+
+def write_page(url: str, page: int, content: bytes) -> bytes:
+    """Write other bytes over a page, behind SQLite's back; what was there."""
+    with open(file_of(url), "r+b") as file:
+        file.seek((page - 1) * PAGE)
+        before = file.read(PAGE)
+        file.seek((page - 1) * PAGE)
+        file.write(content)
+    return before
+
+
+@contextmanager
+def flipped(url: str, *names: str) -> Iterator[None]:
+    """Random bytes are in the place of the first pages of these tables and indexes, and what was there comes back."""
+    with closing(sqlite3.connect(file_of(url))) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = {page: write_page(url, page, os.urandom(PAGE)) for page in (page_of(url, name) for name in names)}
+    try:
+        yield
+    finally:
+        for page, content in before.items():
+            write_page(url, page, content)
 
 
 @contextmanager
