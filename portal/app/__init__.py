@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from portal.app.itself import OwnAddress, without_itself
     from portal.app.reload import changed_keys
     from portal.app.shared import Parts
-    from portal.app.store import DatabasePlace, database_place, open_store, store_for_calls
+    from portal.app.store import DatabasePlace, database_place, log_place, open_store, store_for_calls
     from portal.app.upstreams import open_upstreams
 else:
     __getattr__ = lazily(
@@ -31,6 +31,7 @@ else:
             "checker_for": "code",
             "command_delivery": "admin",
             "database_place": "store",
+            "log_place": "store",
             "limits_of": "code",
             "open_store": "store",
             "open_upstreams": "upstreams",
@@ -53,6 +54,7 @@ __all__ = [
     "command_delivery",
     "database_place",
     "limits_of",
+    "log_place",
     "open_store",
     "open_upstreams",
     "read_stored",

@@ -208,7 +208,11 @@ class Instance:
 
             self.shared.store = await stack.enter_async_context(open_store(config.portal.state, self.shared.parts.now))
         learning, pins = self.shared.parts.learning, self.shared.parts.pins
-        opened = open_upstreams(config, sink, self.shared.store, learning=learning, pins=pins)
+        from portal.app.store import open_log
+
+        log = await stack.enter_async_context(open_log(config, lambda: self.config.portal.logs))
+        self.shared.log = log
+        opened = open_upstreams(config, sink, self.shared.store, log, learning=learning, pins=pins)
         upstreams = await stack.enter_async_context(opened)
         self.shared.servers, self.shared.learning = upstreams.servers, upstreams.learning
         self.shared.credentials = upstreams.credentials

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
-from portal.config import Config, HttpServer, StdioServer
+from portal.config import Config, HttpServer, PortalSettings, StdioServer
 
 AT_START_ONLY = {
     "host": "portal.host",
@@ -29,12 +29,22 @@ def takeable(running: Config, changed: Config) -> tuple[Config, tuple[str, ...]]
     waiting = {name: key for name, key in AT_START_ONLY.items() if getattr(before, name) != getattr(after, name)}
     keys = list(waiting.values())
     kept = {name: getattr(before, name) for name in waiting}
+    if _log_place(before) != _log_place(after):
+        kept["logs"] = before.logs
+        keys.append("portal.logs")
     if (before.identity is None) != (after.identity is None):
         kept["identity"] = before.identity
         keys.append("portal.identity")
     if not kept:
         return changed, ()
     return changed.model_copy(update={"portal": after.model_copy(update=kept)}), tuple(keys)
+
+
+def _log_place(settings: PortalSettings) -> tuple[bool, str | None]:
+    """Whether there is a log, and where the document says it is. The rest of its settings is taken up at once."""
+    section = settings.logs
+    # Without a section of its own, identity decides, and a change of that waits too.
+    return section is None or section.enabled, None if section is None else section.database
 
 
 # How these fields are written in a document; the others are not written there by themselves.

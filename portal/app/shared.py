@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from portal.app.identity import AdmissionPolicy, IdentitySettings, SharedIdentity
     from portal.elicitation import Choices
     from portal.login import Passwords
+    from portal.logs import CallLog
     from portal.oauth import Fetch
     from portal.state import Store
 
@@ -58,7 +59,7 @@ class Shared:
 
     Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
     a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`
-    and `choices` are None where nobody signs in.
+    and `choices` are None where nobody signs in, `log` where calls are not written into one.
     """
 
     config: Config
@@ -73,6 +74,7 @@ class Shared:
     learning: Learning = field(init=False)
     contents: Contents = field(default_factory=Contents)
     store: Store | None = None
+    log: CallLog | None = None
     identity: SharedIdentity | None = None
     choices: Choices | None = None
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from portal.config import Config
+from portal.config import Config, LogSection
 from portal.credentials import may_log_in
 from portal.errors import StartError
 from portal.state import Clock, StateError, utc_now
 
 if TYPE_CHECKING:
+    from portal.logs import CallLog, LogPlace
     from portal.state import Store
 
 
@@ -65,6 +67,53 @@ def open_store(url: str | None, now: Clock = utc_now, *, lasting: bool = True) -
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     keys = place.file.with_suffix(".key") if place.file is not None else home / "state.key"
     return Store.open(place.url, KeyRing.open(keys), clock=now, lasting=lasting)
+
+
+def log_place(config: Config) -> LogPlace | None:
+    """Where the log of this configuration is, None if it has none: beside the database, or where the document says. The
+    journals and the key are beside a file; for a server they are in this user's folder."""
+    if not config.portal.has_log:
+        return None
+    # A command whose configuration has no log does not load one.
+    from portal.logs import LogPlace
+
+    section = config.portal.logs
+    if section is not None and section.database is not None:
+        place = database_place(section.database)
+    else:
+        place = database_place(config.portal.state)
+        if place.file is not None:
+            file = place.file.with_name(f"{place.file.stem}-logs.db")
+            place = DatabasePlace(f"sqlite:///{file}", file)
+    if place.file is not None:
+        return LogPlace(url=place.url, folder=place.file.parent, name=place.file.stem)
+    # One folder may have the journals of several databases.
+    return LogPlace(url=place.url, folder=_home(), name=f"logs-{sha256(str(place).encode()).hexdigest()[:12]}")
+
+
+@asynccontextmanager
+async def open_log(config: Config, settings: Callable[[], LogSection | None]) -> AsyncIterator[CallLog | None]:
+    """The log of this configuration until the block ends, None if it has none. `settings` are those in force.
+
+    Raises:
+        StartError: it cannot be used.
+    """
+    place = log_place(config)
+    if place is None:
+        yield None
+        return
+    from portal.logs import CallLog, JournalUnusable, LogKeyUnusable, LogSettings, LogUnusable
+
+    def in_force() -> LogSettings:
+        section = settings() or LogSection()
+        return LogSettings(keep_days=section.keep_days, when_full=section.when_full)
+
+    async with AsyncExitStack() as stack:
+        try:
+            log = await stack.enter_async_context(CallLog.open(place, in_force))
+        except (LogUnusable, JournalUnusable, LogKeyUnusable, OSError) as error:
+            raise StartError(f"the log cannot be used: {error}") from error
+        yield log
 
 
 def _home() -> Path:

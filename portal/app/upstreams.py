@@ -20,6 +20,7 @@ from portal.pins import Pinning, PinsUnusable
 from portal.servers import Servers
 
 if TYPE_CHECKING:
+    from portal.logs import CallLog
     from portal.state import Store
 
 
@@ -36,18 +37,20 @@ async def open_upstreams(
     config: Config,
     sink: RecordSink,
     store: Store | None = None,
+    log: CallLog | None = None,
     *,
     learning: Learning | None = None,
     pins: Pinning | None = None,
 ) -> AsyncIterator[OpenServers]:
     """The servers, connecting, until the block ends. What is approved of pinned servers is in `store` if there is one.
+    Rows of calls go to `log` too.
     `learning` and `pins`, if given, are open and stay so.
 
     Raises:
         StartError: what was approved, or what was learned, cannot be read.
     """
     async with AsyncExitStack() as stack:
-        records = await stack.enter_async_context(RecordLog(sink))
+        records = await stack.enter_async_context(RecordLog(sink, log))
         if learning is None:
             people = config.portal.identity is not None
             learning = await stack.enter_async_context(Learning(config.portal.learned_shapes, people=people))

@@ -4,5 +4,17 @@ from portal.calls.assertions import AssertionCredentials
 from portal.calls.caller import Caller, LeasedRun, Records
 from portal.calls.gate import Call, Gate
 from portal.calls.policy import PolicyAdmission
+from portal.calls.rows import EndedRun, session_name, trace_of
 
-__all__ = ["AssertionCredentials", "Call", "Caller", "Gate", "LeasedRun", "PolicyAdmission", "Records"]
+__all__ = [
+    "AssertionCredentials",
+    "Call",
+    "Caller",
+    "EndedRun",
+    "Gate",
+    "LeasedRun",
+    "PolicyAdmission",
+    "Records",
+    "session_name",
+    "trace_of",
+]

@@ -9,7 +9,7 @@ The order is fixed:
     credentials  the HTTP headers the call carries
     upstream     the request itself; a tool's result in the form of the protocol
     screenings   may the result come back? in reverse order
-    record       one line, however the call ended
+    record       one row, however the call ended
 
 Pins are asked after admissions and screenings, because these can take long, and a definition may change meanwhile.
 Credentials come last before the request, so that no token is made for a call that is refused.
@@ -20,7 +20,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
@@ -29,19 +28,27 @@ from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned, off_loop, w
 from portal.calls.asking import Asking
 from portal.calls.gate import READS, Call, Gate, refuse
 from portal.calls.pins import PinAdmission
+from portal.calls.rows import EndedRun, call_row, run_row
 from portal.errors import CallDenied, CallError, LoginRequired, Outcome, StoreUnavailable, UpstreamError
 from portal.identity import NOBODY, Identity, OnBehalf
-from portal.logs import MAX_NAME, CallRecord
+from portal.logs import LogRow
 from portal.servers import Lease, Servers, Snapshot
 from portal.shares import holder_of
 from portal.state import StateUnavailable
-from portal.upstream import NO_CONTEXT, CallContext
+from portal.upstream import NO_CONTEXT, CallContext, Traffic
 
 OPEN = Gate()
 
 
 class Records(Protocol):
-    def write(self, record: CallRecord) -> None: ...
+    """Takes a row for each call and run. `holder` is whose part it counts in until it is stored (`portal.shares`).
+    Where a call has to wait for room, `has_room` is false until `room` returns."""
+
+    def write(self, row: LogRow, holder: str = "") -> None: ...
+
+    def has_room(self, holder: str = "") -> bool: ...
+
+    async def room(self, holder: str = "") -> None: ...
 
 
 class Observer(Protocol):
@@ -91,9 +98,11 @@ class Caller:
 
     async def call_on(self, lease: Lease, call: Call, context: CallContext) -> dict[str, Any]:
         """As `call`, on the servers of a lease that is on behalf of the same person as the context."""
-        began = time.perf_counter()
-        started = datetime.now(UTC)
         holder = holder_of(context.principal)
+        if not self._records.has_room(holder):
+            await self._records.room(holder)
+        began, at, traffic = time.perf_counter(), time.time_ns() // 1000, context.traffic
+        sent_before, received_before = traffic.sent, traffic.received
         outcome: Outcome = "cancelled"
         failure: CallError | None = None
         protocol: str | None = None
@@ -134,23 +143,25 @@ class Caller:
             outcome = "error"
             raise
         finally:
-            self._records.write(
-                CallRecord(
-                    time=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-                    server=call.server[:MAX_NAME],
-                    kind=call.kind,
-                    name=call.name[:MAX_NAME],
-                    duration_ms=round((time.perf_counter() - began) * 1000, 3),
-                    outcome=outcome,
-                    error_code=failure.code if failure is not None else None,
-                    policy=failure.policy if isinstance(failure, CallDenied) else None,
-                    portal=self._portal,
-                    run_id=context.run_id,
-                    identity=context.identity,
-                    protocol=protocol,
-                    holder=holder,
-                )
+            known = lease.snapshot.servers.get(call.server)
+            row = call_row(
+                call,
+                context,
+                portal=self._portal,
+                at=at,
+                us=int((time.perf_counter() - began) * 1_000_000),
+                outcome=outcome,
+                failure=failure,
+                server=known.config if known is not None else None,
+                protocol=protocol,
+                sent=traffic.sent - sent_before,
+                received=traffic.received - received_before,
             )
+            self._records.write(row, holder)
+
+    def write_run(self, run: EndedRun, context: CallContext) -> None:
+        """Write the row of a run of a program."""
+        self._records.write(run_row(run, context, portal=self._portal), holder_of(context.principal))
 
     def whose(self, server: str, principal: Identity | None) -> str:
         """A text that is the same for all callers whose calls of a server use the same connections."""
@@ -170,6 +181,8 @@ class LeasedRun:
         # No protocol: a program cannot be handed a question to come back with, so upstreams ask its client or fail.
         # Budgets (`spent`) count the calls of this program alone.
         self._context = replace(context, protocol="", spent={})
+        self.received = 0
+        """The bytes that its calls have received."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -187,7 +200,12 @@ class LeasedRun:
     async def call_tool(self, call: ToolCall) -> ToolReturned | ToolFailed | ToolDenied:
         asking = Asking(self._context.on_request, call.on_wait)
         context = replace(
-            self._context, run_id=call.run_id, on_wait=call.on_wait, on_request=asking.ask if asking.possible else None
+            self._context,
+            run_id=call.run_id,
+            number=call.seq,
+            traffic=Traffic(),
+            on_wait=call.on_wait,
+            on_request=asking.ask if asking.possible else None,
         )
         made = Call.tool(call.server, call.tool, call.arguments)
         try:
@@ -207,6 +225,8 @@ class LeasedRun:
             # Of the page where a person would have logged in.
             failure = _without_store(error)
             return ToolFailed(failure.message, failure.code, failure.data)
+        finally:
+            self.received += context.traffic.received
 
 
 def _without_store(error: StateUnavailable) -> StoreUnavailable:

@@ -42,6 +42,7 @@ from portal.config.credential_notices import CredentialNoticesSection
 from portal.config.document import describe, load_document, read_text
 from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
+from portal.config.logs import LogSection
 from portal.config.own_code_mode import OwnCodeMode, asking_for_tools
 from portal.config.portals import PORTAL_ID, RESERVED_IDS, CodeModePolicy, PortalEntry
 from portal.config.section import Section, http_url
@@ -125,6 +126,7 @@ class PortalSettings(Section):
     state: str | None = Field(default=None, repr=False)
     identity: IdentitySection | None = None
     credential_notices: CredentialNoticesSection = CredentialNoticesSection()
+    logs: LogSection | None = None
 
     @property
     def public_url(self) -> str:
@@ -135,6 +137,11 @@ class PortalSettings(Section):
     def has_store(self) -> bool:
         """Whether there is a database beside the document."""
         return self.state is not None or self.identity is not None
+
+    @property
+    def has_log(self) -> bool:
+        """Whether calls are written into a log: where there is a database, or where the document says so."""
+        return self.logs.enabled if self.logs is not None else self.has_store
 
 
 class _Server(Section):
@@ -494,6 +501,9 @@ def _portal(section: object, file: str, environment: Mapping[str, str], folder: 
     settings = _checked(PortalSettings, given, "portal", file)
     if settings.state is not None and folder is not None:
         settings = settings.model_copy(update={"state": _RELATIVE_SQLITE.sub(_absolute_in(folder), settings.state)})
+    if settings.logs is not None and settings.logs.database is not None and folder is not None:
+        database = _RELATIVE_SQLITE.sub(_absolute_in(folder), settings.logs.database)
+        settings = settings.model_copy(update={"logs": settings.logs.model_copy(update={"database": database})})
     for name in ("learned_shapes", "pinned"):
         written = getattr(settings, name)
         if written is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -26,15 +27,15 @@ from codemode import (
     paused,
     refused,
 )
-from portal.calls import Caller, LeasedRun
+from portal.calls import Caller, EndedRun, LeasedRun
 from portal.endpoint.generations import Generation
 from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
 from portal.endpoint.portal_tools import PersonServers, ProgramServers, login_at
 from portal.endpoint.presence import presence_of
 from portal.endpoint.questions import HeldWork, Questions
-from portal.endpoint.request import ClientRequest
+from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.views import Catalogs, View, Views
-from portal.errors import ServerUnknown
+from portal.errors import Outcome, ServerUnknown
 from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, in_words
 from portal.servers import ServerSnapshot
 from portal.shares import holder_of
@@ -48,7 +49,7 @@ _STEP = 0.001  # by which the progress of a program grows when no call is done
 class CodeRunner(Protocol):
     """Runs programs for code mode; `codemode.CodeTool` is one."""
 
-    def definition(self, catalog: Catalog) -> dict[str, Any]: ...
+    def definition(self, catalog: Catalog) -> RawResult: ...
 
     async def prepare(self, catalog: Catalog) -> None: ...
 
@@ -61,7 +62,7 @@ class CodeRunner(Protocol):
         identity: str = "",
         run_id: str | None = None,
         handle: RunHandle | None = None,
-    ) -> dict[str, Any]: ...
+    ) -> RawResult: ...
 
 
 class CodeMode:
@@ -90,7 +91,7 @@ class CodeMode:
     async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
         return [self._code_tool.definition(await self._catalogs.of(view))]
 
-    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> RawResult:
         """Run `arguments["code"]`. Cancelling stops the program and its calls, unless it has answered `paused`."""
         if name != CODE:
             raise MCPError(INVALID_PARAMS, other_tool(name))
@@ -100,7 +101,7 @@ class CodeMode:
             return await self._questions.hold(request, lambda held: self._answer(arguments, held))
         raise MCPError(CONNECTION_CLOSED, "The client closed the connection; the program was stopped.")
 
-    async def _answer(self, arguments: Mapping[str, Any], held: HeldWork) -> dict[str, Any]:
+    async def _answer(self, arguments: Mapping[str, Any], held: HeldWork) -> RawResult:
         """The answer of a new run, that it goes on without its request (`paused`), or that there is no room for it."""
         run_id, holder = f"exec_{secrets.token_hex(12)}", holder_of(held.request.principal)
         try:
@@ -139,7 +140,7 @@ class CodeMode:
         progress.silent = True
         return await self._paused(run, task)
 
-    async def _paused(self, run: LiveRun, task: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
+    async def _paused(self, run: LiveRun, task: asyncio.Task[RawResult]) -> RawResult:
         """Let a run go on without its request. A program that only waits for an earlier run need not go on."""
         record, waiting = run.handle.record, run.handle.waits.open
         assert record is not None, "a program that waits has a record"
@@ -158,7 +159,7 @@ class CodeMode:
 
     async def _program(
         self, arguments: Mapping[str, Any], held: HeldWork, run: LiveRun, progress: "RunProgress"
-    ) -> dict[str, Any]:
+    ) -> RawResult:
         """Run the program to its end. In a task of its own: the request may end before it does."""
         request = held.request
         context = request.context
@@ -180,7 +181,25 @@ class CodeMode:
             on_pause=None,
             on_login=logins.log_in,
         )
-        with self._caller.run(context) as leased:
+        began, started, leased = time.perf_counter(), time.time_ns() // 1000, self._caller.run(context)
+        answer: RawResult | None = None
+        try:
+            answer = await self._execute(arguments, request, run, leased, held, progress)
+            return answer
+        finally:
+            us = int((time.perf_counter() - began) * 1_000_000)
+            self._caller.write_run(ended(run.id, arguments.get("code"), answer, leased.received, started, us), context)
+
+    async def _execute(
+        self,
+        arguments: Mapping[str, Any],
+        request: ClientRequest,
+        run: LiveRun,
+        leased: LeasedRun,
+        held: HeldWork,
+        progress: "RunProgress",
+    ) -> RawResult:
+        with leased:
             view = self._views.of(request.scope, leased.snapshot)
             catalog = await self._catalogs.of(view)
             caller: ToolCaller = leased
@@ -279,6 +298,36 @@ class ProgressCaller:
         outcome = await self._caller.call_tool(call)
         await self._progress.call_done(f"{call.server}.{call.tool}")
         return outcome
+
+
+_OUTCOMES: Mapping[str, Outcome] = {
+    "denied": "denied",
+    "cancelled": "cancelled",
+    "cpu_time": "timeout",
+    "wall_time": "timeout",
+}
+"""How a run ended that failed, by the kind of its error; "error" for all others."""
+
+
+def ended(id: str, program: object, answer: Mapping[str, Any] | None, received: int, at: int, us: int) -> EndedRun:
+    """What the log says of a run that began `at` and took `us` microseconds. Without an answer it was stopped."""
+    outcome: Outcome = "cancelled"
+    reason, answered = "", 0
+    if answer is not None:
+        answered = sum(len(block["text"]) for block in answer["content"] if block.get("type") == "text")
+        error = answer["structuredContent"].get("error")
+        reason = "" if error is None else str(error["kind"])
+        outcome = "ok" if error is None else _OUTCOMES.get(reason, "error")
+    return EndedRun(
+        id=id,
+        at=at,
+        us=us,
+        outcome=outcome,
+        reason=reason,
+        sent=len(program) if isinstance(program, str) else 0,
+        answered=answered,
+        received=received,
+    )
 
 
 def _is_called(id: str, server: ServerSnapshot) -> bool:

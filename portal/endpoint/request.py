@@ -27,6 +27,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.types import Scope
 
+from portal.calls import session_name, trace_of
 from portal.endpoint.generations import Generation, generation_of
 from portal.endpoint.modes import Mode
 from portal.endpoint.sessions import Session, scope_of
@@ -34,7 +35,7 @@ from portal.errors import RpcError
 from portal.exact import MAX_DIGITS, NumberError, beyond_64_bits, long_number, parse
 from portal.http import Refusal
 from portal.identity import Identity, key_of, principal_of
-from portal.upstream import CallContext, DownstreamClient
+from portal.upstream import CallContext, CallSource, DownstreamClient
 
 _LEGACY = {version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS}
 _MESSAGE = (
@@ -169,12 +170,15 @@ def plain_context(
 ) -> CallContext:
     """The context of a request that asks for nothing but its answer: no progress, no logs, no questions."""
     identity = key_of(caller)
+    client = session.client if session is not None else client_of(identity, meta)
+    name = session_name(client.key) if session is not None else ""
     return CallContext(
         identity=identity,
         principal=caller,
         protocol=version,
-        client=session.client if session is not None else client_of(identity, meta),
+        client=client,
         meta=_forwarded_meta(meta, session),
+        source=CallSource(version, client, name, trace_of(meta) if meta else ""),
     )
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from portal.lazy import lazily
-from portal.logs.records import CallRecord, Discard, RecordLog, RecordSink
+from portal.logs.records import Discard, RecordLog, RecordSink
 from portal.logs.row import MAX_NAME, Kind, LogRow
 from portal.logs.setup import configure_logging, set_level
 
@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from portal.logs.database import LogDatabase, LogUnavailable, LogUnusable
     from portal.logs.journal import JournalUnusable
     from portal.logs.log import CallLog, LogPlace, LogSettings
+    from portal.logs.query import Filters, StoredRow, Sums, after, before, count, dropped, newest_id, sums
+    from portal.logs.verify import Verification, verify
 else:
     # A portal without a log starts without a database library: that saves half a second.
     __getattr__ = lazily(
         __name__,
         {
             "CallLog": "log",
+            "Filters": "query",
             "JournalUnusable": "journal",
             "LogDatabase": "database",
             "LogKey": "chain",
@@ -26,14 +29,24 @@ else:
             "LogSettings": "log",
             "LogUnavailable": "database",
             "LogUnusable": "database",
+            "Verification": "verify",
+            "StoredRow": "query",
+            "Sums": "query",
+            "after": "query",
+            "before": "query",
+            "count": "query",
+            "dropped": "query",
+            "newest_id": "query",
+            "sums": "query",
+            "verify": "verify",
         },
     )
 
 __all__ = [
     "MAX_NAME",
     "CallLog",
-    "CallRecord",
     "Discard",
+    "Filters",
     "JournalUnusable",
     "Kind",
     "LogDatabase",
@@ -46,6 +59,16 @@ __all__ = [
     "LogUnusable",
     "RecordLog",
     "RecordSink",
+    "StoredRow",
+    "Sums",
+    "Verification",
+    "after",
+    "before",
     "configure_logging",
+    "count",
+    "dropped",
+    "newest_id",
     "set_level",
+    "sums",
+    "verify",
 ]

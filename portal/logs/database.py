@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text
 from sqlalchemy.engine import URL, make_url
@@ -133,7 +133,8 @@ class LogDatabase:
 def _on_file(engine: Engine, work: Callable[[Connection], T], seconds: float, writes: bool) -> T:
     until = monotonic() + seconds
     with engine.connect() as connection:
-        driver: Any = connection.connection.driver_connection
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
         # A query that takes too long ends where it is: its thread is one of few.
         driver.set_progress_handler(lambda: monotonic() > until, _STEPS)
         try:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from portal.logs.row import COLUMNS, LogRow
 from portal.logs.schema import BOUNDS, HOUR, calls, rollup, writers
+
+Query: TypeAlias = Select[Any]
 
 MAX_PAGE = 1_000
 COUNT_TO = 10_000
@@ -43,7 +45,7 @@ _EQUAL = ("portal", "server", "kind", "name", "identity", "client", "outcome", "
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredRow:
     """A row in the log. `id` orders all rows; `instance` and `number` name the row for ever."""
 
     id: int
@@ -52,13 +54,13 @@ class Stored:
     row: LogRow
 
 
-def before(connection: Connection, filters: Filters, id: int | None = None, limit: int = 50) -> list[Stored]:
+def before(connection: Connection, filters: Filters, id: int | None = None, limit: int = 50) -> list[StoredRow]:
     """The newest rows, or the newest of those before an id, newest first."""
     query = _where(filters).order_by(calls.c.id.desc())
     return _read(connection, query if id is None else query.where(calls.c.id < id), limit)
 
 
-def after(connection: Connection, filters: Filters, id: int, limit: int = MAX_PAGE) -> list[Stored]:
+def after(connection: Connection, filters: Filters, id: int, limit: int = MAX_PAGE) -> list[StoredRow]:
     """The rows that follow an id, oldest first."""
     return _read(connection, _where(filters).where(calls.c.id > id).order_by(calls.c.id), limit)
 
@@ -112,11 +114,11 @@ def sums(
     until: int,
     portal: str | None = None,
     server: str | None = None,
-) -> dict[tuple[Any, ...], Sums]:
+) -> dict[tuple[str | int, ...], Sums]:
     """What calls add up to in whole hours, from that of `since` on, before `until`, for each value of the columns in
     `by` (some of `GROUPS`; `hour` counts from 1970)."""
     keys = [rollup.c[name] for name in by]
-    numbers: list[ColumnElement[Any]] = [func.sum(rollup.c[name]) for name in ("n", "us")]
+    numbers: list[ColumnElement[int]] = [func.sum(rollup.c[name]) for name in ("n", "us")]
     numbers += [func.max(rollup.c.us_max)]
     numbers += [func.sum(rollup.c[name]) for name in ("bytes_in", "bytes_out", "tokens_saved")]
     numbers += [func.sum(rollup.c[f"h{part}"]) for part in range(len(BOUNDS) + 1)]
@@ -136,13 +138,13 @@ def _sums(numbers: Sequence[int]) -> Sums:
     return Sums(n, us, us_max, bytes_in, bytes_out, tokens_saved, tuple(parts))
 
 
-def _where(filters: Filters) -> Select[Any]:
+def _where(filters: Filters) -> Query:
     return conditions(
         select(calls.c.id, calls.c.instance, calls.c.number, *(calls.c[name] for name in COLUMNS)), filters
     )
 
 
-def conditions(query: Select[Any], filters: Filters) -> Select[Any]:
+def conditions(query: Query, filters: Filters) -> Query:
     """The query with what these filters want."""
     wanted: list[ColumnElement[bool]] = [
         calls.c[name] == value for name in _EQUAL if (value := getattr(filters, name)) is not None
@@ -159,6 +161,6 @@ def conditions(query: Select[Any], filters: Filters) -> Select[Any]:
     return query.where(*wanted)
 
 
-def _read(connection: Connection, query: Select[Any], limit: int) -> list[Stored]:
+def _read(connection: Connection, query: Query, limit: int) -> list[StoredRow]:
     found = connection.execute(query.limit(max(1, min(limit, MAX_PAGE))))
-    return [Stored(id, instance, number, LogRow(*values)) for id, instance, number, *values in found]
+    return [StoredRow(one[0], one[1], one[2], LogRow(*one[3:])) for one in found]

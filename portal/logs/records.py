@@ -1,4 +1,4 @@
-"""One JSON line for every call to an upstream: who called what, how long it took, how it ended.
+"""Rows on their way: a JSON line for each call on the portal's own output, and into the log, where there is one.
 
 A line never has arguments, results or secrets. Lines go to a sink in batches, in a thread, a moment after the calls: a
 thread for each would cost a call more than all else here. If the sink is too slow, lines are dropped and counted, and
@@ -13,47 +13,21 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 import structlog
 
-from portal.errors import Outcome
-from portal.logs.row import Kind
+from portal.logs.row import LogRow
 from portal.shares import Shares
+
+if TYPE_CHECKING:
+    from portal.logs.log import CallLog
 
 CAPACITY = 10_000
 RECENT = 1000
 _BATCH_SECONDS = 0.02
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRecord:
-    """One call. `time` is RFC 3339 in UTC, `protocol` the upstream's version, `error_code` a failure's JSON-RPC code.
-
-    `name` is the raw name of the tool or prompt, or the URI of the resource; `portal` is "" for the document's own
-    portal; `identity` and `run_id` may be "". `holder` is whose part it counts in while it waits (`portal.shares`), and
-    is not written.
-    """
-
-    time: str
-    server: str
-    kind: Kind
-    name: str
-    duration_ms: float
-    outcome: Outcome
-    error_code: int | None = None
-    policy: str | None = None
-    portal: str = ""
-    run_id: str = ""
-    identity: str = ""
-    protocol: str | None = None
-    holder: str = ""
-
-
-_FIELDS = tuple(field.name for field in fields(CallRecord) if field.name != "holder")
 
 
 class RecordSink(Protocol):
@@ -62,17 +36,19 @@ class RecordSink(Protocol):
 
 
 class RecordLog:
-    """Writes records to a sink while the block is open, and the remaining ones at its end.
+    """Writes lines to a sink while the block is open, and the remaining ones at its end. Rows also go to `log`, whose
+    owner is somebody else.
 
-    `dropped` counts the records that were not written. `recent` has the last `RECENT` records.
+    `dropped` counts the lines that were not written. `recent` has the last `RECENT` rows.
     """
 
-    def __init__(self, sink: RecordSink, *, capacity: int = CAPACITY) -> None:
+    def __init__(self, sink: RecordSink, log: CallLog | None = None, *, capacity: int = CAPACITY) -> None:
         self.dropped = 0
-        self.recent: deque[CallRecord] = deque(maxlen=RECENT)
+        self.recent: deque[LogRow] = deque(maxlen=RECENT)
         self._sink = sink
+        self._stored = log
         self._capacity = capacity
-        self._waiting: list[CallRecord] = []
+        self._waiting: list[LogRow] = []
         self._room = self._empty()
         self._unreported: Counter[str] = Counter()
         self._available = asyncio.Event()
@@ -93,16 +69,30 @@ class RecordLog:
         if writer is not None:
             await writer
 
-    def write(self, record: CallRecord) -> None:
-        """Queue a record. Does not block and does not fail."""
-        self.recent.append(record)
-        holder = record.holder or record.identity
+    def has_room(self, holder: str = "") -> bool:
+        """Whether a call of this holder may go on now; if not, wait for `room`."""
+        return self._stored is None or self._stored.has_room(holder)
+
+    async def room(self, holder: str = "") -> None:
+        """Return when there is room for a row of this holder."""
+        if self._stored is not None:
+            await self._stored.room(holder)
+
+    def write(self, row: LogRow, holder: str = "") -> None:
+        """Take a row, which counts in the part of `holder` until it is written. Does not block and does not fail."""
+        self.recent.append(row)
+        if self._stored is not None:
+            self._stored.write(row, holder)
+        if row.kind == "run":
+            # Its calls have lines of their own.
+            return
+        holder = holder or row.identity
         if self._room.full_for(holder) is not None:
             self.dropped += 1
-            self._unreported[record.identity] += 1
+            self._unreported[row.identity] += 1
             return
         self._room.take(holder)
-        self._waiting.append(record)
+        self._waiting.append(row)
         self._available.set()
         if len(self._waiting) * 2 >= self._capacity:
             self._urgent.set()
@@ -136,13 +126,31 @@ class RecordLog:
             # It may be writing to a sink that takes nothing.
             thread.shutdown(wait=False)
 
-    def _deliver(self, batch: Sequence[CallRecord], dropped: Mapping[str, int]) -> None:
-        for record in batch:
-            known = {name: value for name in _FIELDS if (value := getattr(record, name)) is not None}
-            self._sink.write(_line({"event": "call", **known}))
+    def _deliver(self, batch: Sequence[LogRow], dropped: Mapping[str, int]) -> None:
+        for row in batch:
+            self._sink.write(_line({"event": "call", **_members(row)}))
         for identity, count in dropped.items():
             whose = {"identity": identity} if identity else {}
             self._sink.write(_line({"event": "calls_dropped", "count": count, **whose}))
+
+
+def _members(row: LogRow) -> dict[str, object]:
+    """What a line says of a call. `protocol` is the upstream's version."""
+    members = {
+        "time": row.time,
+        "server": row.server,
+        "kind": row.kind,
+        "name": row.name,
+        "duration_ms": row.ms,
+        "outcome": row.outcome,
+        "error_code": row.error_code,
+        "policy": row.policy or None,
+        "portal": row.portal,
+        "run_id": row.run,
+        "identity": row.identity,
+        "protocol": row.upstream_protocol or None,
+    }
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _line(event: dict[str, object]) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import orjson
 
@@ -88,7 +88,7 @@ def rfc3339(microseconds: int) -> str:
 
 
 COLUMNS: Sequence[str] = LogRow._fields
-_LEAST = len(COLUMNS) - len(LogRow._field_defaults)
+_LEAST = 5  # the members without a default
 
 
 def packed(row: LogRow) -> bytes | None:
@@ -103,7 +103,7 @@ def packed(row: LogRow) -> bytes | None:
 
 def storable(row: LogRow) -> LogRow:
     """The row as a database takes it: a lone surrogate or NUL is U+FFFD, a number of over 64 bits the largest."""
-    return LogRow(*(_fitting(value) for value in row))
+    return LogRow._make(map(_fitting, row))
 
 
 def unpacked(text: bytes) -> LogRow:
@@ -118,7 +118,7 @@ def unpacked(text: bytes) -> LogRow:
     return LogRow(*values[: len(COLUMNS)])
 
 
-def _fitting(value: Any) -> Any:
+def _fitting(value: str | int | None) -> str | int | None:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
     return max(-_MOST, min(value, _MOST)) if isinstance(value, int) else value

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 from portal.logs.row import COLUMNS, LogRow
@@ -17,13 +15,21 @@ BOUNDS = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 
 
 metadata = MetaData()
 
-_NUMBERS = {"at": BigInteger, "us": BigInteger, "bytes_in": BigInteger, "bytes_out": BigInteger}
-_SMALL = {"call": Integer, "error_code": BigInteger, "tokens_saved": BigInteger}
+_NUMBERS = {
+    "at": BigInteger,
+    "us": BigInteger,
+    "bytes_in": BigInteger,
+    "bytes_out": BigInteger,
+    "tokens_saved": BigInteger,
+    "error_code": BigInteger,
+    "call": Integer,
+}
 
 
-def _column(name: str) -> Column[Any]:
-    kind = _NUMBERS.get(name) or _SMALL.get(name) or Text
-    return Column(name, kind, nullable=name == "error_code")
+def _column(name: str) -> Column[int] | Column[str]:
+    if (kind := _NUMBERS.get(name)) is not None:
+        return Column(name, kind, nullable=name == "error_code")
+    return Column(name, Text, nullable=False)
 
 
 _FAILED, _OF_RUN = text("outcome <> 'ok'"), text("run <> ''")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import Connection, func, select
 
@@ -19,7 +18,7 @@ _SOME = 1_000
 
 
 @dataclass(slots=True)
-class Report:
+class Verification:
     """What was found. `faults` are sentences, at most `MOST_FAULTS`. `signed` is how many rows a trusted signature
     covers, `unsigned` how many came after the last one. `keys` are the public keys that have signed, in hexadecimal."""
 
@@ -43,10 +42,10 @@ class Report:
 
 def verify(
     connection: Connection, trusted: Collection[bytes], progress: Callable[[int, int], object] = lambda done, of: None
-) -> Report:
+) -> Verification:
     """Recompute the chain, and compare it with what is stored. `trusted` are the public keys whose signatures count;
     those of others are faults. `progress` is called with how many batches are done, of how many."""
-    report = Report()
+    report = Verification()
     total = int(connection.execute(select(func.count()).select_from(batches)).scalar() or 0)
     signatures = _signatures(connection, trusted, report)
     previous: bytes | None = None
@@ -83,19 +82,22 @@ def verify(
     return report
 
 
-def _batches(connection: Connection) -> Iterator[Any]:
+def _batches(connection: Connection) -> Iterator[tuple[int, int, int, int, bytes, bytes]]:
     """All batches in order, some at a time."""
     n = -1
-    while found := connection.execute(select(batches).where(batches.c.n > n).order_by(batches.c.n).limit(_SOME)).all():
-        yield from found
+    columns = (batches.c[name] for name in ("first", "last", "digest", "hash"))
+    query = select(batches.c.n, batches.c.count.label("rows"), *columns).order_by(batches.c.n).limit(_SOME)
+    while found := connection.execute(query.where(batches.c.n > n)).all():
+        for one in found:
+            yield one.n, one.first, one.last, one.rows, one.digest, one.hash
         n = found[-1].n
 
 
-def _rows(connection: Connection, first: int, last: int) -> Sequence[Any]:
+def _rows(connection: Connection, first: int, last: int) -> Sequence[Sequence[object]]:
     return connection.execute(select(*ROW_COLUMNS).where(calls.c.id.between(first, last)).order_by(calls.c.id)).all()
 
 
-def _signatures(connection: Connection, trusted: Collection[bytes], report: Report) -> dict[int, bytes]:
+def _signatures(connection: Connection, trusted: Collection[bytes], report: Verification) -> dict[int, bytes]:
     """The hash that is signed for each batch by a key that is trusted."""
     found: dict[int, bytes] = {}
     for batch, at, hash, public, signature in connection.execute(select(checkpoints)):
@@ -110,7 +112,7 @@ def _signatures(connection: Connection, trusted: Collection[bytes], report: Repo
     return found
 
 
-def _begin(n: int, signatures: dict[int, bytes], report: Report) -> bytes:
+def _begin(n: int, signatures: dict[int, bytes], report: Verification) -> bytes:
     """The hash before the first batch that is there: what was older was removed, which was signed."""
     if n == 1:
         return START
@@ -120,7 +122,7 @@ def _begin(n: int, signatures: dict[int, bytes], report: Report) -> bytes:
     return signed
 
 
-def _check_gap(connection: Connection, last: int, first: int | None, report: Report) -> None:
+def _check_gap(connection: Connection, last: int, first: int | None, report: Verification) -> None:
     """Rows between two batches belong to none."""
     between = select(func.count()).select_from(calls).where(calls.c.id > last)
     if first is not None:
@@ -129,7 +131,7 @@ def _check_gap(connection: Connection, last: int, first: int | None, report: Rep
         report.fault(f"{strangers} rows with ids after {last} are in no batch: they were added by hand")
 
 
-def _check_writers(connection: Connection, report: Report) -> None:
+def _check_writers(connection: Connection, report: Verification) -> None:
     for instance, number, dropped in _reached(connection):
         report.dropped += dropped
         newest = select(calls.c.number).where(calls.c.instance == instance).order_by(calls.c.id.desc()).limit(1)

@@ -37,6 +37,25 @@ class DownstreamClient:
         return any(name in self.capabilities for name in INTERACTIVE)
 
 
+@dataclass(frozen=True, slots=True)
+class CallSource:
+    """Where a call comes from, for the log: the downstream client, the protocol version that it speaks, a name for its
+    session (not its id), and the W3C trace that it names. What is not known is empty."""
+
+    protocol: str = ""
+    client: DownstreamClient | None = None
+    session: str = ""
+    trace: str = ""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """The bytes of messages that calls have sent to a server, and received in answer."""
+
+    sent: int = 0
+    received: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallContext:
     """What an upstream call may use of the downstream request.
@@ -54,6 +73,9 @@ class CallContext:
     is called when a legacy server ends the call's stream and will continue it later (SEP-1699). `on_wait(waiting)` is a
     block in which the call waits for a person, and is set only if the caller can say so to them: a program's call.
     `on_login(required, on_wait)` asks the person for a login, and says whether there is another one now.
+
+    `source` and `number`, that of the call in its program (0 for none), are for the log. `traffic` counts what is sent
+    and received.
     """
 
     run_id: str = ""
@@ -71,6 +93,9 @@ class CallContext:
     on_pause: OnPause | None = None
     on_wait: OnWait | None = None
     on_login: OnLogin | None = None
+    source: CallSource = CallSource()
+    number: int = 0
+    traffic: Traffic = field(default_factory=Traffic, compare=False)
 
 
 NO_CONTEXT = CallContext()

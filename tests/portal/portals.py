@@ -15,7 +15,7 @@ from portal.app import Instance, Parts, serving
 from portal.calls import Caller, Gate
 from portal.config import parse_config
 from portal.learning import Learning
-from portal.logs import CallRecord, Discard
+from portal.logs import Discard, LogRow
 from portal.pins import Pinning
 from portal.servers import Servers
 from tests.patience import PATIENCE
@@ -27,12 +27,23 @@ GENERATIONS = (LEGACY, MODERN)
 
 @dataclass
 class Kept:
-    """Call records, kept."""
+    """Rows of the log, kept: `records` those of calls, `runs` those of programs."""
 
-    records: list[CallRecord] = field(default_factory=list)
+    records: list[LogRow] = field(default_factory=list)
+    runs: list[LogRow] = field(default_factory=list)
 
-    def write(self, record: CallRecord) -> None:
-        self.records.append(record)
+    def write(self, row: LogRow, holder: str = "") -> None:
+        (self.runs if row.kind == "run" else self.records).append(row)
+
+    def has_room(self, holder: str = "") -> bool:
+        return True
+
+    async def room(self, holder: str = "") -> None:
+        return None
+
+    @property
+    def last(self) -> LogRow:
+        return self.records[-1]
 
 
 @dataclass

@@ -143,11 +143,13 @@ class DuplexLink:
         sent = outgoing_params(params, version or self._version, self._introduction, context, token)
         message = {"jsonrpc": "2.0", "id": call.id, "method": method, **({"params": sent} if sent else {})}
         sending = None
+        data = encode(message)
+        context.traffic.sent += len(data)
         try:
             if self._pipe.acknowledges:
-                sending = self._spawn(self._send_apart(encode(message), call))
+                sending = self._spawn(self._send_apart(data, call))
             else:
-                await self._pipe.send(encode(message))
+                await self._pipe.send(data)
             return await self._answer(call, token)
         except asyncio.CancelledError:
             if method not in _NEVER_CANCELLED and self._notices < MAX_NOTICES:
@@ -241,7 +243,7 @@ class DuplexLink:
         if len(messages) > 1:
             self._flood.count(len(messages))
         for message in messages:
-            self._route(message)
+            self._route(message, len(data))
         if any(map(kind_of, messages)):
             return
         call = self._calls.get(id_of_damaged_answer(data) or 0)
@@ -278,10 +280,12 @@ class DuplexLink:
                 asyncio.get_running_loop().call_later(_QUOTED_SECONDS, call.mailbox.put_nowait, message)
         return found
 
-    def _route(self, message: Mapping[str, object]) -> None:
+    def _route(self, message: Mapping[str, object], size: int) -> None:
+        """Give a message, which came in so many bytes, to whom it is for."""
         kind, method = kind_of(message), message.get("method")
         if kind == "answer":
             if (call := self._answered(message)) is not None:
+                call.context.traffic.received += size
                 call.mailbox.put_nowait(message)
         elif kind == "request":
             if self._questions < MAX_QUESTIONS and not self._asked.exceeded():

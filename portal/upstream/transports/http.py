@@ -378,26 +378,26 @@ class HttpLink:
         headers = {**_HEAD, **outgoing_headers(str(message.get("method", "")), {}, self._version, NO_CONTEXT)}
         with suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(_UNANSWERED_SECONDS):
-                (await self._post(message, headers, self._session)).release()
+                (await self._post(encode(message), headers, self._session)).release()
 
     async def _post_request(self, message: Mapping[str, object], call: _Call) -> aiohttp.ClientResponse:
         """The answer to a request. One that only reads is sent once more if the connection closes under it.
 
         Some servers close after every answer, and do not say so.
         """
+        data = encode(message)
+        call.context.traffic.sent += len(data)
         try:
-            return await self._post(message, call.headers, call.session)
+            return await self._post(data, call.headers, call.session)
         except OutcomeUnknown:
             if call.method not in _ONLY_READ:
                 raise
-        return await self._post(message, call.headers, call.session)
+        return await self._post(data, call.headers, call.session)
 
-    async def _post(
-        self, message: Mapping[str, object], headers: Mapping[str, str], session: str | None
-    ) -> aiohttp.ClientResponse:
+    async def _post(self, data: bytes, headers: Mapping[str, str], session: str | None) -> aiohttp.ClientResponse:
         if session is not None:
             headers = {**headers, SESSION_HEADER: session}
-        return await self._client.send("POST", headers, encode(message))
+        return await self._client.send("POST", headers, data)
 
     async def _attend_stream(self) -> None:
         """Read the GET stream of a legacy session: notifications and questions that belong to no call."""
@@ -483,6 +483,7 @@ async def _messages_for(call: _Call, data: bytes) -> list[dict[str, object]]:
             if alone or (is_outcome(message) and same_id(message.get("id"), call.id))
         ]
 
+    call.context.traffic.received += len(data)
     return await read_messages(data, call.max_bytes) or await aside(among, len(data))
 
 

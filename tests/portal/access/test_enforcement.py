@@ -261,7 +261,7 @@ async def test_a_running_program_loses_a_server_with_its_next_call(
         }
         assert [call["status"] for call in answer["calls"]] == ["ok", "ok", "denied"]
         assert (coding.kept.records[-1].outcome, coding.kept.records[-1].policy) == ("denied", "default-deny")
-        assert coding.kept.records[-1].run_id == answer["executionId"]
+        assert coding.kept.records[-1].run == answer["executionId"]
 
 
 async def test_what_is_not_identity_is_looked_at_with_every_request_and_every_call_of_a_program(

@@ -18,12 +18,13 @@ from portal.calls.gate import Call, Denial, Direction, Gate
 from portal.config.config import parse_config
 from portal.errors import CallDenied, RpcError, ServerUnknown, UpstreamTimeout, UpstreamUnavailable
 from portal.identity import Identity
-from portal.logs.records import CallRecord, RecordLog
+from portal.logs import LogRow, RecordLog
 from portal.pins import Pinning
 from portal.pins.file_approvals import FileApprovals
 from portal.servers.servers import Servers
 from portal.upstream import CallContext, DownstreamClient
 from tests.patience import PATIENCE
+from tests.portal.portals import Kept
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.server import Behaviour
@@ -39,18 +40,6 @@ SECRET = "hunter2-hunter2"
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-class Kept:
-    def __init__(self) -> None:
-        self.records: list[CallRecord] = []
-
-    def write(self, record: CallRecord) -> None:
-        self.records.append(record)
-
-    @property
-    def last(self) -> CallRecord:
-        return self.records[-1]
 
 
 @asynccontextmanager
@@ -80,8 +69,8 @@ async def test_every_kind_of_call_returns_the_raw_result_and_is_recorded() -> No
             ("resource", "test://one", "ok"),
             ("completion", "greet", "ok"),
         ]
-        assert all(record.run_id == "run-1" and record.identity == "ada@example.com" for record in kept.records)
-        assert all(record.protocol == "2026-07-28" and record.duration_ms > 0 for record in kept.records)
+        assert all(record.run == "run-1" and record.identity == "ada@example.com" for record in kept.records)
+        assert all(record.upstream_protocol == "2026-07-28" and record.us > 0 for record in kept.records)
         assert kept.last.time.endswith("Z")
 
 
@@ -172,14 +161,15 @@ class Step:
         return {}
 
 
-class RecordsInto:
+class RecordsInto(Kept):
     """Writes that there was a record into the same list as the steps."""
 
     def __init__(self, log: list[str]) -> None:
+        super().__init__()
         self._log = log
 
-    def write(self, record: CallRecord) -> None:
-        self._log.append(f"record {record.outcome}")
+    def write(self, row: LogRow, holder: str = "") -> None:
+        self._log.append(f"record {row.outcome}")
 
 
 class Denies:
@@ -309,7 +299,7 @@ async def test_failures_are_values_to_a_program() -> None:
             )
             failed = await run.call_tool(ToolCall("run-1", 2, "dead", "x", {}))
             assert isinstance(failed, ToolFailed) and failed.code == -32010
-            assert kept.last.run_id == "run-1"
+            assert kept.last.run == "run-1"
 
 
 async def test_a_program_keeps_its_servers_while_the_configuration_changes() -> None:

@@ -72,7 +72,7 @@ async def test_a_program_calls_tools_and_its_answer_arrives_whole(mode: str, por
     ]
     assert json.loads(answer.content[0].text) == answer.structured_content["result"]
     run_id = answer.structured_content["executionId"]
-    assert {(record.run_id, record.outcome) for record in portal.kept.records} == {(run_id, "ok")}
+    assert {(record.run, record.outcome) for record in portal.kept.records} == {(run_id, "ok")}
 
 
 @both

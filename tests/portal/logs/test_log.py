@@ -19,7 +19,7 @@ from portal.logs.journal import Journal
 from portal.logs.query import Filters, Sums, after, before, conditions, count, dropped, newest_id, sums
 from portal.logs.row import packed
 from portal.logs.schema import DAY, HOUR, batches, calls, checkpoints, facts, rollup
-from portal.logs.verify import Report, verify
+from portal.logs.verify import Verification, verify
 from tests.patience import PATIENCE
 from tests.portal.logs.rows import AT, row
 
@@ -32,7 +32,7 @@ async def rows_of(log: CallLog, filters: Filters | None = None) -> list[LogRow]:
     return [one.row for one in found]
 
 
-async def verified(database: LogDatabase, *keys: LogKey) -> Report:
+async def verified(database: LogDatabase, *keys: LogKey) -> Verification:
     return await database.read(partial(verify, trusted=[key.public for key in keys]))
 
 
@@ -53,7 +53,7 @@ async def test_rows_are_stored_in_order_and_once(place: LogPlace) -> None:
         assert [one.row for one in found] == written
         assert [one.number for one in found] == list(range(1, 1201))
         assert {one.instance for one in found} == {log._journal.instance}
-        assert await verified(log.database, LogKey.open(place.key)) == Report(
+        assert await verified(log.database, LogKey.open(place.key)) == Verification(
             1200, len(await _all(log.database, batches)), 1, 1200, 0, 0, {LogKey.open(place.key).public.hex()}, []
         )
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import replace
 
 import orjson
 import pytest
 
-from portal.logs.records import CallRecord, RecordLog
+from portal.logs import LogRow, RecordLog
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -20,10 +19,9 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def record(name: str) -> CallRecord:
-    return CallRecord(
-        time="2026-01-01T00:00:00.000Z", server="s", kind="tool", name=name, duration_ms=1.5, outcome="ok", run_id="r"
-    )
+def record(name: str) -> LogRow:
+    # 2026-01-01.
+    return LogRow(1_767_225_600_000_000, 1500, "tool", "tools/call", "ok", server="s", name=name, run="r")
 
 
 class Lines:
@@ -88,8 +86,8 @@ async def test_the_flood_of_one_caller_drops_no_record_of_another() -> None:
         log.write(record("first"))
         await asyncio.to_thread(sink.entered.wait, 20)
         for number in range(20):
-            log.write(replace(record(str(number)), identity="ada"))
-        log.write(replace(record("his"), identity="bob"))
+            log.write(record(str(number))._replace(identity="ada"))
+        log.write(record("his")._replace(identity="bob"))
         sink.free.set()
     events = [orjson.loads(line) for line in sink.lines]
     assert [event["name"] for event in events if event.get("identity") == "bob"] == ["his"]
@@ -103,9 +101,9 @@ async def test_the_flood_of_one_network_of_strangers_drops_no_record_of_another_
         log.write(record("first"))
         await asyncio.to_thread(sink.entered.wait, 20)
         for number in range(20):
-            log.write(replace(record(str(number)), holder="address:192.0.2.1"))
-        log.write(replace(record("stranger"), holder="address:192.0.2.2"))
-        log.write(replace(record("person"), holder="bob", identity="bob"))
+            log.write(record(str(number)), "address:192.0.2.1")
+        log.write(record("stranger"), "address:192.0.2.2")
+        log.write(record("person")._replace(identity="bob"), "bob")
         sink.free.set()
     events = [orjson.loads(line) for line in sink.lines]
     assert [event["name"] for event in events if event["event"] == "call"][-2:] == ["stranger", "person"]

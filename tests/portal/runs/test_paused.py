@@ -85,7 +85,7 @@ async def test_a_program_that_waits_for_a_person_answers_paused_and_a_later_one_
         assert done.content[-1].text == "block"  # type: ignore[union-attr]
         again = await run(client, f"return (await codemode.runs.result('{paused['executionId']}'))[1]")
         assert again["result"] == "y"
-        assert [record.run_id for record in portal.kept.records] == [paused["executionId"]] * 2
+        assert [record.run for record in portal.kept.records] == [paused["executionId"]] * 2
 
 
 @both

@@ -202,7 +202,7 @@ async def test_a_run_tells_each_call_as_it_goes_and_the_answer_at_the_end(bench:
     answer = done["answer"]
     assert answer["status"] == "completed" and answer["logs"] and answer["calls"][0]["tool"] == "one.echo"
     assert done["text"].startswith("[") and done["elapsed"] > 0
-    assert bench.kept.records[-1].run_id == answer["executionId"] == started["id"]
+    assert bench.kept.records[-1].run == answer["executionId"] == started["id"]
 
 
 async def test_tokens_are_those_of_the_program_its_answer_and_the_same_calls_made_one_by_one(bench: Benched) -> None:

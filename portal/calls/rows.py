@@ -1,0 +1,150 @@
+"""The rows of the log that calls and runs are. Pure.
+
+A row has our own words only: what a server says in an error may quote anything, so it is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from urllib.parse import urlsplit
+
+from portal.calls.gate import Call
+from portal.config import ServerConfig
+from portal.errors import CallDenied, CallError, Outcome
+from portal.logs import MAX_NAME, LogRow
+from portal.upstream import CallContext
+
+MAX_CLIENT = 128
+"""Characters of what a client calls itself. The rest is cut."""
+BYTES_OF_A_TOKEN = 4
+"""About as many bytes are a token of JSON."""
+_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def call_row(
+    call: Call,
+    context: CallContext,
+    *,
+    portal: str,
+    at: int,
+    us: int,
+    outcome: Outcome,
+    failure: CallError | None,
+    server: ServerConfig | None,
+    protocol: str | None,
+    sent: int,
+    received: int,
+) -> LogRow:
+    """The row of one call of a server, which began `at` (microseconds since 1970) and took `us` microseconds."""
+    return LogRow(
+        at,
+        us,
+        call.kind,
+        call.method,
+        outcome,
+        portal,
+        call.server[:MAX_NAME],
+        call.name[:MAX_NAME],
+        context.run_id,
+        context.number,
+        context.run_id,
+        *_who(context),
+        protocol or "",
+        "" if server is None else _url(server),
+        failure.policy or "" if isinstance(failure, CallDenied) else "",
+        _reason(failure),
+        None if failure is None else failure.code,
+        sent,
+        received,
+        trace=context.source.trace,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedRun:
+    """One execution of a program of `sent` bytes: when it began (microseconds since 1970) and how many microseconds it
+    took, how it ended, the bytes of its answer, and those that its calls have received."""
+
+    id: str
+    at: int
+    us: int
+    outcome: Outcome
+    reason: str
+    sent: int
+    answered: int
+    received: int
+
+
+def run_row(run: EndedRun, context: CallContext, *, portal: str) -> LogRow:
+    """The row of a run. What its calls have received and no model has read is saved."""
+    saved = max(0, run.received - run.answered) // BYTES_OF_A_TOKEN
+    return LogRow(
+        run.at,
+        run.us,
+        "run",
+        "tools/call",
+        run.outcome,
+        portal,
+        "",
+        "code",
+        run.id,
+        0,
+        "",
+        *_who(context),
+        reason=run.reason[:MAX_NAME],
+        bytes_in=run.sent,
+        bytes_out=run.answered,
+        tokens_saved=saved,
+        trace=context.source.trace,
+    )
+
+
+def _who(context: CallContext) -> tuple[str, str, str, str, str, str, str, str]:
+    caller, source = context.principal, context.source
+    client, version = ("", "") if source.client is None else _introduced(source.client.info)
+    email, ip, country = ("", "", "") if caller is None else (caller.email, caller.ip, caller.country)
+    return context.identity[:MAX_NAME], email[:MAX_NAME], ip, country, source.session, client, version, source.protocol
+
+
+def _introduced(info: Mapping[str, object]) -> tuple[str, str]:
+    name, version = info.get("name"), info.get("version")
+    return (
+        name[:MAX_CLIENT] if isinstance(name, str) else "",
+        version[:MAX_CLIENT] if isinstance(version, str) else "",
+    )
+
+
+def _reason(failure: CallError | None) -> str:
+    if failure is None:
+        return ""
+    return failure.reason[:MAX_NAME] if isinstance(failure, CallDenied) else type(failure).__name__
+
+
+def trace_of(meta: Mapping[str, object]) -> str:
+    """The trace id in the metadata of a request (W3C Trace Context; SEP-414), "" for none."""
+    named = meta.get("traceparent")
+    found = _TRACE.fullmatch(named) if isinstance(named, str) else None
+    return "" if found is None else found[1]
+
+
+@lru_cache(maxsize=4096)
+def session_name(id: str) -> str:
+    """What the log calls a session. Its id opens it, and is no text for a log."""
+    return sha256(b"session\n" + id.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _url(server: ServerConfig) -> str:
+    url = getattr(server, "url", "")
+    return _shown_url(url, bool(server.expanded)) if url else ""
+
+
+@lru_cache(maxsize=4096)
+def _shown_url(url: str, has_secrets: bool) -> str:
+    """A URL without what may be a secret: user and query, and the path of one that is made of variables."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{'' if has_secrets else parts.path}"[:MAX_NAME]
