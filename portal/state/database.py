@@ -25,6 +25,8 @@ from sqlalchemy import Connection, delete, event, insert, select, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import Pool
+from sqlalchemy.util import greenlet_spawn
 
 from portal.state.errors import DocumentInvalid, Misused, StateError, StateUnavailable, StateUnusable
 from portal.state.migrate import is_current, is_migrated, migrate
@@ -63,9 +65,6 @@ _WRITER_LOCK = 0x636F_6465_6D6F_6465
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 
-_GENERATION = "portal.state.generation"
-
-
 @dataclass(slots=True)
 class _Wait:
     """Somebody waits for a connection, `until` this time of the monotonic clock. `lock_held`: another process has the
@@ -102,8 +101,8 @@ class Database:
         # Connections that are made and closed: whoever asked for one may have left.
         self._tasks: set[asyncio.Task[object]] = set()
         self._care: asyncio.Task[None] | None = None
-        # How often the pool was emptied.
-        self._generation = 0
+        # The pool that each connection in use came from.
+        self._pools: dict[int, Pool] = {}
         self._lasting = lasting
         # Whoever opens it hears of what fails then.
         self._opened = False
@@ -297,9 +296,11 @@ class Database:
             self._apart(self._close(making.result()))
 
     async def _connect(self, wait: _Wait, *, writes: bool) -> AsyncConnection:
+        # Another pool may be in its place by the time that the connection is there.
+        pool = self._engine.sync_engine.pool
         connection = await self._engine.connect()
+        self._pools[id(connection)] = pool
         try:
-            connection.info.setdefault(_GENERATION, self._generation)
             if writes:
                 await connection.execution_options(portal_writes=True)
                 await self._begin(connection, wait)
@@ -341,17 +342,21 @@ class Database:
         await asyncio.wait({self._apart(self._close(connection))}, timeout=LEAVING_SECONDS)
 
     async def _close(self, connection: AsyncConnection) -> None:
+        pool = self._pools.pop(id(connection))
         # Of a database that cannot undo a transaction any more: it is undone with the connection.
         with suppress(Exception):
-            if connection.info.get(_GENERATION) != self._generation:
-                # The pool that it came from was emptied meanwhile, and would keep it for nobody.
-                await connection.invalidate()
             await connection.close()
+        if pool is not self._engine.sync_engine.pool:
+            # It was emptied meanwhile, and would keep the connection for nobody.
+            await greenlet_spawn(pool.dispose)
 
     async def _empty_pool(self) -> None:
         """Close the connections that nobody uses now; the others are closed as they are given back."""
-        self._generation += 1
-        await self._engine.dispose()
+        emptied = self._engine.sync_engine.pool
+        # First another pool: whoever comes while the connections of this one close would be given one of it.
+        self._engine.sync_engine.dispose(close=False)
+        # Whoever waits for it may be told to stop meanwhile.
+        await asyncio.shield(self._apart(greenlet_spawn(emptied.dispose)))
 
     def _apart(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

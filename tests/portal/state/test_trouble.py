@@ -362,6 +362,19 @@ async def test_a_connection_in_use_while_the_pool_is_emptied_is_closed_when_it_i
     assert [thread.name for thread in set(threading.enumerate()) - before if "connection" in thread.name] == []
 
 
+async def test_connections_that_come_and_go_while_the_pool_is_emptied_are_closed(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    async with Store.open(new_state(tmp_path), KeyRing.in_memory()) as store:
+        for number in range(40):
+            emptying = asyncio.create_task(store._database._empty_pool())
+            await asyncio.gather(*(store.list(KIND) for _ in range(4)))
+            if number % 2:
+                # As when the store is closed meanwhile.
+                emptying.cancel()
+            await asyncio.wait({emptying})
+    assert [thread.name for thread in set(threading.enumerate()) - before if "connection" in thread.name] == []
+
+
 async def test_a_value_that_the_database_does_not_take_is_no_trouble_of_the_database(postgres: Path) -> None:
     url = await asyncio.to_thread(new_postgres_database, postgres)
     async with Store.open(url, KeyRing.in_memory()) as store:
