@@ -276,6 +276,22 @@ POLICIES = Section(
     ),
 )
 
+LOGS = Section(
+    "The log of calls",
+    "portal",
+    (
+        Row("a row, on the path of its call", "row", ours="logs", bounds=(Bound(20e-6),)),
+        Row("the line of a call without a log", "row_lines", ours="logs"),
+        Row(
+            "a plain call with a log / without",
+            "plain_call",
+            ours="logs",
+            peers=("portal_ours",),
+            bounds=(Bound(1.1, "portal_ours"),),
+        ),
+    ),
+)
+
 MANY = Section(
     "Many callers and portals over 20 servers of 50 tools",
     "portal",

@@ -210,8 +210,9 @@ class Instance:
         learning, pins = self.shared.parts.learning, self.shared.parts.pins
         from portal.app.store import open_log
 
-        log = await stack.enter_async_context(open_log(config, lambda: self.config.portal.logs))
-        self.shared.log = log
+        if self.shared.parts.records is None:
+            self.shared.log = await stack.enter_async_context(open_log(config, lambda: self.config.portal.logs))
+        log = self.shared.log
         opened = open_upstreams(config, sink, self.shared.store, log, learning=learning, pins=pins)
         upstreams = await stack.enter_async_context(opened)
         self.shared.servers, self.shared.learning = upstreams.servers, upstreams.learning

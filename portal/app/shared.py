@@ -33,7 +33,7 @@ class Parts:
     """What a program that embeds an instance may put in the place of the real parts.
 
     `code` runs programs: the instance's own workers, another runner, or None for portals without code mode. `records`
-    takes call records in the place of a log. `learning` and `pins` are the embedding program's to open and close.
+    takes rows of calls in the place of a log. `learning` and `pins` are the embedding program's to open and close.
 
     At the document's own portal, `access` decides in the place of configuration and store, `gate` about calls, and
     `admission` who may sign in. `adjust_identity` changes the settings of a login before it is made.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from portal.logs.journal import JournalUnusable
     from portal.logs.log import CallLog, LogPlace, LogSettings
     from portal.logs.query import Filters, StoredRow, Sums, after, before, count, dropped, newest_id, sums
-    from portal.logs.verify import Verification, verify
+    from portal.logs.verification import Verification, verify
 else:
     # A portal without a log starts without a database library: that saves half a second.
     __getattr__ = lazily(
@@ -29,7 +29,7 @@ else:
             "LogSettings": "log",
             "LogUnavailable": "database",
             "LogUnusable": "database",
-            "Verification": "verify",
+            "Verification": "verification",
             "StoredRow": "query",
             "Sums": "query",
             "after": "query",
@@ -38,7 +38,7 @@ else:
             "dropped": "query",
             "newest_id": "query",
             "sums": "query",
-            "verify": "verify",
+            "verify": "verification",
         },
     )
 

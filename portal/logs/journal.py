@@ -24,8 +24,8 @@ from zlib import crc32
 
 MAGIC = b"codemode journal 1\n"
 HEAD_BYTES = 4096
-DEFAULT_BYTES = 16 * 1024 * 1024
-"""Room for some 30,000 rows."""
+DEFAULT_BYTES = 8 * 1024 * 1024
+"""Room for more than 10,000 rows."""
 MAX_RECORD = 64 * 1024
 """Bytes of a record. Rows are bounded far below."""
 _RECORD = struct.Struct("<IIQ")

@@ -38,7 +38,7 @@ BATCH_ROWS = 500
 SIGN_SECONDS = 60.0
 REMOVE_SECONDS = 3600.0
 REMOVE_ROWS = 5_000
-ROOM = 20_000
+ROOM = 10_000
 """Rows that may wait, of one caller half as many."""
 MOST_JOURNALS = 64
 """Processes with a log in one folder."""

@@ -163,4 +163,4 @@ def conditions(query: Query, filters: Filters) -> Query:
 
 def _read(connection: Connection, query: Query, limit: int) -> list[StoredRow]:
     found = connection.execute(query.limit(max(1, min(limit, MAX_PAGE))))
-    return [StoredRow(one[0], one[1], one[2], LogRow(*one[3:])) for one in found]
+    return [StoredRow(one.id, one.instance, one.number, LogRow._make([*one][3:])) for one in found]

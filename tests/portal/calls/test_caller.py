@@ -358,4 +358,4 @@ async def test_a_call_through_the_portal_reaches_legacy_servers_too() -> None:
             kept = Kept()
             result = await Caller(servers, kept).call(Call.tool("up", "echo", {"text": "hi"}))
             assert result["content"][0]["text"] == "hi"
-            assert kept.last.protocol == "2025-11-25"
+            assert kept.last.upstream_protocol == "2025-11-25"

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from portal.logs import CallLog, LogPlace
 from portal.logs.chain import LogKey
 from portal.logs.schema import calls
-from portal.logs.verify import verify
+from portal.logs.verification import verify
 from tests.deep import times
 from tests.patience import PATIENCE
 

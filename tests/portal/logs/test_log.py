@@ -19,7 +19,7 @@ from portal.logs.journal import Journal
 from portal.logs.query import Filters, Sums, after, before, conditions, count, dropped, newest_id, sums
 from portal.logs.row import packed
 from portal.logs.schema import DAY, HOUR, batches, calls, checkpoints, facts, rollup
-from portal.logs.verify import Verification, verify
+from portal.logs.verification import Verification, verify
 from tests.patience import PATIENCE
 from tests.portal.logs.rows import AT, row
 
