@@ -281,7 +281,8 @@ LOGS = Section(
     "portal",
     (
         Row("a row, on the path of its call", "row", ours="logs", bounds=(Bound(20e-6),)),
-        Row("the line of a call without a log", "row_lines", ours="logs"),
+        Row("the same without a log", "row_line", ours="logs"),
+        Row("storing it, in a thread", "row_stored", ours="logs"),
         Row(
             "a plain call with a log / without",
             "plain_call",
@@ -324,5 +325,5 @@ CHECKS = Section(
 )
 
 SECTIONS: tuple[Section, ...] = (
-    *(ENGINE, WORKERS, LARGE, FOUND, FOREIGN, DECLARED, TASKS, CHECKS, POLICIES, PORTAL, MANY, LOAD, HOSTILE),
+    *(ENGINE, WORKERS, LARGE, FOUND, FOREIGN, DECLARED, TASKS, CHECKS, POLICIES, LOGS, PORTAL, MANY, LOAD, HOSTILE),
 )

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 
-from benchmarks.cases import Case, Reading
-from benchmarks.portal_client import Loop, latency, start
+from benchmarks.cases import Case, Measurement, Reading
+from benchmarks.portal_client import latency, start
 from portal.calls import Call
 from portal.calls.rows import call_row
 from portal.identity import Identity
-from portal.logs import CallLog, Discard, LogPlace, RecordLog
+from portal.logs import CallLog, Discard, LogPlace, LogRow, RecordLog
 from portal.upstream import CallContext, CallSource, DownstreamClient
 
-ROWS = 100
+ROWS, ROUNDS = 400, 50
 ADA = Identity(id="ada", email="ada@example.com", ip="192.0.2.1", country="DE")
 CONTEXT = CallContext(
     identity="ada",
@@ -29,47 +29,68 @@ CALL = Call.tool("tickets", "create_ticket")
 
 def cases() -> Mapping[str, Case | Reading]:
     return {
-        "row": Case(lambda: writing(logged=True), per=ROWS, rounds=200),
-        "row_lines": Case(lambda: writing(logged=False), per=ROWS, rounds=200),
+        "row": Reading(lambda once: measured(once, _writing)),
+        "row_stored": Reading(lambda once: measured(once, _storing)),
+        "row_line": Reading(lambda once: measured(once, _line)),
         "plain_call": latency(portal, "server0_add", {"a": 1, "b": 2}),
     }
 
 
-def writing(*, logged: bool) -> Callable[[], object]:
-    """An operation that writes so many rows, as calls do. They are stored meanwhile, in the log's own threads."""
-    loop = Loop()
+def measured(once: bool, burst: Callable[[RecordLog, CallLog], Awaitable[float]]) -> Measurement:
+    """Seconds a row, of bursts with nothing else going on: what a burst leaves behind is stored before the next one."""
 
-    async def opened() -> RecordLog:
-        stack = AsyncExitStack()
-        log: CallLog | None = None
-        if logged:
-            folder = Path(mkdtemp(prefix="codemode-bench-"))
-            place = LogPlace(url=f"sqlite:///{folder}/logs.db", folder=folder)
-            log = await stack.enter_async_context(CallLog.open(place, room=1 << 20, journal_bytes=1 << 28))
-        return await stack.enter_async_context(RecordLog(Discard(), log))
+    async def bursts() -> list[float]:
+        folder = Path(mkdtemp(prefix="codemode-bench-"))
+        place = LogPlace(url=f"sqlite:///{folder}/logs.db", folder=folder)
+        async with CallLog.open(place) as log, RecordLog(Discard(), log) as records:
+            found: list[float] = []
+            for _ in range(1 if once else ROUNDS):
+                found.append(await burst(records, log) / ROWS)
+                await log.stored()
+            return found
 
-    records = loop.run(opened())
+    found = asyncio.run(bursts())
+    return Measurement(min(found), statistics.median(found))
 
-    async def write() -> None:
+
+async def _writing(records: RecordLog, log: CallLog) -> float:
+    began = time.perf_counter()
+    for _ in range(ROWS):
+        records.write(_row(), "ada")
+    return time.perf_counter() - began
+
+
+async def _storing(records: RecordLog, log: CallLog) -> float:
+    for _ in range(ROWS):
+        records.write(_row(), "ada")
+    began = time.perf_counter()
+    await log.stored()
+    return time.perf_counter() - began
+
+
+async def _line(records: RecordLog, log: CallLog) -> float:
+    async with RecordLog(Discard()) as without:
+        began = time.perf_counter()
         for _ in range(ROWS):
-            row = call_row(
-                CALL,
-                CONTEXT,
-                portal="",
-                at=time.time_ns() // 1000,
-                us=1234,
-                outcome="ok",
-                failure=None,
-                server=None,
-                protocol="2026-07-28",
-                sent=200,
-                received=2000,
-            )
-            records.write(row, "ada")
-        # Others have their turn, the log's own tasks too.
-        await asyncio.sleep(0)
+            without.write(_row(), "ada")
+        return time.perf_counter() - began
 
-    return lambda: loop.run(write())
+
+def _row() -> LogRow:
+    """As a call makes it."""
+    return call_row(
+        CALL,
+        CONTEXT,
+        portal="",
+        at=time.time_ns() // 1000,
+        us=1234,
+        outcome="ok",
+        failure=None,
+        server=None,
+        protocol="2026-07-28",
+        sent=200,
+        received=2000,
+    )
 
 
 def portal() -> str:

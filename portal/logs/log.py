@@ -93,6 +93,7 @@ class CallLog:
         self._available = asyncio.Event()
         self._urgent = asyncio.Event()
         self._room = asyncio.Event()
+        self._all_stored = asyncio.Event()
         self._closing = False
         self._dropping = False
         self._unsigned = False
@@ -176,8 +177,9 @@ class CallLog:
     async def stored(self) -> None:
         """Return when every row that has been written is in the database."""
         while self._waiting:
+            self._all_stored.clear()
             self._urgent.set()
-            await asyncio.sleep(0.01)
+            await self._all_stored.wait()
 
     def _drop(self) -> None:
         self._journal.drop()
@@ -243,6 +245,8 @@ class CallLog:
             _, holder, _ = self._waiting.popleft()
             self._shares.give_back(holder)
         self._room.set()
+        if not self._waiting:
+            self._all_stored.set()
 
     def _begin_trouble(self, reason: str) -> None:
         if not self.trouble:
