@@ -26,9 +26,10 @@ def burn(seconds: float) -> None:
 
 @contextmanager
 def switching_seldom() -> Iterator[None]:
-    """Threads of pure Python keep the interpreter for as long as a call of C code would."""
+    """Threads of pure Python keep the interpreter until they wait for something, as a call of C code would: also where
+    the machine gives them a part of a core only."""
     before = sys.getswitchinterval()
-    sys.setswitchinterval(2 * STALL)
+    sys.setswitchinterval(60)
     try:
         yield
     finally:
