@@ -25,7 +25,7 @@ from mcp.server.streamable_http import EventStore, StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
 
@@ -136,7 +136,7 @@ def mount_any_path(prefix: str, app: ASGIApp) -> Mount:
     return mount
 
 
-def match_whole_paths(app: Starlette) -> None:
+def match_whole_paths(app: Starlette | Router) -> None:
     """Let the routes of an application match whole paths only.
 
     Why: Starlette's expressions end in `$`, which in Python also matches before a line break at the end, so that

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 from mcp_types import INTERNAL_ERROR
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.app.definitions import PortalDefinition
@@ -125,13 +126,10 @@ def instance_app(
     async def healthz(request: Request) -> Response:
         return Response(orjson.dumps(health()), media_type="application/json")
 
-    app = Starlette(
+    app = _ForPeople(
+        error_page,
         routes=[Route("/healthz", healthz, methods=["GET"]), *routes],
-        middleware=[
-            Middleware(BrowserPages, page=error_page),
-            Middleware(Guard, edge=edge),
-            Middleware(Cors, edge=edge),
-        ],
+        middleware=[Middleware(Guard, edge=edge), Middleware(Cors, edge=edge)],
         exception_handlers=error_handlers("/mcp"),
     )
     app.router.redirect_slashes = False
@@ -140,12 +138,24 @@ def instance_app(
     return app
 
 
+class _ForPeople(Starlette):
+    """An application whose errors are pages for people, those of its failures too. So the pages are outside of all."""
+
+    def __init__(self, error_page: ErrorPage, **options: Any) -> None:
+        super().__init__(**options)
+        self._error_page = error_page
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return BrowserPages(super().build_middleware_stack(), page=self._error_page)
+
+
 def portal_app(routes: Iterable[BaseRoute], path: str) -> ASGIApp:
-    """The application of one portal, below its `root_path`."""
-    app = Starlette(routes=list(routes), exception_handlers=error_handlers(path))
-    app.router.redirect_slashes = False
-    match_whole_paths(app)
-    return app
+    """The application of one portal, below its `root_path`. A failure of the portal goes on to the instance, which
+    answers for all of them."""
+    router = Router(list(routes), redirect_slashes=False)
+    match_whole_paths(router)
+    handlers = error_handlers(path)
+    return ExceptionMiddleware(router, {error: handlers[error] for error in handlers if error is not Exception})
 
 
 def error_handlers(path: str) -> Mapping[object, Callable[[Request, Exception], Awaitable[Response]]]:

@@ -180,7 +180,8 @@ class LeasedRun:
         self._lease = lease
         # No protocol: a program cannot be handed a question to come back with, so upstreams ask its client or fail.
         # Budgets (`spent`) count the calls of this program alone.
-        self._context = replace(context, protocol="", spent={})
+        own = not context.protocol and context.spent is not None
+        self._context = context if own else replace(context, protocol="", spent={})
         self.received = 0
         """The bytes that its calls have received."""
 

@@ -173,6 +173,8 @@ class CodeMode:
         await self._log_in(arguments.get("code"), request, run, logins)
         context = replace(
             context,
+            protocol="",
+            spent={},
             run_id=run.id,
             client=context.client if asks else None,
             on_request=run.line.ask if asks else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -12,7 +12,9 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import httpx2
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.types import ASGIApp
 
 from portal.app import Instance
 from portal.login import OneTimePin
@@ -83,10 +85,17 @@ async def target(folder: Path) -> AsyncIterator[Target]:
             ),
             ((b"Cookie", session.encode()), (b"Origin", portal.url.encode())),
         )
-        apps = [portal.instance.app, *(one.app for one in portal.instance.portals.values())]
-        doors = {door for app in apps if isinstance(app, Starlette) for door in doors_of(app.routes, portal.instance)}
+        apps: list[ASGIApp] = [portal.instance.app, *(one.app for one in portal.instance.portals.values())]
+        doors = {door for app in apps for door in doors_of(_routes(app), portal.instance)}
         known = Known(tuple(sorted(doors, key=repr)), fields, credentials, portal.admin.account_id)
         yield Target(portal, known)
+
+
+def _routes(app: ASGIApp) -> Sequence[BaseRoute]:
+    """The routes of an instance's application, or of a portal's."""
+    within = app.app if isinstance(app, ExceptionMiddleware) else app
+    assert isinstance(within, Starlette | Router)
+    return within.routes
 
 
 def doors_of(routes: Iterable[BaseRoute], instance: Instance, above: str = "") -> Iterator[Door]:
