@@ -32,6 +32,7 @@ MAX_BODY = 64 * 1024
 MAX_END = 1024
 _LEVELS = 5
 _MEMBERS = 400
+_GLANCE = 20
 _INNER = ("log", "message", "msg", "line", "textPayload")
 
 # Each name of a role, the surest first.
@@ -69,6 +70,17 @@ def parse_line(line: str) -> Mapping[str, object] | None:
     if value is None and "\\x" in text:
         value = _parsed(_BYTE_ESCAPE.sub(r"\\u00\1", text))
     return value if isinstance(value, dict) else None
+
+
+def is_request(record: Mapping[str, object]) -> bool:
+    """Whether this object is about an HTTP request, at a glance: a no may be wrong."""
+    for name, value in record.items():
+        if isinstance(value, dict):
+            if any(_says_request(f"{name}.{below}") for below in list(value)[:_GLANCE]):
+                return True
+        elif _says_request(name):
+            return True
+    return False
 
 
 def read_record(record: Mapping[str, object]) -> LogRequest | None:
@@ -111,6 +123,11 @@ def inner_line(record: Mapping[str, object]) -> str | None:
 def ends(text: str) -> str:
     """The beginning and the end of a body: some clients write `jsonrpc` behind all the rest."""
     return text if len(text) <= MAX_BODY + MAX_END else f"{text[:MAX_BODY]}\n{text[-MAX_END:]}"
+
+
+def _says_request(name: str) -> bool:
+    role = _role(name)
+    return role is not None and role[0] in ("line", "method", "status")
 
 
 def _parsed(text: str) -> object:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from portal.shadow.har import HarEntries, begins_har, read_entry
-from portal.shadow.json_lines import inner_line, parse_line, read_record
+from portal.shadow.json_lines import inner_line, is_request, parse_line, read_record
 from portal.shadow.request import LogRequest
 from portal.shadow.signs import may_have_signs
 from portal.shadow.text_lines import TEXT_FORMATS, W3cColumns, read_w3c
@@ -140,6 +140,9 @@ class LogFile:
         if text[0] == "{":
             return self._json(text, inner=inner)
         if self._columns is not None and (fields := self._columns.cut(text)) is not None:
+            if not may_have_signs(text, self._words):
+                self.formats["w3c"] += 1
+                return True
             request = read_w3c(fields)
             if request is not None:
                 self.formats["w3c"] += 1
@@ -160,10 +163,14 @@ class LogFile:
         record = parse_line(text)
         if record is None:
             return False
+        signs = may_have_signs(text, self._words)
+        if not signs and is_request(record):
+            self.formats["json"] += 1
+            return True
         request = read_record(record)
         if request is not None:
             self.formats["json"] += 1
-            return request if may_have_signs(text, self._words) else True
+            return request if signs else True
         line = None if inner else inner_line(record)
         return self._line(line.strip(), inner=True) if line and line.strip() else False
 

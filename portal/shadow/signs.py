@@ -73,24 +73,18 @@ _LAST = frozenset({"mcp", "sse"})
 _BELOW = frozenset({"sse", "message", "messages", "http", "stream", "v1", "v2"})
 _NOBODY_THERE = frozenset({404, 405, 410, 501})
 
-# Whatever has a sign has one of these words in its line, in lower case.
-WORDS = ("mcp", "/sse", "event-stream", "modelcontext", "protocolversion", "%", "\\u", "\\x")
-_METHOD_WORDS = tuple(
-    sorted({"initialize", "server/", "subscriptions/", "tools/", "resources/", "prompts/", "sampling/", "roots/"})
-    + ["completion/", "elicitation/", "logging/", "tasks/", "notifications/"]
-)
+# Whatever has a sign has one of these in its line, in lower case; or a letter of one as an escape of URLs or of JSON.
+_WORDS = ("mcp", "/sse", "modelcontext", "jsonrpc", "\\u00", "\\x")
+_ESCAPES = ("%6d", "%4d", "%63", "%43", "%70", "%50", "%73", "%53", "%65", "%45", "%2fsse")
 
 
 def may_have_signs(line: str, words: Iterable[str] = ()) -> bool:
     """Whether this line may have a sign, or one of `words`. Quick, and never wrong about a no."""
     lowered = line.lower()
-    for word in WORDS:
+    for word in (*_WORDS, *words, *(_ESCAPES if "%" in lowered else ())):
         if word in lowered:
             return True
-    for word in words:
-        if word in lowered:
-            return True
-    return "method" in lowered and any(word in lowered for word in _METHOD_WORDS)
+    return False
 
 
 def judge(request: LogRequest) -> Verdict | None:
