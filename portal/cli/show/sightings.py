@@ -14,7 +14,6 @@ STYLES = {Certainty.CERTAIN: "bold red", Certainty.LIKELY: "yellow", Certainty.P
 ROWS = 50
 CALLERS = 3
 WIDE = 110
-_ADVICE = "configured here as {}: agents go around the portal"
 
 
 def scan_report(report: ScanReport, width: int) -> RenderableType:
@@ -67,7 +66,7 @@ def _blocks(sightings: Sequence[Sighting]) -> Group:
 def _where(sighting: Sighting) -> Text:
     where = Text(sighting.place, style="bold")
     if sighting.server:
-        where.append(f"\n{_ADVICE.format(sighting.server)}", style="yellow")
+        where.append(f"\nconfigured here: {sighting.server}", style="yellow")
     elif sighting.vendor:
         where.append(f"\n{sighting.vendor}", style="dim")
     return where
@@ -102,6 +101,8 @@ def _counts(report: ScanReport) -> list[Text]:
         number[sighting.certainty] += 1
     around = ", ".join(f"{count:,} {certainty.value}" for certainty, count in number.items() if count)
     lines = [Text(f"Around the portals: {around or 'nothing'}.", style="bold")]
+    if servers := sorted({sighting.server for sighting in report.sightings if sighting.server}):
+        lines.append(Text(f"Configured here, and agents go around the portal: {', '.join(servers)}.", style="yellow"))
     lines.append(Text(f"Through the portals: {report.through_portals:,} requests."))
     if report.by_portals:
         lines.append(Text(f"By the portals themselves: {report.by_portals:,} requests."))
