@@ -43,6 +43,7 @@ Start here:
   codemode stubs -o codemode.d.ts           their types, for your editor
   codemode test tests                       run programs that say what they expect
   codemode bench-ui --demo                  write and run programs in the browser
+  codemode scan access.log                  MCP traffic that goes around the portals
 
 \b
 Configuration: --config FILE, else the first of codemode.json, codemode.toml,

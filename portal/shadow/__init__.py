@@ -1,7 +1,7 @@
 """MCP traffic that goes around the portals, seen in the logs of proxies and servers: lines, sightings, a report."""
 
 from portal.shadow.known_hosts import KNOWN_ENDPOINTS, KnownEndpoint
-from portal.shadow.places import LOOPBACK_NAMES, Hosts, Place, Portals, is_loopback
+from portal.shadow.places import LOOPBACK_NAMES, EndpointPlace, Hosts, Portals, is_loopback
 from portal.shadow.reading import LogFile, UnreadLine
 from portal.shadow.report import ScannedFile, ScanReport, SeenCaller, Sighting, report_json
 from portal.shadow.request import LogRequest, read_address, read_authority
@@ -13,11 +13,11 @@ __all__ = [
     "KNOWN_ENDPOINTS",
     "LOOPBACK_NAMES",
     "Certainty",
+    "EndpointPlace",
     "Hosts",
     "KnownEndpoint",
     "LogFile",
     "LogRequest",
-    "Place",
     "Portals",
     "ScanReport",
     "ScannedFile",

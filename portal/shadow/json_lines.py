@@ -17,7 +17,7 @@ from portal.shadow.request import (
     MAX_AGENT,
     MAX_USER,
     LogRequest,
-    Target,
+    RequestTarget,
     is_method,
     read_address,
     read_authority,
@@ -87,7 +87,7 @@ def read_record(record: Mapping[str, object]) -> LogRequest | None:
     """The request in this object; None if it is about something else."""
     found = _fields(record)
     line = read_request_line(_text(found.get("line")))
-    method, target = line if line is not None else ("", Target())
+    method, target = line if line is not None else ("", RequestTarget())
     named = _text(found.get("method"))
     method = named.upper() if is_method(named.upper()) else method
     if url := _text(found.get("url")):

@@ -14,7 +14,7 @@ ORDINARY_PORTS = (80, 443)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EndpointPlace:
     """An address: a host, its port (None for any), and the path that all of it is below ("" for every path)."""
 
     host: str
@@ -22,7 +22,7 @@ class Place:
     path: str = ""
 
     @classmethod
-    def of(cls, url: str) -> Place:
+    def of(cls, url: str) -> EndpointPlace:
         """The place of a URL, `https://agents.example.com/mcp`.
 
         Raises:
@@ -53,14 +53,15 @@ class Portals:
     """The portals, and the servers they serve, by id. `addresses` are those from which the portals themselves connect;
     if there are none, a request says by its user agent that it is theirs."""
 
-    places: tuple[Place, ...] = ()
-    servers: tuple[tuple[str, Place], ...] = ()
+    places: tuple[EndpointPlace, ...] = ()
+    servers: tuple[tuple[str, EndpointPlace], ...] = ()
     addresses: frozenset[str] = frozenset()
 
     @property
     def words(self) -> frozenset[str]:
-        """What is in each line about one of these places."""
-        return frozenset(place.host for place in (*self.places, *(place for _, place in self.servers)))
+        """What is in each line about one of these places, but for those on loopback: their hosts say nothing."""
+        places = (*self.places, *(place for _, place in self.servers))
+        return frozenset(place.host for place in places if not is_loopback(place.host))
 
     def take(self, request: LogRequest) -> bool:
         """Whether the request goes to a portal."""

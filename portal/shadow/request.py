@@ -45,7 +45,7 @@ class LogRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RequestTarget:
     """Where a request goes: its host ("" if it is not said), port and path (None if only the host is known)."""
 
     host: str = ""
@@ -72,20 +72,20 @@ def read_authority(text: str, port: int | None = None) -> tuple[str, int | None]
     return name, int(named) if named else port
 
 
-def read_target(target: str, method: str = "") -> Target:
+def read_target(target: str, method: str = "") -> RequestTarget:
     """Where the target of a request line, or a URL, leads to. Its query is dropped."""
     if method == "CONNECT":
-        return Target(*read_authority(target.partition("/")[0]))
+        return RequestTarget(*read_authority(target.partition("/")[0]))
     if target.startswith("/"):
-        return Target(path=_path(target))
+        return RequestTarget(path=_path(target))
     absolute = _ABSOLUTE.match(target)
     if absolute is None:
-        return Target()
+        return RequestTarget()
     host, port = read_authority(absolute[2], _PORTS.get(absolute[1].lower()))
-    return Target(host, port, _path(absolute[3]) or "/")
+    return RequestTarget(host, port, _path(absolute[3]) or "/")
 
 
-def read_request_line(line: str) -> tuple[str, Target] | None:
+def read_request_line(line: str) -> tuple[str, RequestTarget] | None:
     """Method and target of `POST /mcp HTTP/1.1`; None if this is no request line."""
     method, _, rest = line.partition(" ")
     target, _, protocol = rest.rpartition(" ")

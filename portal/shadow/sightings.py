@@ -92,13 +92,14 @@ class Sightings:
             request = replace(request, host=self._site)
         if not (self._window.has(request.at) and self._hosts.have(request.host)):
             return
-        verdict = judge(request)
+        server = self._portals.serve(request)
+        verdict = judge(request, served=bool(server))
         if self._portals.take(request):
             self._through += verdict is not None or request.path is None
         elif self._portals.make(request):
             self._by += 1
         elif verdict is not None:
-            self._count(request, verdict)
+            self._count(request, verdict, server)
 
     def report(self, files: Iterable[ScannedFile] = (), unread: Iterable[UnreadLine] = ()) -> ScanReport:
         """What was seen, the most certain first, then what was used most."""
@@ -113,7 +114,7 @@ class Sightings:
             tuple(unread)[:SHOWN],
         )
 
-    def _count(self, request: LogRequest, verdict: Verdict) -> None:
+    def _count(self, request: LogRequest, verdict: Verdict, server: str) -> None:
         port = None if request.port in ORDINARY_PORTS else request.port
         key = (request.host, port, None if request.path is None else shown_path(request.path))
         seen = self._seen.get(key)
@@ -123,7 +124,7 @@ class Sightings:
                 return
             self._room[verdict.certainty] += 1
             vendor = verdict.endpoint.vendor if verdict.endpoint is not None else ""
-            seen = self._seen[key] = _Seen(verdict.certainty, vendor, self._portals.serve(request))
+            seen = self._seen[key] = _Seen(verdict.certainty, vendor, server)
         seen.span.count(request.at)
         seen.signs |= verdict.signs
         seen.methods |= verdict.methods

@@ -34,6 +34,7 @@ class Sign(StrEnum):
     METHOD = "method in a body"
     VERSION = "protocol version in a body"
     HEADER = "MCP header"
+    SERVED = "server of a portal"
     KNOWN_HOST = "known host"
     HOST_NAME = "host name"
     PATH = "path"
@@ -73,7 +74,7 @@ _LAST = frozenset({"mcp", "sse"})
 _BELOW = frozenset({"sse", "message", "messages", "http", "stream", "v1", "v2"})
 _NOBODY_THERE = frozenset({404, 405, 410, 501})
 
-# Whatever has a sign has one of these in its line, in lower case; or a letter of one as an escape of URLs or of JSON.
+# Whatever has a sign in itself has one of these in its line, in lower case, or a letter of one as an escape.
 _WORDS = ("mcp", "/sse", "modelcontext", "jsonrpc", "\\u00", "\\x")
 _ESCAPES = ("%6d", "%4d", "%63", "%43", "%70", "%50", "%73", "%53", "%65", "%45", "%2fsse")
 
@@ -87,8 +88,8 @@ def may_have_signs(line: str, words: Iterable[str] = ()) -> bool:
     return False
 
 
-def judge(request: LogRequest) -> Verdict | None:
-    """What of this request says that it is MCP; None if nothing does."""
+def judge(request: LogRequest, *, served: bool = False) -> Verdict | None:
+    """What of this request says that it is MCP; None if nothing does. `served` says that a portal has this server."""
     methods, versions = _in_bodies(request.bodies)
     endpoint = known_endpoint(request.host, request.path)
     streams = "event-stream" in f"{request.accept} {request.answer_type}".lower()
@@ -97,6 +98,7 @@ def judge(request: LogRequest) -> Verdict | None:
         Sign.METHOD: bool(methods),
         Sign.VERSION: bool(versions),
         Sign.HEADER: request.protocol,
+        Sign.SERVED: served,
         Sign.KNOWN_HOST: endpoint is not None,
         Sign.HOST_NAME: is_mcp_name(request.host),
         Sign.PATH: is_mcp_path(request.path, request.method) or (endpoint is not None and bool(endpoint.path)),
@@ -142,7 +144,7 @@ def _in_bodies(bodies: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
 def _certainty(request: LogRequest, signs: frozenset[Sign], *, speaks_only_mcp: bool) -> Certainty | None:
     if signs & {Sign.METHOD, Sign.VERSION, Sign.HEADER}:
         return Certainty.CERTAIN
-    by_host = bool(signs & {Sign.KNOWN_HOST, Sign.HOST_NAME})
+    by_host = bool(signs & {Sign.SERVED, Sign.KNOWN_HOST, Sign.HOST_NAME})
     posts = request.method == "POST" and not (posts_nowhere(request) or _takes_no_stream(request))
     among_others = Sign.EVENT_STREAM in signs or Sign.CLIENT in signs or posts
     if (Sign.PATH in signs or by_host) and among_others and not posts_nowhere(request):

@@ -15,7 +15,7 @@ from portal.shadow.request import (
     MAX_AGENT,
     MAX_USER,
     LogRequest,
-    Target,
+    RequestTarget,
     is_method,
     read_address,
     read_authority,
@@ -62,7 +62,7 @@ class TextFormat(NamedTuple):
 
 def _common(line: re.Match[str]) -> LogRequest | None:
     found = read_request_line(line["request"])
-    method, target = found if found is not None else ("", Target())
+    method, target = found if found is not None else ("", RequestTarget())
     host, port = (target.host, target.port) if target.host or not line["site"] else read_authority(line["site"])
     return LogRequest(
         host=host,
@@ -94,7 +94,7 @@ def _squid(line: re.Match[str]) -> LogRequest | None:
 
 def _load_balancer(line: re.Match[str]) -> LogRequest | None:
     found = read_request_line(line["request"])
-    method, target = found if found is not None else ("", Target())
+    method, target = found if found is not None else ("", RequestTarget())
     return LogRequest(
         host=target.host,
         port=target.port,
@@ -149,7 +149,7 @@ def read_w3c(fields: Mapping[str, str]) -> LogRequest | None:
     if not is_method(method) or not (stem or _first(fields, _W3C_HOSTS[:3])):
         return None
     named = read_authority(_first(fields, _W3C_HOSTS[:3]), _port(_first(fields, ("cs-uri-port", "s-port"))))
-    target = read_target(stem, method) if stem else Target()
+    target = read_target(stem, method) if stem else RequestTarget()
     host, port = (target.host, target.port) if target.host else named
     date, time = _first(fields, ("date",)), _first(fields, ("time", "x-timestamp"))
     return LogRequest(

@@ -28,9 +28,9 @@ from portal.cli.show.sightings import scan_report
 from portal.config import Config, HttpServer, read_duration
 from portal.shadow import (
     LOOPBACK_NAMES,
+    EndpointPlace,
     Hosts,
     LogFile,
-    Place,
     Portals,
     ScannedFile,
     Sightings,
@@ -112,28 +112,28 @@ async def scan(options: ScanOptions) -> Exit:
     return Exit.USAGE if any(file.damage for file in report.files) else Exit.OK
 
 
-def portals_of(config: Config) -> tuple[Place, ...]:
+def portals_of(config: Config) -> tuple[EndpointPlace, ...]:
     """The places at which the portals of this configuration are reached."""
     settings = config.portal
     names = {settings.host, *(LOOPBACK_NAMES if is_loopback(settings.host) else ())}
     if settings.host in _EVERY_ADDRESS:
         names = {*LOOPBACK_NAMES, socket.gethostname().lower()}
-    places = [Place(name, settings.port or None) for name in sorted(names)]
+    places = [EndpointPlace(name, settings.port or None) for name in sorted(names)]
     if settings.public_url:
-        places.append(Place.of(settings.public_url))
+        places.append(EndpointPlace.of(settings.public_url))
     further = [read_authority(name) for name in settings.allowed_hosts]
-    places += [Place(host, port) for host, port in further if host]
-    places += [Place(entry.hostname) for entry in config.portals.values() if entry.hostname]
+    places += [EndpointPlace(host, port) for host, port in further if host]
+    places += [EndpointPlace(entry.hostname) for entry in config.portals.values() if entry.hostname]
     return tuple(places)
 
 
-def servers_of(config: Config) -> tuple[tuple[str, Place], ...]:
+def servers_of(config: Config) -> tuple[tuple[str, EndpointPlace], ...]:
     """Where the servers of this configuration that have a URL are, by id."""
-    found: list[tuple[str, Place]] = []
+    found: list[tuple[str, EndpointPlace]] = []
     for id, server in config.servers.items():
         if isinstance(server, HttpServer):
             try:
-                found.append((id, Place.of(server.url)))
+                found.append((id, EndpointPlace.of(server.url)))
             except ValueError:
                 continue
     return tuple(found)
@@ -148,7 +148,7 @@ def _configuration(named: Path | None, stderr: Console, *, quiet: bool) -> Confi
 
 def _portals(options: ScanOptions, config: Config | None) -> Portals:
     try:
-        named = tuple(Place.of(url) for url in options.portals)
+        named = tuple(EndpointPlace.of(url) for url in options.portals)
     except ValueError as error:
         raise CommandError(f"--portal {error}.") from error
     addresses = frozenset(read_address(address) for address in options.addresses)

@@ -13,6 +13,7 @@ from portal.shadow import Certainty, ScanReport, SeenCaller, Sighting, Sign, iso
 STYLES = {Certainty.CERTAIN: "bold red", Certainty.LIKELY: "yellow", Certainty.POSSIBLE: "dim"}
 ROWS = 50
 CALLERS = 3
+AGENT = 60
 WIDE = 110
 
 
@@ -50,25 +51,24 @@ def _table(sightings: Sequence[Sighting]) -> Table:
 def _blocks(sightings: Sequence[Sighting]) -> Group:
     lines: list[Text] = []
     for sighting in sightings:
-        requests = "1 request" if sighting.requests == 1 else f"{sighting.requests:,} requests"
         when = f", last {_minute(sighting.last)}" if sighting.last is not None else ""
         lines.append(
             Text.assemble(
-                (sighting.certainty.value, STYLES[sighting.certainty]), "  ", _where(sighting), overflow="fold"
+                (sighting.certainty.value, STYLES[sighting.certainty]), "  ", _where(sighting, "  "), overflow="fold"
             )
         )
-        lines.append(Text(f"  {requests}{when}"))
+        lines.append(Text(f"  {_requests(sighting.requests)}{when}"))
         lines += [Text.assemble("  ", who) for who in _callers(sighting)]
         lines.append(Text(f"  {_signs(sighting)}", style="dim"))
     return Group(*lines)
 
 
-def _where(sighting: Sighting) -> Text:
+def _where(sighting: Sighting, indent: str = "") -> Text:
     where = Text(sighting.place, style="bold")
     if sighting.server:
-        where.append(f"\nconfigured here: {sighting.server}", style="yellow")
+        where.append(f"\n{indent}configured here: {sighting.server}", style="yellow")
     elif sighting.vendor:
-        where.append(f"\n{sighting.vendor}", style="dim")
+        where.append(f"\n{indent}{sighting.vendor}", style="dim")
     return where
 
 
@@ -78,7 +78,7 @@ def _callers(sighting: Sighting) -> list[Text]:
     lines = [_caller(caller) for caller in listed]
     others = sighting.more_callers + sum(caller.requests for caller in sighting.callers[CALLERS:])
     if others:
-        lines.append(Text(f"and others, {others:,} requests", style="dim"))
+        lines.append(Text(f"and others, {_requests(others)}", style="dim"))
     return lines
 
 
@@ -86,7 +86,8 @@ def _caller(caller: SeenCaller) -> Text:
     who = " ".join(part for part in (caller.user, caller.address) if part)
     if not caller.agent:
         return Text(who or "nobody named", style="" if who else "dim")
-    return Text.assemble(who, " " if who else "", (caller.agent, "dim"))
+    agent = caller.agent if len(caller.agent) <= AGENT else f"{caller.agent[: AGENT - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return Text.assemble(who, " " if who else "", (agent, "dim"))
 
 
 def _signs(sighting: Sighting) -> str:
@@ -103,9 +104,9 @@ def _counts(report: ScanReport) -> list[Text]:
     lines = [Text(f"Around the portals: {around or 'nothing'}.", style="bold")]
     if servers := sorted({sighting.server for sighting in report.sightings if sighting.server}):
         lines.append(Text(f"Configured here, and agents go around the portal: {', '.join(servers)}.", style="yellow"))
-    lines.append(Text(f"Through the portals: {report.through_portals:,} requests."))
+    lines.append(Text(f"Through the portals: {_requests(report.through_portals)}."))
     if report.by_portals:
-        lines.append(Text(f"By the portals themselves: {report.by_portals:,} requests."))
+        lines.append(Text(f"By the portals themselves: {_requests(report.by_portals)}."))
     read, unread = sum(file.lines for file in report.files), sum(file.unread for file in report.files)
     lines.append(Text(f"Lines read: {read - unread:,}. Not understood: {unread:,}.", style="yellow" if unread else ""))
     for line in report.unread:
@@ -113,9 +114,15 @@ def _counts(report: ScanReport) -> list[Text]:
         lines.append(
             Text(f"  {line.file}, line {line.number}{size}: {line.shape or 'too long, or no entry'}", style="dim")
         )
+    if any(not sighting.host for sighting in report.sightings):
+        lines.append(Text("? is the server whose log does not say its name; --site names it.", style="dim"))
     if left := ", ".join(f"{count:,} {certainty.value}" for certainty, count in report.left_out.items() if count):
         lines.append(Text(f"There was no room for more endpoints: {left} requests are counted only.", style="yellow"))
     return lines
+
+
+def _requests(number: int) -> str:
+    return "1 request" if number == 1 else f"{number:,} requests"
 
 
 def _minute(at: float | None) -> str:

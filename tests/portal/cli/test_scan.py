@@ -141,7 +141,7 @@ def test_traffic_through_the_portals_of_the_configuration_is_counted_and_their_s
     assert done.returncode == Exit.PROGRAM_FAILED and "Using ./codemode.json" in done.stderr
     assert "Configured here, and agents go around the portal: tickets." in done.stdout
     assert "Through the portals: 3 requests." in done.stdout
-    assert "By the portals themselves: 1 requests." in done.stdout
+    assert "By the portals themselves: 1 request." in done.stdout
     done = scan(
         tmp_path, "access.log", "--portal", "https://agents.example.com", "--json", "--portal-address", "192.0.2.7"
     )

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.shadow import Certainty, Hosts, LogRequest, Place, Portals, Sightings, Window, report_json
+from portal.shadow import Certainty, EndpointPlace, Hosts, LogFile, LogRequest, Portals, Sightings, Window, report_json
 from portal.shadow.report import shown, shown_path
 from portal.shadow.sightings import MAX_CALLERS_EACH
+from tests.portal.shadow.logs import squid, squid_connect
 
 POST = LogRequest(host="mcp.example.com", path="/mcp", method="POST", status=200, at=1_000.0, address="192.0.2.1")
-PORTAL = Place.of("https://agents.example.com/")
+PORTAL = EndpointPlace.of("https://agents.example.com/")
 
 
 def test_requests_of_one_endpoint_are_one_sighting_with_its_callers() -> None:
@@ -63,11 +64,11 @@ def test_requests_to_a_portal_are_counted_and_not_reported() -> None:
     ],
 )
 def test_which_requests_go_to_a_place(url: str, host: str, port: int | None, path: str | None, has: bool) -> None:
-    assert Place.of(url).has(LogRequest(host=host, port=port, path=path)) is has
+    assert EndpointPlace.of(url).has(LogRequest(host=host, port=port, path=path)) is has
 
 
 def test_a_server_behind_a_portal_is_named_and_the_portals_own_requests_to_it_are_not_reported() -> None:
-    servers = (("tickets", Place.of("https://tickets.example.com/mcp")),)
+    servers = (("tickets", EndpointPlace.of("https://tickets.example.com/mcp")),)
     request = replace(POST, host="tickets.example.com")
     by_agent = Sightings(Portals((PORTAL,), servers))
     by_agent.add(request)
@@ -85,6 +86,25 @@ def test_a_server_behind_a_portal_is_named_and_the_portals_own_requests_to_it_ar
     by_address.add(replace(request, address="192.0.2.9"))
     report = by_address.report()
     assert (len(report.sightings), report.by_portals) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "certainty"),
+    [("POST", "/rpc", Certainty.LIKELY), ("CONNECT", None, Certainty.POSSIBLE), ("POST", "/other", None)],
+)
+def test_the_address_of_a_server_behind_a_portal_is_a_sign_whatever_it_is_called(
+    method: str, path: str | None, certainty: Certainty | None
+) -> None:
+    portals = Portals(servers=(("tools", EndpointPlace.of("https://tools.test/rpc")),))
+    sightings = Sightings(portals)
+    log = LogFile("a.log", portals.words)
+    request = replace(POST, host="tools.test", path=path, method=method, at=1_796_000_000.0)
+    line = squid_connect(request) if path is None else squid(request)
+    for found in (*log.feed(line.encode()), *log.end()):
+        sightings.add(found)
+    assert [(one.certainty, one.server) for one in sightings.report().sightings] == (
+        [(certainty, "tools")] if certainty is not None else []
+    )
 
 
 def test_only_the_window_and_the_hosts_that_are_asked_for_count() -> None:
