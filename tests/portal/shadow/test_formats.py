@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.shadow import LogFile, LogRequest
-from portal.shadow.har import MAX_ENTRY
+from portal.shadow.har import MAX_ENTRY, HarEntries
 from portal.shadow.reading import MAX_LINE
 from portal.shadow.request import read_target
 from portal.shadow.signs import judge
 from tests.deep import examples
 from tests.portal.shadow.logs import BODY, QUERY, SECRET, WRITERS, combined, har, nginx, read
+from tests.strategies import json_values
 
 REQUEST = LogRequest(
     host="mcp.example.com",
@@ -57,8 +58,10 @@ def test_a_line_of_each_kind_is_read(name: str) -> None:
 @given(request=REQUESTS, chunk=st.integers(1, 400))
 def test_what_a_log_writes_is_what_is_read_however_it_is_cut(name: str, request: LogRequest, chunk: int) -> None:
     write, parts = WRITERS[name]
-    # The line twice, so that a chunk ends in the middle of a file.
-    lines = write(request) if name == "har" else "\n".join([write(request)] * 2)
+    # The beginning of a file is looked at as a whole: what is cut stands behind it.
+    lines = har(request).replace('"version"', f'{" " * 5_000}"version"')
+    if name != "har":
+        lines = "\n" * 5_000 + "\n".join([write(request)] * 2)
     found, log = read(lines.encode(), chunk)
     assert log.unread == 0
     # A host name alone is looked at only if it has a sign.
@@ -156,6 +159,16 @@ def test_an_entry_of_a_har_that_is_too_long_costs_only_itself() -> None:
     assert [request.path for request in found] == [REQUEST.path] * 2
     assert (log.lines, log.unread) == (3, 1)
     assert most < 3 * MAX_ENTRY
+
+
+@given(entries=st.lists(st.dictionaries(st.text(max_size=5), json_values()), max_size=4), chunk=st.integers(1, 30))
+def test_a_har_is_cut_into_its_entries_however_its_bytes_come(entries: list[dict[str, object]], chunk: int) -> None:
+    log = {"version": "1.2", "creator": {"a": [{"b": {}}]}, "entries": entries, "comment": '"}]{'}
+    data = json.dumps({"log": log}).encode()
+    cut = HarEntries()
+    found = [one for at in range(0, len(data), chunk) for one in cut.feed(data[at : at + chunk])]
+    assert [json.loads(one or b"") for one in found] == entries
+    assert not cut.unfinished
 
 
 def test_a_har_that_ends_in_the_middle_has_what_came_before() -> None:
