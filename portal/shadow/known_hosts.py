@@ -1,4 +1,6 @@
-"""Public MCP servers by the endpoints that their vendors document. Facts only, each with where it was read.
+"""Public MCP servers by their endpoints: facts only, each with where it was read.
+
+That is a page of the vendor or of a client, or a public list of official servers.
 
 A host that serves more than MCP is here with a path, because the host alone says nothing. A host of nothing but MCP is
 here without one. Many of these are found by `mcp` in their names as well; they are here for the vendor's name.
@@ -18,7 +20,7 @@ REMOTE_LIST = "https://github.com/jaw9c/awesome-remote-mcp-servers"
 
 @dataclass(frozen=True, slots=True)
 class KnownEndpoint:
-    """A documented endpoint: its vendor, its host, the path that its URLs begin with ("" for a host of MCP alone)."""
+    """A published endpoint: its vendor, its host, the path that its URLs begin with ("" for a host of MCP alone)."""
 
     vendor: str
     host: str
@@ -108,7 +110,7 @@ _BY_HOST = {endpoint.host: endpoint for endpoint in KNOWN_ENDPOINTS}
 
 
 def known_endpoint(host: str, path: str | None) -> KnownEndpoint | None:
-    """The documented endpoint that a request with this host and path goes to; None if there is none."""
+    """The published endpoint that a request with this host and path goes to; None if there is none."""
     endpoint = _BY_HOST.get(host)
     if endpoint is None or not endpoint.path:
         return endpoint
