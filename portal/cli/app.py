@@ -43,6 +43,7 @@ Start here:
   codemode stubs -o codemode.d.ts           their types, for your editor
   codemode test tests                       run programs that say what they expect
   codemode bench-ui --demo                  write and run programs in the browser
+  codemode scan access.log                  MCP traffic that goes around the portals
 
 \b
 Configuration: --config FILE, else the first of codemode.json, codemode.toml,
@@ -740,6 +741,49 @@ def approve(
     from portal.cli.commands.pins import approve as command
 
     _finish(lambda: command(server, tuple(names or ()), config, as_json=json))
+
+
+@app.command()
+def scan(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Logs or HAR files, also .gz; - is standard input.")
+    ],
+    config: ConfigOption = None,
+    portal: Annotated[
+        list[str] | None, typer.Option("--portal", metavar="URL", help="A portal beside those of the configuration.")
+    ] = None,
+    portal_address: Annotated[
+        list[str] | None,
+        typer.Option("--portal-address", metavar="ADDRESS", help="Where a portal's own requests to servers come from."),
+    ] = None,
+    host: Annotated[
+        list[str] | None, typer.Option("--host", metavar="HOST", help="Only this host; *.example.com for all below.")
+    ] = None,
+    site: Annotated[str, typer.Option("--site", metavar="HOST", help="The host of lines that name none.")] = "",
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="From then on: 2026-11-29, 2026-11-29T08:00, 24h, 7d.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before then.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Find MCP traffic in logs that goes around the portals.
+
+    Reads access logs (Apache, nginx, Caddy, Traefik, Envoy, IIS, AWS), Squid's
+    log, and HAR files with their bodies. Queries, credentials and bodies are
+    never shown. Times are UTC. Ends with 1 if something certain or likely was
+    found, so that scripts can check for it.
+
+    \b
+    codemode scan /var/log/squid/access.log*
+    codemode scan traffic.har --portal https://agents.example.com
+    """
+    from portal.cli.commands.scan import ScanOptions
+    from portal.cli.commands.scan import scan as command
+
+    options = ScanOptions(
+        files, config, portal or (), portal_address or (), host or (), site, since, until, as_json=json
+    )
+    _finish(lambda: command(options))
 
 
 def _finish(command: Callable[[], Coroutine[object, object, int]], *, serving: bool = False) -> None:

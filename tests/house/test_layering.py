@@ -21,7 +21,7 @@ ROOMS = (
     ("errors", "exact", "identity", "lazy", "bounded", "jose", "misfits", "sdk", "version"),
     ("shares",),
     ("turns",),
-    ("egress", "demo"),
+    ("egress", "demo", "shadow"),
     ("config", "http", "state"),
     ("objects",),
     ("upstream", "logs", "access", "pages"),

@@ -22,12 +22,17 @@ from portal.logs.setup import OUR_LOGGERS
 from tests.forked import finished
 
 SECONDS = 250
+COLUMNS = 120
 
 
-def in_process(folder: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def in_process(
+    folder: Path, *arguments: str, stdin: str = "", columns: int = COLUMNS
+) -> subprocess.CompletedProcess[str]:
     """The command in this folder, by a call: what it printed, and the code it would exit with."""
     with chdir(folder), _logging_as_it_was():
-        result = CliRunner(env=_environment(folder)).invoke(app, arguments, input=stdin, prog_name="codemode")
+        result = CliRunner(env={**_environment(folder), "COLUMNS": str(columns)}).invoke(
+            app, arguments, input=stdin, prog_name="codemode"
+        )
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
 
@@ -54,7 +59,7 @@ def as_forked(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def _environment(folder: Path) -> dict[str, str]:
     """The folder is the home as well. The ordinary cache stays: the compiled guest is in it."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return {"HOME": str(folder), "XDG_CACHE_HOME": cache, "COLUMNS": "120"}
+    return {"HOME": str(folder), "XDG_CACHE_HOME": cache, "COLUMNS": str(COLUMNS)}
 
 
 @contextmanager
