@@ -1,0 +1,219 @@
+"""Our own rules for credentials: forms that the catalog of kingfisher does not have, or finds in few contexts only.
+
+A rule is a form that a vendor publishes, with the randomness that a real one has, and stands with its source. One pass
+of RE2 finds what begins like one of them; the rule itself then reads the candidate. Counts are in the rules only,
+because a pattern with many counts that may begin anywhere is slow on hostile text.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import log2
+from typing import TYPE_CHECKING
+
+from portal.dlp.findings import Confidence
+from portal.dlp.identifiers import Match
+
+if TYPE_CHECKING:
+    from portal.dlp.patterns import Compiled
+
+CREDENTIALS = "credentials"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A credential by its form: how it begins (for RE2), the whole of it, and its least entropy in bits a character."""
+
+    rule: str
+    confidence: Confidence
+    begins: str
+    whole: re.Pattern[bytes]
+    entropy: float = 3.0
+
+
+def _form(rule: str, begins: str, whole: str, *, entropy: float = 3.0, confidence: Confidence = "high") -> Form:
+    return Form(rule, confidence, begins, re.compile(whole.encode()), entropy)
+
+
+FORMS = (
+    # Microsoft Purview, sensitive information type "Microsoft Entra client secret": 40 characters or a few less of
+    # letters, digits and -_.~, the first three free, then a digit, then Q~.
+    _form("azure-client-secret", r"[\w.~-]{3}\dQ~[\w.~-]+", r"[\w.~-]{3}\dQ~[\w.~-]{31,34}", entropy=3.5),
+    # AWS, IAM User Guide, "IAM identifiers", unique ID prefixes: AKIA access key, ASIA temporary, ABIA and ACCA others.
+    # The examples of AWS's own documentation end with EXAMPLE.
+    _form(
+        "aws-access-key-id", r"(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]+", r"(?:AKIA|ASIA|ABIA|ACCA)(?!\w*EXAMPLE)[0-9A-Z]{16}"
+    ),
+    # OpenAI, API reference, "Authentication", and GitHub's list of partners' patterns: project, service account, admin
+    # and user keys, with and without the marker of the middle. Others use `sk-` too; they are random as well.
+    _form(
+        "openai-api-key",
+        r"sk-[A-Za-z0-9_-]+",
+        r"sk-(?:(?:proj|svcacct|admin|None)-(?!ant)[\w-]{32,200}|[A-Za-z0-9]{40,64})",
+        entropy=3.8,
+    ),
+    # Anthropic, API overview: keys begin with sk-ant-, then the kind and its version.
+    _form("anthropic-api-key", r"sk-ant-[\w-]+", r"sk-ant-(?:api|oat|ort|sid)\d\d-[\w-]{80,120}", entropy=3.5),
+    # Google Cloud, "Best practices for managing API keys": AIza and 35 characters. The catalog finds those that end in
+    # a letter or a digit; these end in a dash.
+    _form("google-api-key", r"AIza[\w-]+-", r"AIza[\w-]{34}-", entropy=4.0),
+    # Google Identity, OAuth 2.0: client secrets GOCSPX-, access tokens ya29., refresh tokens 1//.
+    _form("google-client-secret", r"GOCSPX-[\w-]+", r"GOCSPX-[\w-]{28}"),
+    _form("google-access-token", r"ya29\.[\w.-]+", r"ya29\.[\w.-]{30,2048}", entropy=3.5),
+    _form("google-refresh-token", r"1//0[\w-]+", r"1//0[\w-]{40,512}", entropy=3.5),
+    # Sourcegraph, "Access tokens" (sourcegraph/sourcegraph, internal/accesstoken): sgp_, the instance or `local`, 40
+    # hexadecimal digits; sgd_ of Sourcegraph.com; slk_ a license key.
+    _form("sourcegraph-access-token", r"sgp_\w+", r"sgp_(?:(?:[0-9a-fA-F]{16}|local)_)?[0-9a-fA-F]{40}", entropy=3.3),
+    _form("sourcegraph-access-token", r"s(?:gd|lk)_[0-9a-f]+", r"s(?:gd|lk)_[0-9a-f]{64}"),
+    # Slack, "Tokens": xoxb of a bot, xoxp of a user, xoxa and xoxr of workspaces, xoxe of configuration, xoxc and xoxd
+    # of browsers.
+    _form("slack-token", r"xox[a-z]-[\w%.-]+", r"xox[abceoprsd]-[\w%.-]{20,400}", entropy=3.5),
+    # Telegram, Bot API, "Authorizing your bot": the number of the bot, a colon, 35 characters.
+    _form("telegram-bot-token", r"\d{8,10}:AA[\w-]+", r"\d{8,10}:AA[\w-]{33}", entropy=4.0),
+    # Discord, "Reference: authentication": the id of the bot in base64, a time, a signature.
+    _form(
+        "discord-bot-token",
+        r"[MNO][A-Za-z\d]+\.[\w-]{6}\.[\w-]+",
+        r"[MNO][A-Za-z\d]{23,27}\.[\w-]{6}\.[\w-]{27,40}",
+        entropy=4.0,
+    ),
+    # Tailscale, "Key prefixes".
+    _form("tailscale-key", r"tskey-[a-z]+-\w+", r"tskey-[a-z]+-\w{8,24}(?:-\w{16,64})?"),
+    # New Relic, "API keys": NRAK- user, NRJS- browser, NRII- insert, NRIQ- query.
+    _form("new-relic-key", r"NR(?:AK|II|IQ)-[\w-]+", r"NR(?:AK|II|IQ)-[\w-]{27,32}"),
+    # Fly.io, "Access tokens": macaroons in base64 behind fm1_, fm2_, fo1_.
+    _form("fly-access-token", r"f(?:m[12]r?|o1)_[\w+/=-]+", r"f(?:m[12]r?|o1)_[\w+/-]{40,4000}={0,3}", entropy=4.0),
+    # Sentry, "Auth tokens": sntrys_ of an organisation, sntryu_ of a user.
+    _form("sentry-auth-token", r"sntry[su]_[\w+/=-]+", r"sntry(?:s_eyJ[\w+/=-]{60,400}|u_[0-9a-f]{64})", entropy=3.3),
+    # Mailgun, "API authentication": key- and 32 hexadecimal digits, in keys from before 2018.
+    _form("mailgun-api-key", r"key-[0-9a-f]+", r"key-[0-9a-f]{32}", entropy=3.3),
+)
+
+# What a candidate is surrounded by: no letter or digit. (A word of a token may end with a dash, so it is no `\b`.)
+_PLACEHOLDER = re.compile(
+    rb"(?i)x{5}|\*{3}|\.{3}|0{8}|1{8}|(.)\1{9}|example|placeholder|your[_-]?|changeme|dummy|redacted|sample|"
+    rb"abcdefghij|0?123456789[0a]|<[^>]*>|\$\{|\{\{|\$\(|%\(|\$[A-Za-z_]"
+)
+
+# A name that says secret, a sign, and a value. RFC 6750 and RFC 7617 for headers.
+_NAMED = (
+    r"(?i)(?:"
+    r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|auth[_-]?key|private[_-]?key|account[_-]?key|"
+    r"credential)s?[\"'\\\x60]*[ \t]*(?::=|=>|[:=])[ \t]*[\"'\\\x60]*[^\s\"'\\\x60,;&<>(){}\[\]]+"
+    r"|authorization[\"']?[ \t]*[:=][ \t]*[\"']?(?:bearer|basic|token)[ \t]+[A-Za-z0-9._~+/=-]+"
+    r"|-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
+    r"|sourcegraph[^\n]*?\b[0-9a-f]{40}\b"
+    r")"
+)
+_HEADER = re.compile(rb"(?is)authorization.*?(bearer|basic|token)[ \t]+([A-Za-z0-9._~+/=-]+)$")
+_ASSIGNED = re.compile(rb"(?s)(?P<name>\w[\w-]*)[\"'\\`]*[ \t]*(?::=|=>|[:=])[ \t]*[\"'\\`]*(?P<value>[^\s\"'\\`]+)$")
+_KEY_BODY = re.compile(rb"(?:[A-Za-z0-9+/=\s\\rn]|[A-Za-z-]+: [^\n]*\n)+")
+_KEY_END = re.compile(rb"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
+_CODE = re.compile(
+    rb"[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)+|[A-Za-z]+(?:[A-Z][a-z]+)+|[a-z]+(?:[_-][a-z]+)+|[A-Z]+(?:_[A-Z]+)+"
+)
+_LONGEST_VALUE = 512
+
+
+RULES = frozenset(form.rule for form in FORMS) | {
+    *("named-secret", "bearer-authorization", "basic-authorization", "private-key"),
+}
+"""The names of our own rules."""
+
+
+class OwnForms:
+    """Looks for our own rules of the profile of credentials. Threads may share it."""
+
+    def __init__(self, compiled: Callable[[str], Compiled]) -> None:
+        self._begins = compiled(r"\b(?:" + "|".join(form.begins for form in FORMS) + ")|[.~-][\\w.~-]{2}\\dQ~[\\w.~-]+")
+        self._named = compiled(_NAMED)
+
+    def matches(self, text: bytes) -> Iterator[Match]:
+        """The matches in a text: the forms first, then what a name beside it says is secret."""
+        for hit in self._begins.finditer(text):
+            start, end = hit.span()
+            yield from _of_form(text, start, end)
+        for hit in self._named.finditer(text):
+            start, end = hit.span()
+            yield from _of_name(text, start, end)
+
+
+def entropy(text: bytes) -> float:
+    """Shannon's entropy of the bytes, in bits each."""
+    size = len(text)
+    counts = (text.count(bytes((byte,))) for byte in {*text})
+    return -sum(count / size * log2(count / size) for count in counts)
+
+
+def _of_form(text: bytes, start: int, end: int) -> Iterator[Match]:
+    if end - start > 5_000:
+        return
+    word = text[start:end]
+    for form in FORMS:
+        found = form.whole.match(word)
+        if found is None or found.end() < len(word.rstrip(b".-~")) and _goes_on(word, found.end()):
+            continue
+        secret = found[0]
+        if entropy(secret) >= form.entropy and not _PLACEHOLDER.search(secret):
+            yield Match(CREDENTIALS, form.rule, form.confidence, start, start + len(secret), secret)
+            return
+
+
+def _goes_on(word: bytes, at: int) -> bool:
+    return at < len(word) and (word[at : at + 1].isalnum() or word[at] == 0x5F)
+
+
+def _of_name(text: bytes, start: int, end: int) -> Iterator[Match]:
+    written = text[start:end]
+    if written.startswith(b"-----"):
+        yield from _private_key(text, start, end)
+    elif written[:11].lower() == b"sourcegraph":
+        secret = written[-40:]
+        # Tokens of versions before 5.1 were 40 hexadecimal digits alone.
+        if len(written) < 200 and entropy(secret.lower()) >= 3.3:
+            yield Match(CREDENTIALS, "sourcegraph-access-token", "medium", end - 40, end, secret)
+    elif (header := _HEADER.match(written)) is not None:
+        yield from _header(start, header)
+    elif (assigned := _ASSIGNED.search(written)) is not None:
+        secret = assigned["value"].rstrip(b".-")
+        if _is_random(secret):
+            at = start + assigned.start("value")
+            yield Match(CREDENTIALS, "named-secret", "low", at, at + len(secret), secret)
+
+
+def _header(start: int, header: re.Match[bytes]) -> Iterator[Match]:
+    scheme, secret = header[1].lower(), header[2].rstrip(b".-")
+    at = start + header.start(2)
+    if scheme == b"basic":
+        try:
+            user, colon, password = base64.b64decode(secret + b"=" * (-len(secret) % 4), validate=True).partition(b":")
+        except binascii.Error:
+            return
+        if colon and len(password) >= 4 and not _PLACEHOLDER.search(password) and user.isascii():
+            yield Match(CREDENTIALS, "basic-authorization", "medium", at, at + len(secret), secret)
+    elif len(secret) >= 16 and _is_random(secret):
+        yield Match(CREDENTIALS, "bearer-authorization", "medium", at, at + len(secret), secret)
+
+
+def _private_key(text: bytes, start: int, end: int) -> Iterator[Match]:
+    """RFC 7468: a key goes from its first line to its last, or, where that is cut off, as far as its base64."""
+    limit = min(len(text), end + 16 * 1024)
+    last = _KEY_END.search(text, end, limit)
+    body = _KEY_BODY.match(text, end, last.start() if last is not None else limit)
+    if body is not None and sum(body[0].count(sign) for sign in (b"\n", b"\\n", b" ")) < len(body[0]) / 4:
+        size = len(re.sub(rb"\s|\\[rn]", b"", body[0]))
+        if size >= 64 and entropy(body[0]) >= 4.0:
+            stop = last.end() if last is not None and body.end() >= last.start() else body.end()
+            yield Match(CREDENTIALS, "private-key", "high", start, stop, text[start:stop])
+
+
+def _is_random(value: bytes) -> bool:
+    """Whether a value looks drawn at random: long enough, of several kinds of characters, no name of code."""
+    if not 10 <= len(value) <= _LONGEST_VALUE or _PLACEHOLDER.search(value) or _CODE.fullmatch(value):
+        return False
+    has_digit = any(48 <= byte <= 57 for byte in value)
+    return has_digit and any(chr(byte).isalpha() for byte in value) and entropy(value) >= 3.0
