@@ -93,34 +93,42 @@ FORMS = (
     _form("mailgun-api-key", r"key-[0-9a-f]+", r"key-[0-9a-f]{32}", entropy=3.3),
 )
 
-# What a candidate is surrounded by: no letter or digit. (A word of a token may end with a dash, so it is no `\b`.)
+# What stands in documentation in place of a secret.
 _PLACEHOLDER = re.compile(
     rb"(?i)x{5}|\*{3}|\.{3}|0{8}|1{8}|(.)\1{9}|example|placeholder|your[_-]?|changeme|dummy|redacted|sample|"
     rb"abcdefghij|0?123456789[0a]|<[^>]*>|\$\{|\{\{|\$\(|%\(|\$[A-Za-z_]"
 )
 
-# A name that says secret, a sign, and a value. RFC 6750 and RFC 7617 for headers.
-_NAMED = (
-    r"(?i)(?:"
-    r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|auth[_-]?key|private[_-]?key|account[_-]?key|"
-    r"credential)s?[\"'\\\x60]*[ \t]*(?::=|=>|[:=])[ \t]*[\"'\\\x60]*[^\s\"'\\\x60,;&<>(){}\[\]]+"
-    r"|authorization[\"']?[ \t]*[:=][ \t]*[\"']?(?:bearer|basic|token)[ \t]+[A-Za-z0-9._~+/=-]+"
+# What a header, an address or a first line says is secret: RFC 6750 and RFC 7617 for headers, RFC 3986 for addresses,
+# RFC 7468 for keys.
+_SAID = (
+    r"authorization[\"']?[ \t]*[:=][ \t]*[\"']?(?:bearer|basic|token)[ \t]+[A-Za-z0-9._~+/=-]+"
+    r"|[a-z][a-z0-9+.-]*://[^\s/?#@:\"'<>\x60]*:[^\s/?#@\"'<>\x60]+@[\w\[]"
     r"|-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
     r"|sourcegraph[^\n]*?\b[0-9a-f]{40}\b"
-    r")"
 )
+# A name that says secret, a sign, and a value.
+_NAMED = (
+    r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|auth[_-]?key|private[_-]?key|account[_-]?key"
+    r"|credential)s?[\"'\\\x60]*[ \t]*(?::=|=>|[:=])[ \t]*[\"'\\\x60]*[^\s\"'\\\x60,;&<>(){}\[\]]+"
+)
+_USERINFO = re.compile(rb"(?i)[a-z][a-z0-9+.-]*://[^:@]*:(?P<password>[^@]+)@")
+_NO_PASSWORDS = {b"password", b"passwd", b"passw0rd", b"secret", b"mypassword", b"pass123", b"password123"}
 _HEADER = re.compile(rb"(?is)authorization.*?(bearer|basic|token)[ \t]+([A-Za-z0-9._~+/=-]+)$")
-_ASSIGNED = re.compile(rb"(?s)(?P<name>\w[\w-]*)[\"'\\`]*[ \t]*(?::=|=>|[:=])[ \t]*[\"'\\`]*(?P<value>[^\s\"'\\`]+)$")
-_KEY_BODY = re.compile(rb"(?:[A-Za-z0-9+/=\s\\rn]|[A-Za-z-]+: [^\n]*\n)+")
+_ASSIGNED = re.compile(rb"(?s)\w[\"'\\`]*[ \t]*(?::=|=>|[:=])[ \t]*[\"'\\`]*(?P<value>[^\s\"'\\`]+)$")
+_KEY_BODY = re.compile(rb"(?:[A-Za-z0-9+/=]|\s|\\[rn])+")
+_KEY_SPACE = re.compile(rb"\s|\\[rn]")
 _KEY_END = re.compile(rb"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
+_LONGEST_KEY = 16 * 1024
+# Names of code: dotted, in camel case, with dashes or underscores.
 _CODE = re.compile(
-    rb"[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)+|[A-Za-z]+(?:[A-Z][a-z]+)+|[a-z]+(?:[_-][a-z]+)+|[A-Z]+(?:_[A-Z]+)+"
+    rb"[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*)+|[A-Za-z]+(?:[A-Z][a-z]+)+"
+    rb"|[a-z]+(?:[_-][a-z]+)+|[A-Z]+(?:_[A-Z]+)+"
 )
-_LONGEST_VALUE = 512
-
+_LONGEST_FORM, _LONGEST_VALUE = 5_000, 512
 
 RULES = frozenset(form.rule for form in FORMS) | {
-    *("named-secret", "bearer-authorization", "basic-authorization", "private-key"),
+    *("named-secret", "url-password", "bearer-authorization", "basic-authorization", "private-key"),
 }
 """The names of our own rules."""
 
@@ -128,18 +136,19 @@ RULES = frozenset(form.rule for form in FORMS) | {
 class OwnForms:
     """Looks for our own rules of the profile of credentials. Threads may share it."""
 
-    def __init__(self, compiled: Callable[[str], Compiled]) -> None:
-        self._begins = compiled(r"\b(?:" + "|".join(form.begins for form in FORMS) + ")|[.~-][\\w.~-]{2}\\dQ~[\\w.~-]+")
-        self._named = compiled(_NAMED)
+    def __init__(self, compiled: Callable[[str], Compiled], *, named: bool) -> None:
+        """`named` says whether a value counts, with low confidence, that has but a name beside it that says secret."""
+        begins = "|".join(form.begins for form in FORMS)
+        said = f"{_SAID}|{_NAMED}" if named else _SAID
+        self._candidates = compiled(rf"\b(?:{begins})|[.~-][\w.~-]{{2}}\dQ~[\w.~-]+|(?i:{said})")
 
     def matches(self, text: bytes) -> Iterator[Match]:
-        """The matches in a text: the forms first, then what a name beside it says is secret."""
-        for hit in self._begins.finditer(text):
+        """The matches in a text: what has one of the forms, and what something beside it says is secret."""
+        for hit in self._candidates.finditer(text):
             start, end = hit.span()
-            yield from _of_form(text, start, end)
-        for hit in self._named.finditer(text):
-            start, end = hit.span()
-            yield from _of_name(text, start, end)
+            match = _of_form(text, start, end) or _as_said(text, start, end)
+            if match is not None:
+                yield match
 
 
 def entropy(text: bytes) -> float:
@@ -149,66 +158,83 @@ def entropy(text: bytes) -> float:
     return -sum(count / size * log2(count / size) for count in counts)
 
 
-def _of_form(text: bytes, start: int, end: int) -> Iterator[Match]:
-    if end - start > 5_000:
-        return
+def _of_form(text: bytes, start: int, end: int) -> Match | None:
+    if end - start > _LONGEST_FORM:
+        return None
     word = text[start:end]
     for form in FORMS:
         found = form.whole.match(word)
-        if found is None or found.end() < len(word.rstrip(b".-~")) and _goes_on(word, found.end()):
+        if found is None or _goes_on(word, found.end()):
             continue
         secret = found[0]
         if entropy(secret) >= form.entropy and not _PLACEHOLDER.search(secret):
-            yield Match(CREDENTIALS, form.rule, form.confidence, start, start + len(secret), secret)
-            return
+            return Match(CREDENTIALS, form.rule, form.confidence, start, start + len(secret), secret)
+    return None
 
 
 def _goes_on(word: bytes, at: int) -> bool:
+    """Whether a letter, a digit or an underscore follows: what stands there is longer than the form."""
     return at < len(word) and (word[at : at + 1].isalnum() or word[at] == 0x5F)
 
 
-def _of_name(text: bytes, start: int, end: int) -> Iterator[Match]:
+def _as_said(text: bytes, start: int, end: int) -> Match | None:
     written = text[start:end]
     if written.startswith(b"-----"):
-        yield from _private_key(text, start, end)
-    elif written[:11].lower() == b"sourcegraph":
-        secret = written[-40:]
-        # Tokens of versions before 5.1 were 40 hexadecimal digits alone.
-        if len(written) < 200 and entropy(secret.lower()) >= 3.3:
-            yield Match(CREDENTIALS, "sourcegraph-access-token", "medium", end - 40, end, secret)
-    elif (header := _HEADER.match(written)) is not None:
-        yield from _header(start, header)
-    elif (assigned := _ASSIGNED.search(written)) is not None:
+        return _private_key(text, start, end)
+    if written[:11].lower() == b"sourcegraph" and b"://" not in written:
+        # Tokens of versions before 5.1 are 40 hexadecimal digits alone.
+        known = len(written) < 200 and entropy(written[-40:].lower()) >= 3.3
+        return _match("sourcegraph-access-token", "medium", text, end - 40, end) if known else None
+    if (userinfo := _USERINFO.match(written)) is not None:
+        secret = userinfo["password"]
+        if (
+            6 <= len(secret) <= _LONGEST_VALUE
+            and not _PLACEHOLDER.search(secret)
+            and secret.lower() not in _NO_PASSWORDS
+        ):
+            return _match("url-password", "medium", text, start + userinfo.start(1), start + userinfo.end(1))
+        return None
+    if (header := _HEADER.match(written)) is not None:
+        return _header(text, start, header)
+    if (assigned := _ASSIGNED.search(written)) is not None:
         secret = assigned["value"].rstrip(b".-")
+        at = start + assigned.start("value")
         if _is_random(secret):
-            at = start + assigned.start("value")
-            yield Match(CREDENTIALS, "named-secret", "low", at, at + len(secret), secret)
+            return _of_form(text, at, end) or _match("named-secret", "low", text, at, at + len(secret))
+    return None
 
 
-def _header(start: int, header: re.Match[bytes]) -> Iterator[Match]:
+def _match(rule: str, confidence: Confidence, text: bytes, start: int, end: int) -> Match:
+    return Match(CREDENTIALS, rule, confidence, start, end, text[start:end])
+
+
+def _header(text: bytes, start: int, header: re.Match[bytes]) -> Match | None:
     scheme, secret = header[1].lower(), header[2].rstrip(b".-")
     at = start + header.start(2)
     if scheme == b"basic":
         try:
             user, colon, password = base64.b64decode(secret + b"=" * (-len(secret) % 4), validate=True).partition(b":")
         except binascii.Error:
-            return
-        if colon and len(password) >= 4 and not _PLACEHOLDER.search(password) and user.isascii():
-            yield Match(CREDENTIALS, "basic-authorization", "medium", at, at + len(secret), secret)
-    elif len(secret) >= 16 and _is_random(secret):
-        yield Match(CREDENTIALS, "bearer-authorization", "medium", at, at + len(secret), secret)
+            return None
+        known = colon and len(password) >= 4 and not _PLACEHOLDER.search(password) and user.isascii()
+        return _match("basic-authorization", "medium", text, at, at + len(secret)) if known else None
+    if len(secret) >= 16 and _is_random(secret):
+        return _of_form(text, at, start + header.end(2)) or _match(
+            "bearer-authorization", "medium", text, at, at + len(secret)
+        )
+    return None
 
 
-def _private_key(text: bytes, start: int, end: int) -> Iterator[Match]:
-    """RFC 7468: a key goes from its first line to its last, or, where that is cut off, as far as its base64."""
-    limit = min(len(text), end + 16 * 1024)
-    last = _KEY_END.search(text, end, limit)
-    body = _KEY_BODY.match(text, end, last.start() if last is not None else limit)
-    if body is not None and sum(body[0].count(sign) for sign in (b"\n", b"\\n", b" ")) < len(body[0]) / 4:
-        size = len(re.sub(rb"\s|\\[rn]", b"", body[0]))
-        if size >= 64 and entropy(body[0]) >= 4.0:
-            stop = last.end() if last is not None and body.end() >= last.start() else body.end()
-            yield Match(CREDENTIALS, "private-key", "high", start, stop, text[start:stop])
+def _private_key(text: bytes, start: int, end: int) -> Match | None:
+    """A key goes from its first line to its last, or, where that is cut off, as far as its base64."""
+    body = _KEY_BODY.match(text, end, end + _LONGEST_KEY)
+    if body is None:
+        return None
+    size = len(_KEY_SPACE.sub(b"", body[0]))
+    if size < 64 or size * 4 <= len(body[0]) * 3 or entropy(body[0]) < 4.0:
+        return None
+    last = _KEY_END.match(text, body.end())
+    return _match("private-key", "high", text, start, last.end() if last is not None else body.end())
 
 
 def _is_random(value: bytes) -> bool:

@@ -23,7 +23,7 @@ from portal.dlp.paths import Paths
 from portal.dlp.patterns import Pattern, checked_name, compiler
 from portal.dlp.redaction import redact
 from portal.dlp.search import Looking, Rules, Search
-from portal.dlp.texts import Piece, Text, text_of
+from portal.dlp.texts import Piece, Text, text_of, written
 
 CACHE = 4 * 1024 * 1024
 """Bytes of verdicts that are kept."""
@@ -89,14 +89,14 @@ class Detector:
         `root` is the first word of paths. With `as_arguments` a secret is found too that is split over several strings,
         as a program can put it together from pieces.
         """
-        text, unique = text_of(value)
-        if len(unique) < _SHORTEST_CACHED:
-            return self._scan(value, text, root, as_arguments)
-        known = hmac.digest(self._verdicts_key, repr((root, as_arguments)).encode() + unique, "sha256")
-        verdict = self._verdicts.get(known)
+        known = written(value)
+        if len(known) < _SHORTEST_CACHED:
+            return self._scan(value, text_of(value, known), root, as_arguments)
+        key = hmac.digest(self._verdicts_key, repr((root, as_arguments)).encode() + known, "sha256")
+        verdict = self._verdicts.get(key)
         if verdict is None:
-            verdict = self._scan(value, text, root, as_arguments)
-            self._verdicts.put(known, verdict)
+            verdict = self._scan(value, text_of(value, known), root, as_arguments)
+            self._verdicts.put(key, verdict)
         return verdict
 
     def redacted(self, value: object, root: str = "value", *, as_arguments: bool = False) -> tuple[object, Verdict]:
@@ -198,7 +198,8 @@ def _rules(profiles: Mapping[str, Profile], key: bytes, folder: Path) -> Rules:
         secrets = SecretCatalog(folder)
         names |= secrets.rules
         catalog.append(secrets.matches)
-        everywhere.append(OwnForms(compiled).matches)
+        least = profiles[CREDENTIALS].confidence
+        everywhere.append(OwnForms(compiled, named=least == "low").matches)
     if chosen & {FINANCIAL, NATIONAL, PERSONAL}:
         everywhere.append(Identifiers(chosen, compiled).matches)
     bounded = []

@@ -120,11 +120,11 @@ _GROUPED_NINO = Kind(NATIONAL, "uk-nino", "high", numbers.uk_nino)
 # One pass finds all of them. Each begins and ends at the boundary of a word, and no count is large: patterns with many
 # counts that may begin anywhere cost seconds on a megabyte of digits.
 _NUMBERS = (
-    r"\b(?:"
+    r"(?i)\b(?:"
     + "|".join(
         (
-            r"\d{17}[Xx]",
-            r"\d{8}[A-Za-z]",
+            r"\d{17}X",
+            r"\d{8}[A-Z]",
             r"\d{4}(?:[ -]\d{4}){2,}(?:[ -]\d{1,3})?",
             r"\d{4}[ -]\d{6}[ -]\d{4,5}",
             r"\d{3}[ -]\d{2}[ -]\d{4}",
@@ -136,14 +136,6 @@ _NUMBERS = (
             r"\d{6}(?:\d{2})?[-+]\d{4}",
             r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]",
             r"\d{9,}",
-        )
-    )
-    + r")\b"
-)
-_LETTERS = (
-    r"(?i)\b(?:"
-    + "|".join(
-        (
             rf"(?:{'|'.join(numbers.IBAN_COUNTRIES)})\d{{2}}(?: ?[A-Z0-9]{{4}}){{2,7}}(?: ?[A-Z0-9]{{1,3}})?",
             r"[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]",
             r"[A-Z]{2} ?\d{2} ?\d{2} ?\d{2} ?[A-D]",
@@ -156,7 +148,7 @@ _LONGEST_NUMBER = 27
 _SHAPE = {**dict.fromkeys(map(ord, "123456789"), "0"), ord(" "): "-", ord("+"): "-"}
 _LETTERED_SHAPE = {**_SHAPE, **dict.fromkeys(range(ord("A"), ord("Z") + 1), "A")}
 _HETU = Kind(NATIONAL, "fi-hetu", "high", numbers.fi_hetu)
-_HETU_SHAPE = re.compile(r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]")
+_HETU_SHAPE = re.compile(r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]", re.IGNORECASE)
 
 # Lengths are checked afterwards, see above.
 _EMAIL = r"[A-Za-z0-9._%+'-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z0-9-]+"
@@ -188,7 +180,6 @@ class Identifiers:
     def __init__(self, profiles: frozenset[str], compiled: Callable[[str], Compiled]) -> None:
         self._profiles = profiles
         self._numbers = compiled(_NUMBERS)
-        self._letters = compiled(_LETTERS)
         self._email = compiled(_EMAIL)
         self._ipv4 = compiled(_IPV4)
         self._ipv6 = compiled(_IPV6)
@@ -198,7 +189,6 @@ class Identifiers:
         """The matches in a text, kind by kind. One number may match several kinds."""
         if self._profiles & {FINANCIAL, NATIONAL}:
             yield from self._found(text, self._numbers, _by_shape)
-            yield from self._found(text, self._letters, _by_letters)
         if PERSONAL in self._profiles:
             if b"@" in text:
                 yield from self._found(text, self._email, _email)
@@ -242,14 +232,17 @@ def _match(kind: Kind, start: int, end: int, form: str) -> Match:
 
 
 def _by_shape(text: bytes, start: int, end: int) -> Iterator[Match]:
+    if text[start] not in _DIGITS:
+        yield from _by_letters(text, start, end)
+        return
     if end - start > _LONGEST_NUMBER:
         yield from _in_groups(text, start, end)
         return
     if not _stands_alone(text, start, end):
         return
     written = text[start:end].decode()
-    if _HETU_SHAPE.fullmatch(written) and numbers.fi_hetu(written[:6] + written[7:]):
-        yield _match(_HETU, start, end, written)
+    if _HETU_SHAPE.fullmatch(written) and numbers.fi_hetu((written[:6] + written[7:]).upper()):
+        yield _match(_HETU, start, end, written.upper())
     if written.isdigit():
         kinds, form = _BARE.get(len(written), ()), written
     elif written[-1].isalpha():
@@ -273,11 +266,10 @@ def _in_groups(text: bytes, start: int, end: int) -> Iterator[Match]:
     separators = {*text[start + 4 : end : 5]}
     if len(separators) > 1 or separators & _DIGITS:
         return
-    digits = text[start:end:5], text[start + 1 : end : 5], text[start + 2 : end : 5], text[start + 3 : end : 5]
-    for group in range(len(digits[3]) - 3):
-        form = "".join(chr(column[at]) for at in range(group, group + 4) for column in digits)
-        if numbers.card(form):
-            first = start + 5 * group
+    digits = text[start:end].translate(None, b" -").decode()
+    for at in range(0, len(digits) - 15, 4):
+        if digits[at : at + 4] in numbers.OF_SIXTEEN and numbers.card(form := digits[at : at + 16]):
+            first = start + at // 4 * 5
             yield _match(_CARD, first, first + 19, form)
             return
 

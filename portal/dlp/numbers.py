@@ -39,6 +39,11 @@ _ISSUERS: tuple[tuple[int, int, frozenset[int]], ...] = (
     (8200, 8299, frozenset({16})),
 )
 
+OF_SIXTEEN = frozenset(
+    f"{prefix:04}" for first, last, lengths in _ISSUERS if 16 in lengths for prefix in range(first, last + 1)
+)
+"""The first four digits of cards that have sixteen."""
+
 # The lengths of the IBAN registry (SWIFT, ISO 13616-1), by country.
 _IBAN_LENGTHS = {
     **dict.fromkeys("NO".split(), 15),

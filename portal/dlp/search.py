@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from portal.dlp.findings import CONFIDENCES
 from portal.dlp.identifiers import Match
-from portal.dlp.sections import LAYERS, Room, Root, Section, joined, opened
+from portal.dlp.sections import LAYERS, Room, Root, Section, commands, joined, opened
 from portal.dlp.texts import Span, in_lines, unmarked, values
 
 MOST_FINDINGS = 10_000
@@ -74,6 +74,9 @@ class Search:
 
     def _open(self, section: Section, text: bytes, layers: int, *, of_several: bool = False) -> None:
         words, decoded = opened(section, text, self._room, deeper=layers > 0)
+        if isinstance(section, Root):
+            for start, end in commands(self._marked):
+                words.add(text[start:end], [(start, end)])
         if words.size and self._rules.catalog:
             self._add(words, words.text, self._rules.catalog, of_several=of_several)
         if decoded.size:
@@ -119,7 +122,7 @@ class Search:
             taken = here.setdefault(match.profile, _Taken())
             if taken.overlaps(match.start, match.end):
                 continue
-            spans = tuple(section.in_root(match.start, match.end))
+            spans = section.in_root(match.start, match.end)
             if not spans or (of_several and not self._is_of_several(match, spans)):
                 continue
             if section.whole:

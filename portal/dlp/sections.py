@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import binascii
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from portal.dlp.texts import Span
+from portal.dlp.texts import MARK, Span
 
 MOST_DECODED = 1024 * 1024
 """Bytes that base64 may decode to, in all layers of a scan together."""
@@ -26,62 +26,79 @@ _SEVERAL = (2, 3, 4)
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-"
 _SHAPE = bytes(0x78 if byte in _BASE64 + b".~" else 0x20 for byte in range(256))
 _RUN = b"x" * _SHORTEST_RUN
-_HEXADECIMAL = b"0123456789abcdefABCDEF-"
 _NOT_BASE64 = re.compile(rb"[.~]+")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _LINE_END = re.compile(rb"\r?\n")
 _BINARY = bytes(byte for byte in range(0x20) if byte not in b"\t\n\r")
-# Between these the catalog's rules find a token; beside a comma, a bracket or an ampersand most of them do not.
 _BOUNDS = frozenset(b" \t\r\n\"'`\x02")
 
 
-@dataclass
 class Section:
-    """A text, and of its parts where each begins here, and where it is in the root.
+    """A text of parts, each on lines of its own, and where they are in the root.
 
     With `whole` a span of a part stands for all of the part in the root, as with base64.
     """
 
-    whole: bool = False
-    parts: list[bytes] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    spans: list[list[Span]] = field(default_factory=list)
-    size: int = 0
+    def __init__(self, *, whole: bool = False) -> None:
+        self.size = 0
+        self.whole = whole
+        self._parts: list[bytes] = []
+        # Of each span of the root that is here: where it begins here, where it ends, its part, and itself.
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self._part: list[int] = []
+        self._spans: list[Span] = []
 
-    def add(self, text: bytes, spans: list[Span]) -> None:
-        """Append a part, on lines of its own. Unless `whole`, the spans together are as long as the text."""
-        self.starts.append(self.size)
-        self.spans.append(spans)
-        self.parts += (text, b"\n")
-        self.size += len(text) + 1
+    def add(self, text: bytes, spans: Sequence[Span]) -> None:
+        """Append a part. Unless `whole`, the spans together are as long as the text, or longer."""
+        at, end = self.size, self.size + len(text)
+        number = len(self._parts)
+        for first, last in spans:
+            self._starts.append(at)
+            at = end if self.whole else min(at + last - first, end)
+            self._ends.append(at)
+            self._part.append(number)
+            self._spans.append((first, last))
+            if self.whole:
+                at = end
+        self._parts += (text, b"\n")
+        self.size = end + 1
 
     @property
     def text(self) -> bytes:
-        return b"".join(self.parts)
+        return b"".join(self._parts)
 
-    def in_root(self, start: int, end: int) -> list[Span]:
+    def in_root(self, start: int, end: int) -> tuple[Span, ...]:
         """Where a span of this section is in the root; empty if it goes over the end of a part."""
-        part = bisect_right(self.starts, start) - 1
-        after = self.starts[part + 1] if part + 1 < len(self.starts) else self.size
-        if part < 0 or end > after - 1:
-            return []
+        at = bisect_right(self._starts, start) - 1
+        if at < 0:
+            return ()
+        part = self._part[at]
         if self.whole:
-            return self.spans[part]
+            # All spans of a part but the first begin where it ends.
+            first = bisect_left(self._part, part, 0, at + 1)
+            last = bisect_right(self._part, part, at)
+            return tuple(self._spans[first:last]) if end <= self._ends[last - 1] else ()
         found: list[Span] = []
-        at = self.starts[part]
-        for first, last in self.spans[part]:
-            inside = max(start - at, 0), min(end - at, last - first)
-            if inside[0] < inside[1]:
-                found.append((first + inside[0], first + inside[1]))
-            at += last - first
-        return found
+        while at < len(self._starts) and self._starts[at] < end:
+            if self._part[at] != part:
+                return ()
+            origin, here = self._spans[at][0] - self._starts[at], self._ends[at]
+            if (first := max(start, self._starts[at])) < (last := min(end, here)):
+                found.append((first + origin, last + origin))
+            at += 1
+        return tuple(found) if end <= self._ends[at - 1] else ()
 
 
 class Root(Section):
     """The text itself."""
 
     def __init__(self, text: bytes) -> None:
-        super().__init__(parts=[text], starts=[0], spans=[[(0, len(text))]], size=len(text) + 1)
+        super().__init__()
+        self.add(text, [(0, len(text))])
+
+    def in_root(self, start: int, end: int) -> tuple[Span, ...]:
+        return ((start, end),)
 
 
 @dataclass
@@ -95,10 +112,20 @@ class Room:
 def opened(section: Section, text: bytes, room: Room, *, deeper: bool) -> tuple[Section, Section]:
     """The words of a section without their neighbours, and, if `deeper`, the texts that its base64 hides."""
     words, decoded = Section(), Section(whole=True)
+    size = len(text)
     for start, end in _runs(text):
-        if not _is_between_bounds(text, start, end) and (spans := section.in_root(start, end)):
-            words.add(text[start:end].rstrip(b".-~"), spans)
-        if not deeper:
+        # Most rules of the catalog find a token before a space or a quote only.
+        if end < size and text[end] not in _BOUNDS or text[end - 1] == 0x2E:
+            word = text[start:end].rstrip(b".-~")
+            if word.startswith(b"//"):
+                # An address: its last part may be a token, and the rest of it is found where it stands.
+                first = start + word.rfind(b"/") + 1
+                word = text[first : start + len(word)]
+            else:
+                first = start
+            if len(word) >= _SHORTEST_RUN and (spans := section.in_root(first, first + len(word))):
+                words.add(word, spans)
+        if not deeper or end - start < _SHORTEST_BASE64:
             continue
         for first, last in _base64_parts(text, start, end):
             hidden = _decoded(text[first:last])
@@ -111,6 +138,18 @@ def opened(section: Section, text: bytes, room: Room, *, deeper: bool) -> tuple[
             if spans := section.in_root(first, _with_padding(text, last)):
                 decoded.add(hidden, spans)
     return words, decoded
+
+
+def commands(marked: bytes) -> list[Span]:
+    """The strings that have a command of curl in them: rules for these want the end of the text or a space behind."""
+    found: list[Span] = []
+    at = 0
+    while (at := marked.find(b"curl", at)) >= 0:
+        start, end = marked.rfind(MARK, 0, at) + 1, marked.find(MARK, at)
+        end = len(marked) if end < 0 else end
+        found.append((start, end))
+        at = end
+    return found
 
 
 def joined(text: bytes, values: Sequence[Span]) -> Section:
@@ -132,7 +171,7 @@ def joined(text: bytes, values: Sequence[Span]) -> Section:
                 break
             ends = [(max(first[0], first[1] - _NEAR), first[1]), *inner, (last[0], min(last[1], last[0] + _NEAR))]
             section.add(b"".join(text[begin:end] for begin, end in ends), ends)
-    section.add(b"".join(text[begin:end] for begin, end in values), list(values))
+    section.add(b"".join(text[begin:end] for begin, end in values), values)
     return section
 
 
@@ -149,17 +188,11 @@ def _runs(text: bytes) -> list[Span]:
     return found
 
 
-def _is_between_bounds(text: bytes, start: int, end: int) -> bool:
-    return (
-        (not start or text[start - 1] in _BOUNDS)
-        and (end == len(text) or text[end] in _BOUNDS)
-        and text[end - 1] != 0x2E
-    )
-
-
 def _base64_parts(text: bytes, start: int, end: int) -> list[Span]:
     """The parts of a run that may be base64. Lines of 64 or 76 characters that follow one another are one part."""
     run = text[start:end]
+    if run.islower():
+        return []
     if b"." not in run and b"~" not in run:
         return [(start, end)] if _may_be_base64(run) else []
     found: list[Span] = []
@@ -173,7 +206,8 @@ def _base64_parts(text: bytes, start: int, end: int) -> list[Span]:
 
 
 def _may_be_base64(part: bytes) -> bool:
-    return len(part) >= _SHORTEST_BASE64 and bool(part.translate(None, _HEXADECIMAL))
+    """Whether it is long enough, and has letters of both cases: paths, hexadecimal digits and identifiers have not."""
+    return len(part) >= _SHORTEST_BASE64 and not part.islower() and not part.isupper()
 
 
 def _with_padding(text: bytes, end: int) -> int:

@@ -2,7 +2,7 @@
 
 The text is the value as JSON without its escapes: a match cannot be missed because a quote or a line end was escaped,
 and the name of a member stands before its value, where rules look for it. Control characters other than tab and line
-ends count as spaces, so the three below zero to three are free: `marked` has `MARK` where a string begins and ends.
+ends count as spaces, so one of them is free: `marked` has `MARK` where a string begins and ends.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import orjson
 from portal.dlp.findings import Place
 
 MARK = b"\x02"
-_BACKSLASH, _QUOTE = b"\x00", b"\x01"
-_CONTROL = re.compile(rb"\\u00[01][0-9a-f]")
+_AT_ONCE = 32
+"""So many members are measured together before one of them is looked into."""
+_ESCAPE = re.compile(rb"\\(u00..|.)", re.DOTALL)
+_MEANT = {b"\\": b"\\", MARK: b'"', b"n": b"\n", b"t": b"\t", b"r": b"\r"}
 _SPACES = bytes(byte if byte >= 0x20 or byte in b"\t\n\r" else 0x20 for byte in range(256))
 _CONTINUED = bytes(range(0x80, 0xC0))
 
@@ -39,26 +41,32 @@ class Piece:
 class Text(Protocol):
     """What is searched, and where its spans are in the value."""
 
-    marked: bytes
+    @property
+    def marked(self) -> bytes: ...
 
     def pieces(self, spans: Sequence[Span]) -> list[list[Piece]]:
         """The parts of leaves that each span covers. The spans are in the order of their starts."""
 
 
-def text_of(value: object) -> tuple[Text, bytes]:
-    """The text of a value, and bytes that only this value has (empty where there are none without more work).
+def written(value: object) -> bytes:
+    """Bytes that only this value has; empty where there are none without more work."""
+    if isinstance(value, str):
+        return b"s" + value.encode("utf-8", "replace")
+    try:
+        return b"j" + orjson.dumps(value)
+    except TypeError:
+        return b""
+
+
+def text_of(value: object, known: bytes) -> Text:
+    """The text of a value, for which `known` is what is `written`.
 
     A value that orjson does not write (lone surrogates, integers beyond 64 bits, deep nesting) takes some ten times
     longer.
     """
     if isinstance(value, str):
-        written = value.encode("utf-8", "replace")
-        return Plain(value, written), b"s" + written
-    try:
-        raw = orjson.dumps(value)
-    except TypeError:
-        return Walked(value), b""
-    return Compact(value, _marked(raw)), b"j" + raw
+        return Plain(value, known[1:])
+    return Compact(value, _marked(known[1:])) if known else Walked(value)
 
 
 def unmarked(marked: bytes) -> bytes:
@@ -126,40 +134,56 @@ class _Descent:
         self._spans = spans
         self._ends = list(accumulate((end for _, end in spans), max))
         self._room = room
+        self._pending: list[tuple[object, int, int, tuple[int, ...]]] = []
 
     def look_through(self, root: object, size: int) -> bool:
         """Whether all were found within the room for measuring."""
-        pending: list[tuple[object, int, int, tuple[int, ...]]] = [(root, 0, size, ())]
-        while pending:
-            value, at, size, steps = pending.pop()
+        self._pending.append((root, 0, size, ()))
+        while self._pending:
+            value, at, size, steps = self._pending.pop()
             if isinstance(value, dict):
-                for number, (name, member) in enumerate(value.items()):
-                    inside = (*steps, number)
-                    at += 1
-                    length = self._size(name)
-                    self._leaf(name, at, length, Place(inside, is_name=True))
-                    at += length + 1
-                    length = self._size(member)
-                    if self._touched(at, at + length):
-                        pending.append((member, at, length, inside))
-                    at += length
+                self._members(list(value.items()), at, steps)
             elif isinstance(value, list | tuple):
-                for number, item in enumerate(value):
-                    at += 1
-                    length = self._size(item)
-                    if self._touched(at, at + length):
-                        pending.append((item, at, length, (*steps, number)))
-                    at += length
+                self._items(value, at, steps)
             else:
                 self._leaf(value, at, size, Place(steps))
             if self._room < 0:
                 return False
         return True
 
+    def _members(self, members: list[tuple[str, object]], at: int, steps: tuple[int, ...]) -> None:
+        for first in range(0, len(members), _AT_ONCE):
+            some = members[first : first + _AT_ONCE]
+            # Each member has a comma or the brace before it.
+            after = at + self._size(dict(some)) - 1
+            if self._touched(at, after):
+                for number, (name, member) in enumerate(some, first):
+                    inside = (*steps, number)
+                    length = self._size(name)
+                    self._leaf(name, at + 1, length, Place(inside, is_name=True))
+                    at += length + 2
+                    length = self._size(member)
+                    if self._touched(at, at + length):
+                        self._pending.append((member, at, length, inside))
+                    at += length
+            at = after
+
+    def _items(self, items: Sequence[object], at: int, steps: tuple[int, ...]) -> None:
+        for first in range(0, len(items), _AT_ONCE):
+            some = items[first : first + _AT_ONCE]
+            after = at + self._size(some) - 1
+            if self._touched(at, after):
+                for number, item in enumerate(some, first):
+                    length = self._size(item)
+                    if self._touched(at + 1, at + 1 + length):
+                        self._pending.append((item, at + 1, length, (*steps, number)))
+                    at += length + 1
+            at = after
+
     def _size(self, value: object) -> int:
         raw = orjson.dumps(value)
         self._room -= len(raw)
-        return len(raw) if b"\\" not in raw else len(_marked(raw))
+        return _size(raw)
 
     def _near(self, start: int, end: int) -> Iterator[int]:
         """The numbers of the spans that overlap these bytes."""
@@ -170,7 +194,7 @@ class _Descent:
             number += 1
 
     def _touched(self, start: int, end: int) -> bool:
-        return any(True for _ in self._near(start, end))
+        return next(self._near(start, end), None) is not None
 
     def _leaf(self, value: object, at: int, size: int, place: Place) -> None:
         if value is None or isinstance(value, bool):
@@ -305,14 +329,20 @@ def _marked(raw: bytes) -> bytes:
 
     What it makes of two texts one after the other is what it makes of both, so that sizes can be added.
     """
+    text = raw.replace(b'"', MARK)
     if b"\\" not in raw:
-        return raw.replace(b'"', MARK)
-    text = raw.replace(b"\\\\", _BACKSLASH).replace(b'\\"', _QUOTE).replace(b'"', MARK)
-    text = text.replace(b"\\n", b"\n").replace(b"\\t", b"\t").replace(b"\\r", b"\r")
-    text = text.replace(b"\\b", b" ").replace(b"\\f", b" ")
-    if b"\\u00" in text:
-        text = _CONTROL.sub(b" ", text)
-    return text.replace(_QUOTE, b'"').replace(_BACKSLASH, b"\\")
+        return text
+    # Between the escapes, and each without its backslash, in turn. A quote that was escaped is a mark by now.
+    parts = _ESCAPE.split(text)
+    parts[1::2] = [_MEANT.get(escape, b" ") for escape in parts[1::2]]
+    return b"".join(parts)
+
+
+def _size(raw: bytes) -> int:
+    """How long the text of this JSON is."""
+    if b"\\" not in raw:
+        return len(raw)
+    return len(raw) - sum(map(len, _ESCAPE.findall(raw)))
 
 
 def _piece(text: bytes, place: Place, first: int, last: int) -> Piece:
