@@ -82,7 +82,7 @@ FORMS = (
         entropy=4.0,
     ),
     # Tailscale, "Key prefixes".
-    _form("tailscale-key", r"tskey-[a-z]+-\w+", r"tskey-[a-z]+-\w{8,24}(?:-\w{16,64})?"),
+    _form("tailscale-key", r"tskey-[a-z]+-[\w-]+", r"tskey-[a-z]+-\w{8,24}(?:-\w{16,64})?"),
     # New Relic, "API keys": NRAK- user, NRJS- browser, NRII- insert, NRIQ- query.
     _form("new-relic-key", r"NR(?:AK|II|IQ)-[\w-]+", r"NR(?:AK|II|IQ)-[\w-]{27,32}"),
     # Fly.io, "Access tokens": macaroons in base64 behind fm1_, fm2_, fo1_.

@@ -193,6 +193,7 @@ def _rules(profiles: Mapping[str, Profile], key: bytes, folder: Path) -> Rules:
     chosen = frozenset(profiles)
     catalog: list[Looking] = []
     everywhere: list[Looking] = []
+    lists: list[Looking] = []
     names = {*IDENTIFIERS, *FORMS}
     if CREDENTIALS in chosen:
         secrets = SecretCatalog(folder)
@@ -207,10 +208,11 @@ def _rules(profiles: Mapping[str, Profile], key: bytes, folder: Path) -> Rules:
         names |= {pattern.rule for pattern in profile.patterns} | {one.rule for one in profile.lists}
         bounded += [partial(pattern.matches, profile.id) for pattern in profile.patterns]
         if profile.lists:
-            everywhere.append(ExactLists(profile.id, profile.lists, key).matches)
+            lists.append(ExactLists(profile.id, profile.lists, key).matches)
     return Rules(
         tuple(catalog),
         tuple(everywhere),
+        tuple(lists),
         tuple(bounded),
         {profile.id: CONFIDENCES.index(profile.confidence) for profile in profiles.values()},
         frozenset(name.encode() for name in names),

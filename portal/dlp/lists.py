@@ -16,10 +16,12 @@ from typing import Literal, NamedTuple
 from portal.dlp.findings import Confidence, RuleRefused
 from portal.dlp.identifiers import Match
 from portal.dlp.patterns import checked_name
+from portal.dlp.texts import MARK
 
 MOST_VALUES = 100_000
 SHORTEST, LONGEST, MOST_WORDS = 5, 256, 6
-_WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
+# A mark counts as a word that no value has, so that no value is put together from two strings.
+_WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+|" + MARK)
 _GROUPED = re.compile(rb"[0-9]+(?:[ ./()-]{1,2}[0-9]+)*")
 _GROUP = re.compile(rb"[0-9]+")
 _DIGITS_ALONE = re.compile(rb"[0-9 ./()+-]+")
@@ -107,7 +109,7 @@ class ExactLists:
                     self._lengths.setdefault(value.words, set()).add(value.length)
 
     def matches(self, text: bytes) -> Iterator[Match]:
-        """The values of the lists in a text."""
+        """The values of the lists in a text with marks where strings begin and end."""
         if self._digit_lengths:
             yield from self._numbers(text)
         if self._lengths:

@@ -21,7 +21,8 @@ _MARKER = re.compile(rb"\[redacted:([a-z0-9-]{1,64})\]")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is looked for. `bounded` gives its matches in a text of lines, and whether these are all.
+    """What is looked for. `lists` look through a text with its marks. `bounded` gives its matches in a text of lines, and
+    whether these are all.
 
     `catalog` is looked for in words without their neighbours, where `everywhere` finds nothing new. `least` has of each
     chosen profile the least confidence that counts, by its place in CONFIDENCES. `names` has every rule's name.
@@ -29,6 +30,7 @@ class Rules:
 
     catalog: tuple[Looking, ...]
     everywhere: tuple[Looking, ...]
+    lists: tuple[Looking, ...]
     bounded: tuple[Callable[[bytes], tuple[list[Match], bool]], ...]
     least: Mapping[str, int]
     names: frozenset[bytes]
@@ -59,13 +61,13 @@ class Search:
         """What is found in the order of the text, and whether that is all."""
         root, text = Root(self._marked), unmarked(self._marked)
         markers = self._markers(text)
-        self._look(root, text, in_lines(self._marked) if self._rules.bounded else text, markers)
+        self._look(root, text, markers, marked=self._marked)
         self._open(root, text, LAYERS)
         if as_arguments:
             pieces = joined(text, list(values(self._marked)))
             if pieces.size:
                 together = pieces.text
-                self._look(pieces, together, together, (), of_several=True)
+                self._look(pieces, together, of_several=True)
                 self._open(pieces, together, LAYERS, of_several=True)
         self._found.sort(key=lambda one: (one.spans[0], one.match.rule))
         if len(self._found) > MOST_FINDINGS:
@@ -81,18 +83,28 @@ class Search:
             self._add(words, words.text, self._rules.catalog, of_several=of_several)
         if decoded.size:
             hidden = decoded.text
-            self._look(decoded, hidden, hidden, (), of_several=of_several)
+            self._look(decoded, hidden, of_several=of_several)
             self._open(decoded, hidden, layers - 1, of_several=of_several)
 
     def _look(
-        self, section: Section, text: bytes, lines: bytes, markers: Sequence[Span], *, of_several: bool = False
+        self,
+        section: Section,
+        text: bytes,
+        markers: Sequence[Span] = (),
+        *,
+        marked: bytes | None = None,
+        of_several: bool = False,
     ) -> None:
-        """Look through a section by all rules."""
+        """Look through a section by all rules. `marked` is its text with marks, where it has any."""
         self._add(section, text, (*self._rules.catalog, *self._rules.everywhere), markers, of_several=of_several)
-        for bounded in self._rules.bounded:
-            found, is_all = bounded(lines)
-            self._all = self._all and is_all
-            self._take(section, found, markers, of_several=of_several)
+        with_marks = text if marked is None else marked
+        self._add(section, with_marks, self._rules.lists, markers, of_several=of_several)
+        if self._rules.bounded:
+            lines = in_lines(with_marks)
+            for bounded in self._rules.bounded:
+                found, is_all = bounded(lines)
+                self._all = self._all and is_all
+                self._take(section, found, markers, of_several=of_several)
 
     def _add(
         self,

@@ -197,7 +197,7 @@ class _Descent:
         return next(self._near(start, end), None) is not None
 
     def _leaf(self, value: object, at: int, size: int, place: Place) -> None:
-        if value is None or isinstance(value, bool):
+        if value is None or isinstance(value, bool) or value == "":
             return
         first, last = (at + 1, at + size - 1) if isinstance(value, str) else (at, at + size)
         for number in self._near(first, last):
