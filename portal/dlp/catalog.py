@@ -18,7 +18,7 @@ from typing import Protocol, cast
 
 from portal.dlp.credentials import CREDENTIALS
 from portal.dlp.findings import HOW_TO_INSTALL, Confidence, DetectionUnavailable
-from portal.dlp.identifiers import Match
+from portal.dlp.match import Match
 
 _PACKAGE = "kingfisher_sdk"
 _importing = Lock()

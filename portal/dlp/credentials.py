@@ -13,13 +13,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import log2
-from typing import TYPE_CHECKING
 
+from portal.dlp.expressions import Compiled
 from portal.dlp.findings import Confidence
-from portal.dlp.identifiers import Match
-
-if TYPE_CHECKING:
-    from portal.dlp.patterns import Compiled
+from portal.dlp.match import Match
 
 CREDENTIALS = "credentials"
 

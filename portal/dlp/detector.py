@@ -15,14 +15,16 @@ from codemode import heavy
 from portal.dlp.catalog import SecretCatalog
 from portal.dlp.credentials import CREDENTIALS, OwnForms
 from portal.dlp.credentials import RULES as FORMS
-from portal.dlp.findings import CONFIDENCES, Confidence, Finding, RuleRefused, Verdict
-from portal.dlp.identifiers import FINANCIAL, NATIONAL, PERSONAL, Identifiers, Match
+from portal.dlp.expressions import compiler
+from portal.dlp.findings import CONFIDENCES, Confidence, Detection, RuleRefused, Verdict
+from portal.dlp.identifiers import FINANCIAL, NATIONAL, PERSONAL, Identifiers
 from portal.dlp.identifiers import RULES as IDENTIFIERS
 from portal.dlp.lists import ExactList, ExactLists
+from portal.dlp.match import Match
 from portal.dlp.paths import Paths
-from portal.dlp.patterns import Pattern, checked_name, compiler
+from portal.dlp.patterns import Pattern, checked_name
 from portal.dlp.redaction import redact
-from portal.dlp.search import Looking, Rules, Search
+from portal.dlp.search import Looking, Rules, TextSearch
 from portal.dlp.texts import Piece, Text, text_of, written
 
 CACHE = 4 * 1024 * 1024
@@ -115,7 +117,7 @@ class Detector:
         return value, verdict
 
     def _scan(self, value: object, text: Text, root: str, as_arguments: bool) -> Verdict:
-        located, complete = Search(self._rules, text.marked, CREDENTIALS).run(as_arguments=as_arguments)
+        located, complete = TextSearch(self._rules, text.marked, CREDENTIALS).run(as_arguments=as_arguments)
         if not located:
             return Verdict(complete=complete)
         spans = sorted({span for one in located for span in one.spans})
@@ -123,25 +125,25 @@ class Detector:
         found = [(one.match, [piece for span in one.spans for piece in pieces[span]]) for one in located]
         return self._judged(self._findings(found, value, root), complete)
 
-    def _findings(self, found: Sequence[tuple[Match, list[Piece]]], value: object, root: str) -> Iterator[Finding]:
-        hidden = {piece.place.steps: match.rule for match, pieces in found for piece in pieces if piece.place.is_name}
+    def _findings(self, found: Sequence[tuple[Match, list[Piece]]], value: object, root: str) -> Iterator[Detection]:
+        hidden = {piece.leaf.steps: match.rule for match, pieces in found for piece in pieces if piece.leaf.is_name}
         paths = Paths(value, root, hidden)
         for match, pieces in found:
             digest = hmac.digest(self._findings_key, match.form, "sha256")[:16].hex()
             for number, piece in enumerate(pieces):
-                yield Finding(
+                yield Detection(
                     match.profile,
                     match.rule,
                     match.confidence,
-                    paths.of(piece.place),
+                    paths.of(piece.leaf),
                     piece.start,
                     piece.length,
                     digest,
-                    piece.place,
+                    piece.leaf,
                     number,
                 )
 
-    def _judged(self, findings: Iterable[Finding], complete: bool) -> Verdict:
+    def _judged(self, findings: Iterable[Detection], complete: bool) -> Verdict:
         """The verdict, after the numbers of matches that profiles allow."""
         found = tuple(findings)
         counts = Counter(finding.profile for finding in found if finding.piece == 0)
@@ -219,7 +221,7 @@ def _rules(profiles: Mapping[str, Profile], key: bytes, folder: Path) -> Rules:
     )
 
 
-def _of_all(finding: Finding) -> Finding:
+def _of_all(finding: Detection) -> Detection:
     """A finding that stands for all of its leaf."""
     return replace(finding, start=0, length=_ALL)
 
@@ -251,4 +253,4 @@ class _Verdicts:
 
 def _weight(verdict: Verdict) -> int:
     """About how many bytes a verdict takes."""
-    return 400 + sum(500 + len(one.path) + 8 * len(one.place.steps) for one in (*verdict.findings, *verdict.allowed))
+    return 400 + sum(500 + len(one.path) + 8 * len(one.leaf.steps) for one in (*verdict.findings, *verdict.allowed))

@@ -25,7 +25,7 @@ class RuleRefused(InputError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Leaf:
     """A leaf of a JSON value: the number of the member or item at each level, from the root.
 
     With `is_name` it is the name of that member.
@@ -36,7 +36,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Detection:
     """A match of a rule in one leaf of a value: where it is, and never what it is.
 
     `path` is for people: `result.items[3].token`, and `result.items[3].token#` for the name of that member. A name
@@ -55,7 +55,7 @@ class Finding:
     start: int
     length: int
     digest: str
-    place: Place
+    leaf: Leaf
     piece: int = 0
 
 
@@ -67,8 +67,8 @@ class Verdict:
     read to its end, or not all findings are listed, because a bound was reached: whoever must be sure refuses it.
     """
 
-    findings: tuple[Finding, ...] = ()
-    allowed: tuple[Finding, ...] = ()
+    findings: tuple[Detection, ...] = ()
+    allowed: tuple[Detection, ...] = ()
     complete: bool = True
 
     def __bool__(self) -> bool:

@@ -10,32 +10,19 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
 
 from portal.dlp import numbers
+from portal.dlp.expressions import Compiled
 from portal.dlp.findings import Confidence
-
-if TYPE_CHECKING:
-    from portal.dlp.patterns import Compiled
+from portal.dlp.match import Match
 
 FINANCIAL, NATIONAL, PERSONAL = "financial", "national", "personal"
 _NEAR = 48
 """So many bytes before a number may have the word that names it."""
 
 
-class Match(NamedTuple):
-    """A match in a text, in bytes. `form` is what its digest is made of: the same for each way to write it."""
-
-    profile: str
-    rule: str
-    confidence: Confidence
-    start: int
-    end: int
-    form: bytes
-
-
 @dataclass(frozen=True, slots=True)
-class Kind:
+class NumberKind:
     """A kind of number: its rule, the check of the digits and letters, and the words of which one must be near, in
     lower case, where the check alone is not enough."""
 
@@ -50,30 +37,36 @@ def _words(*words: str) -> re.Pattern[bytes]:
     return re.compile(rb"(?<![a-z])(?:" + "|".join(words).encode() + rb")(?![a-z])")
 
 
-_CARD = Kind(FINANCIAL, "card", "high", numbers.card)
+_CARD = NumberKind(FINANCIAL, "card", "high", numbers.card)
 # With twelve to fourteen digits, or more than sixteen, other numbers are as long and the issuers' ranges are wider.
-_CARD_OF_LENGTH = Kind(FINANCIAL, "card", "medium", numbers.card)
-_IBAN = Kind(FINANCIAL, "iban", "high", numbers.iban)
-_SSN = Kind(NATIONAL, "us-ssn", "high", numbers.us_ssn)
-_SSN_NAMED = Kind(NATIONAL, "us-ssn", "medium", numbers.us_ssn, _words("ssn", "social security", "soc sec", "tax ?id"))
-_SIN = Kind(NATIONAL, "ca-sin", "medium", numbers.ca_sin, _words("sin", "social insurance", "nas", "assurance sociale"))
-_BSN = Kind(NATIONAL, "nl-bsn", "medium", numbers.nl_bsn, _words("bsn", "burgerservicenummer", "sofi"))
-_PESEL = Kind(NATIONAL, "pl-pesel", "medium", numbers.pl_pesel, _words("pesel"))
-_STEUER = Kind(
+_CARD_OF_LENGTH = NumberKind(FINANCIAL, "card", "medium", numbers.card)
+_IBAN = NumberKind(FINANCIAL, "iban", "high", numbers.iban)
+_SSN = NumberKind(NATIONAL, "us-ssn", "high", numbers.us_ssn)
+_SSN_NAMED = NumberKind(NATIONAL, "us-ssn", "medium", numbers.us_ssn, _words("ssn", "social security", "tax ?id"))
+_SIN = NumberKind(
+    NATIONAL, "ca-sin", "medium", numbers.ca_sin, _words("sin", "social insurance", "nas", "assurance sociale")
+)
+_BSN = NumberKind(NATIONAL, "nl-bsn", "medium", numbers.nl_bsn, _words("bsn", "burgerservicenummer", "sofi"))
+_PESEL = NumberKind(NATIONAL, "pl-pesel", "medium", numbers.pl_pesel, _words("pesel"))
+_STEUER = NumberKind(
     NATIONAL,
     "de-steuer-id",
     "medium",
     numbers.de_steuer_id,
     _words("steuer[a-z-]*", "idnr", "tin", r"tax (?:id|number)"),
 )
-_CPF_NAMED = Kind(NATIONAL, "br-cpf", "medium", numbers.br_cpf, _words("cpf"))
-_AADHAAR = Kind(NATIONAL, "in-aadhaar", "medium", numbers.in_aadhaar, _words("aadhaar", "aadhar", "uidai", "uid"))
-_NIR = Kind(NATIONAL, "fr-nir", "high", numbers.fr_nir)
+_CPF_NAMED = NumberKind(NATIONAL, "br-cpf", "medium", numbers.br_cpf, _words("cpf"))
+_AADHAAR = NumberKind(NATIONAL, "in-aadhaar", "medium", numbers.in_aadhaar, _words("aadhaar", "aadhar", "uidai", "uid"))
+_NIR = NumberKind(NATIONAL, "fr-nir", "high", numbers.fr_nir)
 _SPANISH = _words("dni", "nif", "nie", "documento", "identidad")
-_AHV = Kind(NATIONAL, "ch-ahv", "high", numbers.ch_ahv)
+_AHV = NumberKind(NATIONAL, "ch-ahv", "high", numbers.ch_ahv)
+
+_PERSONNUMMER_WITH_CENTURY = NumberKind(
+    NATIONAL, "se-personnummer", "high", lambda digits: numbers.se_personnummer(digits[2:])
+)
 
 # By the shape of a candidate: every digit is 0, every separator but a stop is a dash. Bare digits are by length.
-_SHAPES: dict[str, tuple[Kind, ...]] = {
+_SHAPES: dict[str, tuple[NumberKind, ...]] = {
     "000-00-0000": (_SSN,),
     "000-000-000": (_SIN,),
     "0000-0000-0000": (_CARD_OF_LENGTH, _AADHAAR),
@@ -82,40 +75,40 @@ _SHAPES: dict[str, tuple[Kind, ...]] = {
     "0000-0000-0000-0000-000": (_CARD,),
     "0000-000000-00000": (_CARD,),
     "0000-000000-0000": (_CARD,),
-    "000.000.000-00": (Kind(NATIONAL, "br-cpf", "high", numbers.br_cpf),),
+    "000.000.000-00": (NumberKind(NATIONAL, "br-cpf", "high", numbers.br_cpf),),
     "000.0000.0000.00": (_AHV,),
-    "00.00.00-000.00": (Kind(NATIONAL, "be-national", "high", numbers.be_national),),
+    "00.00.00-000.00": (NumberKind(NATIONAL, "be-national", "high", numbers.be_national),),
     "0-00-00-00-000-000-00": (_NIR,),
-    "000000-0000": (Kind(NATIONAL, "se-personnummer", "medium", numbers.se_personnummer),),
-    "00000000-0000": (Kind(NATIONAL, "se-personnummer", "high", lambda digits: numbers.se_personnummer(digits[2:])),),
+    "000000-0000": (NumberKind(NATIONAL, "se-personnummer", "medium", numbers.se_personnummer),),
+    "00000000-0000": (_PERSONNUMMER_WITH_CENTURY,),
 }
-_BARE: dict[int, tuple[Kind, ...]] = {
+_BARE: dict[int, tuple[NumberKind, ...]] = {
     9: (_SSN_NAMED, _SIN, _BSN),
     11: (_PESEL, _STEUER, _CPF_NAMED),
     12: (_CARD_OF_LENGTH, _AADHAAR),
-    13: (_CARD_OF_LENGTH, Kind(NATIONAL, "ch-ahv", "medium", numbers.ch_ahv)),
+    13: (_CARD_OF_LENGTH, NumberKind(NATIONAL, "ch-ahv", "medium", numbers.ch_ahv)),
     14: (_CARD_OF_LENGTH,),
-    15: (_CARD, Kind(NATIONAL, "fr-nir", "medium", numbers.fr_nir)),
+    15: (_CARD, NumberKind(NATIONAL, "fr-nir", "medium", numbers.fr_nir)),
     16: (_CARD,),
     17: (_CARD_OF_LENGTH,),
-    18: (Kind(NATIONAL, "cn-resident", "high", numbers.cn_resident), _CARD_OF_LENGTH),
+    18: (NumberKind(NATIONAL, "cn-resident", "high", numbers.cn_resident), _CARD_OF_LENGTH),
     19: (_CARD_OF_LENGTH,),
 }
 # By the shape of a candidate with letters, in which every letter is A.
-_LETTERED: dict[str, Kind] = {
-    "00000000A": Kind(NATIONAL, "es-dni", "medium", numbers.es_dni, _SPANISH),
-    "A0000000A": Kind(NATIONAL, "es-nie", "medium", numbers.es_dni, _SPANISH),
-    "AAAAAA00A00A000A": Kind(NATIONAL, "it-codice-fiscale", "high", numbers.it_codice_fiscale),
-    "AA000000A": Kind(
+_LETTERED: dict[str, NumberKind] = {
+    "00000000A": NumberKind(NATIONAL, "es-dni", "medium", numbers.es_dni, _SPANISH),
+    "A0000000A": NumberKind(NATIONAL, "es-nie", "medium", numbers.es_dni, _SPANISH),
+    "AAAAAA00A00A000A": NumberKind(NATIONAL, "it-codice-fiscale", "high", numbers.it_codice_fiscale),
+    "AA000000A": NumberKind(
         NATIONAL,
         "uk-nino",
         "medium",
         numbers.uk_nino,
         _words("nino", "ni number", "national insurance", "ni no", "insurance"),
     ),
-    "00000000000000000A": Kind(NATIONAL, "cn-resident", "high", numbers.cn_resident),
+    "00000000000000000A": NumberKind(NATIONAL, "cn-resident", "high", numbers.cn_resident),
 }
-_GROUPED_NINO = Kind(NATIONAL, "uk-nino", "high", numbers.uk_nino)
+_GROUPED_NINO = NumberKind(NATIONAL, "uk-nino", "high", numbers.uk_nino)
 
 # One pass finds all of them. Each begins and ends at the boundary of a word, and no count is large: patterns with many
 # counts that may begin anywhere cost seconds on a megabyte of digits.
@@ -147,7 +140,7 @@ _NUMBERS = (
 _LONGEST_NUMBER = 27
 _SHAPE = {**dict.fromkeys(map(ord, "123456789"), "0"), ord(" "): "-", ord("+"): "-"}
 _LETTERED_SHAPE = {**_SHAPE, **dict.fromkeys(range(ord("A"), ord("Z") + 1), "A")}
-_HETU = Kind(NATIONAL, "fi-hetu", "high", numbers.fi_hetu)
+_HETU = NumberKind(NATIONAL, "fi-hetu", "high", numbers.fi_hetu)
 _HETU_SHAPE = re.compile(r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]", re.IGNORECASE)
 
 # Lengths are checked afterwards, see above.
@@ -162,6 +155,7 @@ _PHONE = (
     r"\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){1,4}"
     r"|(?:\b1[ .-])?(?:\([2-9]\d{2}\) ?|\b[2-9]\d{2}[.-])[2-9]\d{2}[.-]\d{4}"
 )
+_PERSONAL = "|".join((_EMAIL, _IPV4, _IPV6, _PHONE))
 _WORD_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _DIGITS = frozenset(b"0123456789")
 
@@ -180,22 +174,14 @@ class Identifiers:
     def __init__(self, profiles: frozenset[str], compiled: Callable[[str], Compiled]) -> None:
         self._profiles = profiles
         self._numbers = compiled(_NUMBERS)
-        self._email = compiled(_EMAIL)
-        self._ipv4 = compiled(_IPV4)
-        self._ipv6 = compiled(_IPV6)
-        self._phone = compiled(_PHONE)
+        self._personal = compiled(_PERSONAL)
 
     def matches(self, text: bytes) -> Iterator[Match]:
-        """The matches in a text, kind by kind. One number may match several kinds."""
+        """The matches in a text: numbers, then what belongs to a person."""
         if self._profiles & {FINANCIAL, NATIONAL}:
-            yield from self._found(text, self._numbers, _by_shape)
+            yield from self._found(text, self._numbers, _number)
         if PERSONAL in self._profiles:
-            if b"@" in text:
-                yield from self._found(text, self._email, _email)
-            yield from self._found(text, self._ipv4, _ipv4)
-            if b"::" in text or text.count(b":") > 6:
-                yield from self._found(text, self._ipv6, _ipv6)
-            yield from self._found(text, self._phone, _phone)
+            yield from self._found(text, self._personal, _personal)
 
     def _found(self, text: bytes, pattern: Compiled, judge: Judge) -> Iterator[Match]:
         for hit in pattern.finditer(text):
@@ -219,7 +205,7 @@ def _stands_alone(text: bytes, start: int, end: int) -> bool:
     return not (after in b".-" and end + 1 < len(text) and text[end + 1] in _DIGITS)
 
 
-def _named(text: bytes, start: int, kind: Kind) -> bool:
+def _named(text: bytes, start: int, kind: NumberKind) -> bool:
     """Whether one of the words of the kind stands before the number."""
     if kind.words is None:
         return True
@@ -227,11 +213,11 @@ def _named(text: bytes, start: int, kind: Kind) -> bool:
     return kind.words.search(before) is not None
 
 
-def _match(kind: Kind, start: int, end: int, form: str) -> Match:
+def _match(kind: NumberKind, start: int, end: int, form: str) -> Match:
     return Match(kind.profile, kind.rule, kind.confidence, start, end, form.encode())
 
 
-def _by_shape(text: bytes, start: int, end: int) -> Iterator[Match]:
+def _number(text: bytes, start: int, end: int) -> Iterator[Match]:
     if text[start] not in _DIGITS:
         yield from _by_letters(text, start, end)
         return
@@ -300,6 +286,18 @@ def _end_of(written: str, length: int) -> int:
         if count == length:
             return at
     return 0
+
+
+def _personal(text: bytes, start: int, end: int) -> Iterator[Match]:
+    written = text[start:end]
+    if b"@" in written:
+        yield from _email(text, start, end)
+    elif b":" in written:
+        yield from _ipv6(text, start, end)
+    elif written.translate(None, b"0123456789") == b"..." and written[-1] in _DIGITS:
+        yield from _ipv4(text, start, end)
+    else:
+        yield from _phone(text, start, end)
 
 
 def _email(text: bytes, start: int, end: int) -> Iterator[Match]:

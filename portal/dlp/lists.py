@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from portal.dlp.findings import Confidence, RuleRefused
-from portal.dlp.identifiers import Match
+from portal.dlp.match import Match
 from portal.dlp.patterns import checked_name
 from portal.dlp.texts import MARK
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from portal.dlp.findings import Place
+from portal.dlp.findings import Leaf
 
 LONGEST_NAME = 64
 LONGEST_PATH = 400
@@ -25,17 +25,17 @@ class Paths:
         self._members: dict[Steps, list[object]] = {}
         self._value = value
 
-    def of(self, place: Place) -> str:
+    def of(self, leaf: Leaf) -> str:
         """As `result.items[3].token`. A long path lacks its middle, a long name its end."""
         parts = [self._root]
         value = self._value
-        for depth, step in enumerate(place.steps):
-            steps = place.steps[:depth]
+        for depth, step in enumerate(leaf.steps):
+            steps = leaf.steps[:depth]
             if steps not in self._members:
                 self._read(steps, value)
-            parts.append(self._part(place.steps[: depth + 1], self._names[steps], step))
+            parts.append(self._part(leaf.steps[: depth + 1], self._names[steps], step))
             value = self._members[steps][step]
-        path = "".join(parts) + ("#" if place.is_name else "")
+        path = "".join(parts) + ("#" if leaf.is_name else "")
         half = LONGEST_PATH // 2
         return path if len(path) <= LONGEST_PATH else f"{path[:half]}...{path[-half:]}"
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from importlib import import_module, util
-from typing import Protocol, cast
 
-from portal.dlp.findings import HOW_TO_INSTALL, Confidence, DetectionUnavailable, RuleRefused
-from portal.dlp.identifiers import Match
+from portal.dlp.expressions import Compiled, compiler
+from portal.dlp.findings import Confidence, RuleRefused
+from portal.dlp.match import Match
 
 LONGEST_PATTERN = 1_000
 """Characters of a pattern."""
@@ -17,48 +15,9 @@ LONGEST_MATCH = 4 * 1024
 MOST_MATCHES = 1_000
 """Of one pattern in one text: the rest is not looked for."""
 _WINDOW = 64 * 1024
-_MEMORY = 8 * 1024 * 1024
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 # A program of RE2 that is larger takes seconds for a megabyte when its states do not fit into memory.
 _LARGEST_PROGRAM = 2_000
-
-
-class Hit(Protocol):
-    def span(self) -> tuple[int, int]: ...
-
-
-class Compiled(Protocol):
-    """A pattern of RE2."""
-
-    @property
-    def programsize(self) -> int: ...
-
-    def search(self, text: bytes, pos: int = 0, endpos: int | None = None) -> Hit | None: ...
-
-    def finditer(self, text: bytes, pos: int = 0, endpos: int | None = None) -> Iterator[Hit]: ...
-
-
-def compiler() -> Callable[[str], Compiled]:
-    """What compiles a pattern; it raises ValueError, with RE2's words, for one that does not compile.
-
-    Raises:
-        DetectionUnavailable: the extra is not installed.
-    """
-    if util.find_spec("re2") is None:
-        raise DetectionUnavailable(f"detection is not installed: {HOW_TO_INSTALL}")
-    re2 = import_module("re2")
-
-    def compiled(pattern: str) -> Compiled:
-        options = re2.Options()
-        options.max_mem = _MEMORY
-        options.log_errors = False
-        try:
-            return cast("Compiled", re2.compile(pattern, options))
-        except re2.error as error:
-            reason = error.args[0] if error.args else ""
-            raise ValueError(reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)) from None
-
-    return compiled
 
 
 def checked_name(name: str) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from portal.dlp.findings import CONFIDENCES
-from portal.dlp.identifiers import Match
-from portal.dlp.sections import LAYERS, Room, Root, Section, commands, joined, opened
+from portal.dlp.match import Match
+from portal.dlp.sections import LAYERS, DecodingRoom, Root, SearchSection, commands, joined, opened
 from portal.dlp.texts import Span, in_lines, unmarked, values
 
 MOST_FINDINGS = 10_000
@@ -21,11 +21,11 @@ _MARKER = re.compile(rb"\[redacted:([a-z0-9-]{1,64})\]")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is looked for. `lists` look through a text with its marks. `bounded` gives its matches in a text of lines, and
-    whether these are all.
+    """What is looked for.
 
-    `catalog` is looked for in words without their neighbours, where `everywhere` finds nothing new. `least` has of each
-    chosen profile the least confidence that counts, by its place in CONFIDENCES. `names` has every rule's name.
+    `lists` look through a text with its marks. `bounded` gives its matches in a text of lines, and whether these are
+    all. `catalog` is looked for in words without their neighbours, where `everywhere` finds nothing new. `least` has of
+    each chosen profile the least confidence that counts, by its place in CONFIDENCES. `names` has every rule's name.
     """
 
     catalog: tuple[Looking, ...]
@@ -44,7 +44,7 @@ class Located:
     spans: tuple[Span, ...]
 
 
-class Search:
+class TextSearch:
     """Made for one text, in which `MARK` stands at both ends of a string."""
 
     def __init__(self, rules: Rules, marked: bytes, credentials: str) -> None:
@@ -54,7 +54,7 @@ class Search:
         self._found: list[Located] = []
         self._seen: set[tuple[object, ...]] = set()
         self._taken: dict[str, _Taken] = {profile: _Taken() for profile in rules.least}
-        self._room = Room()
+        self._room = DecodingRoom()
         self._all = True
 
     def run(self, *, as_arguments: bool) -> tuple[list[Located], bool]:
@@ -74,9 +74,9 @@ class Search:
             return self._found[:MOST_FINDINGS], False
         return self._found, self._all and self._room.enough
 
-    def _open(self, section: Section, text: bytes, layers: int, *, of_several: bool = False) -> None:
+    def _open(self, section: SearchSection, text: bytes, layers: int, *, of_several: bool = False) -> None:
         words, decoded = opened(section, text, self._room, deeper=layers > 0)
-        if isinstance(section, Root):
+        if isinstance(section, Root) and self._rules.catalog:
             for start, end in commands(self._marked):
                 words.add(text[start:end], [(start, end)])
         if words.size and self._rules.catalog:
@@ -88,7 +88,7 @@ class Search:
 
     def _look(
         self,
-        section: Section,
+        section: SearchSection,
         text: bytes,
         markers: Sequence[Span] = (),
         *,
@@ -108,7 +108,7 @@ class Search:
 
     def _add(
         self,
-        section: Section,
+        section: SearchSection,
         text: bytes,
         looking: Iterable[Looking],
         markers: Sequence[Span] = (),
@@ -124,7 +124,9 @@ class Search:
                     break
         self._take(section, found, markers, of_several=of_several)
 
-    def _take(self, section: Section, found: Iterable[Match], markers: Sequence[Span], *, of_several: bool) -> None:
+    def _take(
+        self, section: SearchSection, found: Iterable[Match], markers: Sequence[Span], *, of_several: bool
+    ) -> None:
         """Keep what counts. Of matches of one profile that overlap the surest is kept, then the longest."""
         here: dict[str, _Taken] = {}
         for match in sorted(found, key=_best_first):

@@ -33,7 +33,7 @@ _BINARY = bytes(byte for byte in range(0x20) if byte not in b"\t\n\r")
 _BOUNDS = frozenset(b" \t\r\n\"'`\x02")
 
 
-class Section:
+class SearchSection:
     """A text of parts, each on lines of its own, and where they are in the root.
 
     With `whole` a span of a part stands for all of the part in the root, as with base64.
@@ -90,7 +90,7 @@ class Section:
         return tuple(found) if end <= self._ends[at - 1] else ()
 
 
-class Root(Section):
+class Root(SearchSection):
     """The text itself."""
 
     def __init__(self, text: bytes) -> None:
@@ -102,16 +102,18 @@ class Root(Section):
 
 
 @dataclass
-class Room:
+class DecodingRoom:
     """How many bytes may still be decoded, and whether that was enough."""
 
     left: int = MOST_DECODED
     enough: bool = True
 
 
-def opened(section: Section, text: bytes, room: Room, *, deeper: bool) -> tuple[Section, Section]:
+def opened(
+    section: SearchSection, text: bytes, room: DecodingRoom, *, deeper: bool
+) -> tuple[SearchSection, SearchSection]:
     """The words of a section without their neighbours, and, if `deeper`, the texts that its base64 hides."""
-    words, decoded = Section(), Section(whole=True)
+    words, decoded = SearchSection(), SearchSection(whole=True)
     size = len(text)
     for start, end in _runs(text):
         # Most rules of the catalog find a token before a space or a quote only.
@@ -152,12 +154,12 @@ def commands(marked: bytes) -> list[Span]:
     return found
 
 
-def joined(text: bytes, values: Sequence[Span]) -> Section:
+def joined(text: bytes, values: Sequence[Span]) -> SearchSection:
     """Strings put together without anything between: all of them, and each two, three and four that follow one another.
 
     Of a long string only its end or its beginning is put to its neighbours.
     """
-    section = Section()
+    section = SearchSection()
     if len(values) < 2:
         return section
     for start in range(len(values) - 1):

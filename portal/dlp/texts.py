@@ -16,7 +16,7 @@ from typing import Protocol
 
 import orjson
 
-from portal.dlp.findings import Place
+from portal.dlp.findings import Leaf
 
 MARK = b"\x02"
 _AT_ONCE = 32
@@ -33,7 +33,7 @@ Span = tuple[int, int]
 class Piece:
     """A part of a leaf: characters from `start`, of the leaf as text."""
 
-    place: Place
+    leaf: Leaf
     start: int
     length: int
 
@@ -65,7 +65,7 @@ def text_of(value: object, known: bytes) -> Text:
     longer.
     """
     if isinstance(value, str):
-        return Plain(value, known[1:])
+        return Plain(known[1:])
     return Compact(value, _marked(known[1:])) if known else Walked(value)
 
 
@@ -92,21 +92,35 @@ def values(marked: bytes) -> Iterator[Span]:
         at += len(part) + 1
 
 
+class _Characters:
+    """Counts characters of a text of UTF-8, for spans in the order of their starts: each byte is counted once."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._is_ascii = text.isascii()
+        self._at = self._before = 0
+
+    def piece(self, leaf: Leaf, start: int, end: int) -> Piece:
+        if self._is_ascii:
+            return Piece(leaf, start, end - start)
+        self._before += self._count(self._at, start)
+        self._at = start
+        return Piece(leaf, self._before, self._count(start, end))
+
+    def _count(self, start: int, end: int) -> int:
+        """How many characters begin there. A span may end inside of one, which then counts."""
+        return len(self._text[start:end].translate(None, _CONTINUED))
+
+
 class Plain:
     """A text that is no JSON value: a program, a message, a string alone."""
 
-    def __init__(self, value: str, written: bytes) -> None:
-        self._ascii = len(value) == len(written)
+    def __init__(self, written: bytes) -> None:
         self.marked = written.translate(_SPACES)
 
     def pieces(self, spans: Sequence[Span]) -> list[list[Piece]]:
-        found, characters, last = [], 0, 0
-        for start, end in spans:
-            characters += start - last if self._ascii else _characters(self.marked[last:start])
-            last = start
-            length = end - start if self._ascii else _characters(self.marked[start:end])
-            found.append([Piece(Place(()), characters, length)] if length else [])
-        return found
+        characters = _Characters(self.marked)
+        return [[characters.piece(Leaf(()), start, end)] if start < end else [] for start, end in spans]
 
 
 class Compact:
@@ -146,7 +160,7 @@ class _Descent:
             elif isinstance(value, list | tuple):
                 self._items(value, at, steps)
             else:
-                self._leaf(value, at, size, Place(steps))
+                self._leaf(value, at, size, Leaf(steps))
             if self._room < 0:
                 return False
         return True
@@ -160,7 +174,7 @@ class _Descent:
                 for number, (name, member) in enumerate(some, first):
                     inside = (*steps, number)
                     length = self._size(name)
-                    self._leaf(name, at + 1, length, Place(inside, is_name=True))
+                    self._leaf(name, at + 1, length, Leaf(inside, is_name=True))
                     at += length + 2
                     length = self._size(member)
                     if self._touched(at, at + length):
@@ -196,15 +210,17 @@ class _Descent:
     def _touched(self, start: int, end: int) -> bool:
         return next(self._near(start, end), None) is not None
 
-    def _leaf(self, value: object, at: int, size: int, place: Place) -> None:
+    def _leaf(self, value: object, at: int, size: int, leaf: Leaf) -> None:
         if value is None or isinstance(value, bool) or value == "":
             return
         first, last = (at + 1, at + size - 1) if isinstance(value, str) else (at, at + size)
-        for number in self._near(first, last):
-            start, end = self._spans[number]
+        near = list(self._near(first, last))
+        if near:
             text = _marked(orjson.dumps(value))
-            text = text[1:-1] if isinstance(value, str) else text
-            self.found[number].append(_piece(text, place, max(start - first, 0), min(end, last) - first))
+            characters = _Characters(text[1:-1] if isinstance(value, str) else text)
+            for number in near:
+                start, end = self._spans[number]
+                self.found[number].append(characters.piece(leaf, max(start - first, 0), min(end, last) - first))
 
 
 class Walked:
@@ -275,16 +291,19 @@ class Walked:
         self._write(text)
 
     def pieces(self, spans: Sequence[Span]) -> list[list[Piece]]:
-        return [list(self._covered(start, end)) for start, end in spans]
+        counted: dict[int, _Characters] = {}
+        return [list(self._covered(start, end, counted)) for start, end in spans]
 
-    def _covered(self, start: int, end: int) -> Iterator[Piece]:
+    def _covered(self, start: int, end: int, counted: dict[int, _Characters]) -> Iterator[Piece]:
         number = max(bisect_right(self._starts, start) - 1, 0)
         while number < len(self._starts) and self._starts[number] < end:
             node, is_name, text = self._leaves[number]
             first = max(start - self._starts[number], 0)
             last = min(end - self._starts[number], len(text))
             if first < last:
-                yield _piece(text, Place(self._steps(node), is_name), first, last)
+                if number not in counted:
+                    counted[number] = _Characters(text)
+                yield counted[number].piece(Leaf(self._steps(node), is_name), first, last)
             number += 1
 
     def _steps(self, node: int) -> tuple[int, ...]:
@@ -345,14 +364,5 @@ def _size(raw: bytes) -> int:
     return len(raw) - sum(map(len, _ESCAPE.findall(raw)))
 
 
-def _piece(text: bytes, place: Place, first: int, last: int) -> Piece:
-    return Piece(place, _characters(text[:first]), _characters(text[first:last]))
-
-
-def _characters(text: bytes) -> int:
-    """How many characters begin in this UTF-8 text. A span may end inside of one, which then counts."""
-    return len(text) if text.isascii() else len(text.translate(None, _CONTINUED))
-
-
 def _in_order(piece: Piece) -> tuple[tuple[int, ...], bool]:
-    return piece.place.steps, not piece.place.is_name
+    return piece.leaf.steps, not piece.leaf.is_name

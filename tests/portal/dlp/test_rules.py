@@ -129,9 +129,7 @@ def test_the_values_of_a_list_are_hashed_with_the_key_of_the_detector(make: Make
 def test_without_the_extra_every_detector_is_refused(rules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     find = util.find_spec
     for missing in ("re2", "kingfisher_sdk"):
-        monkeypatch.setattr(
-            patterns.util, "find_spec", lambda name, missing=missing: None if name == missing else find(name)
-        )
+        monkeypatch.setattr(util, "find_spec", lambda name, missing=missing: None if name == missing else find(name))
         with pytest.raises(DetectionUnavailable, match=r"pip install 'codemode-portal\[dlp\]'"):
             Detector([Profile("credentials")], key=KEY, folder=rules)
     for profile in ("financial", "national", "personal"):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.dlp import Detector, Finding, Profile, RuleRefused, Verdict, texts
+from portal.dlp import Detection, Detector, Profile, RuleRefused, Verdict, texts
 from portal.dlp.sections import MOST_DECODED
 from tests.deep import examples
 from tests.portal.dlp import made_up
@@ -26,13 +26,13 @@ WEIRD = st.text(st.characters(), max_size=12)
 NUMBERS = st.integers() | st.floats() | st.integers(10**11, 10**19)
 
 
-def at(value: Any, finding: Finding) -> str:
+def at(value: Any, finding: Detection) -> str:
     """The text that a finding points at."""
     leaf = value
-    steps = finding.place.steps
+    steps = finding.leaf.steps
     for depth, step in enumerate(steps):
         if isinstance(leaf, dict):
-            leaf = list(leaf)[step] if finding.place.is_name and depth == len(steps) - 1 else list(leaf.values())[step]
+            leaf = list(leaf)[step] if finding.leaf.is_name and depth == len(steps) - 1 else list(leaf.values())[step]
         else:
             leaf = leaf[step]
     text = leaf if isinstance(leaf, str) else json.dumps(leaf)
@@ -128,7 +128,7 @@ def test_deep_values_are_looked_through_to_the_ground(everything: Detector) -> N
         for _ in range(depth):
             value = [value]
         (finding,) = everything.scan(value).findings
-        assert len(finding.place.steps) == depth
+        assert len(finding.leaf.steps) == depth
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -182,7 +182,7 @@ def test_cards_and_accounts_are_found_however_they_are_grouped(everything: Detec
     card, account = made_up.card(source), made_up.iban(source)
     grouped = " ".join(account[at : at + 4] for at in range(0, len(account), 4))
     value = [card, account, account.lower(), f"IBAN {grouped} please", int(card), {"n": f"{card}."}]
-    found = {(finding.place.steps[0], finding.rule) for finding in everything.scan(value).findings}
+    found = {(finding.leaf.steps[0], finding.rule) for finding in everything.scan(value).findings}
     assert found >= {(0, "card"), (1, "iban"), (2, "iban"), (3, "iban"), (4, "card"), (5, "card")}
 
 
