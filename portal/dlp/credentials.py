@@ -53,8 +53,8 @@ FORMS = (
         r"sk-(?:(?:proj|svcacct|admin|None)-(?!ant)[\w-]{32,200}|[A-Za-z0-9]{40,64})",
         entropy=3.8,
     ),
-    # Anthropic, API overview: keys begin with sk-ant-, then the kind and its version.
-    _form("anthropic-api-key", r"sk-ant-[\w-]+", r"sk-ant-(?:api|oat|ort|sid)\d\d-[\w-]{80,120}", entropy=3.5),
+    # Anthropic, and GitHub's list of partners' patterns: the kind and its version, 93 characters, AA.
+    _form("anthropic-api-key", r"sk-ant-[\w-]+", r"sk-ant-(?:api|oat|ort|sid)\d\d-[\w-]{93}AA", entropy=3.5),
     # Google Cloud, "Best practices for managing API keys": AIza and 35 characters. The catalog finds those that end in
     # a letter or a digit; these end in a dash.
     _form("google-api-key", r"AIza[\w-]+-", r"AIza[\w-]{34}-", entropy=4.0),
@@ -66,9 +66,8 @@ FORMS = (
     # hexadecimal digits; sgd_ of Sourcegraph.com; slk_ a license key.
     _form("sourcegraph-access-token", r"sgp_\w+", r"sgp_(?:(?:[0-9a-fA-F]{16}|local)_)?[0-9a-fA-F]{40}", entropy=3.3),
     _form("sourcegraph-access-token", r"s(?:gd|lk)_[0-9a-f]+", r"s(?:gd|lk)_[0-9a-f]{64}"),
-    # Slack, "Tokens": xoxb of a bot, xoxp of a user, xoxa and xoxr of workspaces, xoxe of configuration, xoxc and xoxd
-    # of browsers.
-    _form("slack-token", r"xox[a-z]-[\w%.-]+", r"xox[abceoprsd]-[\w%.-]{20,400}", entropy=3.5),
+    # Slack: the tokens of browsers, three numbers and 64 hexadecimal digits, and their cookie. The catalog has others.
+    _form("slack-session", r"xox[cd]-[\w%-]+", r"xox(?:c(?:-\d{9,14}){3}-[0-9a-f]{64}|d-[\w%-]{100,400})", entropy=3.5),
     # Telegram, Bot API, "Authorizing your bot": the number of the bot, a colon, 35 characters.
     _form("telegram-bot-token", r"\d{8,10}:AA[\w-]+", r"\d{8,10}:AA[\w-]{33}", entropy=4.0),
     # Discord, "Reference: authentication": the id of the bot in base64, a time, a signature.
@@ -86,8 +85,8 @@ FORMS = (
     _form("fly-access-token", r"f(?:m[12]r?|o1)_[\w+/=-]+", r"f(?:m[12]r?|o1)_[\w+/-]{40,4000}={0,3}", entropy=4.0),
     # Sentry, "Auth tokens": sntrys_ of an organisation, sntryu_ of a user.
     _form("sentry-auth-token", r"sntry[su]_[\w+/=-]+", r"sntry(?:s_eyJ[\w+/=-]{60,400}|u_[0-9a-f]{64})", entropy=3.3),
-    # Mailgun, "API authentication": key- and 32 hexadecimal digits, in keys from before 2018.
-    _form("mailgun-api-key", r"key-[0-9a-f]+", r"key-[0-9a-f]{32}", entropy=3.3),
+    # Mailgun, "API authentication": key- and 32 hexadecimal digits, in keys from before 2018. Other keys look so too.
+    _form("mailgun-api-key", r"key-[0-9a-f]+", r"key-[0-9a-f]{32}", entropy=3.3, confidence="low"),
 )
 
 # What stands in documentation in place of a secret.
