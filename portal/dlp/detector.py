@@ -31,6 +31,7 @@ CACHE = 4 * 1024 * 1024
 """Bytes of verdicts that are kept."""
 _SHORTEST_CACHED = 4 * 1024
 _SHORTEST_KEY = 16
+_LONGEST_ON_LOOP = 16 * 1024
 _ROUNDS = 4
 _ALL = 1 << 62
 
@@ -80,8 +81,8 @@ class Detector:
         return await asyncio.to_thread(lambda: cls(profiles, key=key, folder=folder))
 
     async def scanned(self, value: object, root: str = "value", *, as_arguments: bool = False) -> Verdict:
-        """As `scan`; a large value in a thread, so that the loop is not late."""
-        if heavy(value):
+        """As `scan`; a large value in a thread, so that the loop is not late even if the value is made to be slow."""
+        if heavy(value) or len(written(value)) > _LONGEST_ON_LOOP:
             return await asyncio.to_thread(lambda: self.scan(value, root, as_arguments=as_arguments))
         return self.scan(value, root, as_arguments=as_arguments)
 

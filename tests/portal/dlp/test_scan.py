@@ -282,9 +282,9 @@ async def test_a_large_value_is_scanned_in_a_thread_and_a_small_one_at_once(
         return scan(self, *args, **options)
 
     monkeypatch.setattr(Detector, "scan", noted)
-    small, large = [CARD], ["x" * 70_000, CARD]
-    assert [len((await detector.scanned(value)).findings) for value in (small, large)] == [1, 1]
-    assert [thread is threading.main_thread() for thread in threads] == [True, False]
+    values = [CARD], ["x" * 20_000, CARD], ["x" * 70_000, CARD]
+    assert [len((await detector.scanned(value)).findings) for value in values] == [1, 1, 1]
+    assert [thread is threading.main_thread() for thread in threads] == [True, False, False]
 
 
 @pytest.mark.anyio
