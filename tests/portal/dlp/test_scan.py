@@ -191,6 +191,9 @@ def test_cards_and_accounts_are_found_however_they_are_grouped(everything: Detec
     [
         "0.4111111111111111",
         "4111111111111112",
+        "1234567812345670",
+        "0000000000000000",
+        "4111 1111-1111 1111",
         "x4111111111111111",
         "order 41111111111111110",
         "1764460800000",
@@ -205,6 +208,14 @@ def test_cards_and_accounts_are_found_however_they_are_grouped(everything: Detec
 )
 def test_numbers_that_prove_nothing_are_left_alone(everything: Detector, text: str) -> None:
     assert everything.scan({"text": text}) == Verdict()
+
+
+def test_a_password_at_the_end_of_a_command_is_found(make: Make) -> None:
+    command = 'curl https://a.example -u "bob:d2LkV78zLx!t"'
+    detector = make("credentials")
+    assert [at(value, *detector.scan(value).findings) for value in (command, {"run": [command]})] == [
+        "bob:d2LkV78zLx!t"
+    ] * 2
 
 
 def test_a_card_among_other_groups_of_four_is_found(everything: Detector) -> None:
