@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import traceback
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from portal.cli.completion import complete_portal, complete_server
-from portal.cli.exits import CommandError, Exit
+from portal.cli.finish import finish
 from portal.cli.help import CommandLine
+from portal.cli.log_group import log_group
 from portal.cli.options import (
     ConfigOption,
     CreateOption,
@@ -28,7 +26,6 @@ from portal.cli.options import (
     StateOption,
     StoreConfigOption,
 )
-from portal.errors import InputError, StartError
 
 EXAMPLES = """
 \b
@@ -100,7 +97,7 @@ def serve(
     """
     from portal.cli.commands.serve import serve as command
 
-    _finish(lambda: command(config, host, port), serving=True)
+    finish(lambda: command(config, host, port), serving=True)
 
 
 @app.command()
@@ -143,7 +140,7 @@ def run(
     from portal.cli.commands.run import RunOptions, RunOutput, read_program
     from portal.cli.commands.run import run as command
 
-    _finish(
+    finish(
         lambda: command(
             file,
             read_program(file) if file is not None else None,
@@ -165,7 +162,7 @@ def tools(
     """List the servers with their state, and their tools."""
     from portal.cli.commands.catalog import tools as command
 
-    _finish(lambda: command(server, config, as_json=json))
+    finish(lambda: command(server, config, as_json=json))
 
 
 @app.command()
@@ -186,7 +183,7 @@ def call(
     """
     from portal.cli.commands.call import call as command
 
-    _finish(lambda: command(tool, arguments or [], config, as_json=json))
+    finish(lambda: command(tool, arguments or [], config, as_json=json))
 
 
 @app.command()
@@ -205,7 +202,7 @@ def search(
     """
     from portal.cli.commands.catalog import search as command
 
-    _finish(lambda: command(query, limit, server, config, as_json=json))
+    finish(lambda: command(query, limit, server, config, as_json=json))
 
 
 @app.command()
@@ -216,7 +213,7 @@ def describe(
     """Print the TypeScript of a tool or a server."""
     from portal.cli.commands.catalog import describe as command
 
-    _finish(lambda: command(path, config))
+    finish(lambda: command(path, config))
 
 
 @app.command()
@@ -244,7 +241,7 @@ def stubs(
     """
     from portal.cli.commands.stubs import stubs as command
 
-    _finish(lambda: command(words or [], output, config, as_json=json))
+    finish(lambda: command(words or [], output, config, as_json=json))
 
 
 @app.command()
@@ -278,7 +275,7 @@ def test(
         verbose=verbose,
     )
 
-    _finish(lambda: command(options))
+    finish(lambda: command(options))
 
 
 @app.command("bench-ui")
@@ -303,7 +300,7 @@ def bench_ui(
     from portal.cli.commands.bench_ui import bench_ui as command
 
     options = BenchOptions(program=file, demo=demo, plain=plain, open=open, host=host, port=port)
-    _finish(lambda: command(config, options), serving=True)
+    finish(lambda: command(config, options), serving=True)
 
 
 @app.command()
@@ -317,7 +314,7 @@ def typecheck(
     """
     from portal.cli.commands.typecheck import typecheck as command
 
-    _finish(lambda: command(action))
+    finish(lambda: command(action))
 
 
 policies = CommandLine(no_args_is_help=True, rich_markup_mode=None, help="Try access policies before they apply.")
@@ -365,7 +362,7 @@ def policy_test(
     from portal.cli.commands.policy import PolicyQuery
     from portal.cli.commands.policy import test as command
 
-    _finish(lambda: command(PolicyQuery(file, identity, call, arguments, config, json, portal)))
+    finish(lambda: command(PolicyQuery(file, identity, call, arguments, config, json, portal)))
 
 
 @app.command()
@@ -380,7 +377,7 @@ def demo(
     """
     from portal.cli.commands.demo import demo as command
 
-    _finish(lambda: command(port=port, stay=serve), serving=True)
+    finish(lambda: command(port=port, stay=serve), serving=True)
 
 
 keys = CommandLine(no_args_is_help=True, rich_markup_mode=None, help="The keys that stored secrets are encrypted with.")
@@ -401,7 +398,7 @@ def rotate_keys(
     """
     from portal.cli.commands.state import rotate as command
 
-    _finish(lambda: command(state, config, forget=forget))
+    finish(lambda: command(state, config, forget=forget))
 
 
 @app.command("api-token")
@@ -418,7 +415,7 @@ def api_token(
     """
     from portal.cli.commands.state import make_token as command
 
-    _finish(lambda: command(name, state, config, create=create))
+    finish(lambda: command(name, state, config, create=create))
 
 
 @app.command()
@@ -435,7 +432,7 @@ def plan(
     """
     from portal.cli.commands.declared import DeclarationOptions, show_plan
 
-    _finish(lambda: show_plan(DeclarationOptions(file, state, config, prune, as_json=json)))
+    finish(lambda: show_plan(DeclarationOptions(file, state, config, prune, as_json=json)))
 
 
 @app.command()
@@ -457,7 +454,7 @@ def apply(
     from portal.cli.commands.declared import DeclarationOptions
     from portal.cli.commands.declared import apply as command
 
-    _finish(lambda: command(DeclarationOptions(file, state, config, prune, yes, json, create)))
+    finish(lambda: command(DeclarationOptions(file, state, config, prune, yes, json, create)))
 
 
 @app.command()
@@ -469,7 +466,7 @@ def export(
     """Write the stored objects as a file for `codemode apply`, without secrets."""
     from portal.cli.commands.declared import export as command
 
-    _finish(lambda: command(output, state, config))
+    finish(lambda: command(output, state, config))
 
 
 admin_group = CommandLine(
@@ -496,7 +493,7 @@ def list_(
     """List all objects of one kind: administrators and invitations, if none is named."""
     from portal.cli.commands.admin import list_objects
 
-    _finish(lambda: list_objects(kind, state, config, as_json=json))
+    finish(lambda: list_objects(kind, state, config, as_json=json))
 
 
 @admin_group.command()
@@ -504,7 +501,7 @@ def show(kind: KindArgument, id: IdArgument, state: StateOption = None, config: 
     """Show one object as the admin API does."""
     from portal.cli.commands.admin import show_object
 
-    _finish(lambda: show_object(kind, id, state, config))
+    finish(lambda: show_object(kind, id, state, config))
 
 
 @admin_group.command()
@@ -525,7 +522,7 @@ def remove(
     from portal.cli.commands.admin import remove_object
     from portal.cli.commands.administrators import remove_administrator
 
-    _finish(
+    finish(
         lambda: remove_object(kind, id, state, config) if id is not None else remove_administrator(kind, state, config)
     )
 
@@ -544,7 +541,7 @@ def invite(
     """
     from portal.cli.commands.administrators import invite_administrator
 
-    _finish(lambda: invite_administrator(email, state, config, create=create))
+    finish(lambda: invite_administrator(email, state, config, create=create))
 
 
 @admin_group.command("reset-password")
@@ -561,7 +558,7 @@ def reset_password(
     """
     from portal.cli.commands.administrators import reset_administrator
 
-    _finish(lambda: reset_administrator(email, state, config, ask=ask))
+    finish(lambda: reset_administrator(email, state, config, ask=ask))
 
 
 @admin_group.command()
@@ -573,7 +570,7 @@ def audit(
     """Show who changed what, newest first."""
     from portal.cli.commands.admin import audit as command
 
-    _finish(lambda: command(limit, state, config))
+    finish(lambda: command(limit, state, config))
 
 
 @app.command()
@@ -593,7 +590,7 @@ def login(
     """
     from portal.cli.commands.login import LoginOptions, log_in
 
-    _finish(lambda: log_in(LoginOptions(server, config, state, scope, browser, create)))
+    finish(lambda: log_in(LoginOptions(server, config, state, scope, browser, create)))
 
 
 @app.command()
@@ -605,7 +602,7 @@ def logout(
     """End the login at a server, there and here."""
     from portal.cli.commands.login import log_out_of
 
-    _finish(lambda: log_out_of(server, config, state))
+    finish(lambda: log_out_of(server, config, state))
 
 
 @app.command()
@@ -613,94 +610,10 @@ def credentials(config: ConfigOption = None, state: StateOption = None, json: Js
     """Show the logins at servers, and their states."""
     from portal.cli.commands.login import list_credentials
 
-    _finish(lambda: list_credentials(config, state, as_json=json))
+    finish(lambda: list_credentials(config, state, as_json=json))
 
 
-log_group = CommandLine(rich_markup_mode=None, help="Show, follow and verify the log of calls.")
 app.add_typer(log_group, name="logs")
-
-
-@log_group.callback(invoke_without_command=True)
-def logs(
-    context: typer.Context,
-    server: Annotated[
-        str | None,
-        typer.Option("--server", metavar="ID", autocompletion=complete_server, help="Calls of a server."),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Calls of a tool, a prompt or a resource.")
-    ] = None,
-    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="tool, prompt, resource, run, ...")] = None,
-    identity: Annotated[str | None, typer.Option("--who", metavar="KEY", help="Calls of one caller.")] = None,
-    client: Annotated[str | None, typer.Option("--client", metavar="NAME", help="Calls through a client.")] = None,
-    portal: Annotated[
-        str | None, typer.Option("--portal", metavar="ID", autocompletion=complete_portal, help="Calls at a portal.")
-    ] = None,
-    run: Annotated[str | None, typer.Option("--run", metavar="ID", help="One run of a program and its calls.")] = None,
-    outcome: Annotated[
-        str | None, typer.Option("--outcome", metavar="OUTCOME", help="ok, denied, error, timeout, ...")
-    ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="What did not end well.")] = False,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="So long ago (2h), or a date or time (UTC).")
-    ] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="As --since.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many rows.")] = 50,
-    before: Annotated[int | None, typer.Option("--before", metavar="ID", help="Rows older than this one.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with the rows that come.")] = False,
-    config: ConfigOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Show the newest rows of the log: who called what, how long it took, how it ended.
-
-    \b
-    codemode logs --failed --since 2h
-    codemode logs --server tickets --follow
-    codemode logs --run exec_35aff83a7dab5b49cb212de2
-    codemode logs verify
-    """
-    if context.invoked_subcommand is not None:
-        return
-    from portal.cli.commands.logs import LogOptions, moment
-    from portal.cli.commands.logs import show as command
-    from portal.logs import Filters
-
-    async def show() -> Exit:
-        filters = Filters(
-            portal=portal,
-            server=server,
-            kind=kind,
-            name=name,
-            identity=identity,
-            client=client,
-            outcome=outcome,
-            run=run,
-            failed=failed,
-            since=moment(since, "--since"),
-            until=moment(until, "--until"),
-        )
-        return await command(LogOptions(config, filters, limit, before, follow, json))
-
-    _finish(show)
-
-
-@log_group.command("verify")
-def verify_log(
-    key: Annotated[
-        list[str] | None,
-        typer.Option("--key", metavar="HEX", help="A public key that is trusted; default: that beside the log."),
-    ] = None,
-    config: ConfigOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Verify that no row of the log was changed, added or removed.
-
-    Ends with 1 if one was, and says which.
-    """
-    from portal.cli.commands.logs import check as command
-
-    _finish(lambda: command(config, tuple(key or ()), as_json=json))
-
 
 pin_group = CommandLine(rich_markup_mode=None, help="Show and approve changed tools of pinned servers.")
 app.add_typer(pin_group, name="pins")
@@ -716,7 +629,7 @@ def pins(context: typer.Context, config: ConfigOption = None, json: JsonOption =
         return
     from portal.cli.commands.pins import list_pending as command
 
-    _finish(lambda: command(config, as_json=json))
+    finish(lambda: command(config, as_json=json))
 
 
 @pin_group.command("approve")
@@ -740,7 +653,7 @@ def approve(
     """
     from portal.cli.commands.pins import approve as command
 
-    _finish(lambda: command(server, tuple(names or ()), config, as_json=json))
+    finish(lambda: command(server, tuple(names or ()), config, as_json=json))
 
 
 @app.command()
@@ -783,35 +696,7 @@ def scan(
     options = ScanOptions(
         files, config, portal or (), portal_address or (), host or (), site, since, until, as_json=json
     )
-    _finish(lambda: command(options))
-
-
-def _finish(command: Callable[[], Coroutine[object, object, int]], *, serving: bool = False) -> None:
-    """Run a command and exit with its code, that of its error, or 130 if it was interrupted."""
-    gc.freeze()
-    gc.enable()
-    try:
-        with asyncio.Runner(loop_factory=_fast_loop() if serving else None) as runner:
-            code = runner.run(command())
-    except (CommandError, InputError, StartError) as error:
-        from portal.cli.show.console import printable
-
-        typer.echo(f"codemode: {printable(str(error))}", err=True)
-        code = error.code if isinstance(error, CommandError) else Exit.USAGE
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        code = Exit.INTERRUPTED
-    except Exception:  # The edge of the process: any other error is our fault, and must not look like the program's.
-        traceback.print_exc()
-        typer.echo("codemode: this is a fault in codemode itself; please report it with the lines above.", err=True)
-        code = Exit.INTERNAL
-    raise typer.Exit(code)
-
-
-def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvicorn's choice of an event loop: uvloop if it is installed."""
-    import uvicorn
-
-    return uvicorn.Config("", loop="auto", log_config=None).get_loop_factory()
+    finish(lambda: command(options))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,7 +13,7 @@ from portal.shadow.places import ORDINARY_PORTS, Hosts, Portals
 from portal.shadow.reading import SHOWN, UnreadLine
 from portal.shadow.report import ScannedFile, ScanReport, SeenCaller, Sighting, shown, shown_path
 from portal.shadow.request import LogRequest
-from portal.shadow.signs import RANK, Certainty, Sign, Verdict, judge
+from portal.shadow.signs import RANK, Certainty, Sign, Evidence, judge
 
 MAX_PLACES = 10_000
 MAX_CALLERS = 20_000
@@ -114,7 +114,7 @@ class Sightings:
             tuple(unread)[:SHOWN],
         )
 
-    def _count(self, request: LogRequest, verdict: Verdict, server: str) -> None:
+    def _count(self, request: LogRequest, verdict: Evidence, server: str) -> None:
         port = None if request.port in ORDINARY_PORTS else request.port
         key = (request.host, port, None if request.path is None else shown_path(request.path))
         seen = self._seen.get(key)

@@ -43,7 +43,7 @@ class Sign(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Evidence:
     """What was found in one request. `methods` and `versions` are those of its bodies."""
 
     certainty: Certainty
@@ -88,7 +88,7 @@ def may_have_signs(line: str, words: Iterable[str] = ()) -> bool:
     return False
 
 
-def judge(request: LogRequest, *, served: bool = False) -> Verdict | None:
+def judge(request: LogRequest, *, served: bool = False) -> Evidence | None:
     """What of this request says that it is MCP; None if nothing does. `served` says that a portal has this server."""
     methods, versions = _in_bodies(request.bodies)
     endpoint = known_endpoint(request.host, request.path)
@@ -107,7 +107,7 @@ def judge(request: LogRequest, *, served: bool = False) -> Verdict | None:
     }
     found = frozenset(sign for sign, there in signs.items() if there)
     certainty = _certainty(request, found, speaks_only_mcp=speaks_only_mcp)
-    return None if certainty is None else Verdict(certainty, found, methods, versions, endpoint)
+    return None if certainty is None else Evidence(certainty, found, methods, versions, endpoint)
 
 
 def is_mcp_name(host: str) -> bool:

@@ -1,0 +1,97 @@
+"""The commands of `codemode logs`, with their options and help."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from portal.cli.completion import complete_portal, complete_server
+from portal.cli.exits import Exit
+from portal.cli.finish import finish
+from portal.cli.help import CommandLine
+from portal.cli.options import ConfigOption, JsonOption
+
+log_group = CommandLine(rich_markup_mode=None, help="Show, follow and verify the log of calls.")
+
+
+@log_group.callback(invoke_without_command=True)
+def logs(
+    context: typer.Context,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", metavar="ID", autocompletion=complete_server, help="Calls of a server."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Calls of a tool, a prompt or a resource.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="tool, prompt, resource, run, ...")] = None,
+    identity: Annotated[str | None, typer.Option("--who", metavar="KEY", help="Calls of one caller.")] = None,
+    client: Annotated[str | None, typer.Option("--client", metavar="NAME", help="Calls through a client.")] = None,
+    portal: Annotated[
+        str | None, typer.Option("--portal", metavar="ID", autocompletion=complete_portal, help="Calls at a portal.")
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", metavar="ID", help="One run of a program and its calls.")] = None,
+    outcome: Annotated[
+        str | None, typer.Option("--outcome", metavar="OUTCOME", help="ok, denied, error, timeout, ...")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="What did not end well.")] = False,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="So long ago (2h), or a date or time (UTC).")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="As --since.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="ROWS", min=1, max=1000, help="How many rows.")] = 50,
+    before: Annotated[int | None, typer.Option("--before", metavar="ID", help="Rows older than this one.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with the rows that come.")] = False,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the newest rows of the log: who called what, how long it took, how it ended.
+
+    \b
+    codemode logs --failed --since 2h
+    codemode logs --server tickets --follow
+    codemode logs --run exec_35aff83a7dab5b49cb212de2
+    codemode logs verify
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from portal.cli.commands.logs import LogOptions, moment
+    from portal.cli.commands.logs import show as command
+    from portal.logs import Filters
+
+    async def show() -> Exit:
+        filters = Filters(
+            portal=portal,
+            server=server,
+            kind=kind,
+            name=name,
+            identity=identity,
+            client=client,
+            outcome=outcome,
+            run=run,
+            failed=failed,
+            since=moment(since, "--since"),
+            until=moment(until, "--until"),
+        )
+        return await command(LogOptions(config, filters, limit, before, follow, json))
+
+    finish(show)
+
+
+@log_group.command("verify")
+def verify_log(
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="HEX", help="A public key that is trusted; default: that beside the log."),
+    ] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Verify that no row of the log was changed, added or removed.
+
+    Ends with 1 if one was, and says which.
+    """
+    from portal.cli.commands.logs import check as command
+
+    finish(lambda: command(config, tuple(key or ()), as_json=json))
