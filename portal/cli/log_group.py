@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from portal.cli.completion import complete_portal, complete_server
-from portal.cli.exits import Exit
+from portal.cli.exits import CommandError, Exit
 from portal.cli.finish import finish
 from portal.cli.help import CommandLine
 from portal.cli.options import ConfigOption, JsonOption
 
-log_group = CommandLine(rich_markup_mode=None, help="Show, follow and verify the log of calls.")
+MOST_ROWS = 1000
+
+log_group = CommandLine(rich_markup_mode=None)
 
 
 @log_group.callback(invoke_without_command=True)
@@ -40,7 +42,7 @@ def logs(
         str | None, typer.Option("--since", metavar="TIME", help="So long ago (2h), or a date or time (UTC).")
     ] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="As --since.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="ROWS", min=1, max=1000, help="How many rows.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="ROWS", help="So many, 1 to 1000.")] = 50,
     before: Annotated[int | None, typer.Option("--before", metavar="ID", help="Rows older than this one.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with the rows that come.")] = False,
     config: ConfigOption = None,
@@ -61,6 +63,8 @@ def logs(
     from portal.logs import Filters
 
     async def show() -> Exit:
+        if not 1 <= limit <= MOST_ROWS:
+            raise CommandError(f"--limit is 1 to {MOST_ROWS}.")
         filters = Filters(
             portal=portal,
             server=server,
