@@ -13,7 +13,7 @@ from portal.shadow.places import ORDINARY_PORTS, Hosts, Portals
 from portal.shadow.reading import SHOWN, UnreadLine
 from portal.shadow.report import ScannedFile, ScanReport, SeenCaller, Sighting, shown, shown_path
 from portal.shadow.request import LogRequest
-from portal.shadow.signs import RANK, Certainty, Sign, Evidence, judge
+from portal.shadow.signs import RANK, Certainty, Evidence, Sign, judge
 
 MAX_PLACES = 10_000
 MAX_CALLERS = 20_000
