@@ -317,9 +317,9 @@ def ended(id: str, program: object, answer: Mapping[str, Any] | None, received: 
     reason, answered = "", 0
     if answer is not None:
         answered = sum(len(block["text"]) for block in answer["content"] if block.get("type") == "text")
-        error = answer["structuredContent"].get("error")
+        error = answer.get("structuredContent", {}).get("error")
         reason = "" if error is None else str(error["kind"])
-        outcome = "ok" if error is None else _OUTCOMES.get(reason, "error")
+        outcome = _OUTCOMES.get(reason, "error") if error is not None or answer.get("isError") else "ok"
     return EndedRun(
         id=id,
         at=at,

@@ -24,7 +24,7 @@ import pytest
 from tests.clients.serving import Served, serving
 from tests.patience import PATIENCE
 
-_SIZE = "8m"
+_SIZE = "24m"
 _ON_SMALL_DISK = """
 mount -t tmpfs -o size=$1,mode=700 none "$2" && cp -a "$3"/. "$2" || exit 1
 shift 3

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -16,6 +17,8 @@ import httpx2
 import pytest
 
 from portal.admin import PREFIX
+from portal.logs import Filters, LogDatabase, LogKey, verify
+from portal.logs import before as newest
 from portal.state import KeyRing, Store
 from tests.clients.serving import Served
 from tests.end_to_end.disks import Disk, on_small_disk, with_short_files
@@ -115,6 +118,15 @@ async def test_on_a_full_disk_a_portal_refuses_what_it_cannot_store_and_loses_no
     # What was on the disk is opened and looked through as another portal would.
     async with Store.open(f"sqlite:///{after}/state.db", KeyRing.open(after / "state.key")) as store:
         assert store.health == "ok"
+    log = LogDatabase(f"sqlite:///{after}/state-logs.db")
+    await log.open(make=False)
+    try:
+        assert (await log.read(partial(verify, trusted=[LogKey.open(after / "state-logs.key").public]))).is_whole
+        # The call was made while nothing could be stored.
+        called = await log.read(partial(newest, filters=Filters(server="shop")))
+        assert [one.row.name for one in called] == ["get_customer"] and called[0].row.outcome == "ok"
+    finally:
+        await log.close()
 
 
 async def during(address: Address, agent: Agent, http: httpx2.AsyncClient, admin: Administrator) -> None:
