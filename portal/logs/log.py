@@ -95,6 +95,7 @@ class CallLog:
         self._room = asyncio.Event()
         self._all_stored = asyncio.Event()
         self._closing = False
+        self._hurried = 0
         self._dropping = False
         self._unsigned = False
         self._watchers: list[Callable[[LogRow], None]] = []
@@ -176,10 +177,14 @@ class CallLog:
 
     async def stored(self) -> None:
         """Return when every row that has been written is in the database."""
-        while self._waiting:
-            self._all_stored.clear()
-            self._urgent.set()
-            await self._all_stored.wait()
+        self._hurried += 1
+        try:
+            while self._waiting:
+                self._all_stored.clear()
+                self._urgent.set()
+                await self._all_stored.wait()
+        finally:
+            self._hurried -= 1
 
     def _drop(self) -> None:
         self._journal.drop()
@@ -203,15 +208,17 @@ class CallLog:
         pause = _PAUSE
         while not self._closing or self._waiting:
             await self._available.wait()
-            if not self._closing:
+            if not self._closing and not self._hurried:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(BATCH_SECONDS):
                         await self._urgent.wait()
             self._available.clear()
             self._urgent.clear()
-            while self._waiting:
+            # What comes meanwhile is of the next batch: a transaction for each few rows would cost far more than they.
+            left = len(self._waiting)
+            while left:
                 try:
-                    await self._store(min(len(self._waiting), BATCH_ROWS))
+                    left -= await self._store(min(left, BATCH_ROWS))
                 except LogUnavailable as error:
                     self._begin_trouble(str(error))
                     await asyncio.sleep(pause)
@@ -219,9 +226,11 @@ class CallLog:
                 else:
                     pause = _PAUSE
                     self._end_trouble()
+            if self._waiting:
+                self._available.set()
 
-    async def _store(self, most: int) -> None:
-        """Store the first rows that wait. If it is one of them that cannot be stored, that one is left out."""
+    async def _store(self, most: int) -> int:
+        """Store the first rows that wait; how many. If it is one of them that cannot be stored, that one is left out."""
         taken = [self._waiting[at] for at in range(most)]
         batch = Batch(
             self._journal.instance,
@@ -236,8 +245,7 @@ class CallLog:
         except Exception:
             # A row that no database takes must not keep all later ones out.
             if most > 1:
-                await self._store(1)
-                return
+                return await self._store(1)
             self._log.exception("a row of the log cannot be stored, and is left out", kind=taken[0][0].kind)
         self._unsigned = True
         self._journal.stored_until(taken[-1][2])
@@ -247,6 +255,7 @@ class CallLog:
         self._room.set()
         if not self._waiting:
             self._all_stored.set()
+        return most
 
     def _begin_trouble(self, reason: str) -> None:
         if not self.trouble:

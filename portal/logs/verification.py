@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import orjson
 from sqlalchemy import Connection, func, select
 
 from portal.logs.chain import START, Checkpoint, digest_of, is_signed, linked
@@ -62,7 +63,7 @@ def verify(
         )
         if len(rows) != count:
             report.fault(f"batch {n} has {len(rows)} rows and had {count} when it was written")
-        elif digest_of(rows) != digest:
+        elif digest_of(orjson.dumps([*row]) for row in rows) != digest:
             report.fault(f"a row of batch {n} (ids {first} to {last}) was changed")
         if linked(previous, digest) != hash:
             report.fault(f"batch {n} does not follow from the one before it")
