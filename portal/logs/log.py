@@ -230,7 +230,7 @@ class CallLog:
                 self._available.set()
 
     async def _store(self, most: int) -> int:
-        """Store the first rows that wait; how many. If it is one of them that cannot be stored, that one is left out."""
+        """Store the first rows that wait; how many. If one of them cannot be stored, that one alone is left out."""
         taken = [self._waiting[at] for at in range(most)]
         batch = Batch(
             self._journal.instance,
