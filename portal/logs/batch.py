@@ -36,11 +36,10 @@ _INSERT = {
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows of one instance, whose numbers begin at `first`. `dropped` is how many it had no room for so far."""
+    """Rows of one instance in order, each with its number. `dropped` is how many it had no room for so far."""
 
     instance: str
-    first: int
-    rows: Sequence[LogRow]
+    rows: Sequence[tuple[int, LogRow]]
     dropped: int = 0
 
 
@@ -48,11 +47,10 @@ def store(connection: Connection, batch: Batch, now: int) -> None:
     """Add the rows that are not there yet. `now` is in microseconds since 1970."""
     lock(connection)
     known = connection.execute(select(writers.c.number).where(writers.c.instance == batch.instance)).scalar() or 0
-    rows = batch.rows[max(0, known + 1 - batch.first) :]
-    first = max(batch.first, known + 1)
+    rows = [(number, row) for number, row in batch.rows if number > known]
     n, last, previous = _newest(connection)
     lines: list[tuple[int, bytes]] = []
-    for number, row in enumerate(rows, first):
+    for number, row in rows:
         # A clock that was wrong for a moment must not put all later rows behind that moment.
         last = max(last + 1, min(row.at + row.us, now))
         lines.append((last, _line(last, batch.instance, number, row)))
@@ -69,7 +67,7 @@ def store(connection: Connection, batch: Batch, now: int) -> None:
         connection.execute(
             insert(batches).values(n=n, first=ids[0], last=ids[-1], count=len(ids), digest=digest, hash=previous)
         )
-    reached = {"number": first + len(rows) - 1, "dropped": batch.dropped, "at": now}
+    reached = {"number": rows[-1][0] if rows else known, "dropped": batch.dropped, "at": now}
     noted = _insert_into(connection, writers).values(instance=batch.instance, **reached)
     connection.execute(noted.on_conflict_do_update(index_elements=["instance"], set_=reached))
 

@@ -147,10 +147,9 @@ class Journal:
         os.close(self._descriptor)
 
     def remove(self) -> None:
-        """Close it and remove the file."""
+        """Remove the file. Close it then: nobody else may have it before that."""
         with suppress(FileNotFoundError):
             self.path.unlink()
-        self.close()
 
     def _record_at(self, position: int, number: int) -> tuple[bytes, int] | None:
         """The record of this number, and where the next one begins; None if it is not there."""

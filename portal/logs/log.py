@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -126,8 +126,8 @@ class CallLog:
             journal = _journal_at(place, journal_bytes)
             stack.callback(journal.close)
             log = cls(database, journal, key, settings, room)
-            for text in journal.waiting():
-                log._take_up(text)
+            for row in _left_in(journal):
+                log._take_up(row)
             tasks = [log._store_all(), log._sign_often(), log._remove_often(), log._adopt(place, journal)]
             running = [asyncio.create_task(task) for task in tasks]
             try:
@@ -192,12 +192,7 @@ class CallLog:
             self._dropping = True
             self._log.warning("there is no room for rows of the log: they are dropped and counted", why=self.trouble)
 
-    def _take_up(self, text: bytes) -> None:
-        try:
-            row = unpacked(text)
-        except (ValueError, TypeError):
-            self._log.error("a row in the journal cannot be read", journal=str(self._journal.path))
-            return
+    def _take_up(self, row: LogRow) -> None:
         self._waiting.append((row, "", self._journal.mark))
         self._shares.take("")
         self._available.set()
@@ -232,12 +227,8 @@ class CallLog:
     async def _store(self, most: int) -> int:
         """Store the first rows that wait; how many. If one of them cannot be stored, that one alone is left out."""
         taken = [self._waiting[at] for at in range(most)]
-        batch = Batch(
-            self._journal.instance,
-            taken[0][2][1],
-            [row for row, _, _ in taken],
-            self._journal.dropped,
-        )
+        rows = [(number, row) for row, _, (_, number) in taken]
+        batch = Batch(self._journal.instance, rows, self._journal.dropped)
         try:
             await self.database.write(partial(store, batch=batch, now=_now()))
         except LogUnavailable:
@@ -286,13 +277,9 @@ class CallLog:
                 journal.close()
 
     async def _store_journal(self, journal: Journal) -> bool:
-        rows: list[LogRow] = []
-        for text in journal.waiting():
-            with suppress(ValueError, TypeError):
-                rows.append(unpacked(text))
-        first = journal.stored + 1
+        rows = [(journal.last, row) for row in _left_in(journal)]
         for at in range(0, len(rows), BATCH_ROWS):
-            batch = Batch(journal.instance, first + at, rows[at : at + BATCH_ROWS], journal.dropped)
+            batch = Batch(journal.instance, rows[at : at + BATCH_ROWS], journal.dropped)
             try:
                 await self.database.write(partial(store, batch=batch, now=_now()))
             except LogUnavailable:
@@ -348,6 +335,15 @@ class CallLog:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING_SECONDS):
                 await self._sign()
+
+
+def _left_in(journal: Journal) -> Iterator[LogRow]:
+    """The rows that an earlier process left in a journal. `journal.last` is the number of each as it comes."""
+    for text in journal.waiting():
+        try:
+            yield unpacked(text)
+        except (ValueError, TypeError):
+            structlog.get_logger("portal.logs").error("a row in a journal cannot be read", journal=str(journal.path))
 
 
 def _journal_at(place: LogPlace, size: int) -> Journal:

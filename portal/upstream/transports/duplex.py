@@ -143,9 +143,9 @@ class DuplexLink:
         sent = outgoing_params(params, version or self._version, self._introduction, context, token)
         message = {"jsonrpc": "2.0", "id": call.id, "method": method, **({"params": sent} if sent else {})}
         sending = None
-        data = encode(message)
-        context.traffic.sent += len(data)
         try:
+            data = encode(message)
+            context.traffic.sent += len(data)
             if self._pipe.acknowledges:
                 sending = self._spawn(self._send_apart(data, call))
             else:

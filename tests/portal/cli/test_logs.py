@@ -16,10 +16,10 @@ import pytest
 
 from portal.cli.exits import Exit
 from portal.logs import CallLog, LogKey, LogPlace
-from portal.logs.batch import Batch, sign, store
+from portal.logs.batch import sign, store
 from tests.patience import PATIENCE
 from tests.portal.cli.command import as_forked, in_process
-from tests.portal.logs.rows import AT, row
+from tests.portal.logs.rows import AT, batch_of, row
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +46,7 @@ async def folder(tmp_path: Path) -> AsyncIterator[Path]:
     )
     place = LogPlace(url=f"sqlite:///{tmp_path}/logs.db", folder=tmp_path)
     async with CallLog.open(place) as log:
-        await log.database.write(partial(store, batch=Batch("i", 1, ROWS), now=AT + DAY))
+        await log.database.write(partial(store, batch=batch_of("i", 1, ROWS), now=AT + DAY))
         await log.database.write(partial(sign, key=LogKey.open(place.key), now=AT + DAY))
         yield tmp_path
 

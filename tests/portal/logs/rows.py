@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
 from portal.logs import LogRow
+from portal.logs.batch import Batch
 from portal.logs.row import COLUMNS
 
 AT = 1_796_000_000_000_000
@@ -28,6 +30,11 @@ def row(number: int = 0, **changes: Any) -> LogRow:
         bytes_out=200,
     )
     return made._replace(**changes)
+
+
+def batch_of(instance: str, first: int, rows: Sequence[LogRow]) -> Batch:
+    """Rows of an instance whose numbers begin at `first`."""
+    return Batch(instance, list(enumerate(rows, first)))
 
 
 _NUMBERS = st.integers(-(2**63), 2**64 - 1)

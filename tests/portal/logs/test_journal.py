@@ -195,6 +195,7 @@ class Model(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "journal"):
             self.journal.remove()
+            self.journal.close()
 
 
 def test_a_journal_holds_what_a_list_would(tmp_path: Path) -> None:

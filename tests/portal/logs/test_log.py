@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, func, insert, select, text
 
 from portal.logs import CallLog, LogDatabase, LogPlace, LogRow, LogSettings, LogUnusable
-from portal.logs.batch import Batch, sign, store
+from portal.logs.batch import sign, store
 from portal.logs.chain import LogKey
 from portal.logs.journal import Journal
 from portal.logs.query import Filters, Sums, after, before, conditions, count, dropped, newest_id, sums
@@ -21,7 +21,7 @@ from portal.logs.row import packed
 from portal.logs.schema import DAY, HOUR, batches, calls, checkpoints, facts, rollup
 from portal.logs.verification import Verification, verify
 from tests.patience import PATIENCE
-from tests.portal.logs.rows import AT, row
+from tests.portal.logs.rows import AT, batch_of, row
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +43,7 @@ async def test_rows_are_stored_in_order_and_once(place: LogPlace) -> None:
             log.write(one, "ada")
         await log.stored()
         # As after a process that ended before it noted in its journal what it had stored.
-        again = Batch(log._journal.instance, 601, written[600:])
+        again = batch_of(log._journal.instance, 601, written[600:])
         await log.database.write(partial(store, batch=again, now=AT + DAY))
         assert await log.database.read(partial(count, filters=Filters())) == 1200
     async with CallLog.open(place) as log:
@@ -63,18 +63,33 @@ async def _all(database: LogDatabase, table: Any) -> Sequence[Any]:
 
 
 async def test_what_an_ended_process_left_in_its_journal_is_stored_by_the_next(place: LogPlace) -> None:
-    for number in (0, 3):
+    for number in (0, 3, 5):
         journal = Journal.open(place.journal(number))
         for at in range(3):
             assert journal.append(packed(row(10 * number + at)) or b"")
         journal.close()
     async with CallLog.open(place) as log:
         async with asyncio.timeout(PATIENCE):
-            while len(await rows_of(log)) < 6:
+            while len(await rows_of(log)) < 9 or place.journal(5).exists():
                 await asyncio.sleep(0.01)
-        assert sorted(one.at for one in await rows_of(log)) == [row(n).at for n in (0, 1, 2, 30, 31, 32)]
-        # Its own journal stays; the other one is of no use any more.
+        assert sorted(one.at for one in await rows_of(log)) == [row(n).at for n in (0, 1, 2, 30, 31, 32, 50, 51, 52)]
+        # Its own journal stays; the others are of no use any more.
         assert place.journal(0).exists() and not place.journal(3).exists()
+
+
+async def test_a_row_of_a_journal_that_cannot_be_read_changes_the_number_of_no_other(place: LogPlace) -> None:
+    for number in (0, 1):
+        journal = Journal.open(place.journal(number))
+        for left in (packed(row(1)), b"of another program", packed(row(3))):
+            assert journal.append(left or b"")
+        journal.close()
+    async with CallLog.open(place) as log:
+        async with asyncio.timeout(PATIENCE):
+            while place.journal(1).exists():
+                await asyncio.sleep(0.01)
+            await log.stored()
+        found = await log.database.read(partial(after, filters=Filters(), id=0))
+    assert sorted((one.number, one.row.at) for one in found) == 2 * [(1, row(1).at)] + 2 * [(3, row(3).at)]
 
 
 async def test_two_processes_write_into_one_log(place: LogPlace) -> None:
@@ -96,7 +111,7 @@ async def test_ids_only_grow_whatever_the_clock_does(place: LogPlace) -> None:
     now = AT + 10_000_000
     async with CallLog.open(place) as log:
         for first, at in enumerate([AT, AT - DAY, AT + 400 * DAY, AT + 1], start=1):
-            batch = Batch("i", first, [row(at=at)])
+            batch = batch_of("i", first, [row(at=at)])
             await log.database.write(partial(store, batch=batch, now=now))
         found = await log.database.read(partial(after, filters=Filters(), id=0))
     ids = [one.id for one in found]
@@ -160,7 +175,7 @@ async def test_whole_days_are_removed_and_the_rest_still_verifies(place: LogPlac
         for day in range(6):
             begin = (today - 5 + day) * DAY
             made = [row(at=begin + 1000 * n) for n in range(100)]
-            await log.database.write(partial(store, batch=Batch("i", number + 1, made), now=AT + DAY))
+            await log.database.write(partial(store, batch=batch_of("i", number + 1, made), now=AT + DAY))
             number += len(made)
         kept[0] = LogSettings(keep_days=2)
         assert await log.remove_old(AT) == 300
@@ -172,7 +187,7 @@ async def test_whole_days_are_removed_and_the_rest_still_verifies(place: LogPlac
         assert report.is_whole and report.rows == report.signed == 300
         # All of it, and the chain goes on.
         assert await log.remove_old(AT + 10 * DAY) == 300
-        await log.database.write(partial(store, batch=Batch("i", number + 1, [row(5)]), now=AT + DAY))
+        await log.database.write(partial(store, batch=batch_of("i", number + 1, [row(5)]), now=AT + DAY))
         report = await verified(log.database, key)
         assert report.is_whole and report.rows == 1
 
@@ -181,7 +196,7 @@ async def test_a_batch_is_of_one_day(place: LogPlace) -> None:
     midnight = (AT // DAY) * DAY
     async with CallLog.open(place) as log:
         made = [row(at=midnight - 2000, us=n * 1000) for n in range(5)]
-        await log.database.write(partial(store, batch=Batch("i", 1, made), now=AT))
+        await log.database.write(partial(store, batch=batch_of("i", 1, made), now=AT))
         found = await _all(log.database, batches)
     assert [one.count for one in found] == [2, 3]
     assert all(one.first // DAY == one.last // DAY for one in found)
@@ -210,7 +225,7 @@ async def test_a_change_by_hand_is_found(place: LogPlace, what: str) -> None:
     async with CallLog.open(place) as log:
         for first in (1, 11):
             made = [row(first + n) for n in range(10)]
-            await log.database.write(partial(store, batch=Batch("i", first, made), now=AT + DAY))
+            await log.database.write(partial(store, batch=batch_of("i", first, made), now=AT + DAY))
         await log.database.write(partial(sign, key=key, now=AT + DAY))
         assert (await verified(log.database, key)).is_whole
         await log.database.write(lambda connection: connection.execute(text(statement)).close())
@@ -222,7 +237,7 @@ async def test_a_change_by_hand_is_found(place: LogPlace, what: str) -> None:
 async def test_a_row_that_was_added_by_hand_is_found(place: LogPlace) -> None:
     key = LogKey.open(place.key)
     async with CallLog.open(place) as log:
-        await log.database.write(partial(store, batch=Batch("i", 1, [row(1)]), now=AT + DAY))
+        await log.database.write(partial(store, batch=batch_of("i", 1, [row(1)]), now=AT + DAY))
 
         def add(connection: Connection) -> None:
             one = row(2)
@@ -235,14 +250,14 @@ async def test_a_row_that_was_added_by_hand_is_found(place: LogPlace) -> None:
 async def test_a_chain_that_was_computed_anew_is_not_signed(place: LogPlace) -> None:
     key, other = LogKey.open(place.key), LogKey.open(place.folder / "other.key")
     async with CallLog.open(place) as log:
-        await log.database.write(partial(store, batch=Batch("i", 1, [row(1)]), now=AT + DAY))
+        await log.database.write(partial(store, batch=batch_of("i", 1, [row(1)]), now=AT + DAY))
         await log.database.write(partial(sign, key=key, now=AT + DAY))
 
         def forge(connection: Connection) -> None:
             for table in (calls, batches, checkpoints):
                 connection.execute(table.delete())
             connection.execute(text("DELETE FROM writers"))
-            store(connection, Batch("i", 1, [row(1, name="forged")]), AT + DAY)
+            store(connection, batch_of("i", 1, [row(1, name="forged")]), AT + DAY)
             sign(connection, other, AT + DAY)
 
         await log.database.write(forge)
@@ -255,7 +270,7 @@ async def test_pages_go_on_behind_an_id_and_filters_hold(place: LogPlace) -> Non
             row(n, server=f"s{n % 3}", identity=f"p{n % 5}", outcome="error" if n % 7 == 0 else "ok", run=f"r{n // 10}")
             for n in range(100)
         ]
-        await log.database.write(partial(store, batch=Batch("i", 1, made), now=AT + DAY))
+        await log.database.write(partial(store, batch=batch_of("i", 1, made), now=AT + DAY))
         read = log.database.read
         newest = await read(partial(before, filters=Filters(), limit=40))
         assert [one.row for one in newest] == made[:-41:-1]
@@ -300,7 +315,7 @@ async def test_each_page_uses_an_index(tmp_path: Path) -> None:
             row(n, server=f"s{n % 9}", identity=f"p{n % 50}", outcome="ok" if n % 20 else "error", run=f"r{n // 5}")
             for n in range(2000)
         ]
-        await log.database.write(partial(store, batch=Batch("i", 1, made), now=AT + DAY))
+        await log.database.write(partial(store, batch=batch_of("i", 1, made), now=AT + DAY))
         await log.database.write(explain)
     for name, plan in plans.items():
         assert "B-TREE" not in plan, plan
@@ -315,7 +330,7 @@ async def test_hours_add_up_whatever_the_batches(place: LogPlace) -> None:
     ]
     async with CallLog.open(place) as log:
         for first in range(0, 200, 30):
-            batch = Batch("i", first + 1, made[first : first + 30])
+            batch = batch_of("i", first + 1, made[first : first + 30])
             await log.database.write(partial(store, batch=batch, now=AT + DAY))
         found = await log.database.read(partial(sums, by=["server", "outcome"], since=AT - HOUR, until=AT + HOUR))
         whole = await log.database.read(partial(sums, by=[], since=AT - HOUR, until=AT + HOUR))
@@ -337,7 +352,7 @@ def test_a_quantile_is_the_end_of_the_part_that_it_is_in() -> None:
 async def test_uris_are_counted_together_and_tools_apart(place: LogPlace) -> None:
     async with CallLog.open(place) as log:
         made = [row(n, kind="resource", name=f"file:///{n}") for n in range(50)] + [row(n, name="t") for n in range(5)]
-        await log.database.write(partial(store, batch=Batch("i", 1, made), now=AT + DAY))
+        await log.database.write(partial(store, batch=batch_of("i", 1, made), now=AT + DAY))
         found = await log.database.read(
             lambda connection: connection.execute(select(rollup.c.name, func.sum(rollup.c.n)).group_by("name")).all()
         )
