@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 from benchmarks.cases import Case, Measurement, Reading
 from benchmarks.portal_client import latency, start
@@ -40,14 +40,14 @@ def measured(once: bool, burst: Callable[[RecordLog, CallLog], Awaitable[float]]
     """Seconds a row, of bursts with nothing else going on: what a burst leaves behind is stored before the next one."""
 
     async def bursts() -> list[float]:
-        folder = Path(mkdtemp(prefix="codemode-bench-"))
-        place = LogPlace(url=f"sqlite:///{folder}/logs.db", folder=folder)
-        async with CallLog.open(place) as log, RecordLog(Discard(), log) as records:
-            found: list[float] = []
-            for _ in range(1 if once else ROUNDS):
-                found.append(await burst(records, log) / ROWS)
-                await log.stored()
-            return found
+        with TemporaryDirectory(prefix="codemode-bench-") as folder:
+            place = LogPlace(url=f"sqlite:///{folder}/logs.db", folder=Path(folder))
+            async with CallLog.open(place) as log, RecordLog(Discard(), log) as records:
+                found: list[float] = []
+                for _ in range(1 if once else ROUNDS):
+                    found.append(await burst(records, log) / ROWS)
+                    await log.stored()
+                return found
 
     found = asyncio.run(bursts())
     return Measurement(min(found), statistics.median(found))

@@ -212,8 +212,7 @@ class Instance:
 
         if self.shared.parts.records is None:
             self.shared.log = await stack.enter_async_context(open_log(config, lambda: self.config.portal.logs))
-        log = self.shared.log
-        opened = open_upstreams(config, sink, self.shared.store, log, learning=learning, pins=pins)
+        opened = open_upstreams(config, sink, self.shared.store, self.shared.log, learning=learning, pins=pins)
         upstreams = await stack.enter_async_context(opened)
         self.shared.servers, self.shared.learning = upstreams.servers, upstreams.learning
         self.shared.credentials = upstreams.credentials

@@ -16,11 +16,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from portal.logs.chain import START, Checkpoint, LogKey, digest_of, linked
 from portal.logs.row import LogRow, packed, storable
-from portal.logs.schema import BOUNDS, DAY, HOUR, ROW_COLUMNS, batches, calls, checkpoints, rollup, writers
+from portal.logs.schema import BOUNDS, DAY, HOUR, KEY, ROW_COLUMNS, SUMS, batches, calls, checkpoints, rollup, writers
 
 _LOCK = 0x636F_6465_6C6F_6773
-_SUMS = ("n", "us", "bytes_in", "bytes_out", "tokens_saved", *(f"h{part}" for part in range(len(BOUNDS) + 1)))
-_KEY = ("hour", "portal", "server", "kind", "name", "outcome")
 _NAMED = ("tool", "prompt")
 """Kinds whose names are as few as servers list. URIs may be as many as rows."""
 
@@ -140,13 +138,13 @@ def _count(connection: Connection, first: int, last: int) -> None:
     sums = [cast(one, BigInteger) for one in (func.count(), *summed)]
     found = select(*key, *sums, func.max(calls.c.us)).where(calls.c.id.between(first, last))
     added = _insert_into(connection, rollup).from_select(
-        [*_KEY, *_SUMS, "us_max"], found.group_by(text(", ".join(str(at + 1) for at in range(len(key)))))
+        [*KEY, *SUMS, "us_max"], found.group_by(text(", ".join(str(at + 1) for at in range(len(key)))))
     )
     new = added.excluded
     larger = func.greatest if connection.dialect.name == "postgresql" else func.max
-    totals = {name: rollup.c[name] + new[name] for name in _SUMS}
+    totals = {name: rollup.c[name] + new[name] for name in SUMS}
     longest = larger(rollup.c.us_max, new.us_max)
-    connection.execute(added.on_conflict_do_update(index_elements=_KEY, set_={**totals, "us_max": longest}))
+    connection.execute(added.on_conflict_do_update(index_elements=KEY, set_={**totals, "us_max": longest}))
 
 
 def _insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

@@ -3,8 +3,8 @@
     digest_n = SHA-256(the rows of batch n, one line of JSON each)
     hash_n   = SHA-256(hash_{n-1} ‖ digest_n),  hash_0 = 32 zero bytes
 
-Whoever changes, removes or adds a row has to compute every later hash anew, and cannot sign the checkpoints again. What
-was added after the last checkpoint can still be removed; where that matters, checkpoints are kept elsewhere too.
+Whoever changes, removes or adds a row has to compute every later hash again, and cannot sign the checkpoints again.
+What was added after the last checkpoint can still be removed; where that matters, checkpoints are kept elsewhere too.
 """
 
 from __future__ import annotations

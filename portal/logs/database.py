@@ -16,13 +16,12 @@ from time import monotonic
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from portal.logs.batch import lock
 from portal.logs.schema import VERSION, facts, metadata
-from portal.state import StateUnusable, is_failure, make_private_file, reason_of
+from portal.state import StateUnusable, begin_sqlite, is_failure, make_private_file, parse_url, reason_of
 
 T = TypeVar("T")
 
@@ -32,7 +31,6 @@ READERS = 2
 BUSY_SECONDS = 4.0
 _STEPS = 10_000
 """Steps of SQLite's machine after which it is looked whether the time is over: some milliseconds."""
-_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 
 class LogUnavailable(Exception):
@@ -57,11 +55,6 @@ class LogDatabase:
 
     def __repr__(self) -> str:
         return f"LogDatabase({self.name!r})"
-
-    @property
-    def file(self) -> Path | None:
-        """The file of SQLite, None for a server."""
-        return Path(self._url.database or "") if self._sqlite else None
 
     async def open(self, *, make: bool = True) -> None:
         """Make the tables if they are not there, unless only what is there is to be read.
@@ -162,37 +155,28 @@ def _check(connection: Connection) -> None:
 
 def _parsed(url: str) -> URL:
     try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise LogUnusable("the URL of the log cannot be read. It is like sqlite:///logs.db") from None
-    driver = _DRIVERS.get(parsed.drivername.split("+")[0])
-    if driver is None:
-        raise LogUnusable(f"there is no log in {parsed.drivername[:40]!r}; use sqlite:///FILE or postgresql://...")
-    if driver == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise LogUnusable("the log needs a file: sqlite:///FILE")
-    return parsed.set(drivername=driver)
+        parsed = parse_url(url, of="log")
+    except StateUnusable as error:
+        raise LogUnusable(str(error)) from None
+    # In a thread of the log: the driver without one of its own.
+    return parsed.set(drivername="sqlite") if parsed.get_backend_name() == "sqlite" else parsed
 
 
 def _sqlite_engine(url: URL) -> Engine:
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _set_up, insert=True)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", begin_sqlite)
     return engine
 
 
 def _set_up(connection: sqlite3.Connection, record: object) -> None:
-    # Transactions are begun by `_begin`, not by the driver's guess at what a statement does.
+    # Transactions are begun by `begin_sqlite`, not by the driver's guess at what a statement does.
     connection.isolation_level = None
     cursor = connection.cursor()
     # Before there are tables: whole days are given back to the disk in small steps.
     for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL", "cache_size = -16000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("portal_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _server_engine(url: URL) -> AsyncEngine:

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from portal.logs.row import COLUMNS, LogRow
-from portal.logs.schema import BOUNDS, HOUR, calls, rollup, writers
+from portal.logs.row import LogRow
+from portal.logs.schema import BOUNDS, HOUR, ROW_COLUMNS, SUMS, calls, rollup, writers
 
 Query: TypeAlias = Select[Any]
 
@@ -104,9 +104,6 @@ class Sums:
         return self.us_max
 
 
-GROUPS = ("hour", "portal", "server", "kind", "name", "outcome")
-
-
 def sums(
     connection: Connection,
     by: Sequence[str],
@@ -116,13 +113,12 @@ def sums(
     server: str | None = None,
 ) -> dict[tuple[str | int, ...], Sums]:
     """What calls add up to in whole hours, from that of `since` on, before `until`, for each value of the columns in
-    `by` (some of `GROUPS`; `hour` counts from 1970)."""
+    `by` (some of `schema.KEY`; `hour` counts from 1970)."""
     keys = [rollup.c[name] for name in by]
-    numbers: list[ColumnElement[int]] = [func.sum(rollup.c[name]) for name in ("n", "us")]
-    numbers += [func.max(rollup.c.us_max)]
-    numbers += [func.sum(rollup.c[name]) for name in ("bytes_in", "bytes_out", "tokens_saved")]
-    numbers += [func.sum(rollup.c[f"h{part}"]) for part in range(len(BOUNDS) + 1)]
-    query = select(*keys, *numbers).where(rollup.c.hour >= since // HOUR, rollup.c.hour < -(-until // HOUR))
+    numbers = [func.sum(rollup.c[name]) for name in SUMS]
+    query = select(*keys, func.max(rollup.c.us_max), *numbers).where(
+        rollup.c.hour >= since // HOUR, rollup.c.hour < -(-until // HOUR)
+    )
     for column, value in ((rollup.c.portal, portal), (rollup.c.server, server)):
         if value is not None:
             query = query.where(column == value)
@@ -134,14 +130,12 @@ def sums(
 
 
 def _sums(numbers: Sequence[int]) -> Sums:
-    n, us, us_max, bytes_in, bytes_out, tokens_saved, *parts = numbers
+    us_max, n, us, bytes_in, bytes_out, tokens_saved, *parts = numbers
     return Sums(n, us, us_max, bytes_in, bytes_out, tokens_saved, tuple(parts))
 
 
 def _where(filters: Filters) -> Query:
-    return conditions(
-        select(calls.c.id, calls.c.instance, calls.c.number, *(calls.c[name] for name in COLUMNS)), filters
-    )
+    return conditions(select(*ROW_COLUMNS), filters)
 
 
 def conditions(query: Query, filters: Filters) -> Query:

@@ -50,17 +50,18 @@ calls = Table(
     postgresql_partition_by="RANGE (id)",
 )
 
+KEY = ("hour", "portal", "server", "kind", "name", "outcome")
+"""What the sums of an hour are told apart by."""
+SUMS = ("n", "us", "bytes_in", "bytes_out", "tokens_saved", *(f"h{part}" for part in range(len(BOUNDS) + 1)))
+"""What is summed up: calls, times, bytes, tokens, and the calls in each part of `BOUNDS`."""
+
 # How many, how long and how much in each hour, counted as the rows are added.
 rollup = Table(
     "rollup",
     metadata,
     Column("hour", BigInteger, primary_key=True),
-    *(Column(name, Text, primary_key=True) for name in ("portal", "server", "kind", "name", "outcome")),
-    *(
-        Column(name, BigInteger, nullable=False)
-        for name in ("n", "us", "us_max", "bytes_in", "bytes_out", "tokens_saved")
-    ),
-    *(Column(f"h{part}", BigInteger, nullable=False) for part in range(len(BOUNDS) + 1)),
+    *(Column(name, Text, primary_key=True) for name in KEY if name != "hour"),
+    *(Column(name, BigInteger, nullable=False) for name in (*SUMS, "us_max")),
 )
 
 batches = Table(

@@ -26,7 +26,7 @@ from portal.state.kinds import Kind, plain
 
 if TYPE_CHECKING:
     from portal.state.credentials import CredentialKey, CredentialRows, StoredCredential
-    from portal.state.database import make_private_file
+    from portal.state.database import begin_sqlite, make_private_file, parse_url
     from portal.state.keys import KeyRing
     from portal.state.objects import KEEP, Broken, Found, Idle, Keep, Scan, Stored
     from portal.state.store import Store, Transaction
@@ -46,8 +46,10 @@ else:
             "Idle": "objects",
             "Keep": "objects",
             "KeyRing": "keys",
+            "begin_sqlite": "database",
             "is_failure": "trouble",
             "make_private_file": "database",
+            "parse_url": "database",
             "reason_of": "trouble",
             "Scan": "objects",
             "Store": "store",
@@ -94,8 +96,10 @@ __all__ = [
     "Tokens",
     "Transaction",
     "background",
+    "begin_sqlite",
     "is_failure",
     "make_private_file",
+    "parse_url",
     "plain",
     "reason_of",
     "utc_now",

@@ -488,8 +488,9 @@ async def _damaged_tables(connection: AsyncConnection) -> list[str]:
     return damaged
 
 
-def parse_url(url: str) -> URL:
-    """The URL with the driver used here. `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://...`.
+def parse_url(url: str, of: str = "state") -> URL:
+    """The URL with the driver used here. `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://...`. `of`
+    says to people what is in the database.
 
     Raises:
         StateUnusable: it is no URL of these. The message does not quote it, for it may carry a password.
@@ -498,12 +499,12 @@ def parse_url(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         # ValueError: of a port that is no number.
-        raise StateUnusable("the URL of the state cannot be read. It is like sqlite:///state.db") from None
+        raise StateUnusable(f"the URL of the {of} cannot be read. It is like sqlite:///{of}.db") from None
     driver = _DRIVERS.get(parsed.drivername.split("+")[0])
     if driver is None:
-        raise StateUnusable(f"there is no state in {parsed.drivername[:40]!r}; use sqlite:///FILE or postgresql://...")
+        raise StateUnusable(f"there is no {of} in {parsed.drivername[:40]!r}; use sqlite:///FILE or postgresql://...")
     if driver.startswith("sqlite") and parsed.database in (None, "", ":memory:"):
-        raise StateUnusable("the state needs a file: sqlite:///FILE")
+        raise StateUnusable(f"the {of} needs a file: sqlite:///FILE")
     return parsed.set(drivername=driver)
 
 
@@ -610,13 +611,13 @@ def _engine(url: URL, threads: _ConnectionThreads, synchronous: str, *, sqlite: 
     event.listen(engine.sync_engine, "do_connect", threads.expect)
     # Before SQLAlchemy's own first questions, which leave a connection open that fails in them.
     event.listen(engine.sync_engine, "connect", partial(_set_up_sqlite, synchronous), insert=True)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    event.listen(engine.sync_engine, "begin", begin_sqlite)
     event.listen(engine.sync_engine, "handle_error", _raise_damage)
     return engine
 
 
 def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, record: object) -> None:
-    # Transactions are begun by `_begin_sqlite`, not by the driver's guess at what a statement does.
+    # Transactions are begun by `begin_sqlite`, not by the driver's guess at what a statement does.
     connection.isolation_level = None
     try:
         cursor = connection.cursor()
@@ -638,7 +639,8 @@ def _raise_damage(failure: ExceptionContext) -> None:
         raise FileDamaged from None
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def begin_sqlite(connection: Connection) -> None:
+    """Begin a transaction of SQLite, for writing where the connection's option `portal_writes` says so."""
     # A writer takes the lock at once: one that read first and then waited for it would have to start again.
     writes = connection.get_execution_options().get("portal_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
