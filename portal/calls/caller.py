@@ -35,7 +35,7 @@ from portal.logs import LogRow
 from portal.servers import Lease, Servers, Snapshot
 from portal.shares import holder_of
 from portal.state import StateUnavailable
-from portal.upstream import NO_CONTEXT, CallContext, Traffic
+from portal.upstream import NO_CONTEXT, CallContext, CallFacts, Traffic
 
 OPEN = Gate()
 
@@ -101,6 +101,7 @@ class Caller:
         holder = holder_of(context.principal)
         if not self._records.has_room(holder):
             await self._records.room(holder)
+        context.facts.clear()
         began, at, traffic = time.perf_counter(), time.time_ns() // 1000, context.traffic
         sent_before, received_before = traffic.sent, traffic.received
         outcome: Outcome = "cancelled"
@@ -168,6 +169,9 @@ class Caller:
         return self._servers.whose(server, self.on_behalf(principal))
 
     def _for_caller(self, context: CallContext) -> CallContext:
+        if context is NO_CONTEXT:
+            # All have this one, and a call writes into its context.
+            context = CallContext()
         on_behalf = self.on_behalf(context.principal)
         return context if on_behalf == context.on_behalf else replace(context, on_behalf=on_behalf)
 
@@ -205,6 +209,7 @@ class LeasedRun:
             run_id=call.run_id,
             number=call.seq,
             traffic=Traffic(),
+            facts=CallFacts(),
             on_wait=call.on_wait,
             on_request=asking.ask if asking.possible else None,
         )

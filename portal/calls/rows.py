@@ -6,11 +6,13 @@ A row has our own words only: what a server says in an error may quote anything,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import urlsplit
+
+import orjson
 
 from portal.calls.gate import Call
 from portal.config import ServerConfig
@@ -20,6 +22,8 @@ from portal.upstream import CallContext
 
 MAX_CLIENT = 128
 """Characters of what a client calls itself. The rest is cut."""
+MAX_FINDINGS = 20
+"""Findings of a row. The others are left out."""
 BYTES_OF_A_TOKEN = 4
 """About as many bytes are a token of JSON."""
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -55,13 +59,20 @@ def call_row(
         *_who(context),
         protocol or "",
         "" if server is None else _url(server),
-        failure.policy or "" if isinstance(failure, CallDenied) else "",
+        failure.policy or "" if isinstance(failure, CallDenied) else context.facts.policy,
         _reason(failure),
         None if failure is None else failure.code,
         sent,
         received,
+        findings=_findings(context.facts.findings),
         trace=context.source.trace,
+        labels=",".join(sorted(context.facts.labels))[:MAX_NAME] if context.facts.labels else "",
     )
+
+
+def _findings(findings: Sequence[Mapping[str, object]]) -> str:
+    """The findings of a call as JSON, of many the first."""
+    return orjson.dumps([*findings[:MAX_FINDINGS]]).decode() if findings else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,12 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from portal.logs.batch import lock
-from portal.logs.schema import VERSION, facts, metadata
+from portal.logs.schema import ADDED, VERSION, facts, metadata
 from portal.state import StateUnusable, begin_sqlite, is_failure, make_private_file, parse_url, reason_of
 
 T = TypeVar("T")
@@ -140,9 +140,19 @@ def _on_file(engine: Engine, work: Callable[[Connection], T], seconds: float, wr
 def _prepare(connection: Connection) -> None:
     lock(connection)
     metadata.create_all(connection)
+    _upgrade(connection)
     if connection.execute(select(facts.c.value).where(facts.c.name == "version")).scalar() is None:
         connection.execute(insert(facts).values(name="version", value=str(VERSION)))
     _check(connection)
+
+
+def _upgrade(connection: Connection) -> None:
+    """Add the columns that a log of version 1 does not have."""
+    if connection.execute(select(facts.c.value).where(facts.c.name == "version")).scalar() != "1":
+        return
+    for name in ADDED:
+        connection.execute(text(f"ALTER TABLE calls ADD COLUMN {name} TEXT"))
+    connection.execute(update(facts).where(facts.c.name == "version").values(value=str(VERSION)))
 
 
 def _check(connection: Connection) -> None:
@@ -151,6 +161,8 @@ def _check(connection: Connection) -> None:
     found = connection.execute(select(facts.c.value).where(facts.c.name == "version")).scalar()
     if found is None or not found.isdecimal() or int(found) > VERSION:
         raise LogUnusable(f"the log was made by a newer codemode (its version is {found}). Use that one again.")
+    if int(found) < VERSION:
+        raise LogUnusable("the log was made by an older codemode; a portal that serves brings it up to date")
 
 
 def _parsed(url: str) -> URL:

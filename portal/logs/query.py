@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from portal.logs.row import LogRow
-from portal.logs.schema import BOUNDS, HOUR, ROW_COLUMNS, SUMS, calls, rollup, writers
+from portal.logs.schema import BOUNDS, HOUR, ROW_COLUMNS, SUMS, as_written, calls, rollup, writers
 
 Query: TypeAlias = Select[Any]
 
@@ -157,4 +157,8 @@ def conditions(query: Query, filters: Filters) -> Query:
 
 def _read(connection: Connection, query: Query, limit: int) -> list[StoredRow]:
     found = connection.execute(query.limit(max(1, min(limit, MAX_PAGE))))
-    return [StoredRow(one.id, one.instance, one.number, LogRow._make([*one][3:])) for one in found]
+    return [StoredRow(one.id, one.instance, one.number, _row(as_written(one)[3:])) for one in found]
+
+
+def _row(written: Sequence[object]) -> LogRow:
+    return LogRow._make([*written, *[""] * (len(LogRow._fields) - len(written))])

@@ -34,11 +34,11 @@ class LogRow(NamedTuple):
     own.
 
     Where it belongs: `run` is the program's execution, `call` the number of the call in it (from 1), `parent` the run
-    or request that caused it, `trace` a W3C trace id.
+    or request that caused it. `trace`, `span` and `parent_span` are ids of W3C Trace Context.
 
     How it ended: `outcome`, with the `policy` that decided and the `reason` in words; `error_code` is that of JSON-RPC.
     `bytes_in` went to the server and `bytes_out` came back; `tokens_saved` are those of results that no model has read.
-    `findings` are those of screenings, as JSON.
+    `findings` are those of screenings, as JSON; `labels` those that what came back carries, with a comma between.
     """
 
     at: int
@@ -70,6 +70,9 @@ class LogRow(NamedTuple):
     tokens_saved: int = 0
     findings: str = ""
     trace: str = ""
+    span: str = ""
+    parent_span: str = ""
+    labels: str = ""
 
     @property
     def time(self) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 from portal.logs.row import COLUMNS, LogRow
 
-VERSION = 1
+VERSION = 2
 DAY = 86_400_000_000
 """Microseconds."""
 HOUR = 3_600_000_000
 BOUNDS = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000, 30_000_000, 100_000_000)
 """Upper ends, in microseconds, of the parts that times are counted in; the twelfth part has no end."""
+
+ADDED = ("span", "parent_span", "labels")
+"""Columns that came with version 2, in order. They are null in older rows, whose batches were hashed without them."""
 
 metadata = MetaData()
 
@@ -29,7 +34,7 @@ _NUMBERS = {
 def _column(name: str) -> Column[int] | Column[str]:
     if (kind := _NUMBERS.get(name)) is not None:
         return Column(name, kind, nullable=name == "error_code")
-    return Column(name, Text, nullable=False)
+    return Column(name, Text, nullable=name in ADDED)
 
 
 _FAILED, _OF_RUN = text("outcome <> 'ok'"), text("run <> ''")
@@ -100,6 +105,14 @@ facts = Table(
 )
 
 ROW_COLUMNS = (calls.c.id, calls.c.instance, calls.c.number, *(calls.c[name] for name in COLUMNS))
-"""What a row is, in the order in which it is hashed."""
+"""What a row is, in the order in which it is hashed (`as_written`)."""
 
 assert set(LogRow._fields) < set(calls.c.keys())
+
+
+def as_written(values: Sequence[object]) -> list[object]:
+    """The values of a stored row as they were when it was written: without the columns that there were not yet."""
+    written = [*values]
+    while len(written) > len(ROW_COLUMNS) - len(ADDED) and written[-1] is None:
+        written.pop()
+    return written

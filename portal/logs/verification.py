@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import Connection, func, select
 
 from portal.logs.chain import START, Checkpoint, digest_of, is_signed, linked
-from portal.logs.schema import ROW_COLUMNS, batches, calls, checkpoints, writers
+from portal.logs.schema import ROW_COLUMNS, as_written, batches, calls, checkpoints, writers
 
 MOST_FAULTS = 20
 _SOME = 1_000
@@ -58,12 +58,10 @@ def verify(
         if n != number + 1:
             report.fault(f"batches {number + 1} to {n - 1} are missing")
         _check_gap(connection, last_id, first, report)
-        rows = list(
-            connection.execute(select(*ROW_COLUMNS).where(calls.c.id.between(first, last)).order_by(calls.c.id))
-        )
+        rows = _rows(connection, first, last)
         if len(rows) != count:
             report.fault(f"batch {n} has {len(rows)} rows and had {count} when it was written")
-        elif digest_of(orjson.dumps([*row]) for row in rows) != digest:
+        elif digest_of(orjson.dumps(as_written(row)) for row in rows) != digest:
             report.fault(f"a row of batch {n} (ids {first} to {last}) was changed")
         if linked(previous, digest) != hash:
             report.fault(f"batch {n} does not follow from the one before it")

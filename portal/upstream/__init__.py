@@ -1,7 +1,7 @@
 """Connections to upstream MCP servers: transports, both generations of the protocol, supervision, listings."""
 
 from portal.upstream.connection import ROOM, Connection, State
-from portal.upstream.context import NO_CONTEXT, CallContext, CallSource, DownstreamClient, OnRequest, Traffic
+from portal.upstream.context import NO_CONTEXT, CallContext, CallFacts, CallSource, DownstreamClient, OnRequest, Traffic
 from portal.upstream.credential import Credential
 from portal.upstream.listing import Listing
 from portal.upstream.negotiate import Generation, NegotiationCache, open_link
@@ -12,6 +12,7 @@ __all__ = [
     "PORTAL_INFO",
     "ROOM",
     "CallContext",
+    "CallFacts",
     "CallSource",
     "Connection",
     "Credential",

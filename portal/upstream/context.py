@@ -56,6 +56,25 @@ class Traffic:
     received: int = 0
 
 
+@dataclass(slots=True)
+class CallFacts:
+    """What comes out about one call while it is made, for its row.
+
+    `findings` are those of screenings, each without what was found. `labels` are those that its result carries.
+    `policy` is a rule that let the call go on and is to be seen with it.
+    """
+
+    findings: list[Mapping[str, object]] = field(default_factory=list)
+    labels: set[str] = field(default_factory=set)
+    policy: str = ""
+
+    def clear(self) -> None:
+        """Forget an earlier try of the call."""
+        self.findings.clear()
+        self.labels.clear()
+        self.policy = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallContext:
     """What an upstream call may use of the downstream request.
@@ -75,7 +94,7 @@ class CallContext:
     `on_login(required, on_wait)` asks the person for a login, and says whether there is another one now.
 
     `source` and `number`, that of the call in its program (0 for none), are for the log. `traffic` counts what is sent
-    and received.
+    and received. `facts` are of one call, and two calls at a time have two.
     """
 
     run_id: str = ""
@@ -96,6 +115,7 @@ class CallContext:
     source: CallSource = CallSource()
     number: int = 0
     traffic: Traffic = field(default_factory=Traffic, compare=False)
+    facts: CallFacts = field(default_factory=CallFacts, compare=False)
 
 
 NO_CONTEXT = CallContext()

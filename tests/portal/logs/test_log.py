@@ -9,16 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from portal.logs import CallLog, LogDatabase, LogPlace, LogRow, LogSettings, LogUnusable
 from portal.logs.batch import sign, store
-from portal.logs.chain import LogKey
+from portal.logs.chain import START, LogKey, digest_of, linked
 from portal.logs.journal import Journal
 from portal.logs.query import Filters, Sums, after, before, conditions, count, dropped, newest_id, sums
 from portal.logs.row import packed
-from portal.logs.schema import DAY, HOUR, batches, calls, checkpoints, facts, rollup
+from portal.logs.schema import ADDED, DAY, HOUR, ROW_COLUMNS, VERSION, batches, calls, checkpoints, facts, rollup
 from portal.logs.verification import Verification, verify
 from tests.patience import PATIENCE
 from tests.portal.logs.rows import AT, batch_of, row
@@ -359,9 +360,51 @@ async def test_uris_are_counted_together_and_tools_apart(place: LogPlace) -> Non
     assert {tuple(one) for one in found} == {("", 50), ("t", 5)}
 
 
+async def test_a_log_of_version_1_is_brought_up_to_date_and_still_verifies(place: LogPlace) -> None:
+    key, old = LogKey.open(place.key), [row(number, trace="0af7651916cd43dd8448eb211c80319c") for number in range(3)]
+    database = LogDatabase(place.url)
+    await database.open()
+    await database.write(partial(_as_version_1, rows=old, key=key))
+    await database.close()
+    with pytest.raises(LogUnusable, match="a portal that serves brings it up to date"):
+        await read_only(place)
+    async with CallLog.open(place) as log:
+        log.write(row(9, span="00f067aa0ba902b7", labels="confidential"))
+        await log.stored()
+        assert await rows_of(log) == [*old, row(9, span="00f067aa0ba902b7", labels="confidential")]
+        assert await verified(log.database, key) == Verification(4, 2, 1, 3, 1, 0, {key.public.hex()}, [])
+        # An empty text where there was nothing is a change.
+        await log.database.write(
+            lambda connection: connection.execute(update(calls).where(calls.c.number == 1).values(labels=""))
+        )
+        assert (await verified(log.database, key)).faults
+    await read_only(place)
+
+
+async def read_only(place: LogPlace) -> None:
+    """Open the log as a command does that only reads it."""
+    database = LogDatabase(place.url)
+    try:
+        await database.open(make=False)
+    finally:
+        await database.close()
+
+
+def _as_version_1(connection: Connection, rows: Sequence[LogRow], key: LogKey) -> None:
+    """Make the log that version 1 has made of these rows."""
+    store(connection, batch_of("a" * 32, 1, rows), AT + DAY)
+    for name in ADDED:
+        connection.execute(text(f"ALTER TABLE calls DROP COLUMN {name}"))
+    connection.execute(update(facts).values(value="1"))
+    kept = [column for column in ROW_COLUMNS if column.name not in ADDED]
+    digest = digest_of(orjson.dumps([*one]) for one in connection.execute(select(*kept).order_by(calls.c.id)))
+    connection.execute(update(batches).values(digest=digest, hash=linked(START, digest)))
+    sign(connection, key, AT + DAY)
+
+
 async def test_a_log_of_a_newer_program_is_refused(place: LogPlace) -> None:
     async with CallLog.open(place) as log:
-        await log.database.write(lambda c: c.execute(facts.update().values(value="2")).close())
+        await log.database.write(lambda c: c.execute(facts.update().values(value=str(VERSION + 1))).close())
     with pytest.raises(LogUnusable, match="newer codemode"):
         async with CallLog.open(place):
             pass
