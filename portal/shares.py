@@ -16,6 +16,8 @@ from portal.identity import Identity
 
 # What one customer of a provider gets (RFC 6177): whoever has one address of it has them all.
 _PREFIX_OF_ONE_CUSTOMER = 64
+STRANGERS = "address:"
+"""What the holders begin with who have not signed in."""
 
 
 def network_of(address: str) -> str:
@@ -37,7 +39,7 @@ def holder_of(identity: Identity | None) -> str:
     nobody signs in at all: that is the operator, for whom there is only the cap."""
     if identity is None:
         return ""
-    return identity.key or f"address:{network_of(identity.ip)}"
+    return identity.key or f"{STRANGERS}{network_of(identity.ip)}"
 
 
 class Full(PortalError):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
+from portal.admin.api.changes import change_row
+from portal.admin.api.errors import AdminError
 from portal.admin.api.operations import ApiCaller, ApiRequest, Operation
 from portal.admin.api.permissions import ALL
 from portal.admin.build import Admin
@@ -12,6 +15,7 @@ from portal.admin.declared import SECTIONS, Change, DeclaredSection, Existing, e
 from portal.admin.login_settings import usable_settings
 from portal.credentials import open_secret
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
+from portal.logs import LogRow
 from portal.misfits import fitted
 from portal.objects import APP, CUSTOM_PAGE, GROUP, IDENTITY_PROVIDER, LIST, POLICY, PORTAL, SERVER
 from portal.state import Kind, Store
@@ -104,7 +108,19 @@ async def _perform(
 ) -> object:
     operation = _operation(admin, method, _PATHS[section.name] + ("/{id}" if path else ""))
     body = None if operation.body is None else fitted(operation.body, members)
-    return await operation.handler(ApiRequest(ApiCaller(BY, ALL), admin.account_id, path, body))
+    caller, at = ApiCaller(BY, ALL), time.time_ns() // 1000
+    try:
+        result = await operation.handler(ApiRequest(caller, admin.account_id, path, body))
+    except AdminError as error:
+        _note(admin, change_row(operation, path, caller, at=at, error=error))
+        raise
+    _note(admin, change_row(operation, path, caller, at=at, result=result))
+    return result
+
+
+def _note(admin: Admin, row: LogRow | None) -> None:
+    if row is not None:
+        admin.settings.events.write(row)
 
 
 def _operation(admin: Admin, method: str, path: str) -> Operation:

@@ -174,7 +174,7 @@ class ApiTokens:
             raise errors.unauthenticated()
         if token.condition is not None and not token.condition.allows(address):
             raise errors.unauthenticated()
-        return ApiCaller(f"api-token:{token.token.id}", token.permissions, token.token.id)
+        return ApiCaller(f"api-token:{token.token.id}", token.permissions, token.token.id, token.token.name)
 
     async def _read(self) -> Mapping[str, _Compiled]:
         return {stored.document.hash: self._compiled(stored) for stored in await self._store.list(API_TOKEN)}

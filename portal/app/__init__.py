@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from portal.app.itself import OwnAddress, without_itself
     from portal.app.reload import changed_keys
     from portal.app.shared import Parts
-    from portal.app.store import DatabasePlace, database_place, log_place, open_store, store_for_calls
+    from portal.app.store import (
+        DatabasePlace,
+        database_place,
+        events_of_command,
+        log_place,
+        open_store,
+        store_for_calls,
+    )
     from portal.app.upstreams import open_upstreams
 else:
     __getattr__ = lazily(
@@ -31,6 +38,7 @@ else:
             "checker_for": "code",
             "command_delivery": "admin",
             "database_place": "store",
+            "events_of_command": "store",
             "log_place": "store",
             "limits_of": "code",
             "open_store": "store",
@@ -53,6 +61,7 @@ __all__ = [
     "checker_for",
     "command_delivery",
     "database_place",
+    "events_of_command",
     "limits_of",
     "log_place",
     "open_store",

@@ -20,7 +20,7 @@ from portal.state import Store
 async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
     """The admin API over the instance's store and its running servers."""
     upstreams = RegistryUpstreams(shared.servers, stored, shared.credentials)
-    settings = AdminSettings()
+    settings = AdminSettings(events=shared.events)
     configure_admin(settings, shared.config)
     return await create_admin(shared.require_store(), upstreams, clock=shared.parts.now, settings=settings)
 

@@ -37,6 +37,7 @@ from portal.login import (
     Provider,
     Smtp,
 )
+from portal.logs import NO_EVENTS, Events
 from portal.oauth import (
     ENDPOINTS,
     FORMS,
@@ -249,11 +250,12 @@ def portal_identity(
     fetch: Fetch | None = None,
     code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF,
     find_server: Callable[[str], ServerConfig | None] = lambda id: None,
+    events: Events = NO_EVENTS,
 ) -> PortalIdentity:
     """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
     writes to the operator's console; `offered` are the servers of a person, `choices` those they have turned off;
     `fetch` gets the documents that OAuth clients name. `code_mode` is what the portal's owner has decided by now,
-    `find_server` gives a server by its id.
+    `find_server` gives a server by its id. `events` takes rows about sign-ins, consents and refusals.
 
     Raises:
         ValueError: the public URL is not an origin.
@@ -264,12 +266,12 @@ def portal_identity(
     directory = _directory(store, settings)
     forget = partial(forget_sign_ins, store)
     sessions = LoginSessions(store.tokens, now=now, ended=shared.logins.settled, forget=forget)
-    login = Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact)
+    login = Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact, events)
     administrators = Administrators(store, shared.passwords, now)
     pins = Pins(store.tokens, settings.mail or Console(announce), now)
     login_routes = _login_routes(login, shared, store, administrators, pins, admission)
     clients = Clients(store, settings.oauth, fetch or fetch_document, shared.fetches)
-    grants, uses = Grants(store, now, scope), Uses(store, now)
+    grants, uses = Grants(store, now, scope, events), Uses(store, now)
     servers = PeoplesServers(offered, PeoplesLogins(store, now), choices, scope)
     authority = Authority(
         store, settings.oauth, clients, grants, admission.admit, uses, shared.strangers, now, servers.want_login
@@ -315,6 +317,7 @@ def portal_identity(
             "enrich": settings.enrich,
             "linked": assertions.linked,
             "login": login,
+            "events": events,
         },
     )
 

@@ -40,7 +40,7 @@ from portal.egress import resolver_here
 from portal.endpoint import health, status
 from portal.errors import ConfigError, StartError
 from portal.http import Edge, HttpSettings, Proxies, running
-from portal.logs import RecordSink, set_level
+from portal.logs import EventLog, RecordSink, set_level
 from portal.servers import Servers, StoredServers
 from portal.state import Follower, StateError, StateUnavailable, background
 
@@ -212,6 +212,10 @@ class Instance:
 
         if self.shared.parts.records is None:
             self.shared.log = await stack.enter_async_context(open_log(config, lambda: self.config.portal.logs))
+        if self.shared.parts.events is not None:
+            self.shared.events = self.shared.parts.events
+        elif self.shared.log is not None:
+            self.shared.events = await stack.enter_async_context(EventLog(self.shared.log))
         opened = open_upstreams(config, sink, self.shared.store, self.shared.log, learning=learning, pins=pins)
         upstreams = await stack.enter_async_context(opened)
         self.shared.servers, self.shared.learning = upstreams.servers, upstreams.learning

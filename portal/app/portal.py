@@ -22,6 +22,7 @@ from portal.calls import AssertionCredentials, Caller, Gate, PolicyAdmission
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
 from portal.endpoint import Endpoint, LoginPage, PersonServers
 from portal.identity import NOBODY, Identity, OnBehalf
+from portal.logs import PortalEvents
 
 if TYPE_CHECKING:
     from portal.app.identity import PortalIdentity
@@ -73,6 +74,7 @@ class Portal:
             login_pages=self._login_page,
             person_servers=self._person_servers(),
             meanings=shared.meanings,
+            events=PortalEvents(shared.events, definition.id),
         )
         self._mount()
 
@@ -177,6 +179,7 @@ class Portal:
             fetch=parts.fetch,
             code_mode=self._code_mode,
             find_server=self._find_server,
+            events=PortalEvents(shared.events, self.definition.id),
         )
 
     def _mount(self) -> None:

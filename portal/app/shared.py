@@ -15,6 +15,7 @@ from portal.credentials import ServerCredentials
 from portal.endpoint import CodeRunner, Contents
 from portal.http import Edge, HttpSettings
 from portal.learning import Learning
+from portal.logs import NO_EVENTS, Events
 from portal.pins import Pinning
 from portal.servers import Servers
 from portal.state import Clock, utc_now
@@ -33,7 +34,8 @@ class Parts:
     """What a program that embeds an instance may put in the place of the real parts.
 
     `code` runs programs: the instance's own workers, another runner, or None for portals without code mode. `records`
-    takes rows of calls in the place of a log. `learning` and `pins` are the embedding program's to open and close.
+    takes rows of calls in the place of a log, `events` those of everything else. `learning` and `pins` are the
+    embedding program's to open and close.
 
     At the document's own portal, `access` decides in the place of configuration and store, `gate` about calls, and
     `admission` who may sign in. `adjust_identity` changes the settings of a login before it is made.
@@ -43,6 +45,7 @@ class Parts:
     http: HttpSettings = HttpSettings()
     code: CodeRunner | Literal["workers"] | None = "workers"
     records: Records | None = None
+    events: Events | None = None
     learning: Learning | None = None
     pins: Pinning | None = None
     access: LiveAccess | None = None
@@ -75,6 +78,7 @@ class Shared:
     contents: Contents = field(default_factory=Contents)
     store: Store | None = None
     log: CallLog | None = None
+    events: Events = NO_EVENTS
     identity: SharedIdentity | None = None
     choices: Choices | None = None
 

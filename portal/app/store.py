@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from portal.config import Config, LogSection
 from portal.credentials import may_log_in
 from portal.errors import StartError
+from portal.logs import NO_EVENTS, EventLog, Events
 from portal.state import Clock, StateError, utc_now
 
 if TYPE_CHECKING:
@@ -114,6 +115,23 @@ async def open_log(config: Config, settings: Callable[[], LogSection | None]) ->
         except (LogUnusable, JournalUnusable, LogKeyUnusable, OSError) as error:
             raise StartError(f"the log cannot be used: {error}") from error
         yield log
+
+
+@asynccontextmanager
+async def events_of_command(config: Config) -> AsyncIterator[Events]:
+    """Takes the events of a command for the log of this configuration, if a portal has made one.
+
+    Raises:
+        StartError: it cannot be used.
+    """
+    place = log_place(config)
+    if place is None or not place.key.exists():
+        yield NO_EVENTS
+        return
+    async with open_log(config, lambda: config.portal.logs) as log:
+        assert log is not None, "it has a place"
+        async with EventLog(log) as events:
+            yield events
 
 
 def _home() -> Path:

@@ -4,17 +4,19 @@ from portal.calls.assertions import AssertionCredentials
 from portal.calls.caller import Caller, LeasedRun, Records
 from portal.calls.gate import Call, Gate
 from portal.calls.policy import PolicyAdmission
-from portal.calls.rows import EndedRun, session_name, trace_of
+from portal.calls.rows import EndedRequest, EndedRun, request_row, session_name, trace_of
 
 __all__ = [
     "AssertionCredentials",
     "Call",
     "Caller",
+    "EndedRequest",
     "EndedRun",
     "Gate",
     "LeasedRun",
     "PolicyAdmission",
     "Records",
+    "request_row",
     "session_name",
     "trace_of",
 ]

@@ -158,10 +158,12 @@ class Caller:
                 sent=traffic.sent - sent_before,
                 received=traffic.received - received_before,
             )
+            context.facts.rows += 1
             self._records.write(row, holder)
 
     def write_run(self, run: EndedRun, context: CallContext) -> None:
         """Write the row of a run of a program."""
+        context.facts.rows += 1
         self._records.write(run_row(run, context, portal=self._portal), holder_of(context.principal))
 
     def whose(self, server: str, principal: Identity | None) -> str:

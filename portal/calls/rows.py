@@ -17,7 +17,7 @@ import orjson
 from portal.calls.gate import Call
 from portal.config import ServerConfig
 from portal.errors import CallDenied, CallError, Outcome
-from portal.logs import MAX_NAME, LogRow
+from portal.logs import MAX_NAME, Kind, LogRow
 from portal.upstream import CallContext
 
 MAX_CLIENT = 128
@@ -110,6 +110,45 @@ def run_row(run: EndedRun, context: CallContext, *, portal: str) -> LogRow:
         bytes_in=run.sent,
         bytes_out=run.answered,
         tokens_saved=saved,
+        trace=context.source.trace,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedRequest:
+    """A request of a client that has no row of a call or run: its method, what it names, when it began (microseconds
+    since 1970) and how many microseconds it took, how it ended, and the bytes of its result."""
+
+    method: str
+    name: str = ""
+    at: int
+    us: int
+    outcome: Outcome = "ok"
+    policy: str = ""
+    reason: str = ""
+    code: int | None = None
+    answered: int = 0
+
+
+def request_row(kind: Kind, request: EndedRequest, context: CallContext) -> LogRow:
+    """The row of a request that the portal has answered itself, or has refused."""
+    return LogRow(
+        request.at,
+        request.us,
+        kind,
+        request.method[:MAX_NAME],
+        request.outcome,
+        "",
+        "",
+        request.name[:MAX_NAME],
+        "",
+        0,
+        "",
+        *_who(context),
+        policy=request.policy[:MAX_NAME],
+        reason=request.reason[:MAX_NAME],
+        error_code=request.code,
+        bytes_out=request.answered,
         trace=context.source.trace,
     )
 

@@ -30,6 +30,7 @@ from portal.endpoint.presence import note_departure
 from portal.endpoint.prompts import Prompts
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import MODE, ClientRequest, RawResult, SdkContext, malformed, sdk_request
+from portal.endpoint.request_log import CONTEXT, RequestLog
 from portal.endpoint.resources import Resources, Watches
 from portal.endpoint.resumption import ResumableSessions
 from portal.endpoint.room import no_room_error
@@ -42,6 +43,7 @@ from portal.endpoint.under_way import Begun, NoRoom, UnderWay, counted, size_of
 from portal.endpoint.views import Catalogs, Contents, Views, warm_search
 from portal.http import HttpSettings, Refusal, body_of, body_read, no_room, refuse, unrouted
 from portal.identity import ANONYMOUS, Identity, principal_of
+from portal.logs import NO_EVENTS, Events
 from portal.runs import RunRegistry
 from portal.sdk import rename
 from portal.servers import Servers
@@ -77,11 +79,13 @@ class Endpoint:
         login_pages: LoginPages | None = None,
         person_servers: PersonServers | None = None,
         meanings: Meanings | None = None,
+        events: Events = NO_EVENTS,
     ) -> None:
         """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
         `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.
-        `meanings` belongs to the caller; None where search goes by words alone.
+        `meanings` belongs to the caller; None where search goes by words alone. `events` takes the rows of requests.
         """
+        self._log = RequestLog(events)
         self._servers = servers
         self._code_mode = settings.code_mode
         self._has_code = code_tool is not None
@@ -136,17 +140,18 @@ class Endpoint:
         self._room = SessionRoom(Shares(http.sessions, http.sessions_each), self._manager.end, self._sessions.busy)
         # Apart from each other: the work of a request whose client has left goes on.
         self._requests, self._work = UnderWay(http), UnderWay(http)
-        self._express = Express(server, self._tools, self._sessions, http.session_idle, self._room.touch)
+        self._express = Express(server, self._tools, self._sessions, http.session_idle, self._log, self._room.touch)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             scope[MODE] = select_mode(scope["query_string"], self._code_mode if self._has_code else CodeModePolicy.OFF)
         except ModeRefused as error:
-            await refuse(Refusal(400, "mode", str(error), INVALID_PARAMS))(scope, receive, send)
+            await self._refuse(Refusal(400, "mode", str(error), INVALID_PARAMS), scope, receive, send)
             return
         if (method := scope["method"]) not in METHODS:
             words = unrouted(405, method, scope["path"])
-            await refuse(Refusal(405, "http", words, headers={"Allow": ", ".join(METHODS)}))(scope, receive, send)
+            refusal = Refusal(405, "http", words, headers={"Allow": ", ".join(METHODS)})
+            await self._refuse(refusal, scope, receive, send)
             return
         caller = principal_of(scope)
         holder = holder_of(caller)
@@ -158,7 +163,11 @@ class Endpoint:
             finally:
                 begun.end()
         except NoRoom as error:
-            await refuse(no_room(error.full, error.what, UNDER_WAY_SECONDS))(scope, receive, send)
+            await self._refuse(no_room(error.full, error.what, UNDER_WAY_SECONDS), scope, receive, send)
+
+    async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+        self._log.refused(scope, refusal)
+        await refuse(refusal)(scope, receive, send)
 
     async def _answer(
         self, scope: Scope, caller: Identity | None, holder: str, begun: Begun, receive: Receive, send: Send
@@ -168,7 +177,7 @@ class Endpoint:
             NoRoom: there is none for its body. Nothing was sent.
         """
         if self._access is not None and (refusal := await self._refusal(scope, caller)) is not None:
-            await refuse(refusal)(scope, receive, send)
+            await self._refuse(refusal, scope, receive, send)
             return
         await self._views.meet(caller)
         if scope["method"] == "POST":
@@ -188,7 +197,7 @@ class Endpoint:
             else:
                 refusal = malformed(scope["headers"], text)
             if refusal is not None:
-                await refuse(refusal)(scope, receive, send)
+                await self._refuse(refusal, scope, receive, send)
                 return
             if (fitting := initialize_without_nulls(text)) is not None:
                 body.taken = fitting
@@ -201,7 +210,7 @@ class Endpoint:
             await self._by_sdk(scope, holder, note_departure(scope, receive), send)
         except Full as full:
             what = STREAMS if asks_for_stream(scope) else "sessions in use"
-            await refuse(no_room(full, what, COME_BACK_SECONDS))(scope, receive, send)
+            await self._refuse(no_room(full, what, COME_BACK_SECONDS), scope, receive, send)
 
     async def _by_sdk(self, scope: Scope, holder: str, receive: Receive, send: Send) -> None:
         """
@@ -211,7 +220,7 @@ class Endpoint:
         if begins_session(scope):
             if len(body_read(scope)) > MAX_OPENING:
                 words = f"A request that begins a session has at most {MAX_OPENING} bytes. Nothing ran."
-                await refuse(Refusal(413, "body_size", words))(scope, receive, send)
+                await self._refuse(Refusal(413, "body_size", words), scope, receive, send)
                 return
             async with self._room.opening(holder, send) as send:
                 await self._manager.open(holder, scope, receive, send)
@@ -302,7 +311,7 @@ class Endpoint:
                 self._streams.discard(stream)
 
     def _make_server(self, settings: PortalSettings) -> PortalMcpServer:
-        server = PortalMcpServer(settings.name, instructions=settings.instructions)
+        server = PortalMcpServer(settings.name, instructions=settings.instructions, middleware=self._log.middleware)
         paged = types.PaginatedRequestParams
         for method, params, handler in (
             ("tools/list", paged, self._list_tools),
@@ -334,8 +343,10 @@ class Endpoint:
             except NoRoom as error:
                 raise no_room_error(error.full, error.what, UNDER_WAY_SECONDS) from None
             try:
+                request = sdk_request(ctx, session)
+                scope[CONTEXT] = request.context
                 with self._room.using(key):
-                    return await handler(sdk_request(ctx, session), params)
+                    return await handler(request, params)
             finally:
                 begun.end()
 

@@ -38,11 +38,13 @@ from portal.endpoint.code import CODE
 from portal.endpoint.generations import serialized
 from portal.endpoint.modes import Mode
 from portal.endpoint.request import MODE, ClientRequest, at_least, plain_context
+from portal.endpoint.request_log import Begun, RequestLog
 from portal.endpoint.server import PortalMcpServer, guarded
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods
 from portal.exact import beyond_64_bits, encode
 from portal.identity import Identity
+from portal.upstream import CallContext
 
 WATCH_AFTER = 0.005
 PING_SECONDS = 15.0
@@ -266,9 +268,11 @@ class Express:
         tools: ToolMethods,
         sessions: Sessions,
         idle: float,
+        log: RequestLog,
         used: Callable[[str], None] = lambda id: None,
     ) -> None:
         self._server = server
+        self._log = log
         self.name_server(server.server_info_stamp)
         self._tools = tools
         self._sessions = sessions
@@ -291,6 +295,7 @@ class Express:
             if session is None or plain.id in session.runs:
                 return False
             self._used(plain.session)
+        begun = Begun()
         context = plain_context(caller, plain.version, plain.meta, session)
         request = ClientRequest(scope=scope, mode=scope[MODE], params=plain.params, session=session, context=context)
         if plain.method == "tools/call" and request.mode is not Mode.CODE and not _has_plain_answer(request):
@@ -298,20 +303,33 @@ class Express:
         attendance = Attendance(receive, send)
         if session is not None:
             request = replace(request, context=replace(context, on_log=attendance.relay_logs(session)))
-        work = self._list(request) if plain.method == "tools/list" else self._call(request, plain)
-        await self._answer(plain, guarded(plain.method, work), session, attendance)
+        work = self._list(request, begun) if plain.method == "tools/list" else self._call(request, plain, begun)
+        await self._answer(plain, self._noted(plain, context, begun, work), session, attendance)
         return True
 
-    async def _list(self, request: ClientRequest) -> bytes:
-        """The result of `tools/list` as JSON."""
-        if not request.modern:
-            return await self._tools.list_as_json(request, b"", {})
-        members = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", "_meta": self._meta}
-        return await self._tools.list_as_json(request, self._stamp, members)
+    async def _noted(self, plain: PlainRequest, context: CallContext, begun: Begun, work: Awaitable[bytes]) -> bytes:
+        """The result of `work`. That it has none is in the log."""
+        try:
+            return await guarded(plain.method, work)
+        except BaseException as error:
+            name = plain.name if plain.method == "tools/call" else ""
+            self._log.failed(plain.method, name, context, begun, error)
+            raise
 
-    async def _call(self, request: ClientRequest, plain: PlainRequest) -> bytes:
+    async def _list(self, request: ClientRequest, begun: Begun) -> bytes:
+        """The result of `tools/list` as JSON."""
+        if request.modern:
+            members = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", "_meta": self._meta}
+            answer = await self._tools.list_as_json(request, self._stamp, members)
+        else:
+            answer = await self._tools.list_as_json(request, b"", {})
+        self._log.answered("tools/list", "", request.context, begun, len(answer))
+        return answer
+
+    async def _call(self, request: ClientRequest, plain: PlainRequest, begun: Begun) -> bytes:
         """The result of `tools/call` as JSON."""
         result = await self._tools.call(request, plain.name, plain.arguments)
+        self._log.tool_answered(plain.name, request.context, begun, result)
         if not request.modern:
             return await off_loop(lambda: encode(result), result)
         result = {"resultType": "complete", **result}

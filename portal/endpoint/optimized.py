@@ -8,13 +8,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS
-
 from codemode import Catalog, CatalogError, Likeness
 from portal.endpoint.aggregate import Aggregate
 from portal.endpoint.generations import Generation
 from portal.endpoint.request import ClientRequest, RawResult
+from portal.endpoint.request_log import UnknownName
 from portal.endpoint.tools import Tools, unknown_name
 from portal.endpoint.views import Catalogs, View, Views, warm_search
 from portal.exact import encode
@@ -120,7 +118,7 @@ class QueryAndExecute:
         if name == "execute":
             return await self._execute(request, arguments)
         hint = "Its tools are `query` and `execute`; call others as execute({name, arguments})."
-        raise MCPError(INVALID_PARAMS, f"Unknown tool: {name[:128]!r}. {hint}")
+        raise UnknownName("tool", f"Unknown tool: {name[:128]!r}. {hint}")
 
     async def _execute(self, request: ClientRequest, arguments: Mapping[str, Any]) -> RawResult:
         # Models write null for what they leave out.

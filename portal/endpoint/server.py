@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 
 import structlog
 from mcp.server.caching import CacheableMethod, CacheHint
-from mcp.server.context import HandlerResult, ServerRequestContext
+from mcp.server.context import HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
@@ -34,7 +34,8 @@ Handler = Callable[[ServerRequestContext[Any, Any], Params], Awaitable[HandlerRe
 class PortalMcpServer(Server[Any]):
     """A `Server` that says its lists change, keeps results private, and seals the state clients carry for upstreams."""
 
-    def __init__(self, name: str, *, instructions: str | None) -> None:
+    def __init__(self, name: str, *, instructions: str | None, middleware: ServerMiddleware[Any] | None = None) -> None:
+        """`middleware` has every request before all that is here."""
         super().__init__(
             name,
             version=portal_version(),
@@ -46,6 +47,8 @@ class PortalMcpServer(Server[Any]):
         )
         if importlib.util.find_spec("opentelemetry.sdk") is None:
             remove_telemetry(self)
+        if middleware is not None:
+            self.middleware.append(middleware)
         self.middleware.append(fit_params)
         security = RequestStateSecurity(keys=[secrets.token_bytes(32)], bind_principal=_caller)
         self._boundary = RequestStateBoundary(security, default_audience=name)

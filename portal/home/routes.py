@@ -22,6 +22,7 @@ from portal.home.setups import server_name
 from portal.home.upstream_logins import EndedLogin, UpstreamLogins
 from portal.identity import Identity
 from portal.login import CHOOSE, Login, form_endpoint
+from portal.logs import event
 from portal.oauth import HeldGrant, HeldGrants, OAuthSettings, may_come_back
 from portal.pages import HOME, Visitor
 from portal.state import utc_now
@@ -136,6 +137,18 @@ class HomeRoutes:
         if ended is None:
             return await self._login.message(visitor, 404, "Nothing to end", AGENT_GONE, home, "Back")
         await self._login.sessions.settled()
+        reason = "its person has ended it"
+        self._login.events.write(
+            event(
+                "consent",
+                "revoke",
+                who=session.identity,
+                ip=visitor.ip,
+                name=ended.client,
+                client=ended.client_name,
+                reason=reason,
+            )
+        )
         self._log.info("a grant was ended by its person", who=session.identity.key, client=ended.client)
         text = (
             "Its tokens are good no longer, and what it was running has been stopped. "
@@ -172,12 +185,14 @@ class HomeRoutes:
         session = await self._login.sender(request, visitor, form, visitor.address.path(LOGOUT_PATH))
         if isinstance(session, Response):
             return session
-        if form.get("where") == "everywhere":
+        everywhere = form.get("where") == "everywhere"
+        if everywhere:
             response = await self._end_everything(visitor, session.identity)
         else:
             left = await self._grants.of(session.identity, everywhere=True)
             response = await self._signed_out(visitor, left=len(left))
         await self._login.sessions.end(response, request, visitor.address)
+        self._login.note(visitor, "sign_out_everywhere" if everywhere else "sign_out", session.identity)
         return response
 
     async def _end_everything(self, visitor: Visitor, identity: Identity) -> Response:

@@ -14,12 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from portal.identity import LOCAL_ACCOUNTS
 from portal.login.administrators import Administrator, Administrators
-from portal.login.attempts import TOO_OFTEN, Attempts
+from portal.login.attempts import TOO_MANY_ATTEMPTS, TOO_OFTEN, Attempts
 from portal.login.invitations import INVITATION_PATH, RESET_PATH, Invitations
 from portal.login.passwords import MIN_LENGTH, why_unfit
 from portal.login.pin import normal_email
-from portal.login.sign_in import LOGIN_PATH, Login, form_endpoint
+from portal.login.sign_in import LOGIN_PATH, Login, SignInMethod, form_endpoint
 from portal.pages import HOME, Visitor
 
 CLAIM_PATH = "/login/claim"
@@ -56,25 +57,26 @@ class AccountRoutes:
     async def _claim_page(self, request: Request) -> Response:
         visitor, token = self._login.visitors.of(request), _token(request.query_params)
         if not await self._administrators.claimable(token):
-            return await self._dead(visitor, NOT_CLAIMABLE)
+            return await self._dead(visitor, "claim", NOT_CLAIMABLE)
         return await self._page(visitor, "claim.html", token=token, name="", email="")
 
     async def _claim(self, request: Request, visitor: Visitor, fields: Mapping[str, str]) -> Response:
         token, name = _token(fields), _name(fields)
         email, password = normal_email(fields.get("email", "")), fields.get("password", "")
         if not self._attempts.allows(visitor.ip):
+            self._login.note(visitor, "claim", provider=LOCAL_ACCOUNTS, refused=TOO_MANY_ATTEMPTS)
             return await self._login.message(visitor, 429, "Slow down", TOO_OFTEN)
         if not await self._administrators.claimable(token):
-            return await self._dead(visitor, NOT_CLAIMABLE)
+            return await self._dead(visitor, "claim", NOT_CLAIMABLE)
         problem = why_unfit(password) if email else "That is not an e-mail address."
         if problem or email is None:
             values = {"token": token, "name": name, "email": fields.get("email", "")[:254]}
             return await self._page(visitor, "claim.html", problem or "", **values)
         first = await self._administrators.claim(token, email, name or email, password)
         if first is None:
-            return await self._dead(visitor, NOT_CLAIMABLE)
+            return await self._dead(visitor, "claim", NOT_CLAIMABLE)
         self._log.warning("the portal was claimed by its first administrator", who=first.identity.key, ip=visitor.ip)
-        return await self._signed_in(request, visitor, first, NOT_CLAIMABLE)
+        return await self._signed_in(request, visitor, "claim", first, NOT_CLAIMABLE)
 
     # Invitations
 
@@ -82,24 +84,25 @@ class AccountRoutes:
         visitor, token = self._login.visitors.of(request), _token(request.query_params)
         invitation = await self._invitations.acceptable(token)
         if invitation is None:
-            return await self._dead(visitor, NOT_ACCEPTABLE)
+            return await self._dead(visitor, "invitation", NOT_ACCEPTABLE)
         return await self._page(visitor, "invitation.html", token=token, name="", email=invitation.email)
 
     async def _accept(self, request: Request, visitor: Visitor, fields: Mapping[str, str]) -> Response:
         token, name, password = _token(fields), _name(fields), fields.get("password", "")
         if not self._attempts.allows(visitor.ip):
+            self._login.note(visitor, "invitation", provider=LOCAL_ACCOUNTS, refused=TOO_MANY_ATTEMPTS)
             return await self._login.message(visitor, 429, "Slow down", TOO_OFTEN)
         invitation = await self._invitations.acceptable(token)
         if invitation is None:
-            return await self._dead(visitor, NOT_ACCEPTABLE)
+            return await self._dead(visitor, "invitation", NOT_ACCEPTABLE)
         if problem := why_unfit(password):
             values = {"token": token, "name": name, "email": invitation.email}
             return await self._page(visitor, "invitation.html", problem, **values)
         accepted = await self._invitations.accept(token, name, password)
         if accepted is None:
-            return await self._dead(visitor, NOT_ACCEPTABLE)
+            return await self._dead(visitor, "invitation", NOT_ACCEPTABLE)
         self._log.warning("an invited administrator has accepted", who=accepted.identity.key, ip=visitor.ip)
-        return await self._signed_in(request, visitor, accepted, NOT_ACCEPTABLE)
+        return await self._signed_in(request, visitor, "invitation", accepted, NOT_ACCEPTABLE)
 
     # New passwords
 
@@ -107,35 +110,38 @@ class AccountRoutes:
         visitor, token = self._login.visitors.of(request), _token(request.query_params)
         administrator = await self._administrators.resettable(token)
         if administrator is None:
-            return await self._dead(visitor, NOT_RESETTABLE)
+            return await self._dead(visitor, "reset", NOT_RESETTABLE)
         return await self._page(visitor, "reset.html", token=token, email=administrator.email)
 
     async def _reset(self, request: Request, visitor: Visitor, fields: Mapping[str, str]) -> Response:
         token, password = _token(fields), fields.get("password", "")
         if not self._attempts.allows(visitor.ip):
+            self._login.note(visitor, "reset", provider=LOCAL_ACCOUNTS, refused=TOO_MANY_ATTEMPTS)
             return await self._login.message(visitor, 429, "Slow down", TOO_OFTEN)
         administrator = await self._administrators.resettable(token)
         if administrator is None:
-            return await self._dead(visitor, NOT_RESETTABLE)
+            return await self._dead(visitor, "reset", NOT_RESETTABLE)
         if problem := why_unfit(password):
             return await self._page(visitor, "reset.html", problem, token=token, email=administrator.email)
         changed = await self._administrators.reset(token, password)
         if changed is None:
-            return await self._dead(visitor, NOT_RESETTABLE)
+            return await self._dead(visitor, "reset", NOT_RESETTABLE)
         self._log.warning("an administrator has a new password", who=changed.identity.key, ip=visitor.ip)
+        self._login.note(visitor, "reset", changed.identity)
         login, text = visitor.address.path(LOGIN_PATH), "Every session of before has ended."
         return await self._login.message(visitor, 200, "Your password is changed", text, login, "Sign in")
 
     # Shared by all of them
 
     async def _signed_in(
-        self, request: Request, visitor: Visitor, administrator: Administrator, problem: str
+        self, request: Request, visitor: Visitor, method: SignInMethod, administrator: Administrator, problem: str
     ) -> Response:
         response = await self._login.signed_in(request, visitor, administrator.identity, visitor.address.path(HOME))
         # Checked after the session is created, as for a login with a password.
-        return (
-            response if await self._administrators.is_unchanged(administrator) else await self._dead(visitor, problem)
-        )
+        if not await self._administrators.is_unchanged(administrator):
+            return await self._dead(visitor, method, problem)
+        self._login.note(visitor, method, administrator.identity)
+        return response
 
     async def _page(self, visitor: Visitor, template: str, problem: str = "", **values: Any) -> Response:
         design = (await self._login.directory.rules()).design
@@ -143,7 +149,9 @@ class AccountRoutes:
         values |= {"problem": problem, "shortest": MIN_LENGTH}
         return self._login.pages.page(template, design, visitor, status=status, **values)
 
-    async def _dead(self, visitor: Visitor, text: str) -> Response:
+    async def _dead(self, visitor: Visitor, method: SignInMethod, text: str) -> Response:
+        refused = "the link was used, has expired, or was withdrawn"
+        self._login.note(visitor, method, provider=LOCAL_ACCOUNTS, refused=refused)
         login = visitor.address.path(LOGIN_PATH)
         return await self._login.message(visitor, 400, "This link does not work", text, login, "Sign in")
 

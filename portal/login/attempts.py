@@ -7,6 +7,8 @@ from portal.shares import Lent, Shares, network_of
 
 TOO_OFTEN = "Too many attempts. Wait a minute and try again."
 """The sentence for a person whose attempt is not made."""
+TOO_MANY_ATTEMPTS = "too many attempts"
+"""The reason in the log."""
 TOO_MANY = "Too many sign-ins have begun and not ended. Wait ten minutes and try again."
 """The sentence for a person whose sign-in is not begun."""
 MOST_UNDER_WAY, UNDER_WAY_EACH, UNDER_WAY_SECONDS = 10_000, 500, 600

@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from portal.identity import Identity
+from portal.identity import LOCAL_ACCOUNTS, Identity
 from portal.login.accounts import AccountRoutes
 from portal.login.administrators import Administrators
-from portal.login.attempts import TOO_MANY, TOO_OFTEN, Attempts
+from portal.login.attempts import TOO_MANY, TOO_MANY_ATTEMPTS, TOO_OFTEN, Attempts
 from portal.login.directory import Offer
 from portal.login.invitations import Invitations
 from portal.login.pin import Pins, RightPin, WrongPin, normal_email
@@ -46,6 +46,7 @@ class StateDocument(Document):
 STATE = Kind("login_state", StateDocument)
 STATE_LASTS = timedelta(minutes=10)
 EXPIRED = "This sign-in has expired, was used already, or was begun in another browser. Begin again."
+ENDED = "the sign-in had expired, was used already, or was begun in another browser"
 CHOOSE = f"{LOGIN_PATH}?choose"
 """The login page, also where it would be skipped."""
 
@@ -132,6 +133,7 @@ class LoginRoutes:
         target, email = _target(visitor, form), form.get("email", "")[:254].strip().lower()
         account = f"password:{email}"
         if not self._attempts.allows(visitor.ip, account):
+            self._login.note(visitor, "sign_in", provider=LOCAL_ACCOUNTS, refused=TOO_MANY_ATTEMPTS)
             return self._methods(visitor, await self._offer(), target, TOO_OFTEN, 429)
         administrator = await self._administrators.sign_in(email, form.get("password", "")[:4096])
         if administrator is not None:
@@ -139,8 +141,12 @@ class LoginRoutes:
             # Asked after the session is there: a removal or reset before this moment is seen, a later one ends it.
             if await self._administrators.is_unchanged(administrator):
                 self._attempts.forgive(account)
+                self._login.note(visitor, "sign_in", administrator.identity)
                 return response
         self._log.warning("a sign-in failed", method="local", ip=visitor.ip)
+        known = await self._administrators.find(email)
+        address = "" if known is None else known.email
+        self._login.note(visitor, "sign_in", provider=LOCAL_ACCOUNTS, refused="wrong e-mail or password", email=address)
         return self._methods(visitor, await self._offer(), target, "E-mail or password is wrong.", 403)
 
     async def _pin(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
@@ -151,12 +157,16 @@ class LoginRoutes:
         if email is None:
             return self._methods(visitor, offer, target, "That is not an e-mail address.", 400)
         if not self._attempts.allows(visitor.ip, f"pin:{email}"):
+            self._login.note(visitor, "pin", provider=offer.pin.id, refused=TOO_MANY_ATTEMPTS, email=email)
             return self._methods(visitor, offer, target, TOO_OFTEN, 429)
         try:
             self._attempts.begin(visitor.ip)
         except Full as full:
+            self._login.note(visitor, "pin", provider=offer.pin.id, refused="too many sign-ins are under way")
             return self._methods(visitor, offer, target, TOO_MANY, 429 if full.own else 503)
         send = self._pin_allowed is None or await self._pin_allowed(_pin_identity(offer.pin, email))
+        refused = "" if send else "no policy could let this address in"
+        self._login.note(visitor, "pin", provider=offer.pin.id, refused=refused, email=email)
         flow = await self._pins.begin(visitor, email, target, portal=offer.rules.design.name, send=send)
         return self._pin_page(visitor, offer, email, flow, target)
 
@@ -169,14 +179,20 @@ class LoginRoutes:
     async def _pin_check(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
         offer = await self._offer()
         if offer.pin is None or not self._attempts.allows(visitor.ip):
+            why = "no PINs are offered" if offer.pin is None else TOO_MANY_ATTEMPTS
+            self._login.note(visitor, "sign_in", refused=why)
             return self._methods(visitor, offer, visitor.address.path(HOME), TOO_OFTEN, 429)
         match await self._pins.finish(visitor, form.get("flow", "")[:200], form.get("pin", "")[:40]):
             case RightPin(email, target):
-                return await self._login.signed_in(request, visitor, _pin_identity(offer.pin, email), target)
+                person = _pin_identity(offer.pin, email)
+                response = await self._login.signed_in(request, visitor, person, target)
+                self._login.note(visitor, "sign_in", person)
+                return response
             case WrongPin(flow, email, target):
+                self._login.note(visitor, "sign_in", provider=offer.pin.id, refused="wrong PIN", email=email)
                 return self._pin_page(visitor, offer, email, flow, target, "That PIN is wrong.", 403)
             case _:
-                return await self._ended(visitor)
+                return await self._ended(visitor, offer.pin.id)
 
     # Identity providers
 
@@ -187,6 +203,7 @@ class LoginRoutes:
         if remote is None:
             return await self._login.message(visitor, 404, "Not offered", "This portal has no such identity provider.")
         if not self._attempts.allows(visitor.ip):
+            self._login.note(visitor, "sign_in", provider=provider, refused=TOO_MANY_ATTEMPTS)
             return await self._login.message(visitor, 429, "Slow down", TOO_OFTEN)
         try:
             self._attempts.begin(visitor.ip)
@@ -217,11 +234,11 @@ class LoginRoutes:
         state = parameters.get("state", "")[:200]
         begun = await self._tokens.find(STATE, state) if state else None
         if begun is None or not visitor.owns(begun.document.browser):
-            return await self._ended(visitor)
+            return await self._ended(visitor, "")
         used = await self._tokens.consume(STATE, state)
         remote = await self._directory.remote(begun.subject)
         if used is None or used.reused or remote is None:
-            return await self._ended(visitor)
+            return await self._ended(visitor, begun.subject)
         try:
             if parameters.get("error") or not parameters.get("code"):
                 raise LoginRefused("The identity provider ended the sign-in.")
@@ -236,18 +253,24 @@ class LoginRoutes:
             return await self._provider_failed(visitor, begun.subject, error)
         # Before the session: whoever has one finds everything that belongs to it.
         await self._keep(signed_in)
-        return await self._login.signed_in(request, visitor, signed_in.identity, begun.document.target)
+        response = await self._login.signed_in(request, visitor, signed_in.identity, begun.document.target)
+        self._login.note(visitor, "sign_in", signed_in.identity)
+        return response
 
     async def _provider_failed(self, visitor: Visitor, provider: str, error: LoginFailed) -> Response:
         self._log.warning(
             "a sign-in failed", method=provider, ip=visitor.ip, reason=str(error), cause=repr(error.__cause__)[:300]
         )
+        # What follows a colon may be the provider's words.
+        refused = str(error).partition(":")[0]
+        self._login.note(visitor, "sign_in", provider=provider, refused=refused)
         choose = visitor.address.path(CHOOSE)
         return await self._login.message(visitor, error.status, "Sign-in failed", str(error), choose, "Begin again")
 
     # What they have in common
 
-    async def _ended(self, visitor: Visitor) -> Response:
+    async def _ended(self, visitor: Visitor, provider: str) -> Response:
+        self._login.note(visitor, "sign_in", provider=provider, refused=ENDED)
         login = visitor.address.path(LOGIN_PATH)
         return await self._login.message(visitor, 400, "Sign-in ended", EXPIRED, login, "Begin again")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
 from urllib.parse import urlencode
 
 import structlog
@@ -10,11 +11,16 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from portal.errors import Outcome
 from portal.identity import Identity
 from portal.login.directory import Directory
 from portal.login.sessions import LoginSession, LoginSessions
+from portal.logs import NO_EVENTS, Events, event
 from portal.pages import DENIED, FORM_FIELD, Block, Pages, Visitor, Visitors, safe_return
 
+SignInMethod = Literal["sign_in", "pin", "claim", "invitation", "reset", "sign_out", "sign_out_everywhere"]
+"""What a row about a sign-in says was done: `pin` asked for a PIN, `claim` and `invitation` made an account, `reset` a
+new password."""
 LOGIN_PATH = "/login"
 STALE_FORM = "This form is not from a page opened in this browser. Open the page again."
 ANOTHER_SIGN_IN = "Nothing was done: the page is of another sign-in in this browser. You are signed in as {who} now."
@@ -23,6 +29,8 @@ ANOTHER_SIGN_IN = "Nothing was done: the page is of another sign-in in this brow
 
 class Login:
     """The login of one portal, as others see it. Its own pages are `LoginRoutes`.
+
+    `events` takes the rows of sign-ins.
 
     Targets and links are paths of the origin, with the portal's prefix (`Visitor.address.path`). A place is a path of
     the portal, or `app:` and the id of an application.
@@ -36,7 +44,9 @@ class Login:
         pages: Pages,
         refused_for_identity: Callable[[Identity, str], Awaitable[bool]] | None = None,
         contact: str = "",
+        events: Events = NO_EVENTS,
     ) -> None:
+        self.events = events
         self.visitors = visitors
         self.sessions = sessions
         self.directory = directory
@@ -76,6 +86,9 @@ class Login:
 
     async def blocked(self, visitor: Visitor, identity: Identity, place: str) -> Response:
         """The page for somebody who may not use this place: who they are, why they are refused, and whom to ask."""
+        reason = "no policy lets them in"
+        row = event("refusal", "enter", "denied", who=identity, ip=visitor.ip, name=place, reason=reason)
+        self.events.write(row)
         person = await self._is_about_identity(identity, place)
         rules, block = await self.directory.rules(), await self.directory.block(place, person=person)
         who = identity.label if identity.logged_in else ""
@@ -96,6 +109,26 @@ class Login:
         rules = await self.directory.rules()
         values = {"title": title, "text": text, "link": link, "link_text": link_text}
         return self.pages.page("message.html", rules.design, visitor, status=status, **values)
+
+    def note(
+        self,
+        visitor: Visitor,
+        method: SignInMethod,
+        who: Identity | None = None,
+        *,
+        provider: str = "",
+        refused: str = "",
+        email: str = "",
+    ) -> None:
+        """Write into the log that somebody has signed in or out, or why not (`refused`, in our own words).
+
+        What was typed is for no log: it may be a password in the wrong field. `email` is an address that is known.
+        """
+        name = provider or ("" if who is None else who.login_method)
+        outcome: Outcome = "denied" if refused else "ok"
+        self.events.write(
+            event("sign_in", method, outcome, who=who, ip=visitor.ip, email=email, name=name, reason=refused)
+        )
 
     async def signed_in(self, request: Request, visitor: Visitor, identity: Identity, target: str) -> Response:
         """Begin a session for this person, and send the browser on to `target` if that is a path of the portal."""

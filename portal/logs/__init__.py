@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from portal.lazy import lazily
+from portal.logs.events import NO_EVENTS, EventLog, Events, NoEvents, PortalEvents, event
 from portal.logs.records import Discard, RecordLog, RecordSink
 from portal.logs.row import MAX_NAME, Kind, LogRow
 from portal.logs.setup import configure_logging, set_level
@@ -44,8 +45,11 @@ else:
 
 __all__ = [
     "MAX_NAME",
+    "NO_EVENTS",
     "CallLog",
     "Discard",
+    "EventLog",
+    "Events",
     "Filters",
     "JournalUnusable",
     "Kind",
@@ -57,6 +61,8 @@ __all__ = [
     "LogSettings",
     "LogUnavailable",
     "LogUnusable",
+    "NoEvents",
+    "PortalEvents",
     "RecordLog",
     "RecordSink",
     "StoredRow",
@@ -67,6 +73,7 @@ __all__ = [
     "configure_logging",
     "count",
     "dropped",
+    "event",
     "newest_id",
     "set_level",
     "sums",

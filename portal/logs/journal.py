@@ -50,14 +50,14 @@ class Journal:
 
     `instance` is its own name: with the number of a row it names that row for ever. `last` is the number of the last
     row in it, `stored` of the last that is known to be in the database. `dropped` counts the rows for which there was
-    no room.
+    no room. `size` is how many bytes of records it takes.
     """
 
     def __init__(self, path: Path, descriptor: int, mapping: mmap.mmap) -> None:
         self.path = path
         self._descriptor = descriptor
         self._map = mapping
-        self._size: int = _SIZE.unpack_from(mapping, _SIZE_AT)[0]
+        self.size: int = _SIZE.unpack_from(mapping, _SIZE_AT)[0]
         self.instance = mapping[_INSTANCE_AT : _INSTANCE_AT + _INSTANCE_BYTES].hex()
         self._generation, self._begin, self.stored, self.dropped = self._read_state()
         self._end = self._begin
@@ -105,9 +105,9 @@ class Journal:
         """Write a text, which has the number `last` then. False if there is no room for it."""
         length = _RECORD.size + len(text)
         padded = length + -length % 8
-        at = self._end % self._size
-        skipped = self._size - at if at + padded > self._size else 0
-        if len(text) > MAX_RECORD or self._end + skipped + padded - self._begin > self._size:
+        at = self._end % self.size
+        skipped = self.size - at if at + padded > self.size else 0
+        if len(text) > MAX_RECORD or self._end + skipped + padded - self._begin > self.size:
             return False
         if skipped:
             if skipped >= _RECORD.size:
@@ -130,7 +130,7 @@ class Journal:
     @property
     def room(self) -> int:
         """The bytes that are free."""
-        return self._size - (self._end - self._begin)
+        return self.size - (self._end - self._begin)
 
     @property
     def mark(self) -> tuple[int, int]:
@@ -153,15 +153,15 @@ class Journal:
 
     def _record_at(self, position: int, number: int) -> tuple[bytes, int] | None:
         """The record of this number, and where the next one begins; None if it is not there."""
-        at = position % self._size
-        if self._size - at < _RECORD.size:
-            return self._record_at(position + self._size - at, number) if at else None
+        at = position % self.size
+        if self.size - at < _RECORD.size:
+            return self._record_at(position + self.size - at, number) if at else None
         length, checksum, found = _RECORD.unpack_from(self._map, HEAD_BYTES + at)
         if length == _TO_THE_START:
-            return self._record_at(position + self._size - at, number) if at else None
+            return self._record_at(position + self.size - at, number) if at else None
         begin = HEAD_BYTES + at + _RECORD.size
         end = begin + length
-        if found != number or length > MAX_RECORD or end > HEAD_BYTES + self._size:
+        if found != number or length > MAX_RECORD or end > HEAD_BYTES + self.size:
             return None
         text = self._map[begin:end]
         if crc32(text, number & 0xFFFFFFFF) != checksum:

@@ -28,7 +28,7 @@ from portal.logs.database import LogDatabase, LogUnavailable
 from portal.logs.journal import DEFAULT_BYTES, MAX_RECORD, Journal, JournalInUse, JournalUnusable
 from portal.logs.row import LogRow, packed, storable, unpacked
 from portal.logs.schema import DAY
-from portal.shares import Shares
+from portal.shares import STRANGERS, Shares
 
 Mark = tuple[int, int]
 WhenFull = Literal["drop", "block"]
@@ -90,6 +90,8 @@ class CallLog:
         self._settings = settings
         self._waiting: deque[tuple[LogRow, str, Mark]] = deque()
         self._shares = Shares(room, max(1, room // 2))
+        # However many networks they come from, strangers leave half of the room to everybody else.
+        self._of_strangers = Shares(max(1, room // 2), max(1, room // 4))
         self._available = asyncio.Event()
         self._urgent = asyncio.Event()
         self._room = asyncio.Event()
@@ -145,7 +147,7 @@ class CallLog:
         not."""
         if self._settings().when_full == "drop":
             return True
-        return self._shares.full_for(holder) is None and self._journal.room >= MAX_RECORD
+        return self._has_share(holder) and self._journal.room >= MAX_RECORD
 
     async def room(self, holder: str = "") -> None:
         """Return when there is room for a row of this holder."""
@@ -159,10 +161,10 @@ class CallLog:
         if (text := packed(row)) is None:
             row = storable(row)
             text = packed(row)
-        if text is None or self._shares.full_for(holder) is not None or not self._journal.append(text):
+        if text is None or not self._has_share(holder) or not self._journal.append(text):
             self._drop()
         else:
-            self._shares.take(holder)
+            self._take_share(holder)
             self._waiting.append((row, holder, self._journal.mark))
             self._available.set()
             if len(self._waiting) >= BATCH_ROWS:
@@ -185,6 +187,18 @@ class CallLog:
                 await self._all_stored.wait()
         finally:
             self._hurried -= 1
+
+    def _has_share(self, holder: str) -> bool:
+        if self._shares.full_for(holder) is not None:
+            return False
+        if not holder.startswith(STRANGERS):
+            return True
+        return self._of_strangers.full_for(holder) is None and 2 * self._journal.room >= self._journal.size
+
+    def _take_share(self, holder: str) -> None:
+        self._shares.take(holder)
+        if holder.startswith(STRANGERS):
+            self._of_strangers.take(holder)
 
     def _drop(self) -> None:
         self._journal.drop()
@@ -243,6 +257,8 @@ class CallLog:
         for _ in range(most):
             _, holder, _ = self._waiting.popleft()
             self._shares.give_back(holder)
+            if holder.startswith(STRANGERS):
+                self._of_strangers.give_back(holder)
         self._room.set()
         if not self._waiting:
             self._all_stored.set()

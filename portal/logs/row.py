@@ -15,7 +15,7 @@ from portal.errors import Outcome
 
 Kind = Literal[
     "tool", "prompt", "resource", "completion", "subscription", "setting",
-    "run", "sign_in", "consent", "refusal", "change",
+    "run", "request", "sign_in", "consent", "refusal", "change",
 ]  # fmt: skip
 
 _MOST = 2**62

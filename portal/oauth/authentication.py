@@ -28,6 +28,7 @@ from portal.bounded import Bounded
 from portal.http import Origins, Proxies, Refusal, client_ip, refuse, unavailable
 from portal.identity import ANONYMOUS, IDENTITY, Identity
 from portal.login import Login
+from portal.logs import NO_EVENTS, Events, event
 from portal.oauth.logins import Logins
 from portal.oauth.metadata import challenge
 from portal.oauth.resources import mode_query_of, resource_url
@@ -43,6 +44,8 @@ _ELSEWHERE = "/{portal}/mcp"
 _PATH = "/:@!$&'()*+,;=~"
 """What stands in a path as it is (RFC 3986, section 3.3), letters, digits and `-._` aside."""
 UNAUTHENTICATED = -32001
+REFUSED = "portal.refused_identity"
+"""The key of the ASGI scope under which it says who was known, and refused."""
 Enrich: TypeAlias = Callable[[Identity, Scope], Identity]
 Decide: TypeAlias = Callable[[Identity], Awaitable[Standing | None]]
 """All that the policies say of a caller, or None where the login has ended. It needs nothing but memory."""
@@ -68,7 +71,7 @@ class Authentication:
     """Wraps the ASGI application that only those may use who may come in.
 
     `enrich` adds what is known of a request beside its credentials (country, posture); `linked` reads the assertion of
-    a linked application; `login` knows what the refused are shown.
+    a linked application; `login` knows what the refused are shown; `events` takes rows about them.
     """
 
     def __init__(
@@ -85,7 +88,9 @@ class Authentication:
         enrich: Enrich | None = None,
         linked: Linked | None = None,
         login: Login | None = None,
+        events: Events = NO_EVENTS,
     ) -> None:
+        self._events = events
         self._app = app
         self._settings = settings
         self._origins = origins
@@ -103,6 +108,7 @@ class Authentication:
         try:
             await self._identify(scope, self._origins.of(scope))
         except Refusal as refusal:
+            self._note(scope, refusal)
             await refuse(refusal)(scope, receive, send)
             return
         except StateUnavailable as error:
@@ -113,6 +119,20 @@ class Authentication:
             await blocked.page(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+    def _note(self, scope: Scope, refusal: Refusal) -> None:
+        """Write a refusal into the log: who came, as far as that is known, and why they may not come in."""
+        policy = refusal.data.get("policy")
+        row = event(
+            "refusal",
+            str(scope["method"]),
+            "denied",
+            who=refused if isinstance(refused := scope.get(REFUSED), Identity) else None,
+            ip=client_ip(scope, self._proxies),
+            policy=policy if isinstance(policy, str) else "",
+            reason=refusal.message if refusal.reason == "denied" else refusal.reason,
+        )
+        self._events.write(row._replace(error_code=refusal.code))
 
     async def _identify(self, scope: Scope, origin: str) -> None:
         """Set the scope's identity. Raises Refusal."""
@@ -132,6 +152,7 @@ class Authentication:
         if standing is None or not decision.allowed:
             if token is None:
                 raise Challenged("", "Sign in: this portal needs an access token or a service token.")
+            scope[REFUSED] = identity
             raise await self._refused(identity, decision, scope)
         scope[IDENTITY] = identity
         keep_standing(scope, standing)

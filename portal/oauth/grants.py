@@ -22,6 +22,7 @@ from typing import TypeVar
 from pydantic import AwareDatetime, Field
 
 from portal.identity import Identity
+from portal.logs import NO_EVENTS, Events, event
 from portal.objects import Document, StoredIdentity
 from portal.state import Kind, Store, Token, Tokens, utc_now
 
@@ -29,6 +30,7 @@ CODE_LIFETIME = timedelta(minutes=2)
 REUSE_SECONDS = 10
 MAX_SUCCESSORS = 50
 ACCESS_PREFIX, REFRESH_PREFIX = "cmp_at_", "cmp_rt_"
+USED_TWICE = "a code or token of it was used twice: somebody may have copied it"
 D = TypeVar("D")
 
 
@@ -155,9 +157,17 @@ class TokenPair:
 
 
 class Grants:
-    """Issues, exchanges and ends codes and tokens of the portal whose id is `portal`."""
+    """Issues, exchanges and ends codes and tokens of the portal whose id is `portal`. `events` takes rows about grants
+    that have ended."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime] = utc_now, portal: str = "") -> None:
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], datetime] = utc_now,
+        portal: str = "",
+        events: Events = NO_EVENTS,
+    ) -> None:
+        self._events = events
         self._store = store
         self._now = now
         self._portal = portal
@@ -208,6 +218,7 @@ class Grants:
             return None
         if found.used_at is not None and await self._store.tokens.find(ROTATION, token) is None:
             await self._store.tokens.revoke_family(found.family)
+            self._note_end(found, USED_TWICE)
             return None
         return found
 
@@ -226,15 +237,24 @@ class Grants:
         Returns `pair` to the first caller. A caller who comes with a refresh token that was used a moment ago gets the
         successors that are good now. Otherwise the token was used twice: the family ends, and there is None.
         """
+        given, used = await self._exchange(kind, token, pair)
+        if given is None and used is not None:
+            self._note_end(used, USED_TWICE)
+        return given
+
+    async def _exchange(
+        self, kind: Kind[GrantDocument], token: str, pair: TokenPair
+    ) -> tuple[TokenPair | None, Token[GrantDocument] | None]:
+        """What the caller gets, and the code or refresh token that was shown."""
         async with self._store.transaction() as transaction:
             used = await transaction.tokens.consume(kind, token)
             if used is None:
-                return None
+                return None, None
             if used.reused:
                 successors = await self._successors(transaction.tokens, token)
                 if successors is None:
                     await transaction.tokens.revoke_family(used.family)
-                return successors
+                return successors, used
             grant = grant_of(used)
             access = grant.document(pair.scopes)
             await _issue(transaction.tokens, ACCESS, pair.access, grant, access, pair.expires_at)
@@ -245,7 +265,7 @@ class Grants:
                 rotation = RotationDocument(salt=pair.salt)
                 over = self._now() + timedelta(seconds=REUSE_SECONDS)
                 await _issue(transaction.tokens, ROTATION, token, grant, rotation, over)
-        return pair
+        return pair, used
 
     async def _successors(self, tokens: Tokens, token: str) -> TokenPair | None:
         """The successors of a refresh token that was used a moment ago; None if they have ended, or for any other.
@@ -279,6 +299,14 @@ class Grants:
             found = await self._store.tokens.find(kind, token)
             if found is not None and found.client == client:
                 await self.end(found.family)
+                self._note_end(found, "its client has given it back")
+
+    def _note_end(self, token: Token[GrantDocument], reason: str) -> None:
+        """Write into the log that a grant has ended."""
+        document = token.document
+        client = document.client_name
+        row = event("consent", "revoke", who=document.identity, name=token.client, client=client, reason=reason)
+        self._events.write(row)
 
 
 def _derive(prefix: str, token: str, salt: str) -> str:

@@ -20,6 +20,7 @@ from portal.config import say_duration
 from portal.http import NO_STORE, PortalAddress, Refusal, no_room, refuse
 from portal.identity import Identity
 from portal.login import STALE_FORM, Login, LoginSession, form_endpoint
+from portal.logs import event
 from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.authorization import Authorization, decide_authorization
 from portal.oauth.clients import FETCH_SECONDS, YOUNG, Client, Clients, read_registration
@@ -147,12 +148,27 @@ class AuthorizationServer:
             Route("/authorize", self._authorize, methods=["GET"]),
             Route(CONSENT_PATH, self._consent, methods=["GET", "POST"]),
             Route(CONTINUE_PATH, form_endpoint(self._login, self._continue), methods=["POST"]),
-            Route("/token", _json_errors(self._token), methods=["POST"]),
-            Route("/revoke", _json_errors(self._revoke), methods=["POST"]),
+            Route("/token", self._json_errors(self._token, "token"), methods=["POST"]),
+            Route("/revoke", self._json_errors(self._revoke, "revoke"), methods=["POST"]),
         ]
         if self._authority.settings.registration.enabled:
-            routes.append(Route("/register", _json_errors(self._register), methods=["POST"]))
+            routes.append(Route("/register", self._json_errors(self._register, "register"), methods=["POST"]))
         return [*routes, *(other_methods(route.path) for route in routes if route.methods == {"POST"})]
+
+    def _json_errors(
+        self, handle: Callable[[Request], Awaitable[Response | OAuthError]], method: str
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint of a handler: its answer, or its error as JSON, which is in the log as well."""
+
+        async def endpoint(request: Request) -> Response:
+            answer = await handle(request)
+            if not isinstance(answer, OAuthError):
+                return answer
+            ip = self._login.visitors.of(request).ip
+            self._login.events.write(event("refusal", method, "denied", ip=ip, reason=answer.code))
+            return error_answer(answer)
+
+        return endpoint
 
     def _address(self, request: Request) -> PortalAddress:
         return self._login.visitors.origins.address(request.scope)
@@ -257,7 +273,19 @@ class AuthorizationServer:
         used = await self._authority.store.tokens.consume(CONSENT, key)
         if used is None or used.reused:
             return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
-        if form.get("answer") != "allow":
+        allowed = form.get("answer") == "allow"
+        self._login.events.write(
+            event(
+                "consent",
+                "consent",
+                "ok" if allowed else "denied",
+                who=identity,
+                name=client.id,
+                client=_name_of(client),
+                reason="" if allowed else "the person did not allow it",
+            )
+        )
+        if not allowed:
             denied = {"error": "access_denied", "error_description": "the person did not allow it"}
             return redirect_answer(authorization.redirect_uri, {**denied, **_answer_of(authorization, visitor)})
         if _is_browser(request) and await self._authority.servers_first(identity):
@@ -472,15 +500,3 @@ def other_methods(path: str) -> Route:
         return json_answer(answer, 405, {**NO_STORE, "Allow": "POST"})
 
     return Route(path, refused, methods=["GET", "PUT", "PATCH", "DELETE"])
-
-
-def _json_errors(
-    handle: Callable[[Request], Awaitable[Response | OAuthError]],
-) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint of a handler: its answer, or its error as JSON."""
-
-    async def endpoint(request: Request) -> Response:
-        answer = await handle(request)
-        return error_answer(answer) if isinstance(answer, OAuthError) else answer
-
-    return endpoint

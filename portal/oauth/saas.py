@@ -23,6 +23,7 @@ from portal.config import read_duration
 from portal.http import NO_STORE, PortalAddress
 from portal.identity import Identity
 from portal.login import Login
+from portal.logs import event
 from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.authorization import decide_authorization
 from portal.oauth.clients import AUTHORIZATION_CODE, REFRESH_TOKEN, Client
@@ -175,11 +176,16 @@ class SaasProvider:
         # A session that ended meanwhile took with it what there was, and not this code: nobody gets it.
         if await self._login.session(request, visitor) is None:
             return self._login.sign_in(visitor, f"{request.url.path}?{request.url.query}")
+        self._login.events.write(event("sign_in", "application", who=identity, name=app.id, client=app.name))
         return redirect_answer(decided.redirect_uri, {"code": code, "state": decided.state, "iss": issuer})
 
     async def _token(self, request: Request) -> Response:
         answer = await self._exchange(request)
-        return error_answer(answer) if isinstance(answer, OAuthError) else json_answer(answer)
+        if not isinstance(answer, OAuthError):
+            return json_answer(answer)
+        ip = self._login.visitors.of(request).ip
+        self._login.events.write(event("refusal", "token", "denied", ip=ip, reason=answer.code))
+        return error_answer(answer)
 
     async def _exchange(self, request: Request) -> dict[str, object] | OAuthError:
         form = read_client_form(await request.body(), request.headers.get("authorization", ""))

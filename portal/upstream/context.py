@@ -61,12 +61,14 @@ class CallFacts:
     """What comes out about one call while it is made, for its row.
 
     `findings` are those of screenings, each without what was found. `labels` are those that its result carries.
-    `policy` is a rule that let the call go on and is to be seen with it.
+    `policy` is a rule that let the call go on and is to be seen with it. `rows` counts the rows of the log that were
+    written with this context.
     """
 
     findings: list[Mapping[str, object]] = field(default_factory=list)
     labels: set[str] = field(default_factory=set)
     policy: str = ""
+    rows: int = 0
 
     def clear(self) -> None:
         """Forget an earlier try of the call."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,13 +21,15 @@ from starlette.routing import Route
 
 from portal.admin.api import answers, errors
 from portal.admin.api.answers import Paging, listing_of
+from portal.admin.api.changes import MAX_IN_PATH, change_row
 from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
-from portal.admin.api.operations import ApiRequest, Operation
+from portal.admin.api.operations import ApiCaller, ApiRequest, Operation
 from portal.admin.tokens import ApiTokens
 from portal.credentials import LEAD
 from portal.http import ClientGone, Proxies, Refusal, body_of, client_ip, unrouted
 from portal.login import Delivery
+from portal.logs import NO_EVENTS, Events
 from portal.misfits import fitted, misfits
 from portal.sdk import match_whole_paths
 from portal.state import (
@@ -44,7 +47,6 @@ MAX_BODY = 1024 * 1024
 MUCH = 64 * 1024
 """Bytes. A larger body is validated in a thread."""
 MAX_PROBLEMS = 20
-MAX_IN_PATH = 256
 IN_FORCE_SECONDS = 1.0
 M = TypeVar("M", bound=BaseModel)
 
@@ -62,6 +64,7 @@ class AdminSettings:
     portal in the operator's document, or "" if it is unknown. `login_page` is the path on which an administrator logs
     in at a server, "" if there is none; `lead` is how long before its end a login is announced. `in_force` returns when
     the portals of this process decide by what is stored, or after the seconds it is given: a change is answered then.
+    `events` takes the rows of changes and refusals.
     """
 
     proxies: Proxies = ()
@@ -71,6 +74,7 @@ class AdminSettings:
     login_page: str = ""
     lead: timedelta = LEAD
     in_force: Callable[[float], Awaitable[None]] = _at_once
+    events: Events = NO_EVENTS
 
 
 def create_admin_app(
@@ -118,30 +122,52 @@ def _route(
 ) -> Route:
     async def answer(request: Request) -> Response:
         operation = methods["GET" if request.method == "HEAD" else request.method]
+        address = client_ip(request.scope, settings.proxies)
+        names = {name: str(value) for name, value in request.path_params.items() if name != "account_id"}
+        at, caller = time.time_ns() // 1000, None
+
+        def note(result: object = None, error: AdminError | None = None) -> None:
+            row = change_row(operation, names, caller, ip=address, at=at, result=result, error=error)
+            if row is not None:
+                settings.events.write(row)
+
         try:
-            return await _perform(operation, request, tokens, account_id, settings)
+            caller = await tokens.authenticate(request.headers.get("authorization", ""), address)
+            result, response = await _perform(operation, request, caller, names, account_id, settings)
         except AdminError as error:
+            note(error=error)
             return _refusal(error)
         except StateUnavailable as error:
-            problem = Problem(errors.UNAVAILABLE, error.words)
-            return _answer(503, answers.failure([problem]), {"retry-after": str(error.seconds)})
+            refused = AdminError(503, [Problem(errors.UNAVAILABLE, error.words)], {"retry-after": str(error.seconds)})
+            note(error=refused)
+            return _refusal(refused)
         except StateError as error:
-            return _refusal(_state_error(error))
+            refused = _state_error(error)
+            note(error=refused)
+            return _refusal(refused)
+        except Exception:
+            note(error=AdminError(500, [Problem(errors.FAULT, "the portal failed on this request")]))
+            raise
+        note(result)
+        return response
 
     return Route(f"/accounts/{{account_id}}{path}", answer, methods=sorted(methods))
 
 
 async def _perform(
-    operation: Operation, request: Request, tokens: ApiTokens, account_id: str, settings: AdminSettings
-) -> Response:
-    address = client_ip(request.scope, settings.proxies)
-    caller = await tokens.authenticate(request.headers.get("authorization", ""), address)
+    operation: Operation,
+    request: Request,
+    caller: ApiCaller,
+    names: Mapping[str, str],
+    account_id: str,
+    settings: AdminSettings,
+) -> tuple[object, Response]:
+    """The result of an operation, and the answer with it."""
     # The same answer for every other account, so that nobody learns which accounts exist.
     if request.path_params["account_id"] != account_id:
         raise errors.forbidden("Authentication error: the token does not belong to this account")
     if operation.area is not None and not operation.area.allows(caller.permissions, writing=operation.writing):
         raise errors.forbidden()
-    names = {name: str(value) for name, value in request.path_params.items() if name != "account_id"}
     if any(len(name) > MAX_IN_PATH or not name.isprintable() for name in names.values()):
         raise errors.not_found("the object")
     body = await _body(operation, request, caller.by)
@@ -154,8 +180,8 @@ async def _perform(
         listing = listing_of(result)
         items, info = answers.page(listing.items, paging)
         page = answers.success([_plain(one) for one in items], listing.broken)
-        return _answer(operation.status, page | {"result_info": info})
-    return _answer(operation.status, answers.success(_plain(result)))
+        return result, _answer(operation.status, page | {"result_info": info})
+    return result, _answer(operation.status, answers.success(_plain(result)))
 
 
 async def _body(operation: Operation, request: Request, by: str) -> BaseModel | None:

@@ -21,11 +21,13 @@ class NoBody(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ApiCaller:
-    """Who makes the request. `by` is recorded with every change; `permissions` are those of the API token."""
+    """Who makes the request. `by` is recorded with every change; `permissions` are those of the API
+    token, which is called `name`."""
 
     by: str
     permissions: frozenset[str]
     token_id: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from rich.text import Text
 from portal.admin import (
     Admin,
     AdminError,
+    AdminSettings,
     Change,
     DeclaredError,
     Existing,
@@ -26,10 +27,11 @@ from portal.admin import (
     plan,
     read_existing,
 )
+from portal.app import database_place, events_of_command
 from portal.cli.database import open_database
 from portal.cli.exits import CommandError, Exit
 from portal.cli.show.console import consoles
-from portal.config import Expansion, read_document
+from portal.config import Expansion, parse_config, read_document
 from portal.errors import ConfigError, InputError
 from portal.state import StateError, Store
 
@@ -67,7 +69,7 @@ async def apply(options: DeclarationOptions) -> Exit:
     """Apply the file, after the person confirms. A running portal on this database applies the changes at once."""
     stdout, stderr = consoles()
     declared = read_declaration(options.file)
-    async with open_admin(options.state, options.config, create=options.create) as (admin, store):
+    async with open_admin(options.state, options.config, create=options.create, logged=True) as (admin, store):
         existing = await read_existing(store)
         changes_plan = make_plan(declared, existing, options.prune)
         if not options.as_json:
@@ -112,16 +114,24 @@ async def export(output: Path | None, state: str | None, config: Path | None) ->
 
 @asynccontextmanager
 async def open_admin(
-    state: str | None, config: Path | None, *, create: bool | None = None
+    state: str | None, config: Path | None, *, create: bool | None = None, logged: bool = False
 ) -> AsyncIterator[tuple[Admin, Store]]:
-    """The admin API's operations and their store, without a portal. `create` as in `open_database`.
+    """The admin API's operations and their store, without a portal. `create` as in `open_database`. Changes that are
+    `logged` are rows of the portal's log, if it has one.
 
     Raises:
         CommandError: the database is not there or cannot be opened, or the configuration is not valid.
     """
     _, stderr = consoles()
-    async with open_database(state, config, stderr, create=create) as (store, _):
-        yield await create_admin(store), store
+    async with AsyncExitStack() as stack:
+        opened = open_database(state, config, stderr, create=create)
+        store, found = await stack.enter_async_context(opened)
+        settings = AdminSettings()
+        if logged:
+            if found is None:
+                found = parse_config({"mcpServers": {}, "portal": {"state": database_place(state).url}}, env={})
+            settings.events = await stack.enter_async_context(events_of_command(found))
+        yield await create_admin(store, settings=settings), store
 
 
 def read_declaration(file: Path, environment: Mapping[str, str] = os.environ) -> object:
