@@ -208,10 +208,12 @@ class Instance:
 
             self.shared.store = await stack.enter_async_context(open_store(config.portal.state, self.shared.parts.now))
         learning, pins = self.shared.parts.learning, self.shared.parts.pins
-        from portal.app.store import open_log
+        from portal.app.store import open_contents, open_log
 
         if self.shared.parts.records is None:
             self.shared.log = await stack.enter_async_context(open_log(config, lambda: self.config.portal.logs))
+        kept = open_contents(config, self.shared.log, lambda: self.config.portal.logs)
+        self.shared.kept = await stack.enter_async_context(kept)
         if self.shared.parts.events is not None:
             self.shared.events = self.shared.parts.events
         elif self.shared.log is not None:

@@ -60,6 +60,7 @@ class Portal:
             observer=shared.learning,
             portal=definition.id,
             on_behalf=self._on_behalf,
+            contents=shared.kept,
         )
         settings = shared.config.portal.model_copy(update={"name": definition.name})
         self.endpoint = Endpoint(

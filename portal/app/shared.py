@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from portal.app.identity import AdmissionPolicy, IdentitySettings, SharedIdentity
     from portal.elicitation import Choices
     from portal.login import Passwords
-    from portal.logs import CallLog
+    from portal.logs import CallLog, ContentLog
     from portal.oauth import Fetch
     from portal.state import Store
 
@@ -63,6 +63,7 @@ class Shared:
     Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
     a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`
     and `choices` are None where nobody signs in, `log` where calls are not written into one.
+    `kept` keeps arguments and results, where the operator says so.
     """
 
     config: Config
@@ -79,6 +80,7 @@ class Shared:
     store: Store | None = None
     log: CallLog | None = None
     events: Events = NO_EVENTS
+    kept: ContentLog | None = None
     identity: SharedIdentity | None = None
     choices: Choices | None = None
 

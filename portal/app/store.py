@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from portal.config import Config, LogSection
+from portal.config import Config, ContentsSection, LogSection, parse_config
 from portal.credentials import may_log_in
 from portal.errors import StartError
 from portal.logs import NO_EVENTS, EventLog, Events
 from portal.state import Clock, StateError, utc_now
 
 if TYPE_CHECKING:
-    from portal.logs import CallLog, LogPlace
-    from portal.state import Store
+    from portal.logs import CallLog, ContentLog, ContentSettings, LogPlace
+    from portal.state import KeyRing, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,15 @@ def open_store(url: str | None, now: Clock = utc_now, *, lasting: bool = True) -
     # A command whose configuration needs no database does not load one.
     from portal.state import KeyRing, Store
 
-    place, home = database_place(url), _home()
     if url is None:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    keys = place.file.with_suffix(".key") if place.file is not None else home / "state.key"
-    return Store.open(place.url, KeyRing.open(keys), clock=now, lasting=lasting)
+        _home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Store.open(database_place(url).url, KeyRing.open(keys_of(url)), clock=now, lasting=lasting)
+
+
+def keys_of(url: str | None) -> Path:
+    """The file with the keys of the database of this URL."""
+    place = database_place(url)
+    return place.file.with_suffix(".key") if place.file is not None else _home() / "state.key"
 
 
 def log_place(config: Config) -> LogPlace | None:
@@ -93,8 +98,8 @@ def log_place(config: Config) -> LogPlace | None:
 
 
 @asynccontextmanager
-async def open_log(config: Config, settings: Callable[[], LogSection | None]) -> AsyncIterator[CallLog | None]:
-    """The log of this configuration until the block ends, None if it has none. `settings` are those in force.
+async def open_log(config: Config, given: Callable[[], LogSection | None]) -> AsyncIterator[CallLog | None]:
+    """The log of this configuration until the block ends, None if it has none. `given` is the section in force.
 
     Raises:
         StartError: it cannot be used.
@@ -106,8 +111,9 @@ async def open_log(config: Config, settings: Callable[[], LogSection | None]) ->
     from portal.logs import CallLog, JournalUnusable, LogKeyUnusable, LogSettings, LogUnusable
 
     def in_force() -> LogSettings:
-        section = settings() or LogSection()
-        return LogSettings(keep_days=section.keep_days, when_full=section.when_full)
+        section = given() or LogSection()
+        settings = LogSettings(keep_days=section.keep_days, when_full=section.when_full)
+        return settings if section.contents is None else replace(settings, content_days=section.contents.keep_days)
 
     async with AsyncExitStack() as stack:
         try:
@@ -115,6 +121,78 @@ async def open_log(config: Config, settings: Callable[[], LogSection | None]) ->
         except (LogUnusable, JournalUnusable, LogKeyUnusable, OSError) as error:
             raise StartError(f"the log cannot be used: {error}") from error
         yield log
+
+
+@asynccontextmanager
+async def open_contents(
+    config: Config, log: CallLog | None, settings: Callable[[], LogSection | None]
+) -> AsyncIterator[ContentLog | None]:
+    """What keeps the contents of calls in this log until the block ends; None without a log, or without a database
+    whose keys seal them. `settings` are those in force.
+
+    Raises:
+        StartError: the keys cannot be used.
+    """
+    if log is None or not config.portal.has_store:
+        yield None
+        return
+    from portal.logs import ContentLog, ContentSettings
+    from portal.state import KeyRing, KeysUnusable
+
+    made: tuple[ContentsSection | None, ContentSettings] = (None, ContentSettings())
+
+    def in_force() -> ContentSettings:
+        nonlocal made
+        logs = settings()
+        section = logs.contents if logs is not None else None
+        if section is not made[0]:
+            made = (section, content_settings(section))
+        return made[1]
+
+    try:
+        keys = KeyRing.open(keys_of(config.portal.state))
+    except KeysUnusable as error:
+        raise StartError(f"the log cannot keep contents: {error}") from error
+    async with ContentLog(log.database, keys, in_force) as contents:
+        yield contents
+
+
+def content_settings(section: ContentsSection | None) -> ContentSettings:
+    """What is kept of which calls."""
+    from portal.logs import ContentRule, ContentSettings, Masks
+
+    if section is None:
+        return ContentSettings()
+    rules = [ContentRule(one.server, one.tools, one.arguments, one.results) for one in section.calls]
+    return ContentSettings(rules, Masks.of(section.mask), section.max_bytes)
+
+
+async def rewrap_kept(config: Config, keys: KeyRing, kid: str) -> int:
+    """Put the contents in the log of this configuration, if it has any, under the key of this id. How many.
+
+    Raises:
+        StartError: the log cannot be used.
+    """
+    place = log_place(config)
+    if place is None or not place.key.exists():
+        return 0
+    from portal.logs import LogDatabase, LogUnavailable, LogUnusable, rewrap_contents
+
+    database, done = LogDatabase(place.url), 0
+    try:
+        await database.open(make=False)
+        while some := await database.write(partial(rewrap_contents, keys=keys, kid=kid)):
+            done += some
+    except (LogUnusable, LogUnavailable) as error:
+        raise StartError(f"what the log keeps of calls is not under the new key: {error}") from error
+    finally:
+        await database.close()
+    return done
+
+
+def config_of_state(url: str | None) -> Config:
+    """The configuration of a portal of which only the database is known: its log is beside that."""
+    return parse_config({"mcpServers": {}, "portal": {"state": database_place(url).url}}, env={})
 
 
 @asynccontextmanager

@@ -31,7 +31,7 @@ from portal.calls.pins import PinAdmission
 from portal.calls.rows import EndedRun, call_row, run_row
 from portal.errors import CallDenied, CallError, LoginRequired, Outcome, StoreUnavailable, UpstreamError
 from portal.identity import NOBODY, Identity, OnBehalf
-from portal.logs import LogRow
+from portal.logs import Content, LogRow, RowName, Wanted
 from portal.servers import Lease, Servers, Snapshot
 from portal.shares import holder_of
 from portal.state import StateUnavailable
@@ -42,13 +42,25 @@ OPEN = Gate()
 
 class Records(Protocol):
     """Takes a row for each call and run. `holder` is whose part it counts in until it is stored (`portal.shares`).
-    Where a call has to wait for room, `has_room` is false until `room` returns."""
+    Where a call has to wait for room, `has_room` is false until `room` returns. `write` gives the name of the row in a
+    log, None if it is in none."""
 
-    def write(self, row: LogRow, holder: str = "") -> None: ...
+    def write(self, row: LogRow, holder: str = "") -> RowName | None: ...
 
     def has_room(self, holder: str = "") -> bool: ...
 
     async def room(self, holder: str = "") -> None: ...
+
+
+class KeptContents(Protocol):
+    """Keeps arguments and results of calls, where the operator has said so."""
+
+    def wants(self, server: str, tool: str) -> Wanted:
+        """What of the calls of a tool is kept."""
+
+    def take(self, name: RowName, at: int, content: Content, size: int, holder: str = "") -> None:
+        """Keep the content of the call whose row has this name and began `at` (microseconds since 1970), of about
+        `size` bytes. Quick, and never raises."""
 
 
 class Observer(Protocol):
@@ -72,8 +84,10 @@ class Caller:
         observer: Observer | None = None,
         portal: str = "",
         on_behalf: Callable[[Identity | None], OnBehalf] = lambda caller: NOBODY,
+        contents: KeptContents | None = None,
     ) -> None:
-        """`on_behalf` says whose credentials the calls of a caller show."""
+        """`on_behalf` says whose credentials the calls of a caller show. `contents` keeps what calls carry."""
+        self._contents = contents
         self.on_behalf = on_behalf
         self._servers = servers
         self._records = records
@@ -107,6 +121,9 @@ class Caller:
         outcome: Outcome = "cancelled"
         failure: CallError | None = None
         protocol: str | None = None
+        # What has passed the screenings, and nothing else: what they stop or change is kept nowhere.
+        passed: Mapping[str, object] | None = None
+        answer: Mapping[str, object] | None = None
         try:
             await self._servers.know(context.on_behalf)
             connection = lease.connection(call.server, context.client, context.protocol, holder)
@@ -114,6 +131,7 @@ class Caller:
             sent = await self._gate.screen_params(call, context)
             current = self._servers.snapshot_for(context.on_behalf)
             refuse(await PinAdmission(current, lease.snapshot).admit(sent, context), sent)
+            passed = sent.params
             headers = await self._gate.headers(sent, context)
             repeatable = _repeatable(lease.snapshot, sent)
             try:
@@ -129,6 +147,7 @@ class Caller:
                 # Before the screenings, so that nothing passes them in a form that they do not read.
                 result = await off_loop(partial(well_formed, result), result)
             result = await self._gate.screen_result(sent, result, context)
+            answer = result
             outcome = "tool_error" if result.get("isError") is True else "ok"
             if self._observer is not None and outcome == "ok" and sent.method == "tools/call":
                 self._observer.observe(sent, result, lease.snapshot, context.principal)
@@ -159,7 +178,26 @@ class Caller:
                 received=traffic.received - received_before,
             )
             context.facts.rows += 1
-            self._records.write(row, holder)
+            name = self._records.write(row, holder)
+            if self._contents is not None and name is not None and passed is not None:
+                self._keep(self._contents, name, row, passed, answer, holder)
+
+    @staticmethod
+    def _keep(
+        contents: KeptContents,
+        name: RowName,
+        row: LogRow,
+        passed: Mapping[str, object],
+        answer: Mapping[str, object] | None,
+        holder: str,
+    ) -> None:
+        """Keep what of a call is wanted."""
+        if row.method != "tools/call" or not any(wanted := contents.wants(row.server, row.name)):
+            return
+        arguments = passed.get("arguments") if wanted.arguments else None
+        content = Content(arguments if isinstance(arguments, Mapping) else None, answer if wanted.results else None)
+        size = 256 + (row.bytes_in if wanted.arguments else 0) + (row.bytes_out if wanted.results else 0)
+        contents.take(name, row.at, content, size, holder)
 
     def write_run(self, run: EndedRun, context: CallContext) -> None:
         """Write the row of a run of a program."""

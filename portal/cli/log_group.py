@@ -54,6 +54,7 @@ def logs(
     codemode logs --failed --since 2h
     codemode logs --server tickets --follow
     codemode logs --run exec_35aff83a7dab5b49cb212de2
+    codemode logs show 1796004860260680
     codemode logs verify
     """
     if context.invoked_subcommand is not None:
@@ -81,6 +82,21 @@ def logs(
         return await command(LogOptions(config, filters, limit, before, follow, json))
 
     finish(show)
+
+
+@log_group.command("show")
+def show_row(
+    row: Annotated[int, typer.Argument(metavar="ID", help="The id of a row, as --json gives it.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one row, and what is kept of its call (`portal.logs.contents`).
+
+    Arguments and results are opened with the key of the portal's database.
+    """
+    from portal.cli.commands.log_contents import show_content as command
+
+    finish(lambda: command(config, row, as_json=json))
 
 
 @log_group.command("verify")

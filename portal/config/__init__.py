@@ -20,7 +20,7 @@ from portal.config.document import YAML, load_document, read_document, read_text
 from portal.config.durations import read_duration, say_duration, write_duration
 from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
-from portal.config.logs import LogSection
+from portal.config.logs import ContentsSection, LogSection
 from portal.config.own_code_mode import advice, programs_taken
 from portal.config.portals import (
     ALIAS,
@@ -41,6 +41,7 @@ __all__ = [
     "CapabilityOverride",
     "CodeModePolicy",
     "Config",
+    "ContentsSection",
     "CredentialNoticesSection",
     "Expansion",
     "HeaderName",

@@ -321,6 +321,7 @@ def _parse(document: Mapping[str, object], file: str, environment: Mapping[str, 
     servers = _servers(document.get(key, {}), key, reading)
     portal = _portal(document.get("portal", {}), file, environment, folder)
     _pins_have_a_place(portal, servers, key, file)
+    _contents_have_a_key(portal, file)
     there = servers.keys() | {one.id for one in reading.omissions}
     portals = _portals(document.get("portals", {}), portal, there, file, environment)
     omissions = tuple(reading.omissions)
@@ -393,6 +394,13 @@ def _pins_have_a_place(portal: PortalSettings, servers: Mapping[str, ServerConfi
             problem = "needs a place for what was approved, or every restart would approve whatever is offered then."
             fix = 'Name a file: `"portal": {"pinned": "pinned.json"}`; or set `portal.state`.'
             raise ConfigError(problem, file=file, key=f"{key}.{server.name}.pin", fix=fix)
+
+
+def _contents_have_a_key(portal: PortalSettings, file: str) -> None:
+    if portal.logs is not None and portal.logs.contents is not None and not portal.has_store:
+        problem = "needs a database of the portal: arguments and results are sealed with its keys."
+        fix = 'Set `portal.state`, for example `"state": "sqlite:///state.db"`, or remove this.'
+        raise ConfigError(problem, file=file, key="portal.logs.contents", fix=fix)
 
 
 def server_id(name: str) -> str:

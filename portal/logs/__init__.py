@@ -3,17 +3,20 @@
 from typing import TYPE_CHECKING
 
 from portal.lazy import lazily
+from portal.logs.content import Content, ContentRule, ContentSettings, Wanted
 from portal.logs.events import NO_EVENTS, EventLog, Events, NoEvents, PortalEvents, event
+from portal.logs.masking import Masks
 from portal.logs.records import Discard, RecordLog, RecordSink
-from portal.logs.row import MAX_NAME, Kind, LogRow
+from portal.logs.row import MAX_NAME, Kind, LogRow, RowName
 from portal.logs.setup import configure_logging, set_level
 
 if TYPE_CHECKING:
     from portal.logs.chain import LogKey, LogKeyUnusable
+    from portal.logs.contents import ContentLog, read_content, rewrap_contents
     from portal.logs.database import LogDatabase, LogUnavailable, LogUnusable
     from portal.logs.journal import JournalUnusable
     from portal.logs.log import CallLog, LogPlace, LogSettings
-    from portal.logs.query import Filters, StoredRow, Sums, after, before, count, dropped, newest_id, sums
+    from portal.logs.query import Filters, StoredRow, Sums, after, before, count, dropped, newest_id, row_of, sums
     from portal.logs.verification import Verification, verify
 else:
     # A portal without a log starts without a database library: that saves half a second.
@@ -21,7 +24,11 @@ else:
         __name__,
         {
             "CallLog": "log",
+            "ContentLog": "contents",
             "Filters": "query",
+            "read_content": "contents",
+            "rewrap_contents": "contents",
+            "row_of": "query",
             "JournalUnusable": "journal",
             "LogDatabase": "database",
             "LogKey": "chain",
@@ -47,6 +54,10 @@ __all__ = [
     "MAX_NAME",
     "NO_EVENTS",
     "CallLog",
+    "Content",
+    "ContentLog",
+    "ContentRule",
+    "ContentSettings",
     "Discard",
     "EventLog",
     "Events",
@@ -61,13 +72,16 @@ __all__ = [
     "LogSettings",
     "LogUnavailable",
     "LogUnusable",
+    "Masks",
     "NoEvents",
     "PortalEvents",
     "RecordLog",
     "RecordSink",
+    "RowName",
     "StoredRow",
     "Sums",
     "Verification",
+    "Wanted",
     "after",
     "before",
     "configure_logging",
@@ -75,6 +89,9 @@ __all__ = [
     "dropped",
     "event",
     "newest_id",
+    "read_content",
+    "rewrap_contents",
+    "row_of",
     "set_level",
     "sums",
     "verify",

@@ -24,9 +24,10 @@ import structlog
 
 from portal.logs.batch import Batch, optimize, remove_before, sign, store
 from portal.logs.chain import LogKey
+from portal.logs.contents import remove_contents
 from portal.logs.database import LogDatabase, LogUnavailable
 from portal.logs.journal import DEFAULT_BYTES, MAX_RECORD, Journal, JournalInUse, JournalUnusable
-from portal.logs.row import LogRow, packed, storable, unpacked
+from portal.logs.row import LogRow, RowName, packed, storable, unpacked
 from portal.logs.schema import DAY
 from portal.shares import STRANGERS, Shares
 
@@ -65,10 +66,11 @@ class LogPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
-    """How many whole days are kept, and what happens when there is no room for a row."""
+    """How many whole days are kept, of rows and of contents, and what happens when there is no room for a row."""
 
     keep_days: int = 30
     when_full: WhenFull = "drop"
+    content_days: int = 7
 
 
 class CallLog:
@@ -156,14 +158,19 @@ class CallLog:
             self._urgent.set()
             await self._room.wait()
 
-    def write(self, row: LogRow, holder: str = "") -> None:
-        """Take a row. It counts in the part of `holder` until it is stored. Does not wait and does not fail."""
+    def write(self, row: LogRow, holder: str = "") -> RowName | None:
+        """Take a row. It counts in the part of `holder` until it is stored. Does not wait and does not fail.
+
+        Its name; None if there was no room for it.
+        """
+        name: RowName | None = None
         if (text := packed(row)) is None:
             row = storable(row)
             text = packed(row)
         if text is None or not self._has_share(holder) or not self._journal.append(text):
             self._drop()
         else:
+            name = RowName(self._journal.instance, self._journal.last)
             self._take_share(holder)
             self._waiting.append((row, holder, self._journal.mark))
             self._available.set()
@@ -171,6 +178,7 @@ class CallLog:
                 self._urgent.set()
         for watcher in self._watchers:
             watcher(row)
+        return name
 
     def watch(self, watcher: Callable[[LogRow], None]) -> Callable[[], None]:
         """Call `watcher` with each row as it comes. The function that ends it."""
@@ -335,6 +343,9 @@ class CallLog:
             partial(remove_before, day=day, key=self._key, now=now, most=REMOVE_ROWS)
         ):
             gone += part
+        content_day = now // DAY - min(self._settings().content_days, self._settings().keep_days)
+        while await self.database.write(partial(remove_contents, day=content_day)):
+            pass
         return gone
 
     async def _close(self, running: list[asyncio.Task[None]]) -> None:

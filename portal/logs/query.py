@@ -65,6 +65,12 @@ def after(connection: Connection, filters: Filters, id: int, limit: int = MAX_PA
     return _read(connection, _where(filters).where(calls.c.id > id).order_by(calls.c.id), limit)
 
 
+def row_of(connection: Connection, id: int) -> StoredRow | None:
+    """The row of this id."""
+    found = _read(connection, select(*ROW_COLUMNS).where(calls.c.id == id), 1)
+    return found[0] if found else None
+
+
 def newest_id(connection: Connection) -> int:
     """The id of the last row, 0 if there is none."""
     return connection.execute(select(func.max(calls.c.id))).scalar() or 0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 import orjson
 import structlog
 
-from portal.logs.row import LogRow
+from portal.logs.row import LogRow, RowName
 from portal.shares import Shares
 
 if TYPE_CHECKING:
@@ -78,14 +78,19 @@ class RecordLog:
         if self._stored is not None:
             await self._stored.room(holder)
 
-    def write(self, row: LogRow, holder: str = "") -> None:
-        """Take a row, which counts in the part of `holder` until it is written. Does not block and does not fail."""
+    def write(self, row: LogRow, holder: str = "") -> RowName | None:
+        """Take a row, which counts in the part of `holder` until it is written. Does not block and does not fail.
+
+        Its name in the log, if it is there.
+        """
         self.recent.append(row)
-        if self._stored is not None:
-            self._stored.write(row, holder)
-        if row.kind == "run":
-            # Its calls have lines of their own.
-            return
+        name = self._stored.write(row, holder) if self._stored is not None else None
+        if row.kind != "run":
+            # The calls of a run have lines of their own.
+            self._write_line(row, holder)
+        return name
+
+    def _write_line(self, row: LogRow, holder: str) -> None:
         holder = holder or row.identity
         if self._room.full_for(holder) is not None:
             self.dropped += 1

@@ -84,6 +84,13 @@ class LogRow(NamedTuple):
         return round(self.us / 1000, 3)
 
 
+class RowName(NamedTuple):
+    """What names a row for ever: its number at an instance, which is the id of a journal."""
+
+    instance: str
+    number: int
+
+
 def rfc3339(microseconds: int) -> str:
     """The time so many microseconds after 1970, in UTC with milliseconds."""
     at = datetime.fromtimestamp(microseconds // 1000 / 1000, UTC)

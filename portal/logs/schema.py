@@ -100,6 +100,17 @@ writers = Table(
     Column("at", BigInteger, nullable=False),
 )
 
+# Of the calls whose contents are kept: sealed, under the key `kid`.
+contents = Table(
+    "contents",
+    metadata,
+    Column("instance", String(32), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("day", BigInteger, nullable=False, index=True),
+    Column("kid", String(16), nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
 facts = Table(
     "log_facts", metadata, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False)
 )

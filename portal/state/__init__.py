@@ -27,6 +27,7 @@ from portal.state.kinds import Kind, plain
 if TYPE_CHECKING:
     from portal.state.credentials import CredentialKey, CredentialRows, StoredCredential
     from portal.state.database import begin_sqlite, make_private_file, parse_url
+    from portal.state.envelope import Key, Place, rewrap, seal, unseal
     from portal.state.keys import KeyRing
     from portal.state.objects import KEEP, Broken, Found, Idle, Keep, Scan, Stored
     from portal.state.store import Store, Transaction
@@ -45,12 +46,17 @@ else:
             "Found": "objects",
             "Idle": "objects",
             "Keep": "objects",
+            "Key": "envelope",
             "KeyRing": "keys",
+            "Place": "envelope",
             "begin_sqlite": "database",
             "is_failure": "trouble",
             "make_private_file": "database",
             "parse_url": "database",
             "reason_of": "trouble",
+            "rewrap": "envelope",
+            "seal": "envelope",
+            "unseal": "envelope",
             "Scan": "objects",
             "Store": "store",
             "Stored": "objects",
@@ -78,11 +84,13 @@ __all__ = [
     "Keep",
     "Kept",
     "KeptByKey",
+    "Key",
     "KeyRing",
     "KeysUnusable",
     "Kind",
     "Misused",
     "NotFound",
+    "Place",
     "Scan",
     "SecretUnreadable",
     "StateError",
@@ -102,5 +110,8 @@ __all__ = [
     "parse_url",
     "plain",
     "reason_of",
+    "rewrap",
+    "seal",
+    "unseal",
     "utc_now",
 ]

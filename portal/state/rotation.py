@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sqlalchemy import ColumnElement, Table, and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,7 +33,11 @@ class Rotation:
     forgotten: tuple[str, ...] = ()
 
 
-async def rotate(database: Database, keys: KeyRing, *, forget: bool) -> Rotation:
+Elsewhere: TypeAlias = Callable[[KeyRing, str], Awaitable[int]]
+"""Puts secrets that are sealed with the same keys elsewhere under the key of this id. How many that were."""
+
+
+async def rotate(database: Database, keys: KeyRing, *, forget: bool, elsewhere: Elsewhere | None = None) -> Rotation:
     """Go on with an interrupted rotation, or make a new key; put all secrets under it.
 
     Other processes may go on writing: which key is current is read from the database with each write. With `forget`
@@ -42,6 +48,9 @@ async def rotate(database: Database, keys: KeyRing, *, forget: bool) -> Rotation
     for table in SEALED:
         while batch := await _rewrap_some(database, keys, table, kid):
             rewrapped += batch
+    if elsewhere is not None:
+        # Before anything is forgotten.
+        rewrapped += await elsewhere(keys, kid)
     forgotten: tuple[str, ...] = ()
     if forget:
         async with database.writing() as connection:

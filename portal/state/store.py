@@ -22,7 +22,7 @@ from portal.state.errors import KeysUnusable, Misused, SecretUnreadable, StateUn
 from portal.state.keys import KeyRing
 from portal.state.kinds import Kind
 from portal.state.objects import CURRENT_KEY, KEEP, Broken, BrokenLog, Found, Idle, Keep, ObjectWriter, Scan, Stored
-from portal.state.rotation import Rotation, rotate
+from portal.state.rotation import Elsewhere, Rotation, rotate
 from portal.state.schema import audit, facts
 from portal.state.tokens import Tokens, Writing
 
@@ -308,12 +308,13 @@ class Store:
                 for row in await connection.execute(query)
             ]
 
-    async def rotate_keys(self, *, forget: bool = False) -> Rotation:
-        """Put every secret under a new key, or go on where an interrupted rotation stopped.
+    async def rotate_keys(self, *, forget: bool = False, elsewhere: Elsewhere | None = None) -> Rotation:
+        """Put every secret under a new key, or go on where an interrupted rotation stopped. `elsewhere` does so for
+        those that are in no table of the store.
 
         With `forget`, keys that no secret needs any more leave the key file.
         """
-        return await rotate(self._database, self._keys, forget=forget)
+        return await rotate(self._database, self._keys, forget=forget, elsewhere=elsewhere)
 
     @asynccontextmanager
     async def _writing_rows(self) -> AsyncIterator[Writing]:

@@ -27,11 +27,11 @@ from portal.admin import (
     plan,
     read_existing,
 )
-from portal.app import database_place, events_of_command
+from portal.app import config_of_state, events_of_command
 from portal.cli.database import open_database
 from portal.cli.exits import CommandError, Exit
 from portal.cli.show.console import consoles
-from portal.config import Expansion, parse_config, read_document
+from portal.config import Expansion, read_document
 from portal.errors import ConfigError, InputError
 from portal.state import StateError, Store
 
@@ -128,9 +128,8 @@ async def open_admin(
         store, found = await stack.enter_async_context(opened)
         settings = AdminSettings()
         if logged:
-            if found is None:
-                found = parse_config({"mcpServers": {}, "portal": {"state": database_place(state).url}}, env={})
-            settings.events = await stack.enter_async_context(events_of_command(found))
+            events = events_of_command(found or config_of_state(state))
+            settings.events = await stack.enter_async_context(events)
         yield await create_admin(store, settings=settings), store
 
 

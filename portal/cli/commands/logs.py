@@ -57,7 +57,7 @@ class LogOptions:
 async def show(options: LogOptions) -> Exit:
     """Print the newest rows, the newest last, and with `follow` those that come."""
     stdout, stderr = consoles()
-    async with _opened(options.config, stderr, quiet=options.as_json) as (database, _):
+    async with opened_log(options.config, stderr, quiet=options.as_json) as (database, _):
         read = partial(before, filters=options.filters, id=options.before, limit=options.limit)
         found = await database.read(read)
         _print(found[::-1], stdout, as_json=options.as_json)
@@ -74,7 +74,7 @@ async def check(config: Path | None, keys: Sequence[str], *, as_json: bool) -> E
     `keys` are public keys in hexadecimal that are trusted; without any it is the one beside the log.
     """
     stdout, stderr = consoles()
-    async with _opened(config, stderr, quiet=as_json) as (database, place):
+    async with opened_log(config, stderr, quiet=as_json) as (database, place):
         trusted = [_public(key) for key in keys] or [_own(place)]
         with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as progress:
             task = progress.add_task("Verifying", total=None)
@@ -92,7 +92,9 @@ async def check(config: Path | None, keys: Sequence[str], *, as_json: bool) -> E
 
 
 @asynccontextmanager
-async def _opened(config: Path | None, stderr: Console, *, quiet: bool) -> AsyncIterator[tuple[LogDatabase, LogPlace]]:
+async def opened_log(
+    config: Path | None, stderr: Console, *, quiet: bool
+) -> AsyncIterator[tuple[LogDatabase, LogPlace]]:
     """The log of a configuration, to be read.
 
     Raises:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from portal.admin import create_admin
+from portal.app import config_of_state, rewrap_kept
 from portal.cli.database import open_database
 from portal.cli.exits import Exit
 from portal.cli.show.console import consoles
@@ -15,8 +17,9 @@ OPERATOR = "command line"
 async def rotate(state: str | None, config: Path | None, *, forget: bool) -> Exit:
     """Encrypt stored secrets with a new key. With `forget`, remove the former keys from the key file."""
     stdout, stderr = consoles()
-    async with open_database(state, config, stderr) as (store, _):
-        rotation = await store.rotate_keys(forget=forget)
+    async with open_database(state, config, stderr) as (store, found):
+        elsewhere = partial(rewrap_kept, found or config_of_state(state))
+        rotation = await store.rotate_keys(forget=forget, elsewhere=elsewhere)
     resumed = "An interrupted rotation is complete: " if rotation.resumed else ""
     stdout.print(f"{resumed}{rotation.rewrapped} secrets are under key {rotation.kid} now.", highlight=False)
     if rotation.forgotten:

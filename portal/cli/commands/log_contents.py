@@ -1,0 +1,60 @@
+"""`codemode logs show`: one row of the log, with what is kept of its call, opened with the key of the database."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+from rich.text import Text
+
+from portal.app import events_of_command, keys_of
+from portal.cli.commands.logs import opened_log
+from portal.cli.exits import CommandError, Exit
+from portal.cli.session import load
+from portal.cli.show.console import consoles
+from portal.cli.show.log_rows import as_document
+from portal.logs import RowName, event, read_content, row_of
+from portal.state import KeyRing, KeysUnusable, SecretUnreadable
+
+BY = "codemode logs show"
+
+
+async def show_content(config: Path | None, id: int, *, as_json: bool) -> Exit:
+    """Print the row of this id, and what is kept of its call. That it was opened is a row itself."""
+    stdout, stderr = consoles()
+    async with opened_log(config, stderr, quiet=as_json) as (database, _):
+        found = await database.read(partial(row_of, id=id))
+        if found is None:
+            raise CommandError(f"The log has no row {id}. `codemode logs --json` shows the ids.")
+        _, document = load(config, stderr, quiet=True)
+        keys = _keys(keys_of(document.portal.state)) if document.portal.has_store else None
+        content: dict[str, object] | None = None
+        if keys is not None:
+            try:
+                read = partial(read_content, name=RowName(found.instance, found.number), keys=keys)
+                content = await database.read(read)
+            except (SecretUnreadable, KeysUnusable) as error:
+                raise CommandError(f"What is kept of this call cannot be opened: {error}.") from error
+    if content is not None:
+        async with events_of_command(document) as events:
+            row = event("change", "OPEN", name=f"logs/{id}")
+            events.write(row._replace(identity=BY))
+    shown = {**as_document(found), **(content or {})}
+    if as_json:
+        stdout.file.write(json.dumps(shown) + "\n")
+        return Exit.OK
+    for name, value in shown.items():
+        text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+        stdout.print(Text.assemble((f"{name}: ", "dim"), text), soft_wrap=True)
+    if content is None:
+        stderr.print(Text("Nothing of its arguments and results is kept (portal.logs.contents).", style="dim"))
+    return Exit.OK
+
+
+def _keys(file: Path) -> KeyRing | None:
+    """The keys in this file; None if there is none: a command makes no key."""
+    try:
+        return KeyRing.open(file) if file.exists() else None
+    except KeysUnusable as error:
+        raise CommandError(str(error)) from error

@@ -1,0 +1,54 @@
+"""Which arguments and results of calls are kept: none, but where the operator says so. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from portal.logs.masking import Masks
+
+
+class Wanted(NamedTuple):
+    """What of a call is kept."""
+
+    arguments: bool
+    results: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRule:
+    """Of the tools of a server, which and what is kept. `server` and `tools` may have `*` and `?`."""
+
+    server: str
+    tools: Sequence[str] = ("*",)
+    arguments: bool = False
+    results: bool = False
+
+    def covers(self, server: str, tool: str) -> bool:
+        return fnmatchcase(server, self.server) and any(fnmatchcase(tool, one) for one in self.tools)
+
+
+@dataclass(frozen=True, slots=True)
+class ContentSettings:
+    """What is kept of which calls. No rules: nothing. `most` is the largest content in bytes."""
+
+    rules: Sequence[ContentRule] = ()
+    masks: Masks = Masks.of()
+    most: int = 65_536
+
+    def wants(self, server: str, tool: str) -> Wanted:
+        """What of the calls of a tool is kept."""
+        arguments = results = False
+        for rule in self.rules:
+            if rule.covers(server, tool):
+                arguments, results = arguments or rule.arguments, results or rule.results
+        return Wanted(arguments, results)
+
+
+class Content(NamedTuple):
+    """The arguments and the result of a call as they were when they went out and came back; None: not kept."""
+
+    arguments: Mapping[str, object] | None = None
+    result: Mapping[str, object] | None = None

@@ -1,0 +1,223 @@
+"""The arguments and results of calls, where the operator has said so: masked, sealed, and kept for a time of their own.
+
+    take ─▶ waiting in memory ─▶ a thread: masked, cut, sealed ─▶ a table of the log's database ─▶ removed in time
+
+A content has the name of the row of its call (instance and number), and is sealed for that name alone with the keys of
+the portal's database (`portal.state`). It is never in the journal, nor anywhere else in the clear: a process that is
+killed loses what waits. What there is no room for, or cannot be stored, is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from portal.logs.content import Content, ContentSettings, Wanted
+from portal.logs.database import LogDatabase, LogUnavailable
+from portal.logs.masking import masked
+from portal.logs.row import RowName
+from portal.logs.schema import DAY, contents
+from portal.shares import Shares
+from portal.state import Key, KeyRing, KeysUnusable, Place, SecretUnreadable, rewrap, seal, unseal
+
+ROOM_BYTES = 16 * 1024 * 1024
+"""Of contents that wait, as they came; of one caller half as much."""
+BATCH = 100
+PAUSE_SECONDS = 0.25
+REMOVE_ROWS = 5_000
+_CLOSING_SECONDS = 5.0
+
+
+class _Waiting(NamedTuple):
+    name: RowName
+    at: int
+    content: Content
+    size: int
+    holder: str
+
+
+class ContentLog:
+    """Stores contents. Use it as a block. `dropped` counts those that were not stored."""
+
+    def __init__(
+        self, database: LogDatabase, keys: KeyRing, settings: Callable[[], ContentSettings], room: int = ROOM_BYTES
+    ) -> None:
+        self.dropped = 0
+        self._database = database
+        self._keys = keys
+        self._settings = settings
+        self._room = Shares(room, max(1, room // 2))
+        self._waiting: deque[_Waiting] = deque()
+        self._available = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._all_stored = asyncio.Event()
+        self._hurried = 0
+        self._closing = False
+        self._thread = ThreadPoolExecutor(1, "contents")
+        self._task: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger("portal.logs")
+
+    async def __aenter__(self) -> ContentLog:
+        self._task = asyncio.create_task(self._store_all(), name="contents")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closing = True
+        self._available.set()
+        self._urgent.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=_CLOSING_SECONDS)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._thread.shutdown(wait=False)
+
+    def wants(self, server: str, tool: str) -> Wanted:
+        """What of the calls of a tool is kept."""
+        return self._settings().wants(server, tool)
+
+    def take(self, name: RowName, at: int, content: Content, size: int, holder: str = "") -> None:
+        """Keep the content of the call whose row has this name and began `at`. `size` is about how many bytes it has.
+        Does not wait and does not fail."""
+        if self._closing or self._room.full_for(holder, size) is not None:
+            self._drop(1, "there is no room")
+            return
+        self._room.take(holder, size)
+        self._waiting.append(_Waiting(name, at, content, size, holder))
+        self._available.set()
+
+    async def stored(self) -> None:
+        """Return when nothing waits."""
+        self._hurried += 1
+        try:
+            while self._waiting:
+                self._all_stored.clear()
+                self._urgent.set()
+                await self._all_stored.wait()
+        finally:
+            self._hurried -= 1
+
+    def _drop(self, count: int, why: str) -> None:
+        if not self.dropped:
+            self._log.warning("contents of calls are not stored", why=why)
+        self.dropped += count
+
+    async def _store_all(self) -> None:
+        while not self._closing or self._waiting:
+            await self._available.wait()
+            if not self._closing and not self._hurried:
+                # A batch costs a transaction.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PAUSE_SECONDS):
+                        await self._urgent.wait()
+            self._available.clear()
+            self._urgent.clear()
+            while self._waiting:
+                taken = [self._waiting[at] for at in range(min(BATCH, len(self._waiting)))]
+                try:
+                    await self._store(taken)
+                except (LogUnavailable, KeysUnusable, SecretUnreadable) as error:
+                    self._drop(len(taken), str(error))
+                except Exception:  # The edge of a background job: one content must not keep all later ones out.
+                    self._drop(len(taken), "it cannot be stored")
+                    self._log.exception("contents of calls cannot be stored")
+                for _ in taken:
+                    gone = self._waiting.popleft()
+                    self._room.give_back(gone.holder, gone.size)
+            self._all_stored.set()
+
+    async def _store(self, taken: Sequence[_Waiting]) -> None:
+        loop, settings = asyncio.get_running_loop(), self._settings()
+        rows = await loop.run_in_executor(self._thread, _sealed, taken, settings, self._keys)
+        await self._database.write(partial(_insert, rows=rows))
+
+
+_Sealed = dict[str, object]
+
+
+def _sealed(taken: Sequence[_Waiting], settings: ContentSettings, keys: KeyRing) -> list[_Sealed]:
+    """What is stored of these. In a thread."""
+    # Another process may have made a new key: a former one is forgotten some time.
+    keys.reload()
+    key = keys.newest
+    return [_sealed_one(one, settings, key) for one in taken]
+
+
+def _sealed_one(one: _Waiting, settings: ContentSettings, key: Key) -> _Sealed:
+    half = settings.most if None in one.content else settings.most // 2
+    members = {
+        name: masked(value, settings.masks, half) for name, value in one.content._asdict().items() if value is not None
+    }
+    # Not orjson: a number of any size, and half a character, are kept as they were.
+    sealed = seal(json.dumps(members).encode(), _place(one.name), key)
+    return {
+        "instance": one.name.instance,
+        "number": one.name.number,
+        "day": one.at // DAY,
+        "kid": key.kid,
+        "sealed": sealed,
+    }
+
+
+def _place(name: RowName) -> Place:
+    return Place(contents.name, "call", f"{name.instance}/{name.number}", "sealed")
+
+
+def _insert(connection: Connection, rows: Sequence[_Sealed]) -> None:
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(contents).on_conflict_do_nothing(), list(rows))
+
+
+def read_content(connection: Connection, name: RowName, keys: KeyRing) -> dict[str, object] | None:
+    """What is kept of the call whose row has this name: `arguments`, `result`; None if there is nothing.
+
+    Raises:
+        SecretUnreadable: it was changed or moved, or its key is not in the file any more.
+    """
+    if not connection.dialect.has_table(connection, contents.name):
+        return None
+    query = select(contents.c.sealed).where(contents.c.instance == name.instance, contents.c.number == name.number)
+    found = connection.execute(query).scalar()
+    if found is None:
+        return None
+    opened: dict[str, object] = json.loads(unseal(bytes(found), _place(name), keys.find))
+    return opened
+
+
+def remove_contents(connection: Connection, day: int, most: int = REMOVE_ROWS) -> int:
+    """Remove contents that are older than this day, counted from 1970, at most so many. How many are gone."""
+    old = select(contents.c.instance, contents.c.number).where(contents.c.day < day).limit(most)
+    found = [tuple(row) for row in connection.execute(old)]
+    for instance, number in found:
+        this = contents.c.instance == instance, contents.c.number == number
+        connection.execute(delete(contents).where(*this))
+    return len(found)
+
+
+def rewrap_contents(connection: Connection, keys: KeyRing, kid: str, most: int = BATCH) -> int:
+    """Put contents under the key of this id, at most so many. How many that were; one whose key is gone is removed."""
+    if not connection.dialect.has_table(connection, contents.name):
+        return 0
+    columns = contents.c.instance, contents.c.number, contents.c.sealed
+    found = connection.execute(select(*columns).where(contents.c.kid != kid).limit(most)).all()
+    for instance, number, sealed in found:
+        this = contents.c.instance == instance, contents.c.number == number
+        try:
+            fresh = rewrap(bytes(sealed), keys.find, keys.find(kid))
+        except SecretUnreadable:
+            connection.execute(delete(contents).where(*this))
+            continue
+        connection.execute(update(contents).where(*this).values(sealed=fresh, kid=kid))
+    return len(found)
