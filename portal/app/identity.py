@@ -37,7 +37,7 @@ from portal.login import (
     Provider,
     Smtp,
 )
-from portal.logs import NO_EVENTS, Events
+from portal.logs import NO_EVENTS, EventSink
 from portal.oauth import (
     ENDPOINTS,
     FORMS,
@@ -250,7 +250,7 @@ def portal_identity(
     fetch: Fetch | None = None,
     code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF,
     find_server: Callable[[str], ServerConfig | None] = lambda id: None,
-    events: Events = NO_EVENTS,
+    events: EventSink = NO_EVENTS,
 ) -> PortalIdentity:
     """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
     writes to the operator's console; `offered` are the servers of a person, `choices` those they have turned off;
@@ -262,11 +262,7 @@ def portal_identity(
     """
     store, now = shared.store.scoped(scope), shared.now
     origins = Origins(settings.public_url, settings.host_url)
-    visitors = Visitors(origins, settings.proxies)
-    directory = _directory(store, settings)
-    forget = partial(forget_sign_ins, store)
-    sessions = LoginSessions(store.tokens, now=now, ended=shared.logins.settled, forget=forget)
-    login = Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact, events)
+    login = _login(shared, store, settings, origins, admission, events)
     administrators = Administrators(store, shared.passwords, now)
     pins = Pins(store.tokens, settings.mail or Console(announce), now)
     login_routes = _login_routes(login, shared, store, administrators, pins, admission)
@@ -320,6 +316,20 @@ def portal_identity(
             "events": events,
         },
     )
+
+
+def _login(
+    shared: SharedIdentity,
+    store: Store,
+    settings: IdentitySettings,
+    origins: Origins,
+    admission: AdmissionPolicy,
+    events: EventSink,
+) -> Login:
+    visitors, directory = Visitors(origins, settings.proxies), _directory(store, settings)
+    forget = partial(forget_sign_ins, store)
+    sessions = LoginSessions(store.tokens, now=shared.now, ended=shared.logins.settled, forget=forget)
+    return Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact, events)
 
 
 def _login_routes(

@@ -15,7 +15,7 @@ from portal.credentials import ServerCredentials
 from portal.endpoint import CodeRunner, Contents
 from portal.http import Edge, HttpSettings
 from portal.learning import Learning
-from portal.logs import NO_EVENTS, Events
+from portal.logs import NO_EVENTS, EventSink
 from portal.pins import Pinning
 from portal.servers import Servers
 from portal.state import Clock, utc_now
@@ -45,7 +45,7 @@ class Parts:
     http: HttpSettings = HttpSettings()
     code: CodeRunner | Literal["workers"] | None = "workers"
     records: Records | None = None
-    events: Events | None = None
+    events: EventSink | None = None
     learning: Learning | None = None
     pins: Pinning | None = None
     access: LiveAccess | None = None
@@ -79,7 +79,7 @@ class Shared:
     contents: Contents = field(default_factory=Contents)
     store: Store | None = None
     log: CallLog | None = None
-    events: Events = NO_EVENTS
+    events: EventSink = NO_EVENTS
     kept: ContentLog | None = None
     identity: SharedIdentity | None = None
     choices: Choices | None = None

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from portal.config import Config, ContentsSection, LogSection, parse_config
 from portal.credentials import may_log_in
 from portal.errors import StartError
-from portal.logs import NO_EVENTS, EventLog, Events
+from portal.logs import NO_EVENTS, EventLog, EventSink
 from portal.state import Clock, StateError, utc_now
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def config_of_state(url: str | None) -> Config:
 
 
 @asynccontextmanager
-async def events_of_command(config: Config) -> AsyncIterator[Events]:
+async def events_of_command(config: Config) -> AsyncIterator[EventSink]:
     """Takes the events of a command for the log of this configuration, if a portal has made one.
 
     Raises:

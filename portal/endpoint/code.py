@@ -34,7 +34,7 @@ from portal.endpoint.portal_tools import PersonServers, ProgramServers, login_at
 from portal.endpoint.presence import presence_of
 from portal.endpoint.questions import HeldWork, Questions
 from portal.endpoint.request import ClientRequest, RawResult
-from portal.endpoint.request_log import UnknownName
+from portal.endpoint.request_log import UnlistedName
 from portal.endpoint.views import Catalogs, View, Views
 from portal.errors import Outcome, ServerUnknown
 from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, in_words
@@ -95,7 +95,7 @@ class CodeMode:
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> RawResult:
         """Run `arguments["code"]`. Cancelling stops the program and its calls, unless it has answered `paused`."""
         if name != CODE:
-            raise UnknownName("tool", other_tool(name))
+            raise UnlistedName("tool", other_tool(name))
         if request.session is None:
             return await self._questions.hold(request, lambda held: self._answer(arguments, held))
         with presence_of(request.scope).required():

@@ -43,7 +43,7 @@ from portal.endpoint.under_way import Begun, NoRoom, UnderWay, counted, size_of
 from portal.endpoint.views import Catalogs, Contents, Views, warm_search
 from portal.http import HttpSettings, Refusal, body_of, body_read, no_room, refuse, unrouted
 from portal.identity import ANONYMOUS, Identity, principal_of
-from portal.logs import NO_EVENTS, Events
+from portal.logs import NO_EVENTS, EventSink
 from portal.runs import RunRegistry
 from portal.sdk import rename
 from portal.servers import Servers
@@ -79,7 +79,7 @@ class Endpoint:
         login_pages: LoginPages | None = None,
         person_servers: PersonServers | None = None,
         meanings: Meanings | None = None,
-        events: Events = NO_EVENTS,
+        events: EventSink = NO_EVENTS,
     ) -> None:
         """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
         `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.

@@ -38,7 +38,7 @@ from portal.endpoint.code import CODE
 from portal.endpoint.generations import serialized
 from portal.endpoint.modes import Mode
 from portal.endpoint.request import MODE, ClientRequest, at_least, plain_context
-from portal.endpoint.request_log import Begun, RequestLog
+from portal.endpoint.request_log import RequestLog, Stopwatch
 from portal.endpoint.server import PortalMcpServer, guarded
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods
@@ -295,7 +295,7 @@ class Express:
             if session is None or plain.id in session.runs:
                 return False
             self._used(plain.session)
-        begun = Begun()
+        begun = Stopwatch()
         context = plain_context(caller, plain.version, plain.meta, session)
         request = ClientRequest(scope=scope, mode=scope[MODE], params=plain.params, session=session, context=context)
         if plain.method == "tools/call" and request.mode is not Mode.CODE and not _has_plain_answer(request):
@@ -307,7 +307,9 @@ class Express:
         await self._answer(plain, self._noted(plain, context, begun, work), session, attendance)
         return True
 
-    async def _noted(self, plain: PlainRequest, context: CallContext, begun: Begun, work: Awaitable[bytes]) -> bytes:
+    async def _noted(
+        self, plain: PlainRequest, context: CallContext, begun: Stopwatch, work: Awaitable[bytes]
+    ) -> bytes:
         """The result of `work`. That it has none is in the log."""
         try:
             return await guarded(plain.method, work)
@@ -316,7 +318,7 @@ class Express:
             self._log.failed(plain.method, name, context, begun, error)
             raise
 
-    async def _list(self, request: ClientRequest, begun: Begun) -> bytes:
+    async def _list(self, request: ClientRequest, begun: Stopwatch) -> bytes:
         """The result of `tools/list` as JSON."""
         if request.modern:
             members = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", "_meta": self._meta}
@@ -326,7 +328,7 @@ class Express:
         self._log.answered("tools/list", "", request.context, begun, len(answer))
         return answer
 
-    async def _call(self, request: ClientRequest, plain: PlainRequest, begun: Begun) -> bytes:
+    async def _call(self, request: ClientRequest, plain: PlainRequest, begun: Stopwatch) -> bytes:
         """The result of `tools/call` as JSON."""
         result = await self._tools.call(request, plain.name, plain.arguments)
         self._log.tool_answered(plain.name, request.context, begun, result)

@@ -12,7 +12,7 @@ from codemode import Catalog, CatalogError, Likeness
 from portal.endpoint.aggregate import Aggregate
 from portal.endpoint.generations import Generation
 from portal.endpoint.request import ClientRequest, RawResult
-from portal.endpoint.request_log import UnknownName
+from portal.endpoint.request_log import UnlistedName
 from portal.endpoint.tools import Tools, unknown_name
 from portal.endpoint.views import Catalogs, View, Views, warm_search
 from portal.exact import encode
@@ -118,7 +118,7 @@ class QueryAndExecute:
         if name == "execute":
             return await self._execute(request, arguments)
         hint = "Its tools are `query` and `execute`; call others as execute({name, arguments})."
-        raise UnknownName("tool", f"Unknown tool: {name[:128]!r}. {hint}")
+        raise UnlistedName("tool", f"Unknown tool: {name[:128]!r}. {hint}")
 
     async def _execute(self, request: ClientRequest, arguments: Mapping[str, Any]) -> RawResult:
         # Models write null for what they leave out.

@@ -10,7 +10,7 @@ from portal.calls import Call, Caller
 from portal.endpoint.aggregate import Aggregate, Target
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest
-from portal.endpoint.request_log import UnknownName
+from portal.endpoint.request_log import UnlistedName
 from portal.endpoint.resources import target_of
 from portal.endpoint.tools import call_after_login, refuse_cursor, refuse_unavailable, unknown_name
 from portal.endpoint.views import Views, may_have
@@ -39,7 +39,7 @@ class Prompts:
         aggregate = await self._known(request, name)
         target = aggregate.prompt(name) or self._views.hidden_target("prompt", name, request.principal)
         if target is None:
-            raise UnknownName("prompt", unknown_name("prompt", name, aggregate.prompts))
+            raise UnlistedName("prompt", unknown_name("prompt", name, aggregate.prompts))
         sent = request.raw_params(name=target.name)
         call = Call(server=target.server, method="prompts/get", name=target.name, params=sent)
         return await self._questions.answer(request, self._caller, call)
@@ -50,7 +50,7 @@ class Prompts:
             aggregate = await self._known(request, params.ref.name)
             target = aggregate.prompt(params.ref.name)
             if target is None:
-                raise UnknownName("prompt", unknown_name("prompt", params.ref.name, aggregate.prompts))
+                raise UnlistedName("prompt", unknown_name("prompt", params.ref.name, aggregate.prompts))
             ref = {"type": "ref/prompt", "name": target.name}
         else:
             target = await self._template(request, params.ref.uri)

@@ -26,7 +26,7 @@ from portal.errors import CallDenied, CallError, Outcome
 from portal.exact import encode
 from portal.http import Refusal
 from portal.identity import key_of, principal_of
-from portal.logs import Events, Kind, event
+from portal.logs import EventSink, Kind, event
 from portal.sdk import connection_of
 from portal.state import StateUnavailable
 from portal.upstream import CallContext, CallSource, DownstreamClient
@@ -41,16 +41,16 @@ _NO_ROOM = ("share", "full")
 _UNFINISHED = ("paused", "input_required")
 
 
-class UnknownName(MCPError):
-    """A tool or prompt (`kind`) of a name that is not listed."""
+class UnlistedName(MCPError):
+    """A tool, a prompt or a resource (`kind`) that is not there for this caller."""
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, code: int = INVALID_PARAMS, data: object = None) -> None:
         self.kind = kind
-        super().__init__(INVALID_PARAMS, message)
+        super().__init__(code, message, data)
 
 
 @dataclass(slots=True)
-class Begun:
+class Stopwatch:
     """When a request began: microseconds since 1970, and seconds of the performance counter."""
 
     at: int = field(default_factory=lambda: time.time_ns() // 1000)
@@ -64,15 +64,15 @@ class Begun:
 class RequestLog:
     """Writes the rows of the requests of one portal."""
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: EventSink) -> None:
         self._events = events
 
-    def answered(self, method: str, name: str, context: CallContext, begun: Begun, size: int) -> None:
+    def answered(self, method: str, name: str, context: CallContext, begun: Stopwatch, size: int) -> None:
         """A request has its result, of this many bytes, and no call has been made for it."""
         ended = EndedRequest(method=method, name=name, at=begun.at, us=begun.us, answered=size)
         self._events.write(request_row("request", ended, context))
 
-    def tool_answered(self, name: str, context: CallContext, begun: Begun, result: Mapping[str, object]) -> None:
+    def tool_answered(self, name: str, context: CallContext, begun: Stopwatch, result: Mapping[str, object]) -> None:
         """`tools/call` has this result, perhaps with calls that have their rows."""
         if context.facts.rows or _goes_on(result):
             return
@@ -81,7 +81,7 @@ class RequestLog:
         ended = EndedRequest(method="tools/call", name=name, at=begun.at, us=begun.us, outcome=outcome)
         self._events.write(request_row("refusal" if failed else "request", ended, context))
 
-    def failed(self, method: str, name: str, context: CallContext, begun: Begun, error: BaseException) -> None:
+    def failed(self, method: str, name: str, context: CallContext, begun: Stopwatch, error: BaseException) -> None:
         """A request has no result."""
         if context.facts.rows:
             return
@@ -120,7 +120,7 @@ class RequestLog:
         """The middleware of the SDK's server that writes the row of every request that comes that way."""
         if ctx.request_id is None or ctx.method == _SILENT:
             return await call_next(ctx)
-        begun = Begun()
+        begun = Stopwatch()
         try:
             result = await call_next(ctx)
         except BaseException as error:
@@ -155,7 +155,7 @@ def _why(error: BaseException) -> _Why:
             return _Why(cause.outcome, type(cause).__name__, code=cause.code)
         case StateUnavailable():
             return _Why("unavailable", "StoreUnavailable", code=code)
-        case UnknownName():
+        case UnlistedName():
             return _Why("error", f"unknown {cause.kind}", code=code)
         case MCPError():
             data = cause.error.data

@@ -19,6 +19,7 @@ from portal.endpoint.changes import ListenStreams
 from portal.endpoint.ownership import Ownership
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest, SdkContext
+from portal.endpoint.request_log import UnlistedName
 from portal.endpoint.room import no_room_error
 from portal.endpoint.sessions import Session, Watch, scope_of
 from portal.endpoint.tools import refuse_cursor
@@ -113,7 +114,7 @@ async def target_of(views: Views, request: ClientRequest, uri: str) -> Target:
         found = await views.whose(request.scope, uri)
     if found.server is None:
         code = INVALID_PARAMS if request.modern else RESOURCE_NOT_FOUND
-        raise MCPError(code, _nobodys(uri, found), {"uri": uri[:200]})
+        raise UnlistedName("resource", _nobodys(uri, found), code, {"uri": uri[:200]})
     if (off := views.turned_off(found.server, request.principal)) is not None:
         raise off
     return views.of(request.scope).aggregate.target(uri, found.server)

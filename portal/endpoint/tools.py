@@ -17,7 +17,7 @@ from portal.endpoint.generations import Generation
 from portal.endpoint.modes import Mode
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest, RawResult
-from portal.endpoint.request_log import UnknownName
+from portal.endpoint.request_log import UnlistedName
 from portal.endpoint.views import View, Views, may_have
 from portal.errors import LoginRequired, UpstreamUnavailable
 from portal.exact import encode
@@ -108,7 +108,7 @@ class Tools:
     async def _call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> RawResult:
         aggregate, target = await self.find(request, name)
         if target is None:
-            raise UnknownName("tool", unknown_name("tool", name, aggregate.tools))
+            raise UnlistedName("tool", unknown_name("tool", name, aggregate.tools))
         if aggregate.has_headers(target):
             check_param_headers(request, target, arguments)
         return await self.call_target(request, target)

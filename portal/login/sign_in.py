@@ -15,7 +15,7 @@ from portal.errors import Outcome
 from portal.identity import Identity
 from portal.login.directory import Directory
 from portal.login.sessions import LoginSession, LoginSessions
-from portal.logs import NO_EVENTS, Events, event
+from portal.logs import NO_EVENTS, EventSink, event
 from portal.pages import DENIED, FORM_FIELD, Block, Pages, Visitor, Visitors, safe_return
 
 SignInMethod = Literal["sign_in", "pin", "claim", "invitation", "reset", "sign_out", "sign_out_everywhere"]
@@ -44,7 +44,7 @@ class Login:
         pages: Pages,
         refused_for_identity: Callable[[Identity, str], Awaitable[bool]] | None = None,
         contact: str = "",
-        events: Events = NO_EVENTS,
+        events: EventSink = NO_EVENTS,
     ) -> None:
         self.events = events
         self.visitors = visitors

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from portal.lazy import lazily
 from portal.logs.content import Content, ContentRule, ContentSettings, Wanted
-from portal.logs.events import NO_EVENTS, EventLog, Events, NoEvents, PortalEvents, event
+from portal.logs.events import NO_EVENTS, EventLog, EventSink, NoEvents, PortalEvents, event
 from portal.logs.masking import Masks
 from portal.logs.records import Discard, RecordLog, RecordSink
 from portal.logs.row import MAX_NAME, Kind, LogRow, RowName
@@ -60,7 +60,7 @@ __all__ = [
     "ContentSettings",
     "Discard",
     "EventLog",
-    "Events",
+    "EventSink",
     "Filters",
     "JournalUnusable",
     "Kind",

@@ -1,7 +1,7 @@
 """Rows about what is no call: requests that a portal answers itself, refusals, sign-ins, consents, changes.
 
-A room that has something to say is given an `Events`, makes a row with `event`, and writes it. A row has who, what and
-how it ended, in our own words: never a credential, a code, a value, or what somebody has typed.
+A room that has something to say is given an `EventSink`, makes a row with `event`, and writes it. A row has who, what
+and how it ended, in our own words: never a credential, a code, a value, or what somebody has typed.
 
 Whoever has not signed in can send as much as they like. So of each network of theirs a few rows a minute are written,
 of all of them together some more, and of the others one row a minute says how many they were.
@@ -35,7 +35,7 @@ _Group: TypeAlias = tuple[str, Kind, str]
 _OTHERS: _Group = ("", "refusal", "")
 
 
-class Events(Protocol):
+class EventSink(Protocol):
     """Takes rows of events."""
 
     def write(self, row: LogRow) -> None:
@@ -55,7 +55,7 @@ NO_EVENTS = NoEvents()
 class PortalEvents:
     """Events of one portal: its id is in every row."""
 
-    def __init__(self, events: Events, portal: str) -> None:
+    def __init__(self, events: EventSink, portal: str) -> None:
         self._events = events
         self._portal = portal
 

@@ -1,8 +1,8 @@
 """What of arguments and results may be kept: without what names or places say is secret, and not too much. Pure.
 
 A rule is a name or a path. A name (`*password*`) is that of a member at any depth; letters count in any case, and `-`,
-`_` and spaces do not count. A path (`customer.cards.*.number`) leads from the arguments, or from the result; `*` is any
-member or item. What a rule names is `MASKED`, whatever its value is.
+`_` and spaces do not count. A path (`customer.cards.*.number`) is the end of the way to a member, `*` any member or
+item. What a rule names is `MASKED`, whatever its value is.
 
 Names that commonly hold secrets are masked always (`ALWAYS`). So are secrets within a text: JSON in it is read as JSON,
 and what follows `password=`, `token:` or `Bearer` is masked. It is a net and no wall: a secret in the middle of a
@@ -25,13 +25,15 @@ ALWAYS = (
     "*accesskey*", "*privatekey*", "*signingkey*", "*credential*", "*cookie*", "*jwt*", "auth", "pin", "otp",
     "sessionid", "bearer",
 )  # fmt: skip
+MAX_NAME = 200
+"""Characters of the name of a member. What has a longer one is masked."""
 _DEPTH = 60
 _TEXTS_DEPTH = 3
 _SKIPPED = str.maketrans("", "", "-_ ")
 _WORDS = "password|passwd|passphrase|pwd|secret|token|authorization|api[-_ ]?key|access[-_ ]?key|credential|cookie"
 _ASSIGNED = re.compile(
-    rf"""((?:{_WORDS})[\w-]{{0,40}}["']?\s{{0,4}}[:=]\s{{0,4}}["']?)"""
-    r"""(?:(?:bearer|basic)\s{1,4})?[^\s"'&,;}\]]+""",
+    rf"""((?:{_WORDS})[\w-]{{0,40}}["']?\s{{0,4}}[:=]\s{{0,4}})"""
+    r"""(?:"[^"\n]{1,4000}"|'[^'\n]{1,4000}'|(?:(?:bearer|basic)\s{1,4})?[^\s&,;}\]]+)""",
     re.IGNORECASE,
 )
 _SCHEMED = re.compile(r"\b((?:bearer|basic)\s{1,4})[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
@@ -58,15 +60,18 @@ class Masks:
 
     def hides(self, name: str, place: Sequence[str]) -> bool:
         """Whether the member or item of this name is masked, which is at this place. The place ends with the name."""
-        return _is_hidden(self.names, name[:200]) or self.hides_place(place)
+        return _is_hidden(self.names, name) or self.hides_place(place)
 
     def hides_place(self, place: Sequence[str]) -> bool:
-        """Whether a path leads there."""
-        return any(
-            len(path) == len(place)
-            and all(part is None or part.match(_normal(at)) is not None for part, at in zip(path, place, strict=True))
-            for path in self.paths
-        )
+        """Whether the place ends with one of the paths."""
+        return any(_leads_to(path, place) for path in self.paths)
+
+
+def _leads_to(path: Sequence[re.Pattern[str] | None], place: Sequence[str]) -> bool:
+    end = place[-len(path) :]
+    return len(end) == len(path) and all(
+        part is None or part.match(_normal(at)) is not None for part, at in zip(path, end, strict=True)
+    )
 
 
 @lru_cache(maxsize=8192)
@@ -119,10 +124,11 @@ class _Copy:
             if self._room <= 0:
                 members[CUT] = CUT
                 break
-            name = str(name)[:200]
-            self._room -= len(name) + 4
-            here = (*place, name)
-            members[name] = MASKED if self._masks.hides(name, here) else self.of(item, here, texts)
+            name = str(name)
+            self._room -= min(len(name), MAX_NAME) + 4
+            here = (*place, name[:MAX_NAME])
+            hidden = len(name) > MAX_NAME or self._masks.hides(name, here)
+            members[name[:MAX_NAME]] = MASKED if hidden else self.of(item, here, texts)
         return members
 
     def _text(self, value: str, place: tuple[str, ...], texts: int) -> object:

@@ -28,7 +28,7 @@ from portal.bounded import Bounded
 from portal.http import Origins, Proxies, Refusal, client_ip, refuse, unavailable
 from portal.identity import ANONYMOUS, IDENTITY, Identity
 from portal.login import Login
-from portal.logs import NO_EVENTS, Events, event
+from portal.logs import NO_EVENTS, EventSink, event
 from portal.oauth.logins import Logins
 from portal.oauth.metadata import challenge
 from portal.oauth.resources import mode_query_of, resource_url
@@ -88,7 +88,7 @@ class Authentication:
         enrich: Enrich | None = None,
         linked: Linked | None = None,
         login: Login | None = None,
-        events: Events = NO_EVENTS,
+        events: EventSink = NO_EVENTS,
     ) -> None:
         self._events = events
         self._app = app

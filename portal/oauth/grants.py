@@ -22,7 +22,7 @@ from typing import TypeVar
 from pydantic import AwareDatetime, Field
 
 from portal.identity import Identity
-from portal.logs import NO_EVENTS, Events, event
+from portal.logs import NO_EVENTS, EventSink, event
 from portal.objects import Document, StoredIdentity
 from portal.state import Kind, Store, Token, Tokens, utc_now
 
@@ -165,7 +165,7 @@ class Grants:
         store: Store,
         now: Callable[[], datetime] = utc_now,
         portal: str = "",
-        events: Events = NO_EVENTS,
+        events: EventSink = NO_EVENTS,
     ) -> None:
         self._events = events
         self._store = store

@@ -29,7 +29,7 @@ from portal.admin.tokens import ApiTokens
 from portal.credentials import LEAD
 from portal.http import ClientGone, Proxies, Refusal, body_of, client_ip, unrouted
 from portal.login import Delivery
-from portal.logs import NO_EVENTS, Events
+from portal.logs import NO_EVENTS, EventSink
 from portal.misfits import fitted, misfits
 from portal.sdk import match_whole_paths
 from portal.state import (
@@ -74,7 +74,7 @@ class AdminSettings:
     login_page: str = ""
     lead: timedelta = LEAD
     in_force: Callable[[float], Awaitable[None]] = _at_once
-    events: Events = NO_EVENTS
+    events: EventSink = NO_EVENTS
 
 
 def create_admin_app(

@@ -124,8 +124,10 @@ async def guarded_portal(
     code_mode: str = "opt_in",
     state: str = "",
     http: HttpSettings | None = None,
+    has_log: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
+    """With `has_log` rows are in the log of the portal, beside its state, and not in `kept`."""
     clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
     audiences = settings.pop("audiences", {})
     changes: dict[str, Any] = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
@@ -137,7 +139,7 @@ async def guarded_portal(
     parts = Parts(
         code=code,
         http=http or HttpSettings(),
-        records=kept,
+        records=None if has_log else kept,
         access=access,
         admission=rules,
         adjust_identity=lambda made: replace(made, **changes),
