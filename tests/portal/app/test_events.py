@@ -1,4 +1,4 @@
-"""What is no call is a row too: requests, refusals, sign-ins, consents, changes. Each is there once, and has no secret."""
+"""What is no call is a row too: requests, refusals, sign-ins, consents, changes; each once, and without a secret."""
 
 from __future__ import annotations
 
