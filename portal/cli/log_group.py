@@ -27,7 +27,10 @@ def logs(
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Calls of a tool, a prompt or a resource.")
     ] = None,
-    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="tool, prompt, resource, run, ...")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", metavar="KIND", help="tool, run, request, refusal, sign_in, consent, change, ..."),
+    ] = None,
     identity: Annotated[str | None, typer.Option("--who", metavar="KEY", help="Calls of one caller.")] = None,
     client: Annotated[str | None, typer.Option("--client", metavar="NAME", help="Calls through a client.")] = None,
     portal: Annotated[

@@ -15,7 +15,8 @@ from portal.logs import StoredRow, Verification
 def row_line(one: StoredRow) -> Text:
     """When, how it ended, what, how long, who, and why if it did not end well."""
     row = one.row
-    what = f"{row.server}.{row.name}" if row.server else row.name
+    is_event = row.kind in ("request", "refusal", "sign_in", "consent", "change")
+    what = f"{row.method} {row.name}".rstrip() if is_event else f"{row.server}.{row.name}" if row.server else row.name
     who = row.email or row.identity
     client = f"{row.client} {row.client_version}".strip()
     return Text.assemble(
