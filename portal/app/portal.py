@@ -73,6 +73,7 @@ class Portal:
             login_pages=self._login_page,
             person_servers=self._person_servers(),
             meanings=shared.meanings,
+            on_trace=shared.traces.begin,
         )
         self._mount()
 

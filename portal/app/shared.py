@@ -15,6 +15,7 @@ from portal.credentials import ServerCredentials
 from portal.endpoint import CodeRunner, Contents
 from portal.http import Edge, HttpSettings
 from portal.learning import Learning
+from portal.observe import Traces
 from portal.pins import Pinning
 from portal.servers import Servers
 from portal.state import Clock, utc_now
@@ -73,6 +74,7 @@ class Shared:
     records: Records = field(init=False)
     learning: Learning = field(init=False)
     contents: Contents = field(default_factory=Contents)
+    traces: Traces = field(default_factory=Traces)
     store: Store | None = None
     log: CallLog | None = None
     identity: SharedIdentity | None = None

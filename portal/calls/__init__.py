@@ -4,7 +4,7 @@ from portal.calls.assertions import AssertionCredentials
 from portal.calls.caller import Caller, LeasedRun, Records
 from portal.calls.gate import Call, Gate
 from portal.calls.policy import PolicyAdmission
-from portal.calls.rows import EndedRun, session_name, trace_of
+from portal.calls.rows import EndedRun, session_name
 
 __all__ = [
     "AssertionCredentials",
@@ -16,5 +16,4 @@ __all__ = [
     "PolicyAdmission",
     "Records",
     "session_name",
-    "trace_of",
 ]

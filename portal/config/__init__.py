@@ -21,6 +21,7 @@ from portal.config.durations import read_duration, say_duration, write_duration
 from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
 from portal.config.logs import LogSection
+from portal.config.observe import MetricsSection, TraceSection
 from portal.config.own_code_mode import advice, programs_taken
 from portal.config.portals import (
     ALIAS,
@@ -48,6 +49,7 @@ __all__ = [
     "HttpServer",
     "IdentitySection",
     "LogSection",
+    "MetricsSection",
     "Omission",
     "PortalEntry",
     "PortalServerEntry",
@@ -55,6 +57,7 @@ __all__ = [
     "RunSettings",
     "ServerConfig",
     "StdioServer",
+    "TraceSection",
     "UpstreamOAuth",
     "advice",
     "load_config",

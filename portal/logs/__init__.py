@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from portal.lazy import lazily
 from portal.logs.records import Discard, RecordLog, RecordSink
-from portal.logs.row import MAX_NAME, Kind, LogRow
+from portal.logs.row import MAX_NAME, Kind, LogRow, storable
 from portal.logs.setup import configure_logging, set_level
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ __all__ = [
     "dropped",
     "newest_id",
     "set_level",
+    "storable",
     "sums",
     "verify",
 ]
