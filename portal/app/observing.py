@@ -19,7 +19,7 @@ from portal.app.portal import Portal
 from portal.app.shared import Shared
 from portal.calls import Records
 from portal.http import NO_STORE, Refusal
-from portal.observe import Condition, Lateness, ObservedRecords, readiness
+from portal.observe import InstanceCondition, Lateness, ObservedRecords, readiness
 
 if TYPE_CHECKING:
     from portal.observe import Metrics, Readings, SpanSender
@@ -102,7 +102,7 @@ class Observing:
         text, content_type = await metrics.render(request.headers.get("accept", ""), self._readings())
         return Response(text, 200, {**NO_STORE, "content-type": content_type})
 
-    def _condition(self) -> Condition:
+    def _condition(self) -> InstanceCondition:
         shared = self._shared
         waiting = (
             []
@@ -112,7 +112,7 @@ class Observing:
         # A server that comes later keeps nobody from being served.
         self._knew_servers = self._knew_servers or not waiting
         workers = shared.programs.load.workers if shared.programs is not None else None
-        return Condition(
+        return InstanceCondition(
             store=None if shared.store is None else shared.store.health,
             log_trouble=None if shared.log is None else shared.log.trouble,
             unknown_servers=tuple(waiting),

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from portal.lazy import lazily
 from portal.observe.lateness import Lateness
-from portal.observe.readiness import Condition, Readiness, readiness
+from portal.observe.readiness import InstanceCondition, Readiness, readiness
 from portal.observe.rows import ObservedRecords
 from portal.observe.traces import Traces
 
@@ -16,7 +16,7 @@ else:
     __getattr__ = lazily(__name__, {"Metrics": "metrics", "Readings": "metrics", "SpanSender": "sending"})
 
 __all__ = [
-    "Condition",
+    "InstanceCondition",
     "Lateness",
     "Metrics",
     "ObservedRecords",

@@ -13,7 +13,7 @@ from portal.state import StoreHealth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
+class InstanceCondition:
     """What is known of an instance. None stands for a part that it does not have.
 
     `log_trouble` says why rows cannot be stored, "" while they can. `unknown_servers` have not answered or failed since
@@ -34,7 +34,7 @@ class Readiness:
     parts: dict[str, str]
 
 
-def readiness(condition: Condition) -> Readiness:
+def readiness(condition: InstanceCondition) -> Readiness:
     """A store that can be read is enough: what is written meanwhile is refused, and says so."""
     parts: dict[str, str] = {}
     if condition.store is not None:

@@ -144,7 +144,7 @@ def _of_call(row: LogRow) -> list[Attribute]:
             (names.RUN, row.run),
             (names.CALL, row.call or None),
             (names.POLICY, row.policy),
-            (names.FINDINGS, len(orjson.loads(row.findings)) if row.findings else None),
+            (names.FINDINGS, _number_of(row.findings)),
             (names.LABELS, row.labels),
             (names.BYTES_IN, row.bytes_in),
             (names.BYTES_OUT, row.bytes_out),
@@ -179,6 +179,14 @@ def _attributes(pairs: Iterable[tuple[str, str | int | None]]) -> list[Attribute
         for key, value in pairs
         if value is not None and value != ""
     ]
+
+
+def _number_of(findings: str) -> int | None:
+    """How many findings a row has, and nothing of what they are."""
+    try:
+        return len(orjson.loads(findings)) if findings else None
+    except (ValueError, TypeError):
+        return None
 
 
 @lru_cache(maxsize=1024)
