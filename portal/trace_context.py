@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 TRACEPARENT, TRACESTATE, BAGGAGE = "traceparent", "tracestate", "baggage"
 MEMBERS = frozenset({TRACEPARENT, TRACESTATE, BAGGAGE})
@@ -34,8 +34,7 @@ _ENTRY = re.compile(rf"({_KEY})=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{{0,255}}[\x21-\x2b
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,8192}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     """A place in the trace `trace` (32 hexadecimal digits): below `span` (16 digits), "" where the trace begins here.
 
     `flags` and `state` are those of the specification. `recorded` says that the portal makes spans in this trace, so
@@ -57,7 +56,7 @@ class TraceContext:
 
     def below(self, span: str) -> TraceContext:
         """The place below another span of the same trace."""
-        return replace(self, span=span)
+        return self._replace(span=span)
 
     def for_server(self, server: str) -> TraceContext:
         """What a call of this server says of its trace: of its own span where spans are made."""
@@ -110,13 +109,17 @@ def found_in(
 
     `headers` have names in lower case (ASGI). With `baggage` that is read too, from where the place is.
     """
-    if isinstance(parent := meta.get(TRACEPARENT), str) and (found := parse(parent, _text(meta.get(TRACESTATE)))):
-        return replace(found, baggage=_baggage(_text(meta.get(BAGGAGE)))) if baggage else found
+    if (
+        TRACEPARENT in meta
+        and isinstance(parent := meta[TRACEPARENT], str)
+        and (found := parse(parent, _text(meta.get(TRACESTATE)))) is not None
+    ):
+        return found._replace(baggage=_baggage(_text(meta.get(BAGGAGE)))) if baggage else found
     parents = [value for name, value in headers if name == b"traceparent"]
     # Two of them contradict each other: then nobody knows the place.
     if len(parents) != 1 or (found := parse(parents[0].decode("latin-1"), _joined(headers, b"tracestate"))) is None:
         return None
-    return replace(found, baggage=_baggage(_joined(headers, b"baggage"))) if baggage else found
+    return found._replace(baggage=_baggage(_joined(headers, b"baggage"))) if baggage else found
 
 
 def _text(value: object) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from portal.bounded import Bounded
 from portal.config import TraceSection
@@ -81,11 +81,12 @@ class Traces:
         if found is None:
             trace = new_trace()
             return TraceContext(trace, flags=SAMPLED if rules.keeping.takes(trace) else 0, recorded=True)
+        flags = found.flags
         if rules.follow_caller:
             self._asked[found.trace] = bool(found.flags & SAMPLED)
         elif rules.keeping.takes(found.trace):
-            found = replace(found, flags=found.flags | SAMPLED)
-        return replace(found, recorded=True, baggage_to=rules.baggage_to)
+            flags |= SAMPLED
+        return TraceContext(found.trace, found.span, flags, found.state, True, found.baggage, rules.baggage_to)
 
     def take(self, row: LogRow, holder: str = "") -> None:
         """Take a row that has ended. One without a span is passed over."""
