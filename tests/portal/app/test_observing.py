@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
+from mcp_types import RequestParamsMeta
 from prometheus_client.parser import text_string_to_metric_families
 
 from portal.app import Instance, Parts, serving
@@ -38,6 +39,10 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def meta_of(**members: str) -> RequestParamsMeta:
+    return cast("RequestParamsMeta", members)
+
+
 def document(upstream: Hosted | str, **portal: Any) -> dict[str, Any]:
     url = upstream if isinstance(upstream, str) else upstream.url
     return {"mcpServers": {"up": {"url": url}}, "portal": portal}
@@ -62,7 +67,7 @@ async def test_a_call_is_below_its_caller_and_the_server_s_own_spans_are_below_t
         async with opened(config, parts=Parts(code=None, records=kept)) as instance:
             await instance.servers.settled()
             async with serving(instance) as url, client_of(f"{url}/mcp", mode) as client:
-                await client.call_tool("up_echo", {"text": SECRET}, meta={"traceparent": PARENT, "tracestate": "a=1"})
+                await client.call_tool("up_echo", {"text": SECRET}, meta=meta_of(traceparent=PARENT, tracestate="a=1"))
                 spans = named(await receiver.have(2))
     outer, inner = spans["SERVER tools/call echo"], spans["CLIENT tools/call echo"]
     assert {outer.trace, inner.trace} == {TRACE}
@@ -116,7 +121,7 @@ async def test_two_portals_in_a_row_make_one_trace(code_tool: Any) -> None:
                     async with serving(first) as url:
                         async with client_of(f"{url}/mcp?codemode=search_and_execute", MODERN) as client:
                             program = {"code": "return await codemode.up.up_echo({text: 'x'})"}
-                            await client.call_tool("code", program, meta={"traceparent": PARENT})
+                            await client.call_tool("code", program, meta=meta_of(traceparent=PARENT))
                             spans = await receiver.have(5)
     by_id = {span.id: span for span in spans}
     line = [next(span for span in spans if span.id not in {one.parent for one in spans})]
@@ -138,9 +143,9 @@ async def test_without_traces_a_valid_context_goes_on_as_it_came_and_baggage_doe
         async with opened(document(upstream), parts=Parts(code=None, records=kept)) as instance:
             await instance.servers.settled()
             async with serving(instance) as url, client_of(f"{url}/mcp", MODERN) as client:
-                meta = {"traceparent": PARENT, "tracestate": "a=1", "baggage": "who=ada"}
+                meta = meta_of(traceparent=PARENT, tracestate="a=1", baggage="who=ada")
                 await client.call_tool("up_echo", {"text": "x"}, meta=meta)
-                await client.call_tool("up_echo", {"text": "x"}, meta={"traceparent": "00-no", "baggage": "who=ada"})
+                await client.call_tool("up_echo", {"text": "x"}, meta=meta_of(traceparent="00-no", baggage="who=ada"))
     (first, second), (meta_1, meta_2) = upstream.upstream.seen_headers, upstream.upstream.seen_meta
     assert first["traceparent"] == meta_1["traceparent"] == PARENT and first["tracestate"] == "a=1"
     assert {"traceparent", "tracestate"}.isdisjoint({*second, *meta_2})
@@ -154,7 +159,7 @@ async def test_a_2025_server_is_told_in_meta_only_what_its_client_has_said_there
             await instance.servers.settled()
             async with serving(instance) as url:
                 async with client_of(f"{url}/mcp", MODERN) as client:
-                    await client.call_tool("up_echo", {"text": "x"}, meta={"traceparent": PARENT})
+                    await client.call_tool("up_echo", {"text": "x"}, meta=meta_of(traceparent=PARENT))
                 async with httpx2.AsyncClient(headers={"traceparent": PARENT}) as http:
                     await call_by_hand(http, f"{url}/mcp")
     assert [one.get("traceparent") for one in upstream.upstream.seen_headers] == [PARENT, PARENT]
@@ -192,7 +197,7 @@ async def test_baggage_goes_to_the_servers_that_are_named() -> None:
             await instance.servers.settled()
             async with serving(instance) as url, client_of(f"{url}/mcp", MODERN) as client:
                 for server in ("one", "two"):
-                    meta = {"traceparent": PARENT, "baggage": "who=ada"}
+                    meta = meta_of(traceparent=PARENT, baggage="who=ada")
                     await client.call_tool(f"{server}_echo", {"text": "x"}, meta=meta)
     assert one.upstream.seen_headers[0]["baggage"] == one.upstream.seen_meta[0]["baggage"] == "who=ada"
     assert "baggage" not in two.upstream.seen_headers[0] and "baggage" not in two.upstream.seen_meta[0]

@@ -23,7 +23,8 @@ from starlette.routing import Route
 
 from portal.observe import Traces
 from tests.patience import PATIENCE
-from tests.portal.upstreams.hosting import _Server, listen
+from tests.portal.upstreams.hosting import _Server
+from tests.portal.upstreams.server import listen
 
 
 @dataclass
@@ -35,15 +36,15 @@ class Found:
 
     @property
     def id(self) -> str:
-        return self.raw.span_id.hex()
+        return bytes(self.raw.span_id).hex()
 
     @property
     def trace(self) -> str:
-        return self.raw.trace_id.hex()
+        return bytes(self.raw.trace_id).hex()
 
     @property
     def parent(self) -> str:
-        return self.raw.parent_span_id.hex()
+        return bytes(self.raw.parent_span_id).hex()
 
     @property
     def name(self) -> str:
@@ -51,7 +52,7 @@ class Found:
 
     @property
     def kind(self) -> str:
-        return Span.SpanKind.Name(self.raw.kind).removeprefix("SPAN_KIND_")
+        return str(Span.SpanKind.Name(self.raw.kind)).removeprefix("SPAN_KIND_")
 
     @property
     def attributes(self) -> dict[str, str | int]:
