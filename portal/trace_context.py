@@ -7,9 +7,9 @@ cannot be read counts as not there.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
+from random import Random
 from typing import NamedTuple
 
 TRACEPARENT, TRACESTATE, BAGGAGE = "traceparent", "tracestate", "baggage"
@@ -21,6 +21,8 @@ MAX_STATE = 512
 out."""
 MAX_READ = 8192
 """Characters of a tracestate or a baggage that are read."""
+# Ids are no secrets, and every call needs one or two. Its seed comes from the system.
+_IDS = Random()
 _LONG_ENTRY = 128
 _MOST_ENTRIES = 32
 EVERYWHERE = "*"
@@ -76,19 +78,12 @@ class TraceContext(NamedTuple):
 
 def new_trace() -> str:
     """The id of a new trace, random (W3C Trace Context level 2, section 3.2.2.3.1)."""
-    return _not_zero(16)
+    return f"{_IDS.getrandbits(128) or 1:032x}"
 
 
 def new_span() -> str:
     """The id of a new span, random."""
-    return _not_zero(8)
-
-
-def _not_zero(size: int) -> str:
-    """So many random bytes as hexadecimal digits. Only zeros is no id."""
-    while not any(found := os.urandom(size)):
-        pass
-    return found.hex()
+    return f"{_IDS.getrandbits(64) or 1:016x}"
 
 
 def parse(traceparent: str, tracestate: str = "") -> TraceContext | None:
