@@ -282,6 +282,7 @@ LOGS = Section(
     (
         Row("a row, on the path of its call", "row", ours="logs", bounds=(Bound(20e-6),)),
         Row("the same without a log", "row_line", ours="logs"),
+        Row("with its place in a trace, and counted", "row_observed", ours="logs"),
         Row("storing it, in a thread", "row_stored", ours="logs"),
         Row(
             "a plain call with a log / without",

@@ -32,7 +32,7 @@ from sandbox.in_process import InProcessExecutor
 from sandbox.isolate import Isolate
 from sandbox.limits import LimitInvalid, Limits
 from sandbox.workers.confinement import Confinement
-from sandbox.workers.executor import WorkerExecutor
+from sandbox.workers.executor import WorkerExecutor, WorkerLoad
 
 __all__ = [
     "CallsExceeded",
@@ -75,6 +75,7 @@ __all__ = [
     "WallTimeExceeded",
     "WorkerDied",
     "WorkerExecutor",
+    "WorkerLoad",
     "decode_outcome",
     "default_cache",
     "encode_failed",

@@ -264,6 +264,11 @@ class Slots(Generic[Work, Place]):
         return len(self._queue) - len(self._parked)
 
     @property
+    def computing(self) -> int:
+        """How many slices compute."""
+        return len(self._computing)
+
+    @property
     def parked(self) -> int:
         """How many slices are paused in their places."""
         return len(self._parked)

@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,16 +14,18 @@ from benchmarks.cases import Case, Measurement, Reading
 from benchmarks.portal_client import latency, start
 from portal.calls import Call
 from portal.calls.rows import call_row
+from portal.config import TraceSection
 from portal.identity import Identity
 from portal.logs import CallLog, Discard, LogPlace, LogRow, RecordLog
-from portal.upstream import CallContext, CallSource, DownstreamClient
+from portal.observe import Metrics, ObservedRecords, Traces
+from portal.upstream import CallContext, CallFacts, CallSource, DownstreamClient
 
 ROWS, ROUNDS = 400, 50
 ADA = Identity(id="ada", email="ada@example.com", ip="192.0.2.1", country="DE")
 CONTEXT = CallContext(
     identity="ada",
     principal=ADA,
-    source=CallSource("2026-07-28", DownstreamClient(key="", info={"name": "agent", "version": "1.2"}), "", "0" * 32),
+    source=CallSource("2026-07-28", DownstreamClient(key="", info={"name": "agent", "version": "1.2"}), "", None),
 )
 CALL = Call.tool("tickets", "create_ticket")
 
@@ -30,6 +33,7 @@ CALL = Call.tool("tickets", "create_ticket")
 def cases() -> Mapping[str, Case | Reading]:
     return {
         "row": Reading(lambda once: measured(once, _writing)),
+        "row_observed": Reading(lambda once: measured(once, _observed())),
         "row_stored": Reading(lambda once: measured(once, _storing)),
         "row_line": Reading(lambda once: measured(once, _line)),
         "plain_call": latency(portal, "server0_add", {"a": 1, "b": 2}),
@@ -60,6 +64,26 @@ async def _writing(records: RecordLog, log: CallLog) -> float:
     return time.perf_counter() - began
 
 
+def _observed() -> Callable[[RecordLog, CallLog], Awaitable[float]]:
+    """With traces, of which none is kept, and numbers. What is made once is made before."""
+    traces, metrics = Traces(), Metrics(lambda server, tool: True)
+    traces.apply(TraceSection(endpoint="http://127.0.0.1:4318", sample=0))
+    context = replace(CONTEXT, source=replace(CONTEXT.source, trace=traces.begin((), {})), facts=CallFacts())
+
+    async def burst(records: RecordLog, log: CallLog) -> float:
+        observed = ObservedRecords(records)
+        observed.watchers = (traces.take, metrics.take)
+        began = time.perf_counter()
+        for _ in range(ROWS):
+            place = traces.begin((), {})
+            assert place is not None
+            context.facts.trace = place.for_server("tickets")
+            observed.write(_row(context), "ada")
+        return time.perf_counter() - began
+
+    return burst
+
+
 async def _storing(records: RecordLog, log: CallLog) -> float:
     for _ in range(ROWS):
         records.write(_row(), "ada")
@@ -76,11 +100,11 @@ async def _line(records: RecordLog, log: CallLog) -> float:
         return time.perf_counter() - began
 
 
-def _row() -> LogRow:
+def _row(context: CallContext = CONTEXT) -> LogRow:
     """As a call makes it."""
     return call_row(
         CALL,
-        CONTEXT,
+        context,
         portal="",
         at=time.time_ns() // 1000,
         us=1234,

@@ -14,7 +14,7 @@ import structlog
 from codemode import HOW_TO_INSTALL_CHECKER, Catalog, Checker, CodeTool, Meanings, RunHandle, ToolCaller
 from portal.config import Config
 from portal.errors import StartError
-from sandbox import Limits, WorkerExecutor
+from sandbox import Limits, WorkerExecutor, WorkerLoad
 
 
 @dataclass(eq=False, slots=True)
@@ -103,6 +103,11 @@ class Programs:
             generation.runs -= 1
             if generation.replaced and not generation.runs:
                 generation.idle.set()
+
+    @property
+    def load(self) -> WorkerLoad:
+        """What the workers do now, without those of earlier limits."""
+        return self._generation.executor.load
 
     @property
     def _generation(self) -> _Generation:

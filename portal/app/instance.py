@@ -31,6 +31,7 @@ from portal.app.asgi import Addresses, instance_app
 from portal.app.code import Programs
 from portal.app.definitions import OWN, PortalDefinition, definitions, host_url
 from portal.app.itself import OwnAddress, leads_to
+from portal.app.observing import Observing
 from portal.app.portal import Portal
 from portal.app.reload import takeable
 from portal.app.shared import Parts, Shared
@@ -74,6 +75,7 @@ class Instance:
         self._signals: SignalSources | None = None
         self._stored_servers: StoredServers | None = None
         self._follower: Follower | None = None
+        self._observing: Observing
         self._stored = StoredState()
         self._origin = ""
         self._host: str | None = None
@@ -140,6 +142,7 @@ class Instance:
                 raise ConfigError(str(error), file="the changed configuration") from error
             set_level(takes.portal.log_level)
             self.shared.config = takes
+            await self._observing.apply()
             if self._stored_servers is not None:
                 await self._stored_servers.configure(takes.servers)
             else:
@@ -222,7 +225,9 @@ class Instance:
         upstreams = await stack.enter_async_context(opened)
         self.shared.servers, self.shared.learning = upstreams.servers, upstreams.learning
         self.shared.credentials = upstreams.credentials
-        self.shared.records = self.shared.parts.records or upstreams.records
+        self._observing = Observing(self.shared, self.portals, self.shared.parts.records or upstreams.records)
+        self.shared.records = self._observing.records
+        await stack.enter_async_context(self._observing)
         if (store := self.shared.store) is not None:
             from portal.credentials import CredentialNotices
 
@@ -240,6 +245,7 @@ class Instance:
             routes = await self._start_identity(config.portal.identity, stack)
         stack.push_async_callback(self._close)
         await self._refresh()
+        routes += self._observing.routes()
         self.app = instance_app(self.shared.edge, routes, lambda: self.addresses, self._health, self._error_page)
 
     async def _start_identity(self, section: IdentitySection, stack: AsyncExitStack) -> list[BaseRoute]:

@@ -76,6 +76,7 @@ class Portal:
             person_servers=self._person_servers(),
             meanings=shared.meanings,
             events=PortalEvents(shared.events, definition.id),
+            on_trace=shared.traces.begin,
         )
         self._mount()
 

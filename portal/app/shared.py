@@ -16,6 +16,7 @@ from portal.endpoint import CodeRunner, Contents
 from portal.http import Edge, HttpSettings
 from portal.learning import Learning
 from portal.logs import NO_EVENTS, EventSink
+from portal.observe import Traces
 from portal.pins import Pinning
 from portal.servers import Servers
 from portal.state import Clock, utc_now
@@ -77,6 +78,7 @@ class Shared:
     records: Records = field(init=False)
     learning: Learning = field(init=False)
     contents: Contents = field(default_factory=Contents)
+    traces: Traces = field(default_factory=Traces)
     store: Store | None = None
     log: CallLog | None = None
     events: EventSink = NO_EVENTS

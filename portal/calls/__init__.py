@@ -4,7 +4,7 @@ from portal.calls.assertions import AssertionCredentials
 from portal.calls.caller import Caller, LeasedRun, Records
 from portal.calls.gate import Call, Gate
 from portal.calls.policy import PolicyAdmission
-from portal.calls.rows import EndedRequest, EndedRun, request_row, session_name, trace_of
+from portal.calls.rows import EndedRequest, EndedRun, request_row, session_name
 
 __all__ = [
     "AssertionCredentials",
@@ -18,5 +18,4 @@ __all__ = [
     "Records",
     "request_row",
     "session_name",
-    "trace_of",
 ]

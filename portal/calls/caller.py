@@ -116,6 +116,8 @@ class Caller:
         if not self._records.has_room(holder):
             await self._records.room(holder)
         context.facts.clear()
+        if (trace := context.source.trace) is not None:
+            context.facts.trace = trace.for_server(call.server)
         began, at, traffic = time.perf_counter(), time.time_ns() // 1000, context.traffic
         sent_before, received_before = traffic.sent, traffic.received
         outcome: Outcome = "cancelled"

@@ -5,7 +5,6 @@ A row has our own words only: what a server says in an error may quote anything,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +17,7 @@ from portal.calls.gate import Call
 from portal.config import ServerConfig
 from portal.errors import CallDenied, CallError, Outcome
 from portal.logs import MAX_NAME, Kind, LogRow
+from portal.trace_context import new_span
 from portal.upstream import CallContext
 
 MAX_CLIENT = 128
@@ -26,7 +26,6 @@ MAX_FINDINGS = 20
 """Findings of a row. The others are left out."""
 BYTES_OF_A_TOKEN = 4
 """About as many bytes are a token of JSON."""
-_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def call_row(
@@ -44,6 +43,7 @@ def call_row(
     received: int,
 ) -> LogRow:
     """The row of one call of a server, which began `at` (microseconds since 1970) and took `us` microseconds."""
+    above, own = context.source.trace, context.facts.trace
     return LogRow(
         at,
         us,
@@ -65,7 +65,9 @@ def call_row(
         sent,
         received,
         findings=_findings(context.facts.findings),
-        trace=context.source.trace,
+        trace="" if above is None else above.trace,
+        span="" if own is None or not own.recorded else own.span,
+        parent_span="" if above is None else above.span,
         labels=",".join(sorted(context.facts.labels))[:MAX_NAME] if context.facts.labels else "",
     )
 
@@ -78,7 +80,8 @@ def _findings(findings: Sequence[Mapping[str, object]]) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedRun:
     """One execution of a program of `sent` bytes: when it began (microseconds since 1970) and how many microseconds it
-    took, how it ended, the bytes of its answer, and those that its calls have received."""
+    took, how it ended, the bytes of its answer, and those that its calls have received. `parent_span` is that of the
+    request."""
 
     id: str
     at: int
@@ -88,10 +91,13 @@ class EndedRun:
     sent: int
     answered: int
     received: int
+    parent_span: str = ""
 
 
 def run_row(run: EndedRun, context: CallContext, *, portal: str) -> LogRow:
-    """The row of a run. What its calls have received and no model has read is saved."""
+    """The row of a run, in whose context its calls are below it. What they have received and no model has read is
+    saved."""
+    own = context.source.trace
     saved = max(0, run.received - run.answered) // BYTES_OF_A_TOKEN
     return LogRow(
         run.at,
@@ -110,7 +116,9 @@ def run_row(run: EndedRun, context: CallContext, *, portal: str) -> LogRow:
         bytes_in=run.sent,
         bytes_out=run.answered,
         tokens_saved=saved,
-        trace=context.source.trace,
+        trace="" if own is None else own.trace,
+        span="" if own is None or not own.recorded else own.span,
+        parent_span=run.parent_span,
     )
 
 
@@ -132,6 +140,7 @@ class EndedRequest:
 
 def request_row(kind: Kind, request: EndedRequest, context: CallContext) -> LogRow:
     """The row of a request that the portal has answered itself, or has refused."""
+    above = context.source.trace
     return LogRow(
         request.at,
         request.us,
@@ -149,7 +158,9 @@ def request_row(kind: Kind, request: EndedRequest, context: CallContext) -> LogR
         reason=request.reason[:MAX_NAME],
         error_code=request.code,
         bytes_out=request.answered,
-        trace=context.source.trace,
+        trace="" if above is None else above.trace,
+        span="" if above is None or not above.recorded else new_span(),
+        parent_span="" if above is None else above.span,
     )
 
 
@@ -172,13 +183,6 @@ def _reason(failure: CallError | None) -> str:
     if failure is None:
         return ""
     return failure.reason[:MAX_NAME] if isinstance(failure, CallDenied) else type(failure).__name__
-
-
-def trace_of(meta: Mapping[str, object]) -> str:
-    """The trace id in the metadata of a request (W3C Trace Context; SEP-414), "" for none."""
-    named = meta.get("traceparent")
-    found = _TRACE.fullmatch(named) if isinstance(named, str) else None
-    return "" if found is None else found[1]
 
 
 @lru_cache(maxsize=4096)

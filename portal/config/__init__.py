@@ -21,6 +21,7 @@ from portal.config.durations import read_duration, say_duration, write_duration
 from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
 from portal.config.logs import ContentsSection, LogSection
+from portal.config.observe import MetricsSection, TraceSection
 from portal.config.own_code_mode import advice, programs_taken
 from portal.config.portals import (
     ALIAS,
@@ -49,6 +50,7 @@ __all__ = [
     "HttpServer",
     "IdentitySection",
     "LogSection",
+    "MetricsSection",
     "Omission",
     "PortalEntry",
     "PortalServerEntry",
@@ -56,6 +58,7 @@ __all__ = [
     "RunSettings",
     "ServerConfig",
     "StdioServer",
+    "TraceSection",
     "UpstreamOAuth",
     "advice",
     "load_config",

@@ -43,6 +43,7 @@ from portal.config.document import describe, load_document, read_text
 from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
 from portal.config.logs import LogSection
+from portal.config.observe import MetricsSection, TraceSection
 from portal.config.own_code_mode import OwnCodeMode, asking_for_tools
 from portal.config.portals import PORTAL_ID, RESERVED_IDS, CodeModePolicy, PortalEntry
 from portal.config.section import Section, http_url
@@ -127,6 +128,8 @@ class PortalSettings(Section):
     identity: IdentitySection | None = None
     credential_notices: CredentialNoticesSection = CredentialNoticesSection()
     logs: LogSection | None = None
+    traces: TraceSection | None = None
+    metrics: MetricsSection | None = None
 
     @property
     def public_url(self) -> str:
@@ -507,6 +510,7 @@ def _portal(section: object, file: str, environment: Mapping[str, str], folder: 
             _check_limit(spelled[name], value, f"portal.limits.{name}", file)
         given = {**given, "limits": {spelled[name]: value for name, value in limits.items()}}
     settings = _checked(PortalSettings, given, "portal", file)
+    _numbers_have_a_token(settings, file)
     if settings.state is not None and folder is not None:
         settings = settings.model_copy(update={"state": _RELATIVE_SQLITE.sub(_absolute_in(folder), settings.state)})
     if settings.logs is not None and settings.logs.database is not None and folder is not None:
@@ -518,6 +522,14 @@ def _portal(section: object, file: str, environment: Mapping[str, str], folder: 
             path = written.expanduser()
             settings = settings.model_copy(update={name: folder / path if folder is not None else path})
     return settings
+
+
+def _numbers_have_a_token(settings: PortalSettings, file: str) -> None:
+    section = settings.metrics
+    if section is not None and section.enabled and section.token is None and settings.identity is not None:
+        problem = "needs a `token`: with `portal.identity` others reach the portal, and the numbers name its servers."
+        fix = 'Give one of at least 16 characters, as in `"token": "${METRICS_TOKEN}"`.'
+        raise ConfigError(problem, file=file, key="portal.metrics", fix=fix)
 
 
 def _written(section: Mapping[str, object]) -> dict[str, object]:

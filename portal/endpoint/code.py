@@ -40,7 +40,8 @@ from portal.errors import Outcome, ServerUnknown
 from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, in_words
 from portal.servers import ServerSnapshot
 from portal.shares import holder_of
-from portal.upstream import CallContext
+from portal.trace_context import new_span
+from portal.upstream import CallContext, CallSource
 from sandbox import Overloaded
 
 CODE = "code"
@@ -172,8 +173,10 @@ class CodeMode:
             at = partial(login_at, views=self._views, request=request)
             run.handle.servers = ProgramServers(self._person_servers, context.principal, logins, at)
         await self._log_in(arguments.get("code"), request, run, logins)
+        above = context.source.trace
         context = replace(
             context,
+            source=_source_of_run(context.source),
             protocol="",
             spent={},
             run_id=run.id,
@@ -191,7 +194,8 @@ class CodeMode:
             return answer
         finally:
             us = int((time.perf_counter() - began) * 1_000_000)
-            self._caller.write_run(ended(run.id, arguments.get("code"), answer, leased.received, started, us), context)
+            end = ended(run.id, arguments.get("code"), answer, leased.received, started, us)
+            self._caller.write_run(replace(end, parent_span="" if above is None else above.span), context)
 
     async def _execute(
         self,
@@ -331,6 +335,12 @@ def ended(id: str, program: object, answer: Mapping[str, Any] | None, received: 
         answered=answered,
         received=received,
     )
+
+
+def _source_of_run(source: CallSource) -> CallSource:
+    """Where the calls of a run come from: their spans are below that of the run."""
+    trace = source.trace
+    return replace(source, trace=trace.below(new_span())) if trace is not None and trace.recorded else source
 
 
 def _is_called(id: str, server: ServerSnapshot) -> bool:

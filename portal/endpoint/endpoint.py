@@ -29,7 +29,7 @@ from portal.endpoint.portal_tools import PersonServers, WithPortalTools
 from portal.endpoint.presence import note_departure
 from portal.endpoint.prompts import Prompts
 from portal.endpoint.questions import Questions
-from portal.endpoint.request import MODE, ClientRequest, RawResult, SdkContext, malformed, sdk_request
+from portal.endpoint.request import MODE, ClientRequest, OnTrace, RawResult, SdkContext, malformed, sdk_request
 from portal.endpoint.request_log import CONTEXT, RequestLog
 from portal.endpoint.resources import Resources, Watches
 from portal.endpoint.resumption import ResumableSessions
@@ -48,6 +48,7 @@ from portal.runs import RunRegistry
 from portal.sdk import rename
 from portal.servers import Servers
 from portal.shares import Full, Shares, holder_of
+from portal.trace_context import found_in
 
 MUCH = 64 * 1024
 """Bytes of a body. Parsing a longer one takes so long that others would wait."""
@@ -80,12 +81,15 @@ class Endpoint:
         person_servers: PersonServers | None = None,
         meanings: Meanings | None = None,
         events: EventSink = NO_EVENTS,
+        on_trace: OnTrace = found_in,
     ) -> None:
         """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
         `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.
         `meanings` belongs to the caller; None where search goes by words alone. `events` takes the rows of requests.
+        `on_trace` gives each request its place in a trace.
         """
         self._log = RequestLog(events)
+        self._on_trace = on_trace
         self._servers = servers
         self._code_mode = settings.code_mode
         self._has_code = code_tool is not None
@@ -140,7 +144,9 @@ class Endpoint:
         self._room = SessionRoom(Shares(http.sessions, http.sessions_each), self._manager.end, self._sessions.busy)
         # Apart from each other: the work of a request whose client has left goes on.
         self._requests, self._work = UnderWay(http), UnderWay(http)
-        self._express = Express(server, self._tools, self._sessions, http.session_idle, self._log, self._room.touch)
+        self._express = Express(
+            server, self._tools, self._sessions, http.session_idle, self._log, self._room.touch, on_trace
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -288,6 +294,11 @@ class Endpoint:
             self._code_mode = code_mode
             self._changes.publish(ToolsListChanged())
 
+    @property
+    def session_count(self) -> int:
+        """How many sessions of 2025 clients are open."""
+        return len(self._sessions)
+
     def close_streams(self) -> None:
         """Begin to shut down: end the streams that would otherwise stay open for ever."""
         self._stopping = True
@@ -343,7 +354,7 @@ class Endpoint:
             except NoRoom as error:
                 raise no_room_error(error.full, error.what, UNDER_WAY_SECONDS) from None
             try:
-                request = sdk_request(ctx, session)
+                request = sdk_request(ctx, session, self._on_trace)
                 scope[CONTEXT] = request.context
                 with self._room.using(key):
                     return await handler(request, params)

@@ -37,13 +37,14 @@ from codemode import off_loop
 from portal.endpoint.code import CODE
 from portal.endpoint.generations import serialized
 from portal.endpoint.modes import Mode
-from portal.endpoint.request import MODE, ClientRequest, at_least, plain_context
+from portal.endpoint.request import MODE, ClientRequest, OnTrace, at_least, plain_context
 from portal.endpoint.request_log import RequestLog, Stopwatch
 from portal.endpoint.server import PortalMcpServer, guarded
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods
 from portal.exact import beyond_64_bits, encode
 from portal.identity import Identity
+from portal.trace_context import found_in
 from portal.upstream import CallContext
 
 WATCH_AFTER = 0.005
@@ -270,9 +271,11 @@ class Express:
         idle: float,
         log: RequestLog,
         used: Callable[[str], None] = lambda id: None,
+        on_trace: OnTrace = found_in,
     ) -> None:
         self._server = server
         self._log = log
+        self._on_trace = on_trace
         self.name_server(server.server_info_stamp)
         self._tools = tools
         self._sessions = sessions
@@ -296,7 +299,8 @@ class Express:
                 return False
             self._used(plain.session)
         begun = Stopwatch()
-        context = plain_context(caller, plain.version, plain.meta, session)
+        trace = self._on_trace(scope["headers"], plain.meta)
+        context = plain_context(caller, plain.version, plain.meta, session, trace)
         request = ClientRequest(scope=scope, mode=scope[MODE], params=plain.params, session=session, context=context)
         if plain.method == "tools/call" and request.mode is not Mode.CODE and not _has_plain_answer(request):
             return False

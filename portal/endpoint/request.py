@@ -27,7 +27,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.types import Scope
 
-from portal.calls import session_name, trace_of
+from portal.calls import session_name
 from portal.endpoint.generations import Generation, generation_of
 from portal.endpoint.modes import Mode
 from portal.endpoint.sessions import Session, scope_of
@@ -35,6 +35,7 @@ from portal.errors import RpcError
 from portal.exact import MAX_DIGITS, NumberError, beyond_64_bits, long_number, parse
 from portal.http import Refusal
 from portal.identity import Identity, key_of, principal_of
+from portal.trace_context import TraceContext, found_in
 from portal.upstream import CallContext, CallSource, DownstreamClient
 
 _LEGACY = {version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS}
@@ -111,6 +112,8 @@ INTERACTIVE: Mapping[str, frozenset[str]] = {
 CAPABILITIES = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
 """The client capability that each question needs."""
 
+OnTrace = Callable[[list[tuple[bytes, bytes]], Mapping[str, object]], TraceContext | None]
+"""The place in a trace of a request with these headers and this `_meta`, None if it has none."""
 OnRequest = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 RawResult = dict[str, Any]
 
@@ -147,14 +150,16 @@ class ClientRequest:
         return {**params, **replaced}
 
 
-def sdk_request(ctx: SdkContext, session: Session | None) -> ClientRequest:
+def sdk_request(ctx: SdkContext, session: Session | None, on_trace: OnTrace = found_in) -> ClientRequest:
     """A request that came in over the SDK's transport."""
     scope = scope_of(ctx) or {}
     params = ctx.params or {}
     meta = params.get("_meta")
     meta = meta if isinstance(meta, Mapping) else {}
     context = replace(
-        plain_context(principal_of(scope), ctx.protocol_version, meta, session),
+        plain_context(
+            principal_of(scope), ctx.protocol_version, meta, session, on_trace(scope.get("headers", []), meta)
+        ),
         on_log=_log_relay(ctx, session, meta),
     )
     if ctx.meta is not None and ctx.meta.get("progress_token") is not None:
@@ -166,7 +171,11 @@ def sdk_request(ctx: SdkContext, session: Session | None) -> ClientRequest:
 
 
 def plain_context(
-    caller: Identity | None, version: str, meta: Mapping[str, Any], session: Session | None
+    caller: Identity | None,
+    version: str,
+    meta: Mapping[str, Any],
+    session: Session | None,
+    trace: TraceContext | None = None,
 ) -> CallContext:
     """The context of a request that asks for nothing but its answer: no progress, no logs, no questions."""
     identity = key_of(caller)
@@ -178,7 +187,7 @@ def plain_context(
         protocol=version,
         client=client,
         meta=_forwarded_meta(meta, session),
-        source=CallSource(version, client, name, trace_of(meta) if meta else ""),
+        source=CallSource(version, client, name, trace),
     )
 
 

@@ -7,7 +7,7 @@ from portal.logs.content import Content, ContentRule, ContentSettings, Wanted
 from portal.logs.events import NO_EVENTS, EventLog, EventSink, NoEvents, PortalEvents, event
 from portal.logs.masking import Masks
 from portal.logs.records import Discard, RecordLog, RecordSink
-from portal.logs.row import MAX_NAME, Kind, LogRow, RowName
+from portal.logs.row import MAX_NAME, Kind, LogRow, RowName, storable
 from portal.logs.setup import configure_logging, set_level
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ __all__ = [
     "rewrap_contents",
     "row_of",
     "set_level",
+    "storable",
     "sums",
     "verify",
 ]

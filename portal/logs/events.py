@@ -101,10 +101,12 @@ def event(
 class EventLog:
     """Events for the log of an instance, whose owner is somebody else. Use it as a block.
 
-    `left_out` counts the rows of strangers that are not written and not reported yet.
+    `left_out` counts the rows of strangers that are not written and not reported yet. `watchers` see each row that is
+    written, with its holder, and may change at any time.
     """
 
     def __init__(self, log: CallLog, clock: Callable[[], float] = time.monotonic) -> None:
+        self.watchers: tuple[Callable[[LogRow, str], None], ...] = ()
         self._log = log
         self._each = Rate(EACH_BURST, EACH_MINUTE, clock)
         self._all = Rate(ALL_BURST, ALL_MINUTE, clock)
@@ -131,15 +133,20 @@ class EventLog:
     def write(self, row: LogRow) -> None:
         if row.identity or not row.ip:
             # Where nobody signs in at all there is no address: that is the operator.
-            self._log.write(row, row.identity)
+            self._write(row, row.identity)
             return
         network = network_of(row.ip)
         # A request was let in, and is answered: it counts as calls do.
         if row.kind == "request" or (self._each.allows(network) and self._all.allows(row.kind)):
-            self._log.write(row, STRANGERS + network)
+            self._write(row, STRANGERS + network)
             return
         group = row.portal, row.kind, row.method
         self._left_out[group if group in self._left_out or len(self._left_out) < _MOST_GROUPS else _OTHERS] += 1
+
+    def _write(self, row: LogRow, holder: str) -> None:
+        self._log.write(row, holder)
+        for watcher in self.watchers:
+            watcher(row, holder)
 
     def report(self) -> None:
         """Write how many rows were left out since the last time, one row for each portal, kind and method."""

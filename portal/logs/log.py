@@ -144,6 +144,11 @@ class CallLog:
         """How many rows there was no room for, since the journal was made."""
         return self._journal.dropped
 
+    @property
+    def waiting(self) -> int:
+        """How many rows are not stored yet."""
+        return len(self._waiting)
+
     def has_room(self, holder: str = "") -> bool:
         """Whether a call of this holder may go on now. Where callers wait, ask before a call, and wait for `room` if
         not."""

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from codemode import OnWait
 from portal.errors import LoginRequired
 from portal.identity import NOBODY, Identity, OnBehalf
+from portal.trace_context import TraceContext
 
 OnProgress: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
 OnLog: TypeAlias = Callable[[Mapping[str, object]], Awaitable[None]]
@@ -40,12 +41,12 @@ class DownstreamClient:
 @dataclass(frozen=True, slots=True)
 class CallSource:
     """Where a call comes from, for the log: the downstream client, the protocol version that it speaks, a name for its
-    session (not its id), and the W3C trace that it names. What is not known is empty."""
+    session (not its id), and its place in a trace, None if it has none. What is not known is empty."""
 
     protocol: str = ""
     client: DownstreamClient | None = None
     session: str = ""
-    trace: str = ""
+    trace: TraceContext | None = None
 
 
 @dataclass(slots=True)
@@ -62,19 +63,21 @@ class CallFacts:
 
     `findings` are those of screenings, each without what was found. `labels` are those that its result carries.
     `policy` is a rule that let the call go on and is to be seen with it. `rows` counts the rows of the log that were
-    written with this context.
+    written with this context. `trace` is what the server is told of the trace that the call is of.
     """
 
     findings: list[Mapping[str, object]] = field(default_factory=list)
     labels: set[str] = field(default_factory=set)
     policy: str = ""
     rows: int = 0
+    trace: TraceContext | None = None
 
     def clear(self) -> None:
         """Forget an earlier try of the call."""
         self.findings.clear()
         self.labels.clear()
         self.policy = ""
+        self.trace = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,12 @@ class Dispatch:
     def __repr__(self) -> str:
         return f"<Dispatch {self.runs} runs, {self._slots!r}>"
 
+    @property
+    def load(self) -> tuple[int, int, int]:
+        """How many runs compute or are paused, how many wait for a place, and how many are in a worker besides."""
+        running = self._slots.computing + self._slots.parked
+        return running, self._slots.waiting, max(0, self.runs - running)
+
     def entered(self, identity: str) -> int:
         """A run of this identity is in a worker now. Returns what the worker knows the identity by, 0 for ""."""
         self.runs += 1

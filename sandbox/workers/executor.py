@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from sandbox.compiled import default_cache
 from sandbox.conversation import Conversation
@@ -37,6 +37,16 @@ PART_OF_RUNS: Final = 8
 """One identity has at most this part of the runs."""
 FROZEN_BYTES: Final = 1024 * 1024 * 1024
 IMAGE_BYTES: Final = 256 * 1024 * 1024
+
+
+class WorkerLoad(NamedTuple):
+    """How many `workers` are ready, how many programs are `running` in them (or paused for others), how many are
+    `queued`, and how many are `suspended` until their calls are answered."""
+
+    workers: int
+    running: int
+    queued: int
+    suspended: int
 
 
 class WorkerExecutor:
@@ -127,6 +137,11 @@ class WorkerExecutor:
     def pids(self) -> tuple[int, ...]:
         """The process ids of the workers that are ready."""
         return tuple(worker.pid for worker in self._pool.workers)
+
+    @property
+    def load(self) -> WorkerLoad:
+        """What the workers do now."""
+        return WorkerLoad(len(self._pool.workers), *self._dispatch.load)
 
     async def open(self) -> None:
         """Start the workers and return when one is ready. Without it the first run does so.

@@ -18,14 +18,14 @@ MAY_IMPORT = {
 
 # The rooms of `portal/`, ground first: a room imports only from the lines above its own.
 ROOMS = (
-    ("errors", "exact", "identity", "lazy", "bounded", "jose", "misfits", "sdk", "version"),
+    ("errors", "exact", "identity", "lazy", "bounded", "jose", "misfits", "sdk", "trace_context", "version"),
     ("shares", "dlp"),
     ("turns",),
     ("egress", "demo", "shadow"),
     ("config", "http", "state"),
     ("objects",),
     ("upstream", "logs", "access", "pages"),
-    ("pins", "signals", "login"),
+    ("pins", "signals", "login", "observe"),
     ("oauth", "credentials"),
     ("elicitation",),
     ("home",),
@@ -58,6 +58,8 @@ THIRD_PARTIES = {
         "mcp",
         "mcp_types",
         "orjson",
+        # In portal/observe alone.
+        "prometheus_client",
         "pycares",
         "jinja2",
         "joserfc",

@@ -33,6 +33,8 @@ from mcp_types.version import (
 
 from portal.errors import ResponseInvalid
 from portal.exact import encode
+from portal.trace_context import MEMBERS as OF_A_TRACE
+from portal.trace_context import TRACEPARENT
 from portal.upstream.context import CallContext
 from portal.version import portal_version
 
@@ -42,6 +44,8 @@ _CONNECTION_META = {
     CLIENT_INFO_META_KEY,
     CLIENT_CAPABILITIES_META_KEY,
     SERVER_INFO_META_KEY,
+    # Of these the portal says its own: what its client sends goes no further as it is.
+    *OF_A_TRACE,
 }
 # Before the first release of the specification. The TypeScript SDK still takes it, as the same as 2024-11-05.
 _FIRST_VERSION = "2024-10-07"
@@ -143,6 +147,10 @@ def outgoing_params(
         meta.update(own)
     if token is not None:
         meta["progressToken"] = token
+    trace = context.facts.trace
+    if trace is not None and (version in MODERN_PROTOCOL_VERSIONS or TRACEPARENT in context.meta):
+        # An older server may know nothing of it, unless the client thinks that it does.
+        meta.update(trace.members())
     if version in MODERN_PROTOCOL_VERSIONS:
         client = context.client
         meta[PROTOCOL_VERSION_META_KEY] = version
@@ -160,6 +168,8 @@ def outgoing_headers(
     if version is None:
         return {}
     headers = {MCP_PROTOCOL_VERSION_HEADER: version}
+    if context.facts.trace is not None:
+        headers.update(context.facts.trace.members())
     if version in MODERN_PROTOCOL_VERSIONS:
         headers[MCP_METHOD_HEADER] = method
         field_name = NAME_BEARING_METHODS.get(method)
