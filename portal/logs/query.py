@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select, tuple_
 
 from portal.logs.row import LogRow
 from portal.logs.schema import BOUNDS, HOUR, ROW_COLUMNS, SUMS, as_written, calls, rollup, writers
@@ -70,12 +70,6 @@ def newest_id(connection: Connection) -> int:
     return connection.execute(select(func.max(calls.c.id))).scalar() or 0
 
 
-def count(connection: Connection, filters: Filters) -> int:
-    """How many rows there are, at most `COUNT_TO` + 1: then there are more."""
-    some = conditions(select(calls.c.id), filters).limit(COUNT_TO + 1).subquery()
-    return int(connection.execute(select(func.count()).select_from(some)).scalar() or 0)
-
-
 def dropped(connection: Connection) -> int:
     """How many rows were dropped because there was no room for them, by all instances that have written here."""
     return int(connection.execute(select(func.sum(writers.c.dropped))).scalar() or 0)
@@ -83,7 +77,8 @@ def dropped(connection: Connection) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What an hour, a server, a tool... adds up to. Times are in microseconds."""
+    """What an hour, a server, a tool... adds up to. Times are in microseconds; `errors` are the calls that did not end
+    well."""
 
     n: int
     us: int
@@ -92,6 +87,7 @@ class Sums:
     bytes_out: int
     tokens_saved: int
     parts: tuple[int, ...]
+    errors: int = 0
 
     def quantile(self, q: float) -> int:
         """The time within which this share of the calls ended: the upper end of the part that it is in (the parts end
@@ -104,6 +100,9 @@ class Sums:
         return self.us_max
 
 
+Keys: TypeAlias = tuple[str | int, ...]
+
+
 def sums(
     connection: Connection,
     by: Sequence[str],
@@ -111,18 +110,27 @@ def sums(
     until: int,
     portal: str | None = None,
     server: str | None = None,
-) -> dict[tuple[str | int, ...], Sums]:
+    kind: str | None = None,
+    most: int | None = None,
+    only: Sequence[Keys] | None = None,
+) -> dict[Keys, Sums]:
     """What calls add up to in whole hours, from that of `since` on, before `until`, for each value of the columns in
-    `by` (some of `schema.KEY`; `hour` counts from 1970)."""
+    `by` (some of `schema.KEY`; `hour` counts from 1970): those with the most calls first. At most `most` values, and of
+    `only` these if it is given."""
     keys = [rollup.c[name] for name in by]
+    failed = func.sum(case((rollup.c.outcome != "ok", rollup.c.n), else_=0))
     numbers = [func.sum(rollup.c[name]) for name in SUMS]
-    query = select(*keys, func.max(rollup.c.us_max), *numbers).where(
+    query = select(*keys, func.max(rollup.c.us_max), failed, *numbers).where(
         rollup.c.hour >= since // HOUR, rollup.c.hour < -(-until // HOUR)
     )
-    for column, value in ((rollup.c.portal, portal), (rollup.c.server, server)):
+    for column, value in ((rollup.c.portal, portal), (rollup.c.server, server), (rollup.c.kind, kind)):
         if value is not None:
             query = query.where(column == value)
-    found = connection.execute(query.group_by(*keys) if keys else query)
+    if keys:
+        query = query.group_by(*keys).order_by(func.sum(rollup.c.n).desc(), *keys)
+    if keys and only is not None:
+        query = query.where(tuple_(*keys).in_(only))
+    found = connection.execute(query.limit(most))
     width = len(keys)
     return {
         tuple(row[:width]): _sums([int(number) for number in row[width:]]) for row in found if row[width] is not None
@@ -130,8 +138,8 @@ def sums(
 
 
 def _sums(numbers: Sequence[int]) -> Sums:
-    us_max, n, us, bytes_in, bytes_out, tokens_saved, *parts = numbers
-    return Sums(n, us, us_max, bytes_in, bytes_out, tokens_saved, tuple(parts))
+    us_max, errors, n, us, bytes_in, bytes_out, tokens_saved, *parts = numbers
+    return Sums(n, us, us_max, bytes_in, bytes_out, tokens_saved, tuple(parts), errors)
 
 
 def _where(filters: Filters) -> Query:
@@ -143,7 +151,8 @@ def conditions(query: Query, filters: Filters) -> Query:
     wanted: list[ColumnElement[bool]] = [
         calls.c[name] == value for name in _EQUAL if (value := getattr(filters, name)) is not None
     ]
-    if filters.failed:
+    if filters.failed or filters.outcome not in (None, "ok"):
+        # As the index of failures says it, or SQLite does not use that.
         wanted.append(calls.c.outcome != "ok")
     if filters.run:
         # As the index of runs says it, or SQLite does not use that.

@@ -19,10 +19,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.admin.api import answers, errors
-from portal.admin.api.answers import Paging, listing_of
+from portal.admin.api.answers import InfoAnswer, Paging, listing_of
 from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
-from portal.admin.api.operations import ApiRequest, Operation
+from portal.admin.api.operations import ApiCaller, ApiRequest, Operation
 from portal.admin.tokens import ApiTokens
 from portal.credentials import LEAD
 from portal.http import ClientGone, Proxies, Refusal, body_of, client_ip, unrouted
@@ -121,12 +121,12 @@ def _route(
         try:
             return await _perform(operation, request, tokens, account_id, settings)
         except AdminError as error:
-            return _refusal(error)
+            return refusal_of(error)
         except StateUnavailable as error:
             problem = Problem(errors.UNAVAILABLE, error.words)
             return _answer(503, answers.failure([problem]), {"retry-after": str(error.seconds)})
         except StateError as error:
-            return _refusal(_state_error(error))
+            return refusal_of(_state_error(error))
 
     return Route(f"/accounts/{{account_id}}{path}", answer, methods=sorted(methods))
 
@@ -134,28 +134,43 @@ def _route(
 async def _perform(
     operation: Operation, request: Request, tokens: ApiTokens, account_id: str, settings: AdminSettings
 ) -> Response:
-    address = client_ip(request.scope, settings.proxies)
-    caller = await tokens.authenticate(request.headers.get("authorization", ""), address)
+    address, authorization = client_ip(request.scope, settings.proxies), request.headers.get("authorization", "")
+    caller = await tokens.authenticate(authorization, address)
     # The same answer for every other account, so that nobody learns which accounts exist.
     if request.path_params["account_id"] != account_id:
         raise errors.forbidden("Authentication error: the token does not belong to this account")
-    if operation.area is not None and not operation.area.allows(caller.permissions, writing=operation.writing):
-        raise errors.forbidden()
+    _require_allowed(operation, caller)
+
+    async def permitted() -> None:
+        _require_allowed(operation, await tokens.authenticate(authorization, address))
+
     names = {name: str(value) for name, value in request.path_params.items() if name != "account_id"}
     if any(len(name) > MAX_IN_PATH or not name.isprintable() for name in names.values()):
         raise errors.not_found("the object")
     body = await _body(operation, request, caller.by)
     paging = _validated(Paging, dict(request.query_params)) if operation.listed else Paging()
-    result = await operation.handler(ApiRequest(caller, account_id, names, body, paging))
+    query = None if operation.query is None else _validated(operation.query, dict(request.query_params))
+    asked = ApiRequest(caller, account_id, names, body, paging, query, request.headers, permitted)
+    result = await operation.handler(asked)
+    if isinstance(result, Response):
+        return result
     if operation.writing:
         # Who has just denied somebody may rely on it when the answer comes.
         await settings.in_force(IN_FORCE_SECONDS)
+    if isinstance(result, InfoAnswer):
+        content = answers.success([_plain(one) for one in result.items])
+        return _answer(operation.status, content | {"result_info": _plain(result.info)})
     if operation.listed:
         listing = listing_of(result)
         items, info = answers.page(listing.items, paging)
         page = answers.success([_plain(one) for one in items], listing.broken)
         return _answer(operation.status, page | {"result_info": info})
     return _answer(operation.status, answers.success(_plain(result)))
+
+
+def _require_allowed(operation: Operation, caller: ApiCaller) -> None:
+    if operation.area is not None and not operation.area.allows(caller.permissions, writing=operation.writing):
+        raise errors.forbidden()
 
 
 async def _body(operation: Operation, request: Request, by: str) -> BaseModel | None:
@@ -225,7 +240,8 @@ def _plain(result: object) -> object:
     return result.model_dump(mode="json", by_alias=True) if isinstance(result, BaseModel) else result
 
 
-def _refusal(error: AdminError) -> Response:
+def refusal_of(error: AdminError) -> Response:
+    """An error as an answer in the envelope."""
     headers = {"www-authenticate": "Bearer"} if error.status == 401 else {}
     return _answer(error.status, answers.failure(error.problems), {**headers, **error.headers})
 
