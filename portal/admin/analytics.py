@@ -5,6 +5,7 @@ The time series are Cloudflare's. `/sums` and `/hours` are ours.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Literal
@@ -16,13 +17,15 @@ from portal.admin.api.errors import invalid
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import PORTALS
 from portal.admin.log_reading import MCP, LogReading, Text, microseconds
-from portal.logs import Period, Sums, count_calls, days, months, sums, zone
+from portal.logs import Period, Sums, added, count_calls, days, months, sums, zone
 from portal.state import Clock
 
 ANALYTICS = f"{MCP}/analytics"
 MAX_DAYS = 179
 MAX_HOURS = 31 * 24
 MAX_GROUPS = 200
+MANY_GROUPS = 1_000
+"""Groups that are read to add them up."""
 _HOUR = timedelta(hours=1)
 _COLUMNS = {"portal": "portal", "server": "server", "kind": "kind", "tool": "name", "outcome": "outcome"}
 """What sums are told apart by, and the columns of the log for that."""
@@ -241,25 +244,31 @@ def _sums_of(connection: Connection, asked: SumsQuery, window: HoursWindow, port
     read = partial(sums, connection, portal=portal, server=asked.server_id, kind=_kind(asked))
     names = asked.by.split(",") if asked.by else []
     columns = [_COLUMNS[name] for name in names]
-    found = read(columns, *_times(window), most=asked.limit + 1) if columns else {}
-    keys = [*found][: asked.limit]
-    former = read(columns, *_times(before), only=keys) if keys else {}
+
+    def of(times: tuple[int, int]) -> tuple[Mapping[tuple[str | int, ...], Sums], Sums | None]:
+        found = read(columns, *times, most=MANY_GROUPS)
+        # Of so many the rest is not here. Else what they add up to need not be read again.
+        return found, read([], *times).get(()) if len(found) == MANY_GROUPS else added(found.values())
+
+    (now, total), (former, total_before) = of(_times(window)), of(_times(before))
+    keys = [*now][: asked.limit] if columns else []
+    if len(former) == MANY_GROUPS and keys:
+        former = read(columns, *_times(before), only=keys)
     groups = [
         GroupSums(
             **dict(zip(names, map(str, key), strict=True)),
-            now=_amount(found[key]),
+            now=_amount(now[key]),
             before=_amount(former[key]) if key in former else None,
         )
         for key in keys
     ]
-    total, total_before = read([], *_times(window)).get(()), read([], *_times(before)).get(())
     return ShownSums(
         window=window,
         window_before=before,
         total=None if total is None else _amount(total),
         total_before=None if total_before is None else _amount(total_before),
         groups=tuple(groups),
-        more=len(found) > asked.limit,
+        more=bool(columns) and len(now) > asked.limit,
     )
 
 

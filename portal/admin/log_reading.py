@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MCP = "/access/ai-controls/mcp"
+OWN = "_"
+"""The portal of the operator's document, in a path or URL: no id has an underscore, and clients drop what is empty."""
 QUERIES, QUERIES_EACH = 12, 4
 """Questions that may wait for an answer, and those of one token."""
 RETRY_SECONDS = 2
@@ -47,7 +49,7 @@ RowId = Annotated[int, Field(ge=0, le=2**63 - 1)]
 class LogFilters(BaseModel):
     """Which rows. A parameter that is not one of these is refused: without it more rows would be shown than are wanted.
 
-    An empty `portal_id` is the portal of the operator's document. `since` and `until` are about when a call ended.
+    `_` is the portal of the operator's document. `since` and `until` are about when a call ended.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -190,6 +192,8 @@ class LogReading:
     async def portal(self, request: ApiRequest, asked: str | None = None) -> str | None:
         """The portal that a request is about, as its rows name it."""
         id = request.path.get("portal_id", asked)
+        if id == OWN:
+            return ""
         if not id or not self._settings.hostname:
             return id
         # A stored portal with the host name of the operator's document is the document's own.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from portal.logs.journal import JournalUnusable
     from portal.logs.log import CallLog, LogPlace, LogSettings
     from portal.logs.pages import LogPage, count_some, find, newer, older, run_of
-    from portal.logs.query import COUNT_TO, Filters, StoredRow, Sums, after, before, dropped, newest_id, sums
+    from portal.logs.query import COUNT_TO, Filters, StoredRow, Sums, added, after, before, dropped, newest_id, sums
     from portal.logs.series import Period, count_calls, days, months, zone
     from portal.logs.tail import Tail
     from portal.logs.verification import Verification, verify
@@ -39,6 +39,7 @@ else:
             "Sums": "query",
             "Tail": "tail",
             "Verification": "verification",
+            "added": "query",
             "after": "query",
             "before": "query",
             "count_calls": "series",
@@ -81,6 +82,7 @@ __all__ = [
     "Sums",
     "Tail",
     "Verification",
+    "added",
     "after",
     "before",
     "configure_logging",

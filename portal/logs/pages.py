@@ -16,8 +16,6 @@ from portal.logs.schema import calls
 
 FEW, MANY = 2_000, 200_000
 """Rows that are looked at for one page: first few, then at most so many."""
-_INDEXED = ("run", "identity", "failed", "server")
-"""Filters that have an index, the most selective ones first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +108,16 @@ def _has_rest(filters: Filters) -> bool:
 
 
 def _by_index(filters: Filters) -> Filters:
-    """The one filter of these whose index finds the rows."""
-    for name in _INDEXED:
-        if value := getattr(filters, name):
-            return Filters(**{name: value})
+    """The one filter of these whose index finds the rows: the most selective one."""
     # Whatever ended otherwise than well is in the index of failures.
-    return Filters(failed=filters.outcome not in (None, "ok"))
+    failed = filters.failed or filters.outcome not in (None, "ok")
+    if filters.run:
+        return Filters(run=filters.run)
+    if filters.identity:
+        return Filters(identity=filters.identity)
+    if failed:
+        return Filters(failed=True)
+    return Filters(server=filters.server or None)
 
 
 def _boundary(connection: Connection, filters: Filters, start: int, some: int, *, newest_first: bool) -> int | None:

@@ -5,7 +5,7 @@ Synchronous, over one connection (`LogDatabase.read`): the same for SQLite and P
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -98,6 +98,22 @@ class Sums:
             if seen >= rank:
                 return min(BOUNDS[part], self.us_max)
         return self.us_max
+
+
+def added(several: Iterable[Sums]) -> Sums | None:
+    """What several add up to together; None if there are none."""
+    every = [*several]
+    if not every:
+        return None
+    parts = [sum(part) for part in zip(*(one.parts for one in every), strict=True)]
+    longest = max(one.us_max for one in every)
+    n, us, received, sent, saved, errors = (
+        sum(values)
+        for values in zip(
+            *((one.n, one.us, one.bytes_in, one.bytes_out, one.tokens_saved, one.errors) for one in every), strict=True
+        )
+    )
+    return Sums(n, us, longest, received, sent, saved, tuple(parts), errors)
 
 
 Keys: TypeAlias = tuple[str | int, ...]
