@@ -217,6 +217,9 @@ class CallLog:
 
     async def _store_all(self) -> None:
         pause = _PAUSE
+        if self._waiting:
+            # When it begins again, of what waits already nobody tells it.
+            self._available.set()
         while not self._closing or self._waiting:
             await self._available.wait()
             if not self._closing and not self._hurried:

@@ -76,7 +76,7 @@ def count_some(connection: Connection, filters: Filters) -> tuple[int, bool]:
     """How many rows there are, at most `COUNT_TO`, and whether there may be more."""
     start = newest_id(connection) + 1 if filters.until is None else filters.until
     end = _boundary(connection, filters, start, MANY, newest_first=True) if _has_rest(filters) else None
-    within = filters if end is None else replace(filters, since=max(end, filters.since or 0))
+    within = replace(filters, until=start, since=filters.since if end is None else max(end, filters.since or 0))
     some = conditions(select(calls.c.id), within).limit(COUNT_TO + 1).subquery()
     found = int(connection.execute(select(func.count()).select_from(some)).scalar() or 0)
     return min(found, COUNT_TO), found > COUNT_TO or end is not None

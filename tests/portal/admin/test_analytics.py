@@ -74,7 +74,7 @@ async def test_a_day_is_that_of_the_time_zone(tmp_path: Path) -> None:
         for tz, expected in {
             "Z": [1, 0],
             "+01:00": [0, 1],
-            "-12:00": [0, 1],
+            "-12:00": [1, 0],
             "Europe/Berlin": [0, 1],
             "+14:00": [1, 0],
         }.items():
