@@ -16,7 +16,7 @@ from portal.admin.api.operations import ApiRequest
 from portal.logs import Filters, LogUnavailable, StoredRow, Tail
 from portal.objects import PORTAL
 from portal.shares import Full, Shares
-from portal.state import Store
+from portal.state import Store, Stored
 
 if TYPE_CHECKING:
     from portal.logs import CallLog
@@ -198,8 +198,8 @@ class LogReading:
             return id
         # A stored portal with the host name of the operator's document is the document's own.
         found = await self._store.find(PORTAL, id)
-        hostname = getattr(getattr(found, "document", None), "hostname", "")
-        return "" if hostname == self._settings.hostname else id
+        is_own = isinstance(found, Stored) and found.document.hostname == self._settings.hostname
+        return "" if is_own else id
 
 
 def busy(full: Full, what: str) -> AdminError:

@@ -12,7 +12,7 @@ from functools import partial
 
 import structlog
 
-from portal.logs.database import LogUnavailable
+from portal.logs.database import READERS, LogUnavailable
 from portal.logs.log import BATCH_SECONDS, CallLog
 from portal.logs.pages import LogPage, newer
 from portal.logs.query import Filters, newest_id
@@ -33,6 +33,8 @@ class Tail:
         self._written = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
+        # However many follow from long ago, a reader stays for those who ask for pages.
+        self._turn = asyncio.Semaphore(max(1, READERS - 1))
 
     def close(self) -> None:
         """Let everybody who follows come to an end."""
@@ -57,7 +59,8 @@ class Tail:
                 wake.clear()
                 try:
                     read = partial(newer, filters=filters, id=reached, limit=TAIL_ROWS)
-                    page = await self._log.database.read(read)
+                    async with self._turn:
+                        page = await self._log.database.read(read)
                 except LogUnavailable:
                     await self._until_woken(wake, _AGAIN_SECONDS)
                     yield LogPage([], False, reached)

@@ -41,6 +41,8 @@ FILTERS = {
     "a person": Filters(identity="person-7"),
     "a person at a server": Filters(identity="person-7", server="server-3"),
     "failures": Filters(failed=True),
+    "failures at a server": Filters(failed=True, server="server-3"),
+    "failures of a person": Filters(failed=True, identity="person-7"),
     "an outcome": Filters(outcome="timeout"),
     "a portal": Filters(portal="team"),
     "a quiet portal": Filters(portal="quiet"),
@@ -122,6 +124,8 @@ async def test_each_question_goes_by_an_index(place: LogPlace) -> None:
             "failures: older": "calls_failed",
             "an outcome: older": "calls_failed",
             "a tool: older": "INTEGER PRIMARY KEY",
+            "a person at a server: older": "calls_by_identity",
+            "failures at a server: older": "calls_failed",
         }.items():
             assert index in plans[name][-1], (name, plans[name])
 
