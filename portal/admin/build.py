@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from portal.admin.analytics import AnalyticsOperations
 from portal.admin.api.application import PREFIX, AdminSettings, create_admin_app
 from portal.admin.api.operations import Operation
 from portal.admin.apps import AppOperations
 from portal.admin.assessments import AssessmentApi
 from portal.admin.lists import ListOperations
+from portal.admin.log_reading import LogReading
 from portal.admin.login_settings import OrganizationOperations
+from portal.admin.logs import LogOperations
 from portal.admin.members import MemberOperations
 from portal.admin.organization import CustomPages, IdentityProviders, ServiceTokenApi
 from portal.admin.policies import GroupOperations, PolicyOperations, check_decisions
@@ -28,6 +32,9 @@ from portal.objects import Document
 from portal.sdk import mount_any_path
 from portal.state import AlreadyExists, Clock, Kind, Store, utc_now
 
+if TYPE_CHECKING:
+    from portal.logs import CallLog
+
 
 class InstanceAccount(Document):
     """The one account of an instance: 32 hexadecimal digits."""
@@ -40,13 +47,16 @@ ACCOUNT, ACCOUNT_ID = Kind("settings", InstanceAccount), "account"
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """The API of one account. `tokens` creates the first API token; `settings` may change while the API serves."""
+    """The API of one account. `tokens` creates the first API token; `settings` may change while the API serves.
+    `close_streams` ends the answers that would go on for ever.
+    """
 
     app: Starlette
     account_id: str
     tokens: ApiTokens
     operations: Sequence[Operation]
     settings: AdminSettings
+    close_streams: Callable[[], None]
 
     def route(self) -> Mount:
         """The application at `PREFIX`."""
@@ -60,12 +70,15 @@ async def create_admin(
     *,
     clock: Clock = utc_now,
     settings: AdminSettings | None = None,
+    log: CallLog | None = None,
 ) -> Admin:
-    """The admin API over this store. Without `upstreams` the status of every server is `waiting`."""
+    """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
+    `waiting`."""
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
     tokens = ApiTokens(store, account_id, clock)
     servers = ServerOperations(store, upstreams or NotRunning(), clock, settings)
+    reading = LogReading(store, log, settings)
     operations = [
         *servers.operations(),
         *PortalOperations(store, servers).operations(),
@@ -80,9 +93,12 @@ async def create_admin(
         *AssessmentApi(store, clock, settings).operations(),
         *OrganizationOperations(store, settings).operations(),
         *MemberOperations(store, clock, settings).operations(),
+        *LogOperations(reading).operations(),
+        *AnalyticsOperations(reading, clock).operations(),
         *tokens.operations(),
     ]
-    return Admin(create_admin_app(operations, tokens, account_id, settings), account_id, tokens, operations, settings)
+    app = create_admin_app(operations, tokens, account_id, settings)
+    return Admin(app, account_id, tokens, operations, settings, reading.close)
 
 
 async def read_account_id(store: Store) -> str:

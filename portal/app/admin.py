@@ -18,11 +18,12 @@ from portal.state import Store
 
 
 async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
-    """The admin API over the instance's store and its running servers."""
+    """The admin API over the instance's store, its running servers and its log."""
     upstreams = RegistryUpstreams(shared.servers, stored, shared.credentials)
     settings = AdminSettings(events=shared.events)
     configure_admin(settings, shared.config)
-    return await create_admin(shared.require_store(), upstreams, clock=shared.parts.now, settings=settings)
+    store, now = shared.require_store(), shared.parts.now
+    return await create_admin(store, upstreams, clock=now, settings=settings, log=shared.log)
 
 
 def configure_admin(settings: AdminSettings, config: Config) -> None:

@@ -187,6 +187,8 @@ class Instance:
         """Begin to shut down: end the streams that would otherwise stay open."""
         for portal in self.portals.values():
             portal.endpoint.close_streams()
+        if self.admin is not None:
+            self.admin.close_streams()
 
     @property
     def own(self) -> Portal:
@@ -275,6 +277,8 @@ class Instance:
         return [self.admin.route()]
 
     async def _close(self) -> None:
+        if self.admin is not None:
+            self.admin.close_streams()
         # The follower first: it could begin a portal that nobody closes any more.
         if self._follower is not None:
             await self._follower.aclose()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -132,7 +132,12 @@ class CallLog:
             log = cls(database, journal, key, settings, room)
             for row in _left_in(journal):
                 log._take_up(row)
-            tasks = [log._store_all(), log._sign_often(), log._remove_often(), log._adopt(place, journal)]
+            tasks = [
+                log._lasting(log._store_all, "storing rows", _LONGEST_PAUSE),
+                log._lasting(log._sign_often, "signing", SIGN_SECONDS),
+                log._lasting(log._remove_often, "removing old rows", SIGN_SECONDS),
+                log._lasting(partial(log._adopt, place, journal), "storing journals of others", SIGN_SECONDS),
+            ]
             running = [asyncio.create_task(task) for task in tasks]
             try:
                 yield log
@@ -224,10 +229,24 @@ class CallLog:
         self._shares.take("")
         self._available.set()
 
+    async def _lasting(self, work: Callable[[], Awaitable[None]], what: str, pause: float) -> None:
+        """Run a part of the log that lasts. One that had ended without a word would be missed when it is too late."""
+        while True:
+            try:
+                await work()
+                return
+            except Exception:
+                # Whatever it is, it is ours, and the other parts of the log do not suffer from it.
+                self._log.exception("a part of the log has failed, and begins again", part=what, seconds=pause)
+            await asyncio.sleep(pause)
+
     # Storing
 
     async def _store_all(self) -> None:
         pause = _PAUSE
+        if self._waiting:
+            # When it begins again, of what waits already nobody tells it.
+            self._available.set()
         while not self._closing or self._waiting:
             await self._available.wait()
             if not self._closing and not self._hurried:
@@ -300,21 +319,22 @@ class CallLog:
                     self._log.error("a journal cannot be read", journal=str(path), reason=str(error))
                 continue
             try:
-                if await self._store_journal(journal):
-                    journal.remove()
+                await self._store_journal(journal)
+                journal.remove()
+            except LogUnavailable as error:
+                self._log.warning("a journal stays until the next start", journal=str(path), reason=str(error))
+            except Exception:
+                # One journal must not keep the others from being stored.
+                self._log.exception("a journal could not be stored, and stays", journal=str(path))
             finally:
                 journal.close()
 
-    async def _store_journal(self, journal: Journal) -> bool:
+    async def _store_journal(self, journal: Journal) -> None:
         rows = [(journal.last, row) for row in _left_in(journal)]
         for at in range(0, len(rows), BATCH_ROWS):
             batch = Batch(journal.instance, rows[at : at + BATCH_ROWS], journal.dropped)
-            try:
-                await self.database.write(partial(store, batch=batch, now=_now()))
-            except LogUnavailable:
-                return False
+            await self.database.write(partial(store, batch=batch, now=_now()))
         self._unsigned = True
-        return True
 
     # Signing and removing
 
@@ -328,8 +348,11 @@ class CallLog:
             self._unsigned = False
             try:
                 await self.database.write(partial(sign, key=self._key, now=_now()))
-            except LogUnavailable:
+            except Exception as error:
+                # It is tried again, and said unless it is the database: that is said where rows are stored.
                 self._unsigned = True
+                if not isinstance(error, LogUnavailable):
+                    raise
 
     async def _remove_often(self) -> None:
         while True:
@@ -364,9 +387,14 @@ class CallLog:
         await asyncio.wait({storing}, timeout=_CLOSING_SECONDS)
         storing.cancel()
         await asyncio.gather(storing, return_exceptions=True)
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_CLOSING_SECONDS):
                 await self._sign()
+        except TimeoutError:
+            pass
+        except Exception:
+            # The end goes on: what is unsigned is signed at the next start, with the rows that follow.
+            self._log.exception("the log could not be signed at its end")
 
 
 def _left_in(journal: Journal) -> Iterator[LogRow]:

@@ -5,11 +5,11 @@ Synchronous, over one connection (`LogDatabase.read`): the same for SQLite and P
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select, tuple_
 
 from portal.logs.row import LogRow
 from portal.logs.schema import BOUNDS, HOUR, ROW_COLUMNS, SUMS, as_written, calls, rollup, writers
@@ -65,21 +65,9 @@ def after(connection: Connection, filters: Filters, id: int, limit: int = MAX_PA
     return _read(connection, _where(filters).where(calls.c.id > id).order_by(calls.c.id), limit)
 
 
-def row_of(connection: Connection, id: int) -> StoredRow | None:
-    """The row of this id."""
-    found = _read(connection, select(*ROW_COLUMNS).where(calls.c.id == id), 1)
-    return found[0] if found else None
-
-
 def newest_id(connection: Connection) -> int:
     """The id of the last row, 0 if there is none."""
     return connection.execute(select(func.max(calls.c.id))).scalar() or 0
-
-
-def count(connection: Connection, filters: Filters) -> int:
-    """How many rows there are, at most `COUNT_TO` + 1: then there are more."""
-    some = conditions(select(calls.c.id), filters).limit(COUNT_TO + 1).subquery()
-    return int(connection.execute(select(func.count()).select_from(some)).scalar() or 0)
 
 
 def dropped(connection: Connection) -> int:
@@ -89,7 +77,8 @@ def dropped(connection: Connection) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What an hour, a server, a tool... adds up to. Times are in microseconds."""
+    """What an hour, a server, a tool... adds up to. Times are in microseconds; `errors` are the calls that did not end
+    well."""
 
     n: int
     us: int
@@ -98,6 +87,7 @@ class Sums:
     bytes_out: int
     tokens_saved: int
     parts: tuple[int, ...]
+    errors: int = 0
 
     def quantile(self, q: float) -> int:
         """The time within which this share of the calls ended: the upper end of the part that it is in (the parts end
@@ -110,6 +100,25 @@ class Sums:
         return self.us_max
 
 
+def added(several: Iterable[Sums]) -> Sums | None:
+    """What several add up to together; None if there are none."""
+    every = [*several]
+    if not every:
+        return None
+    parts = [sum(part) for part in zip(*(one.parts for one in every), strict=True)]
+    longest = max(one.us_max for one in every)
+    n, us, received, sent, saved, errors = (
+        sum(values)
+        for values in zip(
+            *((one.n, one.us, one.bytes_in, one.bytes_out, one.tokens_saved, one.errors) for one in every), strict=True
+        )
+    )
+    return Sums(n, us, longest, received, sent, saved, tuple(parts), errors)
+
+
+Keys: TypeAlias = tuple[str | int, ...]
+
+
 def sums(
     connection: Connection,
     by: Sequence[str],
@@ -117,18 +126,27 @@ def sums(
     until: int,
     portal: str | None = None,
     server: str | None = None,
-) -> dict[tuple[str | int, ...], Sums]:
+    kind: str | None = None,
+    most: int | None = None,
+    only: Sequence[Keys] | None = None,
+) -> dict[Keys, Sums]:
     """What calls add up to in whole hours, from that of `since` on, before `until`, for each value of the columns in
-    `by` (some of `schema.KEY`; `hour` counts from 1970)."""
+    `by` (some of `schema.KEY`; `hour` counts from 1970): those with the most calls first. At most `most` values, and of
+    `only` these if it is given."""
     keys = [rollup.c[name] for name in by]
+    failed = func.sum(case((rollup.c.outcome != "ok", rollup.c.n), else_=0))
     numbers = [func.sum(rollup.c[name]) for name in SUMS]
-    query = select(*keys, func.max(rollup.c.us_max), *numbers).where(
+    query = select(*keys, func.max(rollup.c.us_max), failed, *numbers).where(
         rollup.c.hour >= since // HOUR, rollup.c.hour < -(-until // HOUR)
     )
-    for column, value in ((rollup.c.portal, portal), (rollup.c.server, server)):
+    for column, value in ((rollup.c.portal, portal), (rollup.c.server, server), (rollup.c.kind, kind)):
         if value is not None:
             query = query.where(column == value)
-    found = connection.execute(query.group_by(*keys) if keys else query)
+    if keys:
+        query = query.group_by(*keys).order_by(func.sum(rollup.c.n).desc(), *keys)
+    if keys and only is not None:
+        query = query.where(tuple_(*keys).in_(only))
+    found = connection.execute(query.limit(most))
     width = len(keys)
     return {
         tuple(row[:width]): _sums([int(number) for number in row[width:]]) for row in found if row[width] is not None
@@ -136,8 +154,8 @@ def sums(
 
 
 def _sums(numbers: Sequence[int]) -> Sums:
-    us_max, n, us, bytes_in, bytes_out, tokens_saved, *parts = numbers
-    return Sums(n, us, us_max, bytes_in, bytes_out, tokens_saved, tuple(parts))
+    us_max, errors, n, us, bytes_in, bytes_out, tokens_saved, *parts = numbers
+    return Sums(n, us, us_max, bytes_in, bytes_out, tokens_saved, tuple(parts), errors)
 
 
 def _where(filters: Filters) -> Query:
@@ -146,11 +164,15 @@ def _where(filters: Filters) -> Query:
 
 def conditions(query: Query, filters: Filters) -> Query:
     """The query with what these filters want."""
+    # Of several indexes the database may not know which one leaves fewer rows: a person has fewer than a server.
+    failed = filters.failed or filters.outcome not in (None, "ok")
+    index = "run" if filters.run else "identity" if filters.identity else "failed" if failed else "server"
     wanted: list[ColumnElement[bool]] = [
-        calls.c[name] == value for name in _EQUAL if (value := getattr(filters, name)) is not None
+        _column(name, index) == value for name in _EQUAL if (value := getattr(filters, name)) is not None
     ]
-    if filters.failed:
-        wanted.append(calls.c.outcome != "ok")
+    if failed:
+        # As the index of failures says it, or SQLite does not use that.
+        wanted.append((calls.c.outcome if index == "failed" else calls.c.outcome.concat("")) != "ok")
     if filters.run:
         # As the index of runs says it, or SQLite does not use that.
         wanted.append(calls.c.run != "")
@@ -159,6 +181,12 @@ def conditions(query: Query, filters: Filters) -> Query:
     if filters.until is not None:
         wanted.append(calls.c.id < filters.until)
     return query.where(*wanted)
+
+
+def _column(name: str, index: str) -> ColumnElement[str]:
+    """A column of texts, in a way that only this index is of use."""
+    column = calls.c[name]
+    return column.concat("") if name in ("identity", "server") and name != index else column
 
 
 def _read(connection: Connection, query: Query, limit: int) -> list[StoredRow]:

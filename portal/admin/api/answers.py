@@ -13,6 +13,7 @@ from portal.admin.api.errors import BROKEN, Problem, broken_message
 from portal.state import Broken
 
 Result = TypeVar("Result")
+Info = TypeVar("Info")
 
 MAX_PER_PAGE = 1000
 
@@ -51,6 +52,12 @@ class SuccessPage(Success[Result], Generic[Result]):
     result_info: PageInfo
 
 
+class SuccessWith(Success[Result], Generic[Result, Info]):
+    """A page that is not found by its number: `result_info` says how to go on."""
+
+    result_info: Info
+
+
 class FailureEnvelope(BaseModel):
     result: None = None
     success: Literal[False] = False
@@ -84,6 +91,14 @@ class ListAnswer(Generic[Result]):
 
     items: Sequence[Result]
     broken: Sequence[Broken] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InfoAnswer:
+    """The items of a page, and what is said about it."""
+
+    items: Sequence[object]
+    info: BaseModel
 
 
 def listing_of(result: object) -> ListAnswer[object]:

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.admin.api import answers, errors
-from portal.admin.api.answers import Paging, listing_of
+from portal.admin.api.answers import InfoAnswer, Paging, listing_of
 from portal.admin.api.changes import MAX_IN_PATH, change_row
 from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
@@ -133,18 +133,18 @@ def _route(
 
         try:
             caller = await tokens.authenticate(request.headers.get("authorization", ""), address)
-            result, response = await _perform(operation, request, caller, names, account_id, settings)
+            result, response = await _perform(operation, request, caller, tokens, names, account_id, settings)
         except AdminError as error:
             note(error=error)
-            return _refusal(error)
+            return refusal_of(error)
         except StateUnavailable as error:
             refused = AdminError(503, [Problem(errors.UNAVAILABLE, error.words)], {"retry-after": str(error.seconds)})
             note(error=refused)
-            return _refusal(refused)
+            return refusal_of(refused)
         except StateError as error:
             refused = _state_error(error)
             note(error=refused)
-            return _refusal(refused)
+            return refusal_of(refused)
         except Exception:
             note(error=AdminError(500, [Problem(errors.FAULT, "the portal failed on this request")]))
             raise
@@ -158,6 +158,7 @@ async def _perform(
     operation: Operation,
     request: Request,
     caller: ApiCaller,
+    tokens: ApiTokens,
     names: Mapping[str, str],
     account_id: str,
     settings: AdminSettings,
@@ -166,22 +167,38 @@ async def _perform(
     # The same answer for every other account, so that nobody learns which accounts exist.
     if request.path_params["account_id"] != account_id:
         raise errors.forbidden("Authentication error: the token does not belong to this account")
-    if operation.area is not None and not operation.area.allows(caller.permissions, writing=operation.writing):
-        raise errors.forbidden()
+    _require_allowed(operation, caller)
+
+    async def permitted() -> None:
+        address, authorization = client_ip(request.scope, settings.proxies), request.headers.get("authorization", "")
+        _require_allowed(operation, await tokens.authenticate(authorization, address))
+
     if any(len(name) > MAX_IN_PATH or not name.isprintable() for name in names.values()):
         raise errors.not_found("the object")
     body = await _body(operation, request, caller.by)
     paging = _validated(Paging, dict(request.query_params)) if operation.listed else Paging()
-    result = await operation.handler(ApiRequest(caller, account_id, names, body, paging))
+    query = None if operation.query is None else _validated(operation.query, dict(request.query_params))
+    asked = ApiRequest(caller, account_id, names, body, paging, query, request.headers, permitted)
+    result = await operation.handler(asked)
+    if isinstance(result, Response):
+        return result, result
     if operation.writing:
         # Who has just denied somebody may rely on it when the answer comes.
         await settings.in_force(IN_FORCE_SECONDS)
+    if isinstance(result, InfoAnswer):
+        content = answers.success([_plain(one) for one in result.items])
+        return result, _answer(operation.status, content | {"result_info": _plain(result.info)})
     if operation.listed:
         listing = listing_of(result)
         items, info = answers.page(listing.items, paging)
         page = answers.success([_plain(one) for one in items], listing.broken)
         return result, _answer(operation.status, page | {"result_info": info})
     return result, _answer(operation.status, answers.success(_plain(result)))
+
+
+def _require_allowed(operation: Operation, caller: ApiCaller) -> None:
+    if operation.area is not None and not operation.area.allows(caller.permissions, writing=operation.writing):
+        raise errors.forbidden()
 
 
 async def _body(operation: Operation, request: Request, by: str) -> BaseModel | None:
@@ -251,7 +268,8 @@ def _plain(result: object) -> object:
     return result.model_dump(mode="json", by_alias=True) if isinstance(result, BaseModel) else result
 
 
-def _refusal(error: AdminError) -> Response:
+def refusal_of(error: AdminError) -> Response:
+    """An error as an answer in the envelope."""
     headers = {"www-authenticate": "Bearer"} if error.status == 401 else {}
     return _answer(error.status, answers.failure(error.problems), {**headers, **error.headers})
 

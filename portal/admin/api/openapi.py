@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from portal.admin.api.answers import FailureEnvelope, Paging, Success, SuccessPage
+from portal.admin.api.answers import FailureEnvelope, Paging, Success, SuccessPage, SuccessWith
 from portal.admin.api.operations import Operation
 
 REFERENCE = "#/components/schemas/{model}"
@@ -20,6 +20,7 @@ REFUSALS = {
     "404": "There is no such object.",
     "409": "The object exists already, is in use, or was changed meanwhile.",
     "413": "The body is too large.",
+    "429": "Too much at once; try again later.",
     "503": "The database does not answer.",
 }
 
@@ -40,7 +41,8 @@ def document(operations: Iterable[Operation], prefix: str) -> dict[str, object]:
         if operation.body is not None:
             content = {"application/json": {"schema": references[(operation.body, "validation")]}}
             entry["requestBody"] = {"required": operation.body_required, "content": content}
-        success = {str(operation.status): _answer("Done.", references[(answers[operation], "serialization")])}
+        schema: Mapping[str, object] = references[(answers[operation], "serialization")]
+        success = {str(operation.status): _answer("Done.", schema, operation.media_type)}
         entry["responses"] = success | {
             status: _answer(description, references[(FailureEnvelope, "serialization")])
             for status, description in REFUSALS.items()
@@ -62,6 +64,8 @@ def document(operations: Iterable[Operation], prefix: str) -> dict[str, object]:
 def answer_model(operation: Operation) -> type[BaseModel]:
     # The model is parameterized with a value, which annotations cannot express.
     result = operation.result
+    if operation.info is not None:
+        return SuccessWith[tuple[result, ...], operation.info]  # type: ignore[valid-type,name-defined]
     return SuccessPage[tuple[result, ...]] if operation.listed else Success[result]  # type: ignore[valid-type]
 
 
@@ -71,8 +75,9 @@ def _operation(operation: Operation) -> dict[str, object]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 256}}
         for name in names
     ]
-    if operation.listed:
-        properties = Paging.model_json_schema()["properties"]
+    asked = Paging if operation.listed else operation.query
+    if asked is not None:
+        properties = asked.model_json_schema()["properties"]
         parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
     return {
         "operationId": _identifier(operation),
@@ -85,5 +90,6 @@ def _identifier(operation: Operation) -> str:
     return operation.method.lower() + re.sub(r"\W+", "_", operation.path).rstrip("_")
 
 
-def _answer(description: str, schema: Mapping[str, object]) -> dict[str, object]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+def _answer(description: str, schema: Mapping[str, object], media_type: str = "application/json") -> dict[str, object]:
+    content = {"schema": schema} if media_type == "application/json" else {"schema": {"type": "string"}}
+    return {"description": description, "content": {media_type: content}}

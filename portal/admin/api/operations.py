@@ -30,15 +30,25 @@ class ApiCaller:
     name: str = ""
 
 
+async def _always() -> None:
+    """What is answered at once is permitted once."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """One request: authenticated, permitted and validated."""
+    """One request: authenticated, permitted and validated.
+
+    `permitted` is for what lasts: it raises an `AdminError` when the caller may not do this any more.
+    """
 
     caller: ApiCaller
     account_id: str
     path: Mapping[str, str]
     body: BaseModel | None = None
     paging: Paging = field(default_factory=Paging)
+    query: BaseModel | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    permitted: Callable[[], Awaitable[None]] = _always
 
     @property
     def by(self) -> str:
@@ -50,18 +60,32 @@ class ApiRequest:
         Raises:
             TypeError: the operation declares another model.
         """
-        if not isinstance(self.body, model):
-            raise TypeError(f"the body is {type(self.body).__name__}, not {model.__name__}")
-        return self.body
+        return _as(model, self.body)
+
+    def asked(self, model: type[B]) -> B:
+        """The parameters of the query, as the model that the operation declares.
+
+        Raises:
+            TypeError: the operation declares another model.
+        """
+        return _as(model, self.query)
+
+
+def _as(model: type[B], found: BaseModel | None) -> B:
+    if not isinstance(found, model):
+        raise TypeError(f"this is {type(found).__name__}, not {model.__name__}")
+    return found
 
 
 Handler = Callable[[ApiRequest], Awaitable[object]]
-"""Returns the result; for an operation that lists, a `ListAnswer` or a sequence."""
+"""Returns the result; for an operation that lists, a `ListAnswer` or a sequence; with `info`, an `InfoAnswer`. An
+operation with another `media_type` returns the response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`path` is below `/accounts/{account_id}`. `result` is the model of the result, or of one item if `listed`.
+    """`path` is below `/accounts/{account_id}`. `result` is the model of the result, or of one item if `listed`, or if
+    there is a model of the `info` about a page. `query` is the model of the parameters in the URL.
 
     With `area` None any valid token may call it. It needs the write permission unless the method is GET; `reading`
     overrides that. `status` is the HTTP status of success.
@@ -78,6 +102,9 @@ class Operation:
     reading: bool | None = None
     body_required: bool = True
     status: int = 200
+    query: type[BaseModel] | None = None
+    info: type[BaseModel] | None = None
+    media_type: str = "application/json"
 
     @property
     def writing(self) -> bool:

@@ -32,10 +32,11 @@ SERVICE_TOKENS = Area("Access: Service Tokens")
 CUSTOM_PAGES = Area("Access: Custom Pages")
 POSTURE = Area("Access: Device Posture")
 ZERO_TRUST = Area("Zero Trust")
+LOGS = Area("Logs")
 API_TOKENS = Area("Account API Tokens")
 ACCOUNT = Area("Account Settings")
 
-AREAS = (PORTALS, POLICIES, ORGANIZATION, SERVICE_TOKENS, CUSTOM_PAGES, POSTURE, ZERO_TRUST, API_TOKENS, ACCOUNT)
+AREAS = (PORTALS, POLICIES, ORGANIZATION, SERVICE_TOKENS, CUSTOM_PAGES, POSTURE, ZERO_TRUST, LOGS, API_TOKENS, ACCOUNT)
 ALL = frozenset(name for area in AREAS for name in (area.read, area.write))
 
 

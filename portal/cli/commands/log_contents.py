@@ -14,7 +14,7 @@ from portal.cli.exits import CommandError, Exit
 from portal.cli.session import load
 from portal.cli.show.console import consoles
 from portal.cli.show.log_rows import as_document
-from portal.logs import RowName, event, read_content, row_of
+from portal.logs import RowName, event, find, read_content
 from portal.state import KeyRing, KeysUnusable, SecretUnreadable
 
 BY = "codemode logs show"
@@ -24,7 +24,7 @@ async def show_content(config: Path | None, id: int, *, as_json: bool) -> Exit:
     """Print the row of this id, and what is kept of its call. That it was opened is a row itself."""
     stdout, stderr = consoles()
     async with opened_log(config, stderr, quiet=as_json) as (database, _):
-        found = await database.read(partial(row_of, id=id))
+        found = await database.read(partial(find, id=id))
         if found is None:
             raise CommandError(f"The log has no row {id}. `codemode logs --json` shows the ids.")
         _, document = load(config, stderr, quiet=True)

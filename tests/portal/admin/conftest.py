@@ -64,11 +64,13 @@ class Api:
 @asynccontextmanager
 async def admin_api(folder: Path, upstreams: Upstreams | None = None, **more: Any) -> AsyncIterator[Api]:
     async with Store.open(new_state(folder), KeyRing.in_memory()) as store:
-        settings = AdminSettings(**{name: more.pop(name) for name in ("proxies", "integrations") if name in more})
+        of_settings = ("proxies", "integrations", "hostname")
+        settings = AdminSettings(**{name: more.pop(name) for name in of_settings if name in more})
         admin = await create_admin(store, upstreams, settings=settings, **more)
         made = await admin.tokens.create_with_all("test", "test")
         app = Starlette(routes=[admin.route()])
-        async with running(app, host="127.0.0.1", port=0, http=HttpSettings()) as url:
+        stop = admin.close_streams
+        async with running(app, host="127.0.0.1", port=0, http=HttpSettings(), on_stop=stop) as url:
             # Not from the environment, and once: making the TLS context of a client takes longer than its requests.
             with ExitStack() as exits, httpx2.Client(trust_env=False, timeout=PATIENCE) as http:
                 yield Api(admin, store, url, made.value, http, exits)

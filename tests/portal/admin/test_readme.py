@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -13,14 +14,19 @@ import pytest
 
 import portal.admin
 from tests.portal.admin.conftest import Api
+from tests.portal.admin.test_logs import calls, logged
 
 CHAPTER = (Path(portal.admin.__file__).parent / "README.md").read_text(encoding="utf-8")
 
 
 def example(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", CHAPTER, re.S)
-    assert found is not None
-    return found[1]
+    return examples(language)[0]
+
+
+def examples(language: str) -> list[str]:
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", CHAPTER, re.S)
+    assert found
+    return found
 
 
 def test_the_examples_make_a_portal_and_turn_its_code_mode_off(api: Api) -> None:
@@ -47,3 +53,16 @@ def test_the_table_of_operations_is_complete(shared: Api) -> None:
     for path in collections:
         stem = re.sub(r"/(rotate|verify|permission_groups)$", "", path)
         assert f"`{stem}`" in table, path
+
+
+async def list_failures(api: Api) -> list[str]:
+    names: dict[str, Any] = {}
+    exec(examples("python")[1], names)
+    found = await asyncio.to_thread(lambda: [*names["failures"](api.sdk(), api.account, "s0")])
+    return [one["capability"] for one in found]
+
+
+@pytest.mark.anyio
+async def test_the_example_of_the_log_finds_every_failure_of_a_server(tmp_path: Path) -> None:
+    async with logged(tmp_path, calls(1_500)) as (api, _):
+        assert await list_failures(api) == [f"tool_{n}" for n in range(1_490, -1, -10)]

@@ -12,12 +12,15 @@ from typing import Any
 import orjson
 import pytest
 from sqlalchemy import Connection, func, insert, select, text, update
+from structlog.testing import capture_logs
 
 from portal.logs import CallLog, LogDatabase, LogPlace, LogRow, LogSettings, LogUnusable
+from portal.logs import log as logs
 from portal.logs.batch import sign, store
 from portal.logs.chain import START, LogKey, digest_of, linked
 from portal.logs.journal import Journal
-from portal.logs.query import Filters, Sums, after, before, conditions, count, dropped, newest_id, sums
+from portal.logs.pages import count_some
+from portal.logs.query import Filters, Sums, after, before, conditions, dropped, newest_id, sums
 from portal.logs.row import packed
 from portal.logs.schema import ADDED, DAY, HOUR, ROW_COLUMNS, VERSION, batches, calls, checkpoints, facts, rollup
 from portal.logs.verification import Verification, verify
@@ -46,7 +49,7 @@ async def test_rows_are_stored_in_order_and_once(place: LogPlace) -> None:
         # As after a process that ended before it noted in its journal what it had stored.
         again = batch_of(log._journal.instance, 601, written[600:])
         await log.database.write(partial(store, batch=again, now=AT + DAY))
-        assert await log.database.read(partial(count, filters=Filters())) == 1200
+        assert await log.database.read(partial(count_some, filters=Filters())) == (1200, False)
     async with CallLog.open(place) as log:
         found: list[Any] = []
         while page := await log.database.read(partial(after, filters=Filters(), id=found[-1].id if found else 0)):
@@ -286,7 +289,7 @@ async def test_pages_go_on_behind_an_id_and_filters_hold(place: LogPlace) -> Non
             (Filters(name="nothing"), []),
         ):
             assert [one.row for one in await read(partial(after, filters=filters, id=0))] == wanted
-            assert await read(partial(count, filters=filters)) == len(wanted)
+            assert await read(partial(count_some, filters=filters)) == (len(wanted), False)
         assert await read(newest_id) == newest[0].id
 
 
@@ -432,3 +435,53 @@ async def test_reading_makes_no_log(tmp_path: Path) -> None:
         await database.open(make=False)
     await database.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        ("_sign", "signing"),
+        ("remove_old", "removing old rows"),
+        ("_store_journal", "a journal"),
+        ("_store", "storing rows"),
+    ],
+)
+async def test_a_part_of_the_log_that_fails_says_so_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, what: str
+) -> None:
+    place = LogPlace(url=f"sqlite:///{tmp_path}/logs.db", folder=tmp_path)
+    left = Journal.open(place.journal(5))
+    assert left.append(packed(row(7)) or b"")
+    left.close()
+    for name in ("SIGN_SECONDS", "REMOVE_SECONDS", "_LONGEST_PAUSE", "BATCH_SECONDS"):
+        monkeypatch.setattr(logs, name, 0.001)
+    real, tried = getattr(CallLog, part), 0
+    again = asyncio.Event()
+
+    async def failing(self: CallLog, *arguments: Any) -> Any:
+        nonlocal tried
+        tried += 1
+        if tried == 1:
+            raise ZeroDivisionError("a fault of ours")
+        again.set()
+        return await real(self, *arguments)
+
+    monkeypatch.setattr(CallLog, part, failing)
+    with capture_logs() as said:
+        async with CallLog.open(place) as log:
+            log.write(row(1))
+            async with asyncio.timeout(PATIENCE):
+                if part == "_store_journal":
+                    while not tried:
+                        await asyncio.sleep(0.001)
+                else:
+                    await again.wait()
+                await log.stored()
+    assert [one for one in said if what in str(one) and one["log_level"] == "error"], said
+    if part == "_store_journal":
+        # It stays, with its rows, and the next start stores them.
+        assert place.journal(5).exists()
+        async with CallLog.open(place) as log, asyncio.timeout(PATIENCE):
+            while place.journal(5).exists():
+                await asyncio.sleep(0.001)
+            assert len(await rows_of(log)) == 2

@@ -1,0 +1,150 @@
+"""Every question about the log goes by an index, on a small log and on one of a million rows, and none takes long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from portal.logs import (
+    CallLog,
+    Filters,
+    LogDatabase,
+    LogPlace,
+    count_calls,
+    count_some,
+    days,
+    find,
+    months,
+    newer,
+    newest_id,
+    older,
+    run_of,
+    sums,
+)
+from portal.logs.batch import optimize
+from portal.logs.schema import DAY, HOUR
+from tests.portal.logs.million import fill
+from tests.portal.logs.rows import AT
+
+pytestmark = pytest.mark.anyio
+
+Work = Callable[[Connection], object]
+NOW = datetime.fromtimestamp(AT // 1_000_000, UTC)
+FILTERS = {
+    "everything": Filters(),
+    "a server": Filters(server="server-3"),
+    "a person": Filters(identity="person-7"),
+    "a person at a server": Filters(identity="person-7", server="server-3"),
+    "failures": Filters(failed=True),
+    "failures at a server": Filters(failed=True, server="server-3"),
+    "failures of a person": Filters(failed=True, identity="person-7"),
+    "an outcome": Filters(outcome="timeout"),
+    "a portal": Filters(portal="team"),
+    "a quiet portal": Filters(portal="quiet"),
+    "a tool": Filters(name="tool_17"),
+    "a rare tool": Filters(name="rare_tool"),
+    "a rare tool of a server": Filters(server="server-1", name="rare_tool"),
+    "no such client": Filters(client="nobody"),
+    "a policy": Filters(policy="nobody"),
+    "a trace": Filters(trace=f"{5:032x}"),
+    "a run": Filters(run=f"exec_{5:016x}"),
+    "a while": Filters(since=AT - DAY, until=AT - DAY + HOUR, name="tool_17"),
+}
+
+
+def questions() -> dict[str, Work]:
+    """What is asked over the admin API."""
+    found: dict[str, Work] = {"newest": newest_id, "one": partial(find, id=AT - DAY)}
+    for name, filters in FILTERS.items():
+        found[f"{name}: newest"] = partial(older, filters=filters)
+        found[f"{name}: older"] = partial(older, filters=filters, id=AT - 15 * DAY)
+        found[f"{name}: newer"] = partial(newer, filters=filters, id=AT - 15 * DAY)
+        found[f"{name}: counted"] = partial(count_some, filters=filters)
+    found["a run with its calls"] = partial(run_of, run=f"exec_{5:016x}")
+    for number in (7, 179):
+        found[f"{number} days"] = partial(count_calls, periods=days(NOW, UTC, number))
+    found["months of a server"] = partial(count_calls, periods=months(NOW, UTC), server="server-3")
+    for by in (("server",), ("server", "name", "outcome"), ("hour",), ()):
+        found[f"sums by {by}"] = partial(sums, by=by, since=AT - 7 * DAY, until=AT, portal="team", most=50)
+    found["sums of some"] = partial(sums, by=["server"], since=AT - DAY, until=AT, only=[("server-1",), ("server-2",)])
+    return found
+
+
+def explained(connection: Connection, work: Work) -> list[str]:
+    """The plan of each statement of this work."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(connection: object, cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(connection, "before_cursor_execute", note)
+    try:
+        work(connection)
+    finally:
+        event.remove(connection, "before_cursor_execute", note)
+    assert asked
+    return [" / ".join(_plan(connection, *one)) for one in asked]
+
+
+def _plan(connection: Connection, statement: str, parameters: Any) -> Sequence[str]:
+    if connection.dialect.name == "sqlite":
+        return [str(line[-1]) for line in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    # Of a small table PostgreSQL reads everything; whether there is an index that it could use is the question.
+    connection.execute(text("SET LOCAL enable_seqscan = off"))
+    return [str(line[0]) for line in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)]
+
+
+def check(plans: dict[str, list[str]]) -> None:
+    """PostgreSQL sorts the few rows of a small log; SQLite never does."""
+    for name, steps in plans.items():
+        for plan in steps:
+            assert "Seq Scan" not in plan, (name, plan)
+            assert "SCAN calls" not in plan.replace("SCAN calls USING", ""), (name, plan)
+            assert "SCAN rollup" not in plan, (name, plan)
+            if "rollup" not in plan:
+                # Rows are found in the order in which they are shown.
+                assert "TEMP B-TREE" not in plan, (name, plan)
+
+
+async def test_each_question_goes_by_an_index(place: LogPlace) -> None:
+    await fill(place, 4_000)
+    async with CallLog.open(place) as log:
+        plans = {name: await log.database.read(partial(explained, work=work)) for name, work in questions().items()}
+    check(plans)
+    if place.url.startswith("sqlite"):
+        for name, index in {
+            "a server: older": "calls_by_server",
+            "a person: older": "calls_by_identity",
+            "a run: older": "calls_by_run",
+            "failures: older": "calls_failed",
+            "an outcome: older": "calls_failed",
+            "a tool: older": "INTEGER PRIMARY KEY",
+            "a person at a server: older": "calls_by_identity",
+            "failures at a server: older": "calls_failed",
+        }.items():
+            assert index in plans[name][-1], (name, plans[name])
+
+
+@pytest.mark.deep
+async def test_of_a_million_rows_each_question_goes_by_an_index_and_looks_at_few(tmp_path: Any) -> None:
+    place = LogPlace(url=f"sqlite:///{tmp_path}/logs.db", folder=tmp_path)
+    await fill(place, 1_000_000)
+    database = LogDatabase(place.url)
+    await database.open(make=False)
+    try:
+        await database.write(optimize)
+        plans: dict[str, list[str]] = {}
+        for name, work in questions().items():
+            plans[name] = await database.read(partial(explained, work=work))
+            # The database gives up what takes longer: most take milliseconds.
+            await database.read(work, seconds=5)
+        check(plans)
+        rare = await database.read(partial(older, filters=Filters(name="rare_tool")))
+        assert rare.more and rare.rows == []
+    finally:
+        await database.close()
