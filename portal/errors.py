@@ -8,6 +8,7 @@
         StoreUnavailable          the portal's own database does not answer
         ServerUnknown             nothing of that name is configured
         CallDenied                the gate said no
+          OverQuota               as many calls as a quota allows have been made
         UpstreamError             the upstream, or the road to it
           RpcError                it answered with a JSON-RPC error (relayed word for word)
           UpstreamUnavailable     not connected: the call did not leave
@@ -116,6 +117,15 @@ class CallDenied(CallError):
         self.reason = reason
         self.policy = policy
         self.ran = ran
+
+
+class OverQuota(CallDenied):
+    """As many calls have been made as the quota `policy` allows. `seconds` is when to try again."""
+
+    def __init__(self, reason: str, *, policy: str, seconds: int, server: str = "") -> None:
+        super().__init__(reason, policy=policy, server=server)
+        self.seconds = seconds
+        self.data = {"policy": policy, "reason": "quota", "retryAfter": seconds}
 
 
 class UpstreamError(CallError):

@@ -22,7 +22,8 @@ async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
     upstreams = RegistryUpstreams(shared.servers, stored, shared.credentials)
     settings = AdminSettings()
     configure_admin(settings, shared.config)
-    return await create_admin(shared.require_store(), upstreams, clock=shared.parts.now, settings=settings)
+    store, now = shared.require_store(), shared.parts.now
+    return await create_admin(store, upstreams, clock=now, settings=settings, quotas=shared.quotas)
 
 
 def configure_admin(settings: AdminSettings, config: Config) -> None:

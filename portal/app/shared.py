@@ -16,6 +16,7 @@ from portal.endpoint import CodeRunner, Contents
 from portal.http import Edge, HttpSettings
 from portal.learning import Learning
 from portal.pins import Pinning
+from portal.quotas import Quotas
 from portal.servers import Servers
 from portal.state import Clock, utc_now
 
@@ -34,6 +35,7 @@ class Parts:
 
     `code` runs programs: the instance's own workers, another runner, or None for portals without code mode. `records`
     takes rows of calls in the place of a log. `learning` and `pins` are the embedding program's to open and close.
+    `quotas` counts calls; what the quotas are is said by configuration and store all the same.
 
     At the document's own portal, `access` decides in the place of configuration and store, `gate` about calls, and
     `admission` who may sign in. `adjust_identity` changes the settings of a login before it is made.
@@ -45,6 +47,7 @@ class Parts:
     records: Records | None = None
     learning: Learning | None = None
     pins: Pinning | None = None
+    quotas: Quotas | None = None
     access: LiveAccess | None = None
     gate: Gate | None = None
     admission: AdmissionPolicy | None = None
@@ -73,6 +76,7 @@ class Shared:
     records: Records = field(init=False)
     learning: Learning = field(init=False)
     contents: Contents = field(default_factory=Contents)
+    quotas: Quotas = field(default_factory=Quotas)
     store: Store | None = None
     log: CallLog | None = None
     identity: SharedIdentity | None = None

@@ -4,6 +4,7 @@ from portal.calls.assertions import AssertionCredentials
 from portal.calls.caller import Caller, LeasedRun, Records
 from portal.calls.gate import Call, Gate
 from portal.calls.policy import PolicyAdmission
+from portal.calls.quotas import QuotaAdmission
 from portal.calls.rows import EndedRun, session_name, trace_of
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Gate",
     "LeasedRun",
     "PolicyAdmission",
+    "QuotaAdmission",
     "Records",
     "session_name",
     "trace_of",
