@@ -58,7 +58,7 @@ def settle(outcome: CallOutcome, *, limit: int, tool: str = "the tool") -> Value
         return _returned(outcome.result, limit, tool)
     if isinstance(outcome, ToolDenied):
         policy = {"policy": _clean(outcome.policy)} if outcome.policy else {}
-        data = _data({**(outcome.data or {}), **policy} or None, limit)
+        data = _data({**policy, **(outcome.data or {})} or None, limit)
         return ToolError(_clean(outcome.reason) or "the call was denied", None, data, denied=True)
     return ToolError(_clean(outcome.message) or NO_MESSAGE, outcome.code, _data(outcome.data, limit))
 
