@@ -7,11 +7,11 @@ kept are those of the last one that wrote.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import orjson
 import structlog
 
 from portal.objects import Document
@@ -79,8 +79,9 @@ class _Keeping:
         try:
             texts = await asyncio.to_thread(_texts, saved)
             async with self._store.transaction() as transaction:
-                # Not `replace`, which the audit trail would have a line of for each time.
-                await transaction.forget(KEPT_COUNTS, sorted(self._kept))
+                # Not `replace`, of which the audit trail would have a line each time. Another process may have
+                # written the same.
+                await transaction.forget(KEPT_COUNTS, sorted(self._kept | texts.keys()))
                 for mark, text in texts.items():
                     await transaction.create(KEPT_COUNTS, mark, KeptCounts(counts=text), by=_BY)
         except StateError as error:
@@ -95,20 +96,21 @@ def _texts(saved: dict[str, list[SavedCount]]) -> dict[str, str]:
 
 def _text(counts: Sequence[SavedCount]) -> str:
     """As many as fit, the most recently used first."""
-    parts: list[bytes] = []
+    parts: list[str] = []
     size = 0
     for count in reversed(counts):
-        part = orjson.dumps([count.key, count.stranger, count.flat])
+        # In ASCII, because a name of somebody else's may have halves of characters.
+        part = json.dumps([count.key, count.stranger, count.flat])
         size += len(part) + 1
         if size > MAX_BYTES:
             break
         parts.append(part)
-    return (b"[" + b",".join(reversed(parts)) + b"]").decode()
+    return f"[{','.join(reversed(parts))}]"
 
 
 def _read(text: str) -> list[SavedCount]:
     """Raises ValueError if this is no text of `_text`."""
-    found = orjson.loads(text)
+    found = json.loads(text)
     if not isinstance(found, list):
         raise ValueError("no list")
     return list(_counts(found))

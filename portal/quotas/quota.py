@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from typing import Literal
-
-import orjson
 
 from portal.config import QuotaPart, QuotaSection, say_duration, server_id
 from portal.objects import QuotaDocument
@@ -83,8 +82,8 @@ class Quota:
         """Two quotas for which this is equal count the same calls in the same way, and may go on with each other's
         counts. How many calls they allow is not part of it."""
         names = [sorted(self.portals), sorted(self.servers), sorted(self.tools)]
-        written = orjson.dumps([self.id, "" if self.id else self.name, self.period, self.parts, *names])
-        return sha256(written).hexdigest()[:32]
+        written = json.dumps([self.id, "" if self.id else self.name, self.period, self.parts, *names])
+        return sha256(written.encode()).hexdigest()[:32]
 
     @property
     def policy(self) -> str:

@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 from codemode import CodeTool
 from portal.config import parse_config
 from portal.errors import ConfigError
+from portal.quotas import CountedCall
 from portal.state import plain
 from tests.portal.access.guarded import policy
 from tests.portal.portals import GENERATIONS, client_of, portal_over
@@ -185,6 +186,26 @@ async def test_counts_that_cannot_be_read_keep_nothing_from_starting(tmp_path: P
             store = portal.instance.shared.require_store()
             for kept in await store.list(plain("quota_counts")):
                 await store.replace(plain("quota_counts"), kept.id, spoilt, by="test")
+
+
+async def test_of_two_processes_on_a_database_the_last_one_that_wrote_is_what_is_kept(
+    tmp_path: Path, upstream: Hosted
+) -> None:
+    day = {**TWO, "name": "Day", "calls": 3, "period": 86_400}
+    state = new_state(tmp_path)
+    async with limited({"one": upstream}, [day], state=state) as first:
+        async with limited({"one": upstream}, [day], state=state) as second:
+            assert await outcomes(first, 1) == ["ok"] and await outcomes(second, 3) == ["ok"] * 3
+    async with limited({"one": upstream}, [day], state=state) as third:
+        assert await outcomes(third, 3) == ["ok", "ok", "quota:Day"]
+
+
+async def test_a_name_with_half_a_character_is_kept_like_any_other(tmp_path: Path, upstream: Hosted) -> None:
+    day = {**TWO, "calls": 1, "period": 86_400, "per": ["person", "tool"]}
+    state, call = new_state(tmp_path), CountedCall("ada \ud800", False, "", "one", "half \udc00")
+    for refused in (False, True):
+        async with limited({"one": upstream}, [day], state=state) as portal:
+            assert (portal.instance.shared.quotas.take(call) is not None) is refused
 
 
 @pytest.mark.parametrize(
