@@ -5,6 +5,7 @@ Policies, credentials, transports and records are the caller's; nothing here kno
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -44,10 +45,12 @@ class ToolFailed:
 
 @dataclass(frozen=True, slots=True)
 class ToolDenied:
-    """The call was not allowed to leave. The program reads the `reason` and the name of the `policy` that decided."""
+    """The call was not allowed to leave. The program reads the `reason`, the name of the `policy` that decided, and the
+    members of `data`, such as when to try again."""
 
     reason: str
     policy: str | None = None
+    data: Mapping[str, Any] | None = None
 
 
 CallOutcome = ToolReturned | ToolFailed | ToolDenied

@@ -57,7 +57,8 @@ def settle(outcome: CallOutcome, *, limit: int, tool: str = "the tool") -> Value
     if isinstance(outcome, ToolReturned):
         return _returned(outcome.result, limit, tool)
     if isinstance(outcome, ToolDenied):
-        data = {"policy": _clean(outcome.policy)} if outcome.policy else None
+        policy = {"policy": _clean(outcome.policy)} if outcome.policy else {}
+        data = _data({**policy, **(outcome.data or {})} or None, limit)
         return ToolError(_clean(outcome.reason) or "the call was denied", None, data, denied=True)
     return ToolError(_clean(outcome.message) or NO_MESSAGE, outcome.code, _data(outcome.data, limit))
 

@@ -8,6 +8,7 @@
         StoreUnavailable          the portal's own database does not answer
         ServerUnknown             nothing of that name is configured
         CallDenied                the gate said no
+          OverQuota               as many calls as a quota allows have been made
         UpstreamError             the upstream, or the road to it
           RpcError                it answered with a JSON-RPC error (relayed word for word)
           UpstreamUnavailable     not connected: the call did not leave
@@ -25,6 +26,7 @@ Codes of our own are in the range JSON-RPC over MCP leaves to implementations (-
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 Ran = Literal["no", "yes", "unknown"]
@@ -105,17 +107,37 @@ class StoreUnavailable(CallError):
 
 
 class CallDenied(CallError):
-    """The gate refused. `policy` names the rule, when there is one."""
+    """The gate refused. `policy` names the rule, when there is one. `details` are further members of `data`."""
 
     code = DENIED
     ran: Ran = "no"
     outcome: Outcome = "denied"
 
-    def __init__(self, reason: str, *, policy: str | None = None, server: str = "", ran: Ran = "no") -> None:
-        super().__init__(reason, server=server, data={"policy": policy} if policy else None)
+    def __init__(
+        self,
+        reason: str,
+        *,
+        policy: str | None = None,
+        server: str = "",
+        ran: Ran = "no",
+        details: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(
+            reason, server=server, data={**({"policy": policy} if policy else {}), **(details or {})} or None
+        )
         self.reason = reason
         self.policy = policy
         self.ran = ran
+        self.details = details
+
+
+class OverQuota(CallDenied):
+    """As many calls have been made as the quota `policy` allows. `seconds` is when to try again."""
+
+    def __init__(self, reason: str, *, policy: str, seconds: int, server: str = "") -> None:
+        details = {"reason": "quota", "retryAfter": seconds}
+        super().__init__(reason, policy=policy, server=server, details=details)
+        self.seconds = seconds
 
 
 class UpstreamError(CallError):

@@ -23,12 +23,14 @@ from portal.admin.members import MemberOperations
 from portal.admin.organization import CustomPages, IdentityProviders, ServiceTokenApi
 from portal.admin.policies import GroupOperations, PolicyOperations, check_decisions
 from portal.admin.portals import PortalOperations
+from portal.admin.quotas import QuotaOperations
 from portal.admin.servers import ServerOperations
 from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
 from portal.admin.upstreams import NotRunning, Upstreams
 from portal.oauth import ServiceTokens, SigningKeys
 from portal.objects import Document
+from portal.quotas import Quotas
 from portal.sdk import mount_any_path
 from portal.state import AlreadyExists, Clock, Kind, Store, utc_now
 
@@ -71,9 +73,10 @@ async def create_admin(
     clock: Clock = utc_now,
     settings: AdminSettings | None = None,
     log: CallLog | None = None,
+    quotas: Quotas | None = None,
 ) -> Admin:
     """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
-    `waiting`."""
+    `waiting`, without `quotas` no call was counted."""
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
     tokens = ApiTokens(store, account_id, clock)
@@ -91,6 +94,7 @@ async def create_admin(
         *ListOperations(store, check_decisions, clock).operations(),
         *KeyOperations(store, SigningKeys(store, clock), clock).operations(),
         *AssessmentApi(store, clock, settings).operations(),
+        *QuotaOperations(store, quotas or Quotas()).operations(),
         *OrganizationOperations(store, settings).operations(),
         *MemberOperations(store, clock, settings).operations(),
         *LogOperations(reading).operations(),

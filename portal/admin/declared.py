@@ -18,6 +18,7 @@ from portal.admin.login_settings import SettableSettings
 from portal.admin.organization import PageBody, ProviderBody
 from portal.admin.policies import GroupBody, PolicyBody
 from portal.admin.portals import PortalBody, code_mode_of
+from portal.admin.quotas import QuotaBody
 from portal.admin.servers import ServerBody
 from portal.errors import PortalError
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
@@ -67,6 +68,7 @@ SECTIONS: tuple[DeclaredSection, ...] = (
     ),
     DeclaredSection("portals", "portal", PortalBody, key="id", partial=True),
     DeclaredSection("apps", "app", AppBody),
+    DeclaredSection("quotas", "quota", QuotaBody),
     DeclaredSection("organization", LOGIN_SETTINGS.name, SettableSettings, key="id", only=LOGIN_SETTINGS_ID),
 )
 """In the order of creation: an object comes before those that refer to it."""

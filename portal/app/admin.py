@@ -23,7 +23,7 @@ async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
     settings = AdminSettings(events=shared.events)
     configure_admin(settings, shared.config)
     store, now = shared.require_store(), shared.parts.now
-    return await create_admin(store, upstreams, clock=now, settings=settings, log=shared.log)
+    return await create_admin(store, upstreams, clock=now, settings=settings, log=shared.log, quotas=shared.quotas)
 
 
 def configure_admin(settings: AdminSettings, config: Config) -> None:

@@ -33,6 +33,7 @@ from portal.app.definitions import OWN, PortalDefinition, definitions, host_url
 from portal.app.itself import OwnAddress, leads_to
 from portal.app.observing import Observing
 from portal.app.portal import Portal
+from portal.app.quotas import quotas_in_force
 from portal.app.reload import takeable
 from portal.app.shared import Parts, Shared
 from portal.app.upstreams import open_upstreams
@@ -42,6 +43,7 @@ from portal.endpoint import health, status
 from portal.errors import ConfigError, StartError
 from portal.http import Edge, HttpSettings, Proxies, running
 from portal.logs import EventLog, RecordSink, set_level
+from portal.quotas import counts_kept
 from portal.servers import Servers, StoredServers
 from portal.state import Follower, StateError, StateUnavailable, background
 
@@ -68,6 +70,8 @@ class Instance:
         meanings = Meanings.installed()
         programs = Programs(meanings) if parts.code == "workers" else None
         self.shared = Shared(config, parts, announce, Edge(parts.http), programs, meanings)
+        if parts.quotas is not None:
+            self.shared.quotas = parts.quotas
         self.portals: dict[str, Portal] = {}
         self.addresses = Addresses(())
         self.app: Starlette
@@ -247,6 +251,8 @@ class Instance:
             routes = await self._start_identity(config.portal.identity, stack)
         stack.push_async_callback(self._close)
         await self._refresh()
+        if self.shared.store is not None:
+            await stack.enter_async_context(counts_kept(self.shared.store, self.shared.quotas))
         routes += self._observing.routes()
         self.app = instance_app(self.shared.edge, routes, lambda: self.addresses, self._health, self._error_page)
 
@@ -315,6 +321,7 @@ class Instance:
                 self._callers_changed()
             assert self.admin is not None
             configure_admin(self.admin.settings, self.config)
+        self._apply_quotas()
         wanted = definitions(self.config, self._stored.objects.portals, self._stored.login_name)
         for id in [id for id in self.portals if id not in wanted]:
             await self.portals.pop(id).aclose()
@@ -332,6 +339,12 @@ class Instance:
         self.shared.edge.replace(self._edge_settings(self.config))
         self._configure_delivery()
         self._locate()
+
+    def _apply_quotas(self) -> None:
+        quotas = self.shared.quotas
+        wanted = quotas_in_force(self.config.portal.quotas, self._stored, quotas.quotas)
+        if wanted != quotas.quotas:
+            quotas.apply(wanted)
 
     def _locate(self) -> None:
         """Note where the instance is reached now. A server that leads back to it there is not served any more."""

@@ -18,7 +18,7 @@ from portal.app.access import StoredState, audiences, portal_access, served_for_
 from portal.app.asgi import portal_app
 from portal.app.definitions import OWN, PortalDefinition
 from portal.app.shared import Shared
-from portal.calls import AssertionCredentials, Caller, Gate, PolicyAdmission
+from portal.calls import AssertionCredentials, Caller, Gate, PolicyAdmission, QuotaAdmission
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
 from portal.endpoint import Endpoint, LoginPage, PersonServers
 from portal.identity import NOBODY, Identity, OnBehalf
@@ -216,10 +216,12 @@ class Portal:
     def _gate(self) -> Gate:
         if self._shared.parts.gate is not None and not self.definition.id:
             return self._shared.parts.gate
+        # After the policies: a call that they deny is not counted.
+        quotas = QuotaAdmission(self._shared.quotas, self.definition.id)
         if self.access is None:
-            return Gate()
+            return Gate(admissions=[quotas])
         return Gate(
-            admissions=[PolicyAdmission(self.access, self._shared.servers)],
+            admissions=[PolicyAdmission(self.access, self._shared.servers), quotas],
             credentials=[AssertionCredentials(self._assertions)],
         )
 

@@ -18,6 +18,7 @@ from portal.learning import Learning
 from portal.logs import NO_EVENTS, EventSink
 from portal.observe import Traces
 from portal.pins import Pinning
+from portal.quotas import Quotas
 from portal.servers import Servers
 from portal.state import Clock, utc_now
 
@@ -36,7 +37,8 @@ class Parts:
 
     `code` runs programs: the instance's own workers, another runner, or None for portals without code mode. `records`
     takes rows of calls in the place of a log, `events` those of everything else. `learning` and `pins` are the
-    embedding program's to open and close.
+    embedding program's to open and close. `quotas` counts calls; what the quotas are is said by configuration and store
+    all the same.
 
     At the document's own portal, `access` decides in the place of configuration and store, `gate` about calls, and
     `admission` who may sign in. `adjust_identity` changes the settings of a login before it is made.
@@ -49,6 +51,7 @@ class Parts:
     events: EventSink | None = None
     learning: Learning | None = None
     pins: Pinning | None = None
+    quotas: Quotas | None = None
     access: LiveAccess | None = None
     gate: Gate | None = None
     admission: AdmissionPolicy | None = None
@@ -79,6 +82,7 @@ class Shared:
     learning: Learning = field(init=False)
     contents: Contents = field(default_factory=Contents)
     traces: Traces = field(default_factory=Traces)
+    quotas: Quotas = field(default_factory=Quotas)
     store: Store | None = None
     log: CallLog | None = None
     events: EventSink = NO_EVENTS

@@ -4,6 +4,7 @@ from portal.calls.assertions import AssertionCredentials
 from portal.calls.caller import Caller, LeasedRun, Records
 from portal.calls.gate import Call, Gate
 from portal.calls.policy import PolicyAdmission
+from portal.calls.quotas import QuotaAdmission
 from portal.calls.rows import EndedRequest, EndedRun, request_row, session_name
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Gate",
     "LeasedRun",
     "PolicyAdmission",
+    "QuotaAdmission",
     "Records",
     "request_row",
     "session_name",

@@ -266,7 +266,7 @@ class LeasedRun:
                 result = await self._caller.call_on(self._lease, made, context)
             return asking.explained(ToolReturned(result))
         except CallDenied as denied:
-            return ToolDenied(denied.reason, denied.policy)
+            return ToolDenied(denied.reason, denied.policy, denied.details)
         except CallError as error:
             return asking.explained(ToolFailed(error.full_message, error.code, error.data))
         except StateUnavailable as error:

@@ -78,7 +78,7 @@ _TARGET = ("name", "uri", "ref")
 
 class Admission(Protocol):
     async def admit(self, call: Call, context: CallContext) -> Denial | None:
-        """A denial, or None to let the call go on."""
+        """A denial, or None to let the call go on. Raises a `CallDenied` of its own where it has more to say."""
 
 
 class Screening(Protocol):

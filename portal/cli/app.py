@@ -677,6 +677,9 @@ def scan(
         str | None, typer.Option("--since", metavar="TIME", help="From then on: 2026-11-29, 2026-11-29T08:00, 24h, 7d.")
     ] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before then.")] = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", metavar="FILE", help="Write what was found as a page, too: one HTML file.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Find MCP traffic in logs that goes around the portals.
@@ -689,12 +692,13 @@ def scan(
     \b
     codemode scan /var/log/squid/access.log*
     codemode scan traffic.har --portal https://agents.example.com
+    codemode scan access.log --page report.html
     """
     from portal.cli.commands.scan import ScanOptions
     from portal.cli.commands.scan import scan as command
 
     options = ScanOptions(
-        files, config, portal or (), portal_address or (), host or (), site, since, until, as_json=json
+        files, config, portal or (), portal_address or (), host or (), site, since, until, as_json=json, page=page
     )
     finish(lambda: command(options))
 

@@ -31,11 +31,16 @@ from portal.config.portals import (
     PortalEntry,
     PortalServerEntry,
 )
+from portal.config.quotas import HOUR, LONGEST_PERIOD, MAX_NAMED, MAX_QUOTAS, QuotaPart, QuotaSection
 from portal.config.upstream_oauth import UpstreamOAuth
 from portal.config.watch import watch_config
 
 __all__ = [
     "ALIAS",
+    "HOUR",
+    "LONGEST_PERIOD",
+    "MAX_NAMED",
+    "MAX_QUOTAS",
     "RESERVED_IDS",
     "SERVER_SECTIONS",
     "YAML",
@@ -55,6 +60,8 @@ __all__ = [
     "PortalEntry",
     "PortalServerEntry",
     "PortalSettings",
+    "QuotaPart",
+    "QuotaSection",
     "RunSettings",
     "ServerConfig",
     "StdioServer",

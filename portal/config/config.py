@@ -46,6 +46,7 @@ from portal.config.logs import LogSection
 from portal.config.observe import MetricsSection, TraceSection
 from portal.config.own_code_mode import OwnCodeMode, asking_for_tools
 from portal.config.portals import PORTAL_ID, RESERVED_IDS, CodeModePolicy, PortalEntry
+from portal.config.quotas import HOUR, MAX_QUOTAS, QuotaSection
 from portal.config.section import Section, http_url
 from portal.config.upstream_oauth import UpstreamOAuth
 from portal.errors import ConfigError, InputError
@@ -130,6 +131,7 @@ class PortalSettings(Section):
     logs: LogSection | None = None
     traces: TraceSection | None = None
     metrics: MetricsSection | None = None
+    quotas: Annotated[tuple[QuotaSection, ...], Field(max_length=MAX_QUOTAS)] = ()
 
     @property
     def public_url(self) -> str:
@@ -521,6 +523,7 @@ def _portal(section: object, file: str, environment: Mapping[str, str], folder: 
         if written is not None:
             path = written.expanduser()
             settings = settings.model_copy(update={name: folder / path if folder is not None else path})
+    _check_quotas(settings, file)
     return settings
 
 
@@ -530,6 +533,18 @@ def _numbers_have_a_token(settings: PortalSettings, file: str) -> None:
         problem = "needs a `token`: with `portal.identity` others reach the portal, and the numbers name its servers."
         fix = 'Give one of at least 16 characters, as in `"token": "${METRICS_TOKEN}"`.'
         raise ConfigError(problem, file=file, key="portal.metrics", fix=fix)
+
+
+def _check_quotas(settings: PortalSettings, file: str) -> None:
+    seen: set[str] = set()
+    for index, quota in enumerate(settings.quotas):
+        key = f"portal.quotas[{index}]"
+        if quota.name in seen:
+            raise ConfigError("is the name of another quota.", file=file, key=f"{key}.name", fix="Choose another name.")
+        if quota.period > HOUR and not settings.has_store:
+            problem = "is over an hour and needs a database, or every restart would begin to count again."
+            raise ConfigError(problem, file=file, key=f"{key}.period", fix="Set `portal.state`.")
+        seen.add(quota.name)
 
 
 def _written(section: Mapping[str, object]) -> dict[str, object]:

@@ -32,6 +32,7 @@ from portal.objects.policies import (
 )
 from portal.objects.portals import PORTAL, PortalDocument, PortalServer
 from portal.objects.providers import IDENTITY_PROVIDER, ProviderDocument
+from portal.objects.quotas import QUOTA, QuotaDocument
 from portal.objects.rules import SELECTORS, Text
 from portal.objects.servers import SERVER, AuthType, ServerDocument
 
@@ -44,6 +45,7 @@ __all__ = [
     "MAX_POLICIES",
     "POLICY",
     "PORTAL",
+    "QUOTA",
     "SELECTORS",
     "SERVER",
     "AppDocument",
@@ -64,6 +66,7 @@ __all__ = [
     "PortalDocument",
     "PortalServer",
     "ProviderDocument",
+    "QuotaDocument",
     "RefreshOptions",
     "Rules",
     "SaasDocument",

@@ -16,6 +16,7 @@ from portal.pages.rules import (
     with_application,
 )
 from portal.pages.visitor import FORM_FIELD, Visitor, Visitors
+from portal.pages.whole import whole_page
 
 __all__ = [
     "APP",
@@ -39,6 +40,7 @@ __all__ = [
     "safe_return",
     "standing_page",
     "style",
+    "whole_page",
     "with_application",
     "words_page",
 ]

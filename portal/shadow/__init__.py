@@ -7,6 +7,7 @@ from portal.shadow.report import ScannedFile, ScanReport, SeenCaller, Sighting, 
 from portal.shadow.request import LogRequest, read_address, read_authority
 from portal.shadow.sightings import Sightings, Window
 from portal.shadow.signs import Certainty, Sign
+from portal.shadow.timeline import TimeSlot
 from portal.shadow.times import iso, read_time
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Sighting",
     "Sightings",
     "Sign",
+    "TimeSlot",
     "UnreadLine",
     "Window",
     "is_loopback",

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from portal.shadow.reading import UnreadLine
 from portal.shadow.signs import Certainty, Sign
+from portal.shadow.timeline import TimeSlot
 from portal.shadow.times import iso
 
 _LONGEST_PATH = 200
@@ -79,7 +80,9 @@ class ScanReport:
     """The sightings, the most certain and most used first, and what else was counted.
 
     `through_portals` counts requests of MCP that went to a portal, `by_portals` those that a portal made itself, and
-    `left_out` those for which there was no room, by how certain they are.
+    `left_out` those for which there was no room, by how certain they are. `times` says when the requests of the
+    sightings were, and those left out. `clients` says how many of them each client has made, by what it calls itself,
+    "" where the log does not say it, those with the most first; `more_clients` how many the others.
     """
 
     sightings: tuple[Sighting, ...]
@@ -88,6 +91,9 @@ class ScanReport:
     left_out: Mapping[Certainty, int]
     files: tuple[ScannedFile, ...]
     unread: tuple[UnreadLine, ...]
+    times: tuple[TimeSlot, ...] = ()
+    clients: tuple[tuple[str, int], ...] = ()
+    more_clients: int = 0
 
     @property
     def found(self) -> bool:
@@ -105,6 +111,11 @@ def report_json(report: ScanReport) -> dict[str, object]:
         "through_portals": report.through_portals,
         "by_portals": report.by_portals,
         "left_out": {certainty.value: requests for certainty, requests in report.left_out.items()},
+        "times": [
+            {"start": iso(slot.start), "seconds": slot.seconds, "requests": slot.requests} for slot in report.times
+        ],
+        "clients": [{"agent": agent or None, "requests": requests} for agent, requests in report.clients],
+        "requests_of_more_clients": report.more_clients,
         "files": [
             {
                 "name": file.name,

@@ -14,10 +14,13 @@ from portal.shadow.reading import SHOWN, UnreadLine
 from portal.shadow.report import ScannedFile, ScanReport, SeenCaller, Sighting, shown, shown_path
 from portal.shadow.request import LogRequest
 from portal.shadow.signs import RANK, Certainty, Evidence, Sign, judge
+from portal.shadow.timeline import Timeline
 
 MAX_PLACES = 10_000
 MAX_CALLERS = 20_000
 MAX_CALLERS_EACH = 50
+MAX_CLIENTS = 2000
+SHOWN_CLIENTS = 100
 
 _Key = tuple[str, int | None, str | None]
 
@@ -85,6 +88,9 @@ class Sightings:
         self._callers: Counter[Certainty] = Counter()
         self._through = 0
         self._by = 0
+        self._times = Timeline()
+        self._clients: Counter[str] = Counter()
+        self._more_clients = 0
 
     def add(self, request: LogRequest) -> None:
         """Take one request into account."""
@@ -99,11 +105,14 @@ class Sightings:
         elif self._portals.make(request):
             self._by += 1
         elif verdict is not None:
+            self._times.count(request.at)
+            self._count_client(shown(request.agent))
             self._count(request, verdict, server)
 
     def report(self, files: Iterable[ScannedFile] = (), unread: Iterable[UnreadLine] = ()) -> ScanReport:
         """What was seen, the most certain first, then what was used most."""
         sightings = [_sighting(key, seen) for key, seen in self._seen.items()]
+        clients = sorted(self._clients.items(), key=lambda item: (-item[1], item[0]))
         sightings.sort(key=lambda one: (RANK[one.certainty], -one.requests, one.host, one.path or ""))
         return ScanReport(
             tuple(sightings),
@@ -112,11 +121,14 @@ class Sightings:
             {certainty: self._left_out[certainty] for certainty in Certainty},
             tuple(files),
             tuple(unread)[:SHOWN],
+            self._times.slots,
+            tuple(clients[:SHOWN_CLIENTS]),
+            self._more_clients + sum(requests for _, requests in clients[SHOWN_CLIENTS:]),
         )
 
     def _count(self, request: LogRequest, verdict: Evidence, server: str) -> None:
         port = None if request.port in ORDINARY_PORTS else request.port
-        key = (request.host, port, None if request.path is None else shown_path(request.path))
+        key = (shown(request.host), port, None if request.path is None else shown_path(request.path))
         seen = self._seen.get(key)
         if seen is None:
             if self._room[verdict.certainty] >= self._most_places:
@@ -133,6 +145,12 @@ class Sightings:
         if RANK[verdict.certainty] < RANK[seen.certainty]:
             seen.certainty = verdict.certainty
         self._count_caller(seen, request, verdict.certainty)
+
+    def _count_client(self, agent: str) -> None:
+        if agent in self._clients or len(self._clients) < MAX_CLIENTS:
+            self._clients[agent] += 1
+        else:
+            self._more_clients += 1
 
     def _count_caller(self, seen: _Seen, request: LogRequest, certainty: Certainty) -> None:
         who = (shown(request.address), shown(request.user), shown(request.agent))

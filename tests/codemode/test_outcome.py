@@ -124,6 +124,8 @@ def test_a_protocol_error_keeps_code_and_data() -> None:
 
 def test_a_denial_says_why() -> None:
     assert error_of(ToolDenied("not for you")) == ToolError("not for you", denied=True)
+    later = ToolDenied("not now", "calm", {"retryAfter": 7})
+    assert error_of(later) == ToolError("not now", data={"policy": "calm", "retryAfter": 7}, denied=True)
 
 
 def test_a_result_over_the_limit_is_an_error_that_tells_its_size() -> None:

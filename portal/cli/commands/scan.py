@@ -33,6 +33,7 @@ from portal.shadow import (
     LogFile,
     Portals,
     ScannedFile,
+    ScanReport,
     Sightings,
     Window,
     is_loopback,
@@ -58,7 +59,7 @@ _COMPRESSED = (
 class ScanOptions:
     """Options of `scan`. `portals` are URLs, `addresses` those from which portals connect.
 
-    `site` is the host of lines that name none.
+    `site` is the host of lines that name none. `page` is the file for a page of what was found.
     """
 
     files: Sequence[str]
@@ -70,6 +71,7 @@ class ScanOptions:
     since: str | None = None
     until: str | None = None
     as_json: bool = False
+    page: Path | None = None
 
 
 async def scan(options: ScanOptions) -> Exit:
@@ -77,6 +79,8 @@ async def scan(options: ScanOptions) -> Exit:
     stdout, stderr = consoles()
     now = datetime.now(UTC).timestamp()
     window = Window(_moment("--since", options.since, now), _moment("--until", options.until, now))
+    if options.page is not None:
+        _check_page(options.page)
     portals = _portals(options, _configuration(options.config, stderr, quiet=options.as_json))
     sightings = Sightings(portals, window, _hosts(options.hosts), site=_site(options.site))
     scanned: list[ScannedFile] = []
@@ -103,6 +107,9 @@ async def scan(options: ScanOptions) -> Exit:
         stdout.print_json(data=report_json(report))
     else:
         stdout.print(scan_report(report, stdout.width))
+    if options.page is not None:
+        await asyncio.to_thread(_write_page, options.page, report, window, now)
+        stderr.print(Text(f"The page is {options.page}."), soft_wrap=True)
     for file in report.files:
         if file.damage:
             text = f"{file.name}: its end could not be read ({file.damage}). What is before it was."
@@ -110,6 +117,42 @@ async def scan(options: ScanOptions) -> Exit:
     if report.found:
         return Exit.PROGRAM_FAILED
     return Exit.USAGE if any(file.damage for file in report.files) else Exit.OK
+
+
+def _check_page(path: Path) -> None:
+    """Before hours of reading, and not after them.
+
+    Raises:
+        CommandError: there can be no such file.
+    """
+    try:
+        if path.is_dir():
+            raise CommandError(f"--page: {path} is a folder; name a file in it.")
+        if not path.parent.is_dir():
+            raise CommandError(f"--page: there is no folder {path.parent}.")
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from None
+
+
+def _write_page(path: Path, report: ScanReport, window: Window, now: float) -> None:
+    """The page says who used what: a file that is made is for its owner alone.
+
+    Raises:
+        CommandError: it cannot be written.
+    """
+    # The libraries of the pages are loaded for this alone.
+    from portal.cli.show.scan_page import scan_page
+
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(scan_page(report, window, now))
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: Exception) -> CommandError:
+    why = getattr(error, "strerror", None) or type(error).__name__
+    return CommandError(f"--page: {str(path)[:100]} cannot be written: {why}.")
 
 
 def portals_of(config: Config) -> tuple[EndpointPlace, ...]:
