@@ -136,25 +136,31 @@ async def open_contents(
     if log is None or not config.portal.has_store:
         yield None
         return
-    from portal.logs import ContentLog, ContentSettings
+    from portal.logs import ContentLog
     from portal.state import KeyRing, KeysUnusable
-
-    made: tuple[ContentsSection | None, ContentSettings] = (None, ContentSettings())
-
-    def in_force() -> ContentSettings:
-        nonlocal made
-        logs = settings()
-        section = logs.contents if logs is not None else None
-        if section is not made[0]:
-            made = (section, content_settings(section))
-        return made[1]
 
     try:
         keys = KeyRing.open(keys_of(config.portal.state))
     except KeysUnusable as error:
         raise StartError(f"the log cannot keep contents: {error}") from error
-    async with ContentLog(log.database, keys, in_force) as contents:
+    async with ContentLog(log.database, keys, _ContentsInForce(settings)) as contents:
         yield contents
+
+
+class _ContentsInForce:
+    """The settings of contents that are in force: made again when the section is another."""
+
+    def __init__(self, given: Callable[[], LogSection | None]) -> None:
+        self._given = given
+        self._section: ContentsSection | None = None
+        self._settings = content_settings(None)
+
+    def __call__(self) -> ContentSettings:
+        logs = self._given()
+        section = logs.contents if logs is not None else None
+        if section is not self._section:
+            self._section, self._settings = section, content_settings(section)
+        return self._settings
 
 
 def content_settings(section: ContentsSection | None) -> ContentSettings:

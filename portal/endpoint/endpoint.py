@@ -119,17 +119,8 @@ class Endpoint:
         if code_tool is not None:
             kept = self._questions, self._runs, prompts, person_servers
             code = CodeMode(self._views, caller, self._catalogs, code_tool, *kept)
-        modes: dict[Mode, ToolMode] = {
-            Mode.TOOLS: tools,
-            Mode.MINIMIZE_TOOLS: Minimized(self._views, query, tools),
-            Mode.QUERY_AND_EXECUTE: QueryAndExecute(self._views, query, tools, self._run_code if code else None),
-            **({Mode.CODE: code} if code is not None else {}),
-        }
-        if person_servers is not None:
-            for mode in (Mode.TOOLS, Mode.MINIMIZE_TOOLS):
-                modes[mode] = WithPortalTools(modes[mode], self._views, person_servers, prompts)
         self._code = code
-        self._tools = ToolMethods(self._views, modes)
+        self._tools = ToolMethods(self._views, self._modes(tools, query, prompts))
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._body_limit = http.body_limit
@@ -147,6 +138,20 @@ class Endpoint:
         self._express = Express(
             server, self._tools, self._sessions, http.session_idle, self._log, self._room.touch, on_trace
         )
+
+    def _modes(self, tools: Tools, query: Query, prompts: LoginPrompts) -> dict[Mode, ToolMode]:
+        """What a client sees in each mode."""
+        code, person_servers = self._code, self._person_servers
+        modes: dict[Mode, ToolMode] = {
+            Mode.TOOLS: tools,
+            Mode.MINIMIZE_TOOLS: Minimized(self._views, query, tools),
+            Mode.QUERY_AND_EXECUTE: QueryAndExecute(self._views, query, tools, self._run_code if code else None),
+            **({Mode.CODE: code} if code is not None else {}),
+        }
+        if person_servers is not None:
+            for mode in (Mode.TOOLS, Mode.MINIMIZE_TOOLS):
+                modes[mode] = WithPortalTools(modes[mode], self._views, person_servers, prompts)
+        return modes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from mcp.server.context import CallNext, HandlerResult
@@ -39,6 +39,7 @@ _NAMES = ("name", "uri")
 _WORDS = {INVALID_PARAMS: "invalid params", METHOD_NOT_FOUND: "unknown method"}
 _NO_ROOM = ("share", "full")
 _UNFINISHED = ("paused", "input_required")
+_STATE = "requestState"
 
 
 class UnlistedName(MCPError):
@@ -82,8 +83,8 @@ class RequestLog:
         self._events.write(request_row("refusal" if failed else "request", ended, context))
 
     def failed(self, method: str, name: str, context: CallContext, begun: Stopwatch, error: BaseException) -> None:
-        """A request has no result."""
-        if context.facts.rows:
+        """A request has no result. A call that is cancelled has its row, or never began; a run has its row later."""
+        if context.facts.rows or (method == "tools/call" and isinstance(error, asyncio.CancelledError)):
             return
         kind: Kind = "refusal"
         if isinstance(error, asyncio.CancelledError):
@@ -121,12 +122,17 @@ class RequestLog:
         if ctx.request_id is None or ctx.method == _SILENT:
             return await call_next(ctx)
         begun = Stopwatch()
+        # What comes back to a question goes on with the work of an earlier request, which has the rows.
+        goes_on = _STATE in (ctx.params or {})
         try:
             result = await call_next(ctx)
         except BaseException as error:
-            self.failed(ctx.method, _name_in(ctx), _context_of(ctx), begun, error)
+            if not (goes_on and isinstance(error.__cause__, CallError)):
+                self.failed(ctx.method, _name_in(ctx), _context_of(ctx), begun, error)
             raise
         context = _context_of(ctx)
+        if goes_on:
+            return result
         if ctx.method == "tools/call":
             if isinstance(result, dict):
                 self.tool_answered(_name_in(ctx), context, begun, result)
@@ -182,14 +188,19 @@ def _name_in(ctx: SdkContext) -> str:
 def _context_of(ctx: SdkContext) -> CallContext:
     """The context that the handler has made, or what is known of a request that no handler has had."""
     scope = scope_of(ctx) or {}
-    made = scope.get(CONTEXT)
-    if isinstance(made, CallContext):
-        return made
+    of_handler = scope.get(CONTEXT)
+    if isinstance(of_handler, CallContext):
+        return of_handler
     caller, params = principal_of(scope), ctx.params or {}
     meta, info, wanted = params.get("_meta"), params.get("clientInfo"), params.get("protocolVersion")
+    connection = connection_of(ctx)
+    id = connection.session_id
     if ctx.method != INITIALIZE:
-        return plain_context(caller, ctx.protocol_version, meta if isinstance(meta, Mapping) else {}, None)
-    id = connection_of(ctx).session_id
+        made = plain_context(caller, ctx.protocol_version, meta if isinstance(meta, Mapping) else {}, None)
+        if id is None or connection.client_params is None:
+            return made
+        known = DownstreamClient(key="", info=connection.client_params.client_info.model_dump(mode="json"))
+        return replace(made, source=replace(made.source, client=known, session=session_name(id)))
     source = CallSource(
         wanted[:MAX_VERSION] if isinstance(wanted, str) else "",
         DownstreamClient(key="", info=info) if isinstance(info, Mapping) else None,

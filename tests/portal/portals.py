@@ -47,6 +47,21 @@ class Kept:
 
 
 @dataclass
+class KeptEvents:
+    """Rows of what is no call, kept."""
+
+    rows: list[LogRow] = field(default_factory=list)
+
+    def write(self, row: LogRow) -> None:
+        self.rows.append(row)
+
+    @property
+    def said(self) -> list[tuple[str, str, str, str]]:
+        """The kind, method, name and outcome of each."""
+        return [(row.kind, row.method, row.name, row.outcome) for row in self.rows]
+
+
+@dataclass
 class Portal:
     """A running portal. `url` is its base URL, `mcp` its MCP endpoint."""
 
@@ -72,6 +87,7 @@ async def portal_over(
     gate: Gate | None = None,
     learning: Learning | None = None,
     pins: Pinning | None = None,
+    events: KeptEvents | None = None,
     **settings: Any,
 ) -> AsyncIterator[Portal]:
     """A portal over these upstreams, in order; it has settled. `settings` are those of the `portal` section."""
@@ -84,7 +100,7 @@ async def portal_over(
         document["portal"] = {"pinned": "pinned.json"}
     document["portal"] = {**document.get("portal", {}), **settings}
     kept = Kept()
-    parts = Parts(code=code_tool, records=kept, gate=gate, learning=learning, pins=pins)
+    parts = Parts(code=code_tool, records=kept, events=events, gate=gate, learning=learning, pins=pins)
     async with learning or nullcontext(), pins or nullcontext(), opened(document, parts=parts) as instance:
         await instance.servers.settled()
         async with serving(instance) as url:

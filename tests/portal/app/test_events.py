@@ -190,6 +190,36 @@ async def test_consents_and_grants_that_end_are_rows(tmp_path: Path) -> None:
     nothing_of(secrets, tmp_path)
 
 
+async def test_an_account_that_is_claimed_and_what_its_person_ends_are_rows(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path, has_log=True) as portal, browser_at(portal.url) as browser:
+        path = await portal.identity.claim_path()
+        assert path is not None
+        link = path.partition("token=")[2]
+        page = await browser.open(path)
+        await browser.submit(page, "/login/claim", name="Ada", email=EMAIL, password=PASSWORD)
+        async with browser_at(portal.url) as late:
+            await late.open(path)
+            await late.open("/login/callback?state=a-state-of-somebody&code=a-code-of-somebody")
+        async with httpx2.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
+            agent = Agent(portal, http)
+            await agent.log_in(browser)
+            await browser.submit(await browser.open("/"), "/logout/agent")
+        await browser.submit(await browser.open("/logout"), "/logout", "everywhere")
+        signed = await rows_of(portal.instance.shared.log, kind="sign_in")
+        consents = await rows_of(portal.instance.shared.log, kind="consent")
+    assert [(row.method, row.name, row.outcome, row.email) for row in signed] == [
+        ("claim", "local", "ok", EMAIL),
+        ("claim", "local", "denied", ""),
+        ("sign_in", "", "denied", ""),
+        ("sign_out_everywhere", "local", "ok", EMAIL),
+    ]
+    assert [(row.method, row.name, row.reason) for row in consents] == [
+        ("consent", agent.client_id, ""),
+        ("revoke", agent.client_id, "its person has ended it"),
+    ]
+    nothing_of([PASSWORD, link, "a-state-of-somebody", "a-code-of-somebody"], tmp_path)
+
+
 async def test_whoever_comes_without_a_good_token_or_is_refused_by_a_policy_is_a_row(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path, has_log=True) as portal, browser_at(portal.url) as browser:
         ada = await portal.account()
