@@ -24,7 +24,7 @@ from portal.dlp.match import Match
 from portal.dlp.paths import Paths
 from portal.dlp.patterns import Pattern, checked_name
 from portal.dlp.redaction import redact
-from portal.dlp.search import Looking, Rules, TextSearch
+from portal.dlp.search import Looking, RuleOf, Rules, TextSearch
 from portal.dlp.texts import Piece, Text, text_of, written
 
 CACHE = 4 * 1024 * 1024
@@ -49,7 +49,8 @@ class Profile:
     """What is looked for: one of PREDEFINED by its id, or an administrator's own patterns and lists under another id.
 
     Matches below `confidence` do not count. Up to `allowed` matches in one value are let pass, and from one more on all
-    are findings.
+    are findings. `off` are rules of a predefined profile that are not looked for; `shared` are rules of predefined
+    profiles, each with the id of its profile, that are looked for in another profile too.
     """
 
     id: str
@@ -57,13 +58,18 @@ class Profile:
     allowed: int = 0
     patterns: tuple[Pattern, ...] = ()
     lists: tuple[ExactList, ...] = ()
+    off: frozenset[str] = frozenset()
+    shared: frozenset[RuleOf] = frozenset()
 
 
 class Detector:
     """Looks for what its profiles say. Threads may share it. It never opens a connection, and keeps no text."""
 
-    def __init__(self, profiles: Iterable[Profile], *, key: bytes, folder: Path) -> None:
-        """Takes seconds: see `made`. `folder` keeps compiled rules, for this user only.
+    def __init__(
+        self, profiles: Iterable[Profile], *, key: bytes, folder: Path, former: Detector | None = None
+    ) -> None:
+        """Takes seconds: see `made`. `folder` keeps compiled rules, for this user only. A `former` detector of the same
+        folder lends the catalog that it has in memory.
 
         Raises:
             DetectionUnavailable: the extra is not installed, or the folder cannot be used.
@@ -72,8 +78,16 @@ class Detector:
         self._profiles = _checked(profiles)
         self._findings_key = _derived(key, "findings")
         self._verdicts_key = _derived(key, "verdicts")
-        self._rules = _rules(self._profiles, lists_key(key), folder)
+        self._secrets = former._secrets if former is not None else None
+        if self._secrets is None and CREDENTIALS in _searched(self._profiles):
+            self._secrets = SecretCatalog(folder)
+        self._rules = _rules(self._profiles, lists_key(key), self._secrets)
         self._verdicts = _Verdicts(CACHE)
+
+    @property
+    def profiles(self) -> frozenset[str]:
+        """The ids of its profiles."""
+        return frozenset(self._profiles)
 
     @classmethod
     async def made(cls, profiles: Iterable[Profile], *, key: bytes, folder: Path) -> Detector:
@@ -116,6 +130,14 @@ class Detector:
             value = redact(value, found)
             current = self.scan(value, root, as_arguments=as_arguments)
         return value, verdict
+
+    async def cleaned(
+        self, value: object, root: str = "value", *, as_arguments: bool = False
+    ) -> tuple[object, Verdict]:
+        """As `redacted`; a large value in a thread."""
+        if heavy(value) or len(written(value)) > _LONGEST_ON_LOOP:
+            return await asyncio.to_thread(lambda: self.redacted(value, root, as_arguments=as_arguments))
+        return self.redacted(value, root, as_arguments=as_arguments)
 
     def _scan(self, value: object, text: Text, root: str, as_arguments: bool) -> Verdict:
         located, complete = TextSearch(self._rules, text.marked, CREDENTIALS).run(as_arguments=as_arguments)
@@ -173,11 +195,15 @@ def _checked(profiles: Iterable[Profile]) -> dict[str, Profile]:
         checked_name(profile.id)
         if profile.id in chosen:
             raise RuleRefused(f"the profile {profile.id!r} is chosen twice")
-        own = [*profile.patterns, *profile.lists]
+        own = [*profile.patterns, *profile.lists, *profile.shared]
         if profile.id in PREDEFINED and own:
             raise RuleRefused(
                 f"the profile {profile.id!r} is predefined: patterns and lists belong into one of another id"
             )
+        if profile.id not in PREDEFINED and profile.off:
+            raise RuleRefused(f"the profile {profile.id!r} is not predefined, so none of its rules can be off")
+        if any(origin not in PREDEFINED for origin, _ in profile.shared):
+            raise RuleRefused(f"the profile {profile.id!r} shares a rule of a profile that is not predefined")
         if profile.id not in PREDEFINED and not own:
             known = ", ".join(PREDEFINED)
             raise RuleRefused(
@@ -191,19 +217,28 @@ def _checked(profiles: Iterable[Profile]) -> dict[str, Profile]:
     return chosen
 
 
-def _rules(profiles: Mapping[str, Profile], key: bytes, folder: Path) -> Rules:
+def _searched(profiles: Mapping[str, Profile]) -> frozenset[str]:
+    """The profiles whose rules are looked for: those that are chosen, and those that others share rules of."""
+    return frozenset(profiles) | {origin for profile in profiles.values() for origin, _ in profile.shared}
+
+
+def _rules(profiles: Mapping[str, Profile], key: bytes, secrets: SecretCatalog | None) -> Rules:
     compiled = compiler()
-    chosen = frozenset(profiles)
+    chosen = _searched(profiles)
     catalog: list[Looking] = []
     everywhere: list[Looking] = []
     lists: list[Looking] = []
     names = {*IDENTIFIERS, *FORMS}
     if CREDENTIALS in chosen:
-        secrets = SecretCatalog(folder)
+        assert secrets is not None
         names |= secrets.rules
         catalog.append(secrets.matches)
-        least = profiles[CREDENTIALS].confidence
-        everywhere.append(OwnForms(compiled, named=least == "low").matches)
+        named = any(
+            profile.confidence == "low"
+            for profile in profiles.values()
+            if profile.id == CREDENTIALS or any(origin == CREDENTIALS for origin, _ in profile.shared)
+        )
+        everywhere.append(OwnForms(compiled, named=named).matches)
     if chosen & {FINANCIAL, NATIONAL, PERSONAL}:
         everywhere.append(Identifiers(chosen, compiled).matches)
     bounded = []
@@ -219,7 +254,18 @@ def _rules(profiles: Mapping[str, Profile], key: bytes, folder: Path) -> Rules:
         tuple(bounded),
         {profile.id: CONFIDENCES.index(profile.confidence) for profile in profiles.values()},
         frozenset(name.encode() for name in names),
+        frozenset((profile.id, rule) for profile in profiles.values() for rule in profile.off),
+        _shared(profiles.values()),
     )
+
+
+def _shared(profiles: Iterable[Profile]) -> Mapping[RuleOf, tuple[str, ...]]:
+    """The profiles that look for a rule beside the one it is of. A profile that is not chosen itself finds nothing."""
+    shared: dict[RuleOf, tuple[str, ...]] = {}
+    for profile in profiles:
+        for rule in profile.shared:
+            shared[rule] = (*shared.get(rule, ()), profile.id)
+    return shared
 
 
 def _of_all(finding: Detection) -> Detection:

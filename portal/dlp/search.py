@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from portal.dlp.findings import CONFIDENCES
 from portal.dlp.match import Match
@@ -16,6 +16,8 @@ MOST_FINDINGS = 10_000
 """Of one search: with more it ends, and is not complete."""
 
 Looking = Callable[[bytes], Iterator[Match]]
+RuleOf = tuple[str, str]
+"""A profile, and one of its rules."""
 _MARKER = re.compile(rb"\[redacted:([a-z0-9-]{1,64})\]")
 
 
@@ -26,6 +28,7 @@ class Rules:
     `lists` look through a text with its marks. `bounded` gives its matches in a text of lines, and whether these are
     all. `catalog` is looked for in words without their neighbours, where `everywhere` finds nothing new. `least` has of
     each chosen profile the least confidence that counts, by its place in CONFIDENCES. `names` has every rule's name.
+    `off` are rules that a profile does not look for; `shared` says which other profiles look for a rule as well.
     """
 
     catalog: tuple[Looking, ...]
@@ -34,6 +37,20 @@ class Rules:
     bounded: tuple[Callable[[bytes], tuple[list[Match], bool]], ...]
     least: Mapping[str, int]
     names: frozenset[bytes]
+    off: frozenset[RuleOf] = frozenset()
+    shared: Mapping[RuleOf, tuple[str, ...]] = field(default_factory=dict)
+
+    def counted(self, found: Iterable[Match]) -> Iterable[Match]:
+        """These matches, each for every profile that looks for its rule."""
+        if not self.off and not self.shared:
+            return found
+        counted: list[Match] = []
+        for match in found:
+            rule = match.profile, match.rule
+            if rule not in self.off:
+                counted.append(match)
+            counted += (match._replace(profile=other, origin=match.profile) for other in self.shared.get(rule, ()))
+        return counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +146,7 @@ class TextSearch:
     ) -> None:
         """Keep what counts. Of matches of one profile that overlap the surest is kept, then the longest."""
         here: dict[str, _Taken] = {}
-        for match in sorted(found, key=_best_first):
+        for match in sorted(self._rules.counted(found), key=_best_first):
             least = self._rules.least.get(match.profile)
             if least is None or CONFIDENCES.index(match.confidence) < least or _is_inside(match, markers):
                 continue
@@ -154,7 +171,8 @@ class TextSearch:
 
     def _is_of_several(self, match: Match, spans: Sequence[Span]) -> bool:
         """Whether it is a secret that was split: in one string alone it was found already, or is none there."""
-        return len(spans) > 1 and (match.profile != self._credentials or match.confidence == "high")
+        is_credential = (match.origin or match.profile) == self._credentials
+        return len(spans) > 1 and (not is_credential or match.confidence == "high")
 
     def _markers(self, text: bytes) -> list[Span]:
         """Where an earlier redaction put the name of a rule: nothing is found in it again."""
