@@ -1,5 +1,6 @@
 """Looks for secrets and personal data in texts and JSON values, and takes them out."""
 
+from portal.dlp.catalog import rules_folder
 from portal.dlp.definitions import (
     PREDEFINED_BY_UUID,
     PatternDefinition,
@@ -50,4 +51,5 @@ __all__ = [
     "predefined_rules",
     "predefined_uuid",
     "redact",
+    "rules_folder",
 ]

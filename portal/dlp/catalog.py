@@ -19,9 +19,15 @@ from typing import Protocol, cast
 from portal.dlp.credentials import CREDENTIALS
 from portal.dlp.findings import HOW_TO_INSTALL, Confidence, DetectionUnavailable
 from portal.dlp.match import Match
+from sandbox import user_cache
 
 _PACKAGE = "kingfisher_sdk"
 _importing = Lock()
+
+
+def rules_folder() -> Path:
+    """The folder of compiled rules in the user's cache."""
+    return user_cache() / "detection"
 
 
 class _Found(Protocol):

@@ -6,10 +6,11 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from portal.dlp.detector import PREDEFINED, Profile, RuleOf
+from portal.dlp.detector import PREDEFINED, Profile
 from portal.dlp.findings import Confidence
 from portal.dlp.lists import ExactList
 from portal.dlp.patterns import Pattern
+from portal.dlp.search import RuleOf
 
 _NAMESPACE = uuid.UUID("6ad1a2c6-64e3-5cf0-8f4d-0f7c1a5a3f0e")
 
@@ -35,7 +36,8 @@ class PatternDefinition:
 class ProfileDefinition:
     """A profile before its patterns are compiled. `id` is what findings have; `names` are what rules may say besides.
 
-    `words` are lists by their rules with values that are not hashed yet. With a `problem`, a sentence, it cannot be
+    `words` are lists by their rules with values that are not hashed yet, `lists` those with values that were packed
+    (`ExactList.packed`). With a `problem`, a sentence, it cannot be
     used. A profile that has nothing to look for is known, and finds nothing.
     """
 
@@ -45,7 +47,7 @@ class ProfileDefinition:
     allowed: int = 0
     patterns: tuple[PatternDefinition, ...] = ()
     words: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), repr=False)
-    lists: tuple[ExactList, ...] = ()
+    lists: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
     off: frozenset[str] = frozenset()
     shared: frozenset[RuleOf] = frozenset()
     problem: str = ""
@@ -67,7 +69,10 @@ class ProfileDefinition:
             self.confidence,
             self.allowed,
             tuple(Pattern(one.rule, one.pattern, luhn=one.luhn) for one in self.patterns),
-            (*self.lists, *(ExactList.of(rule, values, key) for rule, values in self.words)),
+            (
+                *(ExactList.unpacked(rule, packed) for rule, packed in self.lists),
+                *(ExactList.of(rule, values, key) for rule, values in self.words),
+            ),
             self.off,
             self.shared,
         )

@@ -17,7 +17,7 @@ from portal.dlp.credentials import CREDENTIALS, OwnForms
 from portal.dlp.credentials import RULES as FORMS
 from portal.dlp.expressions import compiler
 from portal.dlp.findings import CONFIDENCES, Confidence, Detection, RuleRefused, Verdict
-from portal.dlp.identifiers import FINANCIAL, NATIONAL, PERSONAL, Identifiers
+from portal.dlp.identifiers import FINANCIAL, NATIONAL, PERSONAL, RULES_OF, Identifiers
 from portal.dlp.identifiers import RULES as IDENTIFIERS
 from portal.dlp.lists import ExactList, ExactLists
 from portal.dlp.match import Match
@@ -78,7 +78,7 @@ class Detector:
         self._profiles = _checked(profiles)
         self._findings_key = _derived(key, "findings")
         self._verdicts_key = _derived(key, "verdicts")
-        self._secrets = former._secrets if former is not None else None
+        self._secrets: SecretCatalog | None = former._secrets if former is not None else None
         if self._secrets is None and CREDENTIALS in _searched(self._profiles):
             self._secrets = SecretCatalog(folder)
         self._rules = _rules(self._profiles, lists_key(key), self._secrets)
@@ -225,6 +225,7 @@ def _searched(profiles: Mapping[str, Profile]) -> frozenset[str]:
 def _rules(profiles: Mapping[str, Profile], key: bytes, secrets: SecretCatalog | None) -> Rules:
     compiled = compiler()
     chosen = _searched(profiles)
+    _check_shared(profiles.values(), secrets)
     catalog: list[Looking] = []
     everywhere: list[Looking] = []
     lists: list[Looking] = []
@@ -257,6 +258,21 @@ def _rules(profiles: Mapping[str, Profile], key: bytes, secrets: SecretCatalog |
         frozenset((profile.id, rule) for profile in profiles.values() for rule in profile.off),
         _shared(profiles.values()),
     )
+
+
+def _check_shared(profiles: Iterable[Profile], secrets: SecretCatalog | None) -> None:
+    """Require that every rule that is shared is one: otherwise nothing would ever be found by it.
+
+    Raises:
+        RuleRefused: one is not.
+    """
+    rules = {CREDENTIALS: FORMS | secrets.rules if secrets is not None else FORMS, **RULES_OF}
+    for profile in profiles:
+        for origin, rule in sorted(profile.shared):
+            if rule not in rules[origin]:
+                raise RuleRefused(
+                    f"the profile {profile.id!r} shares {rule[:64]!r}, which is no rule of {origin!r}", profile.id
+                )
 
 
 def _shared(profiles: Iterable[Profile]) -> Mapping[RuleOf, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from portal.dlp.definitions import ProfileDefinition, by_reference, predefined_d
 from portal.dlp.detector import Detector, Profile, lists_key
 from portal.dlp.expressions import compiler
 from portal.dlp.findings import DetectionUnavailable, RuleRefused, Verdict
+from portal.errors import PortalError
 
 PATIENCE = 20.0
 """Seconds that a scan waits for a detector: putting the first one together takes some 4 of a core."""
@@ -49,11 +50,15 @@ class LiveDetector:
     ready the former one answers, if it has all profiles that are needed; otherwise a scan waits, at most `patience`
     seconds. A scan that has begun ends with the detector that it began with.
 
-    `key` has at least 16 bytes and is the same after a restart. `folder` keeps compiled rules, for this user alone.
+    `key` gives at least 16 bytes, the same after a restart; it is asked when a detector is first put together. `folder`
+    keeps compiled rules, for this user alone.
     """
 
-    def __init__(self, *, key: bytes, folder: Path, patience: float = PATIENCE, retry: float = RETRY) -> None:
-        self._key = key
+    def __init__(
+        self, *, key: Callable[[], Awaitable[bytes]], folder: Path, patience: float = PATIENCE, retry: float = RETRY
+    ) -> None:
+        self._find_key = key
+        self._key = b""
         self._folder = folder
         self._patience = patience
         self._retry = retry
@@ -210,12 +215,19 @@ class LiveDetector:
             while not self._closed:
                 chosen = self._chosen()
                 former = self._built.detector
-                self._take(await asyncio.to_thread(_built, chosen, self._key, self._folder, former))
+                self._take(await self._put_together(chosen, former))
                 if chosen == self._chosen():
                     break
         finally:
             self._task = None
             self._tell()
+
+    async def _put_together(self, chosen: tuple[ProfileDefinition, ...], former: Detector | None) -> Build:
+        try:
+            self._key = self._key or await self._find_key()
+        except PortalError as error:
+            return Build(chosen, failure=f"the key of detection cannot be used: {error}")
+        return await asyncio.to_thread(_built, chosen, self._key, self._folder, former)
 
     def _tell(self) -> None:
         """Wake those who wait."""
@@ -247,7 +259,15 @@ def _built(chosen: tuple[ProfileDefinition, ...], key: bytes, folder: Path, form
                 profiles.append(definition.made(lists_key(key)))
             except RuleRefused as error:
                 refused[definition.id] = f"the profile {definition.id!r} cannot be used: {error}"
-        detector = Detector(profiles, key=key, folder=folder, former=former) if profiles else None
+        detector = None
+        while profiles and detector is None:
+            try:
+                detector = Detector(profiles, key=key, folder=folder, former=former)
+            except RuleRefused as error:
+                if not error.profile:
+                    raise
+                refused[error.profile] = str(error)
+                profiles = [one for one in profiles if one.id != error.profile]
     except (DetectionUnavailable, RuleRefused) as error:
         return Build(chosen, None, refused, str(error))
     except Exception as error:

@@ -24,7 +24,7 @@ ROOMS = (
     ("egress", "demo", "shadow"),
     ("config", "http", "state"),
     ("objects",),
-    ("upstream", "logs", "access", "pages"),
+    ("upstream", "logs", "access", "pages", "profiles"),
     ("pins", "signals", "login"),
     ("oauth", "credentials"),
     ("elicitation",),

@@ -83,6 +83,8 @@ def test_each_profile_has_its_own_number_of_matches_for_a_shared_rule(make: Make
         (Profile("financial", shared=frozenset({("national", "us-ssn")})), "predefined"),
         (Profile("own", shared=frozenset({("own", "card")})), "not predefined"),
         (Profile("own", patterns=(Pattern("a", "aaa"),), off=frozenset({"a"})), "not predefined"),
+        (Profile("own", shared=frozenset({("financial", "cart")})), "no rule of 'financial'"),
+        (Profile("own", shared=frozenset({("credentials", "cart")})), "no rule of 'credentials'"),
     ],
 )
 def test_what_cannot_be_shared_or_off_is_refused(make: Make, profile: Profile, reason: str) -> None:

@@ -19,6 +19,7 @@ from portal.dlp import (
     predefined_definitions,
     predefined_uuid,
 )
+from portal.errors import PortalError
 from tests.patience import PATIENCE
 from tests.portal.dlp.conftest import KEY
 
@@ -35,9 +36,13 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+async def key() -> bytes:
+    return KEY
+
+
 @pytest.fixture
 async def detector(rules: Path) -> AsyncIterator[LiveDetector]:
-    made = LiveDetector(key=KEY, folder=rules, patience=PATIENCE)
+    made = LiveDetector(key=key, folder=rules, patience=PATIENCE)
     yield made
     await made.aclose()
 
@@ -106,6 +111,14 @@ async def test_a_profile_that_cannot_be_compiled_costs_only_itself(detector: Liv
     assert not detector.knows("bad")
     assert detector.why_not("Bad").startswith("the profile 'bad' cannot be used: the pattern 'open' cannot be used")
     assert [one.profile for one in (await detector.scanned("T-12345")).findings] == ["own"]
+
+
+async def test_a_profile_that_shares_a_rule_that_is_none_costs_only_itself(detector: LiveDetector) -> None:
+    offered(detector, TICKET, ProfileDefinition("other", shared=frozenset({("financial", "cart")})))
+    detector.needs(["own", "other"])
+    await detector.settled(PATIENCE)
+    assert "shares 'cart', which is no rule of 'financial'" in detector.why_not("other")
+    assert await detector.scanned("T-12345")
 
 
 async def test_a_scan_that_began_before_a_profile_was_refused_lets_nothing_pass(
@@ -182,7 +195,7 @@ async def test_who_has_no_patience_left_hears_that_detection_is_not_ready(
     rules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(monkeypatch)
-    detector = LiveDetector(key=KEY, folder=rules, patience=0.01)
+    detector = LiveDetector(key=key, folder=rules, patience=0.01)
     detector.needs(["financial"])
     with pytest.raises(DetectionUnavailable, match="not ready yet"):
         await detector.scanned(CARD)
@@ -195,7 +208,7 @@ async def test_who_has_no_patience_left_hears_that_detection_is_not_ready(
 async def test_what_failed_lets_nothing_pass_and_is_tried_again(tmp_path: Path) -> None:
     place = tmp_path / "rules"
     place.write_text("no folder")
-    detector = LiveDetector(key=KEY, folder=place, retry=0)
+    detector = LiveDetector(key=key, folder=place, retry=0)
     detector.needs(["credentials"])
     with pytest.raises(DetectionUnavailable, match="cannot keep the rules"):
         await detector.scanned("anything")
@@ -219,7 +232,7 @@ async def test_a_fault_of_building_closes_the_way(detector: LiveDetector, monkey
 
 async def test_without_the_extra_no_profile_is_known(rules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("portal.dlp.expressions.util.find_spec", lambda name: None)
-    detector = LiveDetector(key=KEY, folder=rules)
+    detector = LiveDetector(key=key, folder=rules)
     assert "pip install 'codemode-portal[dlp]'" in detector.why_not("credentials")
     detector.needs(["credentials"])
     with pytest.raises(DetectionUnavailable, match="not installed"):
@@ -252,3 +265,23 @@ async def test_nothing_is_put_together_any_more_once_it_is_closed(
     detector.needs(["financial"])
     with pytest.raises(DetectionUnavailable):
         await detector.scanned(CARD)
+
+
+async def test_a_key_that_cannot_be_had_closes_the_way_and_is_asked_for_again(rules: Path) -> None:
+    answers: list[object] = [PortalError("the database does not answer"), KEY]
+
+    async def key() -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, PortalError):
+            raise answer
+        assert isinstance(answer, bytes)
+        return answer
+
+    detector = LiveDetector(key=key, folder=rules, retry=0)
+    detector.needs(["financial"])
+    await detector.settled(PATIENCE)
+    assert len(answers) == 1
+    assert await detector.scanned(CARD)
+    detector.needs(["financial", "national"])
+    assert await detector.scanned(CARD) and answers == []
+    await detector.aclose()
