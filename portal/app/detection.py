@@ -12,7 +12,7 @@ import structlog
 
 from portal.app.store import state_home
 from portal.dlp import LiveDetector, rules_folder
-from portal.profiles import PROFILE_KINDS, StoredProfiles, detection_key, documented_definitions, key_of_files
+from portal.profiles import PROFILE_KINDS, StoredProfiles, detection_key, documented_definitions, key_of_ring
 from portal.state import Follower, KeysUnusable, StateUnavailable
 
 if TYPE_CHECKING:
@@ -84,8 +84,11 @@ async def open_detection(
     async def key() -> bytes:
         if store is not None:
             return await detection_key(store)
+        # Where no rule needs it, the library of its ciphers is not loaded.
+        from portal.state import KeyRing
+
         try:
-            return await asyncio.to_thread(key_of_files, state_home())
+            return key_of_ring(await asyncio.to_thread(KeyRing.open, state_home() / "detection.key"))
         except KeysUnusable as error:
             # Without a database only the hashes of findings depend on it.
             structlog.get_logger("portal.app").warning(

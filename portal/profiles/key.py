@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from portal.objects import DLP_KEY, DlpKeyDocument
-from portal.state import AlreadyExists, KeyRing, SecretUnreadable, Store
+from portal.state import AlreadyExists, SecretUnreadable
+
+if TYPE_CHECKING:
+    from portal.state import KeyRing, Store
 
 _ID = "hashes"
 _SIZE = 32
@@ -31,10 +34,6 @@ async def detection_key(store: Store) -> bytes:
     return key
 
 
-def key_of_files(folder: Path) -> bytes:
-    """The key where there is no database: derived from a file in a folder of this user, made if it is not there.
-
-    Raises:
-        KeysUnusable: it cannot be read or made, or others may read it.
-    """
-    return hmac.digest(KeyRing.open(folder / "detection.key").newest.material, b"detection", "sha256")
+def key_of_ring(ring: KeyRing) -> bytes:
+    """The key where there is no database: derived from a key file."""
+    return hmac.digest(ring.newest.material, b"detection", "sha256")

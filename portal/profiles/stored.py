@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from portal.dlp import PREDEFINED, PREDEFINED_BY_UUID, PatternDefinition, ProfileDefinition, predefined_definitions
 from portal.objects import (
@@ -14,7 +15,9 @@ from portal.objects import (
     PredefinedDlpDocument,
 )
 from portal.profiles.values import holder_of, read_values
-from portal.state import Broken, Store, Stored
+
+if TYPE_CHECKING:
+    from portal.state import Broken, Store, Stored
 
 PROFILE_KINDS = frozenset({DLP_PROFILE.name, PREDEFINED_DLP.name, DATASET.name})
 """The kinds of stored objects that profiles depend on."""

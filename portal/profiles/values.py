@@ -6,10 +6,13 @@ from __future__ import annotations
 import base64
 import binascii
 from math import ceil
+from typing import TYPE_CHECKING
 
 from portal.dlp import PACKED
 from portal.objects import DLP_VALUES, VALUES_PER_OBJECT, DlpValuesDocument
-from portal.state import Store, Transaction
+
+if TYPE_CHECKING:
+    from portal.state import Store, Transaction
 
 _BYTES = VALUES_PER_OBJECT * PACKED
 
