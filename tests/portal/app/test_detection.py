@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import httpx2
 import pytest
 from cloudflare import AsyncCloudflare
 
+from portal import dlp
 from portal.app import Instance, Parts, serving
 from portal.config import Config, parse_config
 from portal.dlp import DetectionUnavailable, LiveDetector, predefined_uuid
@@ -35,12 +37,12 @@ OWN: dict[str, Any] = {
 }
 
 
-def document(**dlp: Any) -> dict[str, Any]:
-    return {"mcpServers": {}, "portal": {"dlp": {"profiles": dlp}}}
+def document(**profiles: Any) -> dict[str, Any]:
+    return {"mcpServers": {}, "portal": {"dlp": {"profiles": profiles}}}
 
 
-def config(**dlp: Any) -> Config:
-    return parse_config(document(**dlp), env={})
+def config(**profiles: Any) -> Config:
+    return parse_config(document(**profiles), env={})
 
 
 @pytest.fixture
@@ -97,8 +99,28 @@ async def test_a_pattern_that_cannot_be_compiled_costs_its_profile_alone(parts: 
         assert await rules(detector, "T-12345") == ["ticket"]
 
 
+async def test_the_example_of_the_chapter_is_a_configuration(parts: Parts) -> None:
+    chapter = Path(dlp.__file__).with_name("README.md").read_text(encoding="utf-8")
+    written = json.loads(chapter.partition("```json\n")[2].partition("```")[0])
+    async with opened({"mcpServers": {}, **written}, parts=parts) as instance:
+        detector = instance.shared.detector
+        detector.needs(["Our own", "financial"])
+        await detector.settled(PATIENCE)
+        assert detector.knows("own")
+        found = await rules(detector, ["T-12345", "K-7992-7398-713", "47110815", "ada@example.com"])
+        assert found == ["ticket", "account", "customers", "email"]
+
+
+def test_the_document_knows_the_predefined_profiles() -> None:
+    for id in dlp.PREDEFINED:
+        assert id in config(**{id: {"allowed": 1}}).portal.dlp.profiles
+        with pytest.raises(ConfigError, match="predefined"):
+            config(**{id: {"lists": {"a": ["abcdefg"]}}})
+        config(own={"shared": {id: ["any"]}})
+
+
 @pytest.mark.parametrize(
-    ("dlp", "key"),
+    ("said", "key"),
     [
         ({"financial": {"patterns": {"a": "abc"}}}, "portal.dlp"),
         ({"own": {"patterns": {"a": "abc"}, "off": ["card"]}}, "portal.dlp"),
@@ -109,9 +131,9 @@ async def test_a_pattern_that_cannot_be_compiled_costs_its_profile_alone(parts: 
         ({"own": {"shared": {"other": ["card"]}}}, "portal.dlp"),
     ],
 )
-def test_a_profile_of_the_document_that_says_nothing_usable_is_refused(dlp: dict[str, Any], key: str) -> None:
+def test_a_profile_of_the_document_that_says_nothing_usable_is_refused(said: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigError, match=key):
-        config(**dlp)
+        config(**said)
 
 
 def test_values_of_a_list_stand_in_no_error_and_no_text_of_the_configuration() -> None:
@@ -123,9 +145,9 @@ def test_values_of_a_list_stand_in_no_error_and_no_text_of_the_configuration() -
 
 
 @asynccontextmanager
-async def served(state: str, parts: Parts, **dlp: Any) -> AsyncIterator[tuple[Instance, Any, dict[str, str]]]:
+async def served(state: str, parts: Parts, **profiles: Any) -> AsyncIterator[tuple[Instance, Any, dict[str, str]]]:
     """An instance with identity over this database, and `zero_trust.dlp` of the SDK for it."""
-    written = {"mcpServers": {}, "portal": {"state": state, "identity": {}, "dlp": {"profiles": dlp}}}
+    written = {"mcpServers": {}, "portal": {"state": state, "identity": {}, "dlp": {"profiles": profiles}}}
     async with opened(written, lambda text: None, parts=parts) as instance, serving(instance) as url:
         assert instance.admin is not None
         token = (await instance.admin.tokens.create_with_all("test", "test")).value
@@ -135,11 +157,11 @@ async def served(state: str, parts: Parts, **dlp: Any) -> AsyncIterator[tuple[In
 
 async def test_stored_profiles_are_followed_and_the_same_after_a_restart(parts: Parts, tmp_path: Path) -> None:
     state = new_state(tmp_path)
-    async with served(state, parts) as (instance, dlp, account):
+    async with served(state, parts) as (instance, api, account):
         detector = instance.shared.detector
-        made = await dlp.datasets.create(**account, name="Customers")
-        await dlp.datasets.upload.edit(1, b"Ada Lovelace", **account, dataset_id=made.dataset.id)
-        profile = await dlp.profiles.custom.create(
+        made = await api.datasets.create(**account, name="Customers")
+        await api.datasets.upload.edit(1, b"Ada Lovelace", **account, dataset_id=made.dataset.id)
+        profile = await api.profiles.custom.create(
             **account,
             name="Own",
             entries=[{"name": "Ticket", "enabled": True, "pattern": {"regex": r"T-\d{5}"}}],
@@ -149,50 +171,50 @@ async def test_stored_profiles_are_followed_and_the_same_after_a_restart(parts: 
         detector.needs(["Own"])
         first = (await detector.scanned(["T-12345", "Ada Lovelace"])).findings
         assert [one.rule for one in first] == ["ticket", "customers"]
-        await dlp.profiles.custom.update(profile.id, **account, name="Own", entries=[])
+        await api.profiles.custom.update(profile.id, **account, name="Own", entries=[])
         assert await rules(detector, ["T-12345", "Ada Lovelace"]) == ["customers"]
-    async with served(state, parts) as (instance, dlp, account):
+    async with served(state, parts) as (instance, api, account):
         detector = instance.shared.detector
         detector.needs([profile.id])
         again = (await detector.scanned(["T-12345", "Ada Lovelace"])).findings
         # The hashes too are those from before.
         assert [one.digest for one in again] == [first[1].digest]
-        await dlp.profiles.custom.delete(profile.id, **account)
+        await api.profiles.custom.delete(profile.id, **account)
         assert not detector.knows("Own") and not detector.knows(profile.id)
 
 
 async def test_a_stored_change_is_answered_when_the_detector_has_it(parts: Parts, tmp_path: Path) -> None:
-    async with served(new_state(tmp_path), parts) as (instance, dlp, account):
+    async with served(new_state(tmp_path), parts) as (instance, api, account):
         detector = instance.shared.detector
         detector.needs(["financial"])
         assert await rules(detector, CARD) == ["card"]
         for number in range(5):
-            await dlp.profiles.predefined.update(FINANCIAL, **account, allowed_match_count=number % 2)
+            await api.profiles.predefined.update(FINANCIAL, **account, allowed_match_count=number % 2)
             assert bool(await detector.scanned(CARD)) is not bool(number % 2)
 
 
 async def test_the_document_goes_before_the_store(parts: Parts, tmp_path: Path) -> None:
     state = new_state(tmp_path)
-    async with served(state, parts) as (_, dlp, account):
-        await dlp.profiles.predefined.update(FINANCIAL, **account, allowed_match_count=5)
-    async with served(state, parts, financial={"allowed": 0}) as (instance, dlp, account):
+    async with served(state, parts) as (_, api, account):
+        await api.profiles.predefined.update(FINANCIAL, **account, allowed_match_count=5)
+    async with served(state, parts, financial={"allowed": 0}) as (instance, api, account):
         instance.shared.detector.needs([FINANCIAL])
         assert await rules(instance.shared.detector, CARD) == ["card"]
         with pytest.raises(Exception, match=r"portal\.dlp\.profiles\.financial"):
-            await dlp.profiles.predefined.update(FINANCIAL, **account, allowed_match_count=1)
+            await api.profiles.predefined.update(FINANCIAL, **account, allowed_match_count=1)
 
 
 async def test_what_is_stored_and_cannot_be_read_lets_nothing_pass(parts: Parts, tmp_path: Path) -> None:
-    async with served(new_state(tmp_path), parts) as (instance, dlp, account):
+    async with served(new_state(tmp_path), parts) as (instance, api, account):
         await instance.shared.require_store().create(plain("dlp_profile"), "broken", {"entries": 7}, by="test")
-        await dlp.profiles.predefined.update(FINANCIAL, **account, allowed_match_count=1)
+        await api.profiles.predefined.update(FINANCIAL, **account, allowed_match_count=1)
         assert "cannot be read" in instance.shared.detector.why_not("broken")
 
 
 async def test_bytes_are_taken_by_uploads_of_datasets_alone(parts: Parts, tmp_path: Path) -> None:
-    async with served(new_state(tmp_path), parts) as (instance, dlp, account), httpx2.AsyncClient() as http:
+    async with served(new_state(tmp_path), parts) as (instance, api, account), httpx2.AsyncClient() as http:
         token = (await instance.admin.tokens.create_with_all("test", "test")).value  # type: ignore[union-attr]
-        base = f"{dlp._client.base_url}accounts/{account['account_id']}"
+        base = f"{api._client.base_url}accounts/{account['account_id']}"
 
         async def status(path: str) -> int:
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"}
