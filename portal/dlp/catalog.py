@@ -16,18 +16,12 @@ from threading import Lock
 from types import ModuleType
 from typing import Protocol, cast
 
-from portal.dlp.credentials import CREDENTIALS
 from portal.dlp.findings import HOW_TO_INSTALL, Confidence, DetectionUnavailable
 from portal.dlp.match import Match
-from sandbox import user_cache
+from portal.dlp.names import CREDENTIALS
 
 _PACKAGE = "kingfisher_sdk"
 _importing = Lock()
-
-
-def rules_folder() -> Path:
-    """The folder of compiled rules in the user's cache."""
-    return user_cache() / "detection"
 
 
 class _Found(Protocol):

@@ -6,11 +6,8 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from portal.dlp.detector import PREDEFINED, Profile
 from portal.dlp.findings import Confidence
-from portal.dlp.lists import ExactList
-from portal.dlp.patterns import Pattern
-from portal.dlp.search import RuleOf
+from portal.dlp.names import PREDEFINED, RuleOf
 
 _NAMESPACE = uuid.UUID("6ad1a2c6-64e3-5cf0-8f4d-0f7c1a5a3f0e")
 
@@ -56,26 +53,6 @@ class ProfileDefinition:
     def is_empty(self) -> bool:
         """Whether there is nothing to look for."""
         return self.id not in PREDEFINED and not (self.patterns or self.words or self.lists or self.shared)
-
-    def made(self, key: bytes) -> Profile:
-        """The profile, with patterns that are compiled and lists that are hashed with the key of lists.
-
-        Raises:
-            RuleRefused: a pattern or a list cannot be used.
-            DetectionUnavailable: the extra is not installed.
-        """
-        return Profile(
-            self.id,
-            self.confidence,
-            self.allowed,
-            tuple(Pattern(one.rule, one.pattern, luhn=one.luhn) for one in self.patterns),
-            (
-                *(ExactList.unpacked(rule, packed) for rule, packed in self.lists),
-                *(ExactList.of(rule, values, key) for rule, values in self.words),
-            ),
-            self.off,
-            self.shared,
-        )
 
 
 def predefined_definitions() -> dict[str, ProfileDefinition]:

@@ -6,25 +6,27 @@ import asyncio
 import hmac
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
 
 from codemode import heavy
 from portal.dlp.catalog import SecretCatalog
-from portal.dlp.credentials import CREDENTIALS, OwnForms
 from portal.dlp.credentials import RULES as FORMS
+from portal.dlp.credentials import OwnForms
 from portal.dlp.expressions import compiler
-from portal.dlp.findings import CONFIDENCES, Confidence, Detection, RuleRefused, Verdict
-from portal.dlp.identifiers import FINANCIAL, NATIONAL, PERSONAL, RULES_OF, Identifiers
+from portal.dlp.findings import CONFIDENCES, Detection, RuleRefused, Verdict
 from portal.dlp.identifiers import RULES as IDENTIFIERS
-from portal.dlp.lists import ExactList, ExactLists
+from portal.dlp.identifiers import RULES_OF, Identifiers
+from portal.dlp.lists import ExactLists
 from portal.dlp.match import Match
+from portal.dlp.names import CREDENTIALS, FINANCIAL, NATIONAL, PERSONAL, PREDEFINED, RuleOf
 from portal.dlp.paths import Paths
-from portal.dlp.patterns import Pattern, checked_name
+from portal.dlp.patterns import checked_name
+from portal.dlp.profile import Profile
 from portal.dlp.redaction import redact
-from portal.dlp.search import Looking, RuleOf, Rules, TextSearch
+from portal.dlp.search import Looking, Rules, TextSearch
 from portal.dlp.texts import Piece, Text, text_of, written
 
 CACHE = 4 * 1024 * 1024
@@ -34,32 +36,6 @@ _SHORTEST_KEY = 16
 _LONGEST_ON_LOOP = 16 * 1024
 _ROUNDS = 4
 _ALL = 1 << 62
-
-PREDEFINED: Mapping[str, str] = {
-    CREDENTIALS: "Credentials and Secrets",
-    FINANCIAL: "Financial Information",
-    NATIONAL: "National identifiers",
-    PERSONAL: "Personal: e-mail, IP, phone",
-}
-"""The profiles that are there from the start, by their ids."""
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What is looked for: one of PREDEFINED by its id, or an administrator's own patterns and lists under another id.
-
-    Matches below `confidence` do not count. Up to `allowed` matches in one value are let pass, and from one more on all
-    are findings. `off` are rules of a predefined profile that are not looked for; `shared` are rules of predefined
-    profiles, each with the id of its profile, that are looked for in another profile too.
-    """
-
-    id: str
-    confidence: Confidence = "medium"
-    allowed: int = 0
-    patterns: tuple[Pattern, ...] = ()
-    lists: tuple[ExactList, ...] = ()
-    off: frozenset[str] = frozenset()
-    shared: frozenset[RuleOf] = frozenset()
 
 
 class Detector:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from portal.dlp.catalog import SecretCatalog
-from portal.dlp.credentials import CREDENTIALS
 from portal.dlp.credentials import RULES as FORMS
 from portal.dlp.expressions import compiler
-from portal.dlp.identifiers import FINANCIAL, NATIONAL, PERSONAL, RULES_OF
+from portal.dlp.identifiers import RULES_OF
+from portal.dlp.names import CREDENTIALS, FINANCIAL, NATIONAL, PERSONAL
 
 _LONGEST_TITLE = 200
 _TITLES = {

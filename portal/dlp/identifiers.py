@@ -16,8 +16,8 @@ from portal.dlp import numbers
 from portal.dlp.expressions import Compiled
 from portal.dlp.findings import Confidence
 from portal.dlp.match import Match
+from portal.dlp.names import FINANCIAL, NATIONAL, PERSONAL
 
-FINANCIAL, NATIONAL, PERSONAL = "financial", "national", "personal"
 _NEAR = 48
 """So many bytes before a number may have the word that names it."""
 

@@ -16,10 +16,10 @@ from typing import Literal, NamedTuple
 
 from portal.dlp.findings import Confidence, RuleRefused
 from portal.dlp.match import Match
+from portal.dlp.names import MOST_VALUES, PACKED
 from portal.dlp.patterns import checked_name
 from portal.dlp.texts import MARK
 
-MOST_VALUES = 100_000
 SHORTEST, LONGEST, MOST_WORDS = 5, 256, 6
 # A mark counts as a word that no value has, so that no value is put together from two strings.
 _WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+|" + MARK)
@@ -28,8 +28,7 @@ _GROUP = re.compile(rb"[0-9]+")
 _DIGITS_ALONE = re.compile(rb"[0-9 ./()+-]+")
 _SIZE = 16
 _PACKED = struct.Struct(f">BH{_SIZE}s")
-PACKED = _PACKED.size
-"""Bytes that are kept of a value."""
+assert _PACKED.size == PACKED
 
 Kind = Literal["digits", "words"]
 

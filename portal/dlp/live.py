@@ -6,16 +6,21 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from portal.dlp.build import Build
 from portal.dlp.definitions import ProfileDefinition, by_reference, predefined_definitions
-from portal.dlp.detector import Detector, Profile, lists_key
 from portal.dlp.expressions import compiler
-from portal.dlp.findings import DetectionUnavailable, RuleRefused, Verdict
+from portal.dlp.findings import DetectionUnavailable, Verdict
 from portal.errors import PortalError
+from sandbox import user_cache
+
+if TYPE_CHECKING:
+    from portal.dlp.detector import Detector
 
 PATIENCE = 20.0
 """Seconds that a scan waits for a detector: putting the first one together takes some 4 of a core."""
@@ -23,23 +28,12 @@ RETRY = 10.0
 """Seconds after which what failed is tried again, if a scan asks for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
-    """What was put together of `chosen`. Without a detector there is nothing to look for, or it failed: `failure` says
-    why. `refused` has a sentence for each profile that cannot be used."""
-
-    chosen: tuple[ProfileDefinition, ...] = ()
-    detector: Detector | None = None
-    refused: Mapping[str, str] = field(default_factory=dict)
-    failure: str = ""
-
-    @property
-    def covered(self) -> frozenset[str]:
-        """The ids of the profiles that a scan answers for: those that are searched, and those with nothing in them."""
-        return frozenset(one.id for one in self.chosen) - frozenset(self.refused)
-
-
 _NOTHING = Build()
+
+
+def rules_folder() -> Path:
+    """The folder of compiled rules in the user's cache."""
+    return user_cache() / "detection"
 
 
 class LiveDetector:
@@ -248,30 +242,6 @@ class LiveDetector:
 
 
 def _built(chosen: tuple[ProfileDefinition, ...], key: bytes, folder: Path, former: Detector | None) -> Build:
-    """A detector of these profiles. One that cannot be used costs itself alone. Never raises."""
-    refused: dict[str, str] = {}
-    profiles: list[Profile] = []
-    try:
-        for definition in chosen:
-            if definition.is_empty:
-                continue
-            try:
-                profiles.append(definition.made(lists_key(key)))
-            except RuleRefused as error:
-                refused[definition.id] = f"the profile {definition.id!r} cannot be used: {error}"
-        detector = None
-        while profiles and detector is None:
-            try:
-                detector = Detector(profiles, key=key, folder=folder, former=former)
-            except RuleRefused as error:
-                if not error.profile:
-                    raise
-                refused[error.profile] = str(error)
-                profiles = [one for one in profiles if one.id != error.profile]
-    except (DetectionUnavailable, RuleRefused) as error:
-        return Build(chosen, None, refused, str(error))
-    except Exception as error:
-        # A fault of a library or of ours must close the way, not open it.
-        structlog.get_logger("portal.dlp").exception("putting a detector together failed")
-        return Build(chosen, None, refused, f"detection could not be put together ({type(error).__name__})")
-    return Build(chosen, detector, refused)
+    """As `building.built`. The engine is loaded here, in the thread."""
+    building = import_module("portal.dlp.building")
+    return cast("Build", building.built(chosen, key, folder, former))

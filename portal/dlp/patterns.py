@@ -7,10 +7,9 @@ import re
 from portal.dlp.expressions import Compiled, compiler
 from portal.dlp.findings import Confidence, RuleRefused
 from portal.dlp.match import Match
+from portal.dlp.names import LONGEST_PATTERN
 from portal.dlp.numbers import luhn as luhn_of
 
-LONGEST_PATTERN = 1_000
-"""Characters of a pattern."""
 LONGEST_MATCH = 4 * 1024
 """Bytes of a match that is surely found whole."""
 MOST_MATCHES = 1_000

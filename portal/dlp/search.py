@@ -10,6 +10,7 @@ from functools import cached_property
 
 from portal.dlp.findings import CONFIDENCES
 from portal.dlp.match import Match
+from portal.dlp.names import RuleOf
 from portal.dlp.sections import LAYERS, DecodingRoom, Root, SearchSection, commands, joined, opened
 from portal.dlp.texts import Span, in_lines, unmarked, values
 
@@ -17,8 +18,6 @@ MOST_FINDINGS = 10_000
 """Of one search: with more it ends, and is not complete."""
 
 Looking = Callable[[bytes], Iterator[Match]]
-RuleOf = tuple[str, str]
-"""A profile, and one of its rules."""
 _MARKER = re.compile(rb"\[redacted:([a-z0-9-]{1,64})\]")
 
 

@@ -16,6 +16,7 @@ from anyio.from_thread import BlockingPortal
 from portal.admin import dlp_common
 from portal.admin.api.permissions import ZERO_TRUST, group_id
 from portal.dlp import Detector, PatternDefinition, ProfileDefinition, lists_key, predefined_uuid
+from portal.dlp import made as made_profile
 from portal.objects import DLP_PROFILE, DLP_VALUES, PREDEFINED_DLP
 from portal.profiles import StoredProfiles, detection_key
 from portal.state import Transaction, plain
@@ -201,7 +202,7 @@ def test_a_profile_shares_predefined_rules(api: Api, loop: BlockingPortal) -> No
 def found(api: Api, loop: BlockingPortal, profile: str, value: object, rules: Path) -> list[str]:
     """The rules that the profile finds in a value."""
     key = loop.call(detection_key, api.store)
-    definition = definitions(api, loop)[profile].made(lists_key(key))
+    definition = made_profile(definitions(api, loop)[profile], lists_key(key))
     return [one.rule for one in Detector([definition], key=key, folder=rules).scan(value).findings]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -67,14 +69,26 @@ async def test_profiles_of_the_document_are_searched_without_a_store(parts: Part
         assert [one.profile for one in verdict.allowed] == ["financial"]
 
 
-async def test_an_instance_whose_rules_need_no_profile_loads_and_writes_nothing(
-    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in ("re2", "kingfisher_sdk.rules", "kingfisher_sdk.scanner"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
-    async with opened(document(own=OWN), parts=parts):
-        assert not {"re2", "kingfisher_sdk.rules"} & set(sys.modules)
-    assert not (tmp_path / "home").exists()
+QUIET = """
+import asyncio, sys
+from portal.app import Instance, Parts
+from portal.config import parse_config
+from portal.logs import Discard
+
+async def main():
+    async with Instance.open(parse_config(%r, env={}), Discard(), parts=Parts(code=None)):
+        print([name for name in sys.modules if name in ("re2", "kingfisher_sdk.rules", "portal.dlp.detector")])
+
+asyncio.run(main())
+"""
+
+
+def test_an_instance_whose_rules_need_no_profile_loads_no_engine_and_writes_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    program = QUIET % document(own=OWN)
+    environment = {**os.environ, "XDG_STATE_HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert found.stdout.strip() == "[]" and not home.exists()
 
 
 async def test_a_changed_document_is_taken_up(parts: Parts) -> None:

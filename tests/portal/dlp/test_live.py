@@ -15,16 +15,18 @@ from portal.dlp import (
     LiveDetector,
     PatternDefinition,
     ProfileDefinition,
+    building,
     live,
     predefined_definitions,
     predefined_uuid,
 )
+from portal.dlp.build import Build
 from portal.errors import PortalError
 from tests.patience import PATIENCE
 from tests.portal.dlp.conftest import KEY
 
 pytestmark = pytest.mark.anyio
-Building = Callable[..., live.Build]
+Building = Callable[..., Build]
 real: Building = live._built
 TICKET = ProfileDefinition("own", names=("Tickets",), patterns=(PatternDefinition("ticket", r"\bT-\d{5}\b"),))
 BAD = ProfileDefinition("bad", names=("Bad",), patterns=(PatternDefinition("open", "("),))
@@ -60,7 +62,7 @@ class Held:
         self.at_once = self.most = 0
         monkeypatch.setattr(live, "_built", self.built)
 
-    def built(self, chosen: tuple[ProfileDefinition, ...], *more: Any) -> live.Build:
+    def built(self, chosen: tuple[ProfileDefinition, ...], *more: Any) -> Build:
         self.at_once += 1
         self.most = max(self.most, self.at_once)
         self.chosen.append(tuple(one.id for one in chosen))
@@ -224,7 +226,7 @@ async def test_a_fault_of_building_closes_the_way(detector: LiveDetector, monkey
     def fault(*_: object, **__: object) -> object:
         raise MemoryError
 
-    monkeypatch.setattr(live, "Detector", fault)
+    monkeypatch.setattr(building, "Detector", fault)
     detector.needs(["financial"])
     with pytest.raises(DetectionUnavailable, match="could not be put together"):
         await detector.scanned(CARD)
