@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -15,6 +16,10 @@ from portal.admin.api.application import PREFIX, AdminSettings, create_admin_app
 from portal.admin.api.operations import Operation
 from portal.admin.apps import AppOperations
 from portal.admin.assessments import AssessmentApi
+from portal.admin.dlp_common import ProfileUses, RuleSource, no_uses
+from portal.admin.dlp_datasets import DatasetOperations
+from portal.admin.dlp_entries import DlpEntryOperations
+from portal.admin.dlp_profiles import DlpProfileOperations
 from portal.admin.lists import ListOperations
 from portal.admin.log_reading import LogReading
 from portal.admin.login_settings import OrganizationOperations
@@ -28,6 +33,7 @@ from portal.admin.servers import ServerOperations
 from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
 from portal.admin.upstreams import NotRunning, Upstreams
+from portal.dlp import rules_folder
 from portal.oauth import ServiceTokens, SigningKeys
 from portal.objects import Document
 from portal.quotas import Quotas
@@ -74,12 +80,19 @@ async def create_admin(
     settings: AdminSettings | None = None,
     log: CallLog | None = None,
     quotas: Quotas | None = None,
+    rules: Path | None = None,
+    profile_uses: ProfileUses = no_uses,
 ) -> Admin:
     """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
-    `waiting`, without `quotas` no call was counted."""
+    `waiting`, without `quotas` no call was counted.
+
+    `rules` is the folder of the compiled rules of detection. `profile_uses` says what uses a profile of detection: that
+    one is not removed.
+    """
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
     tokens = ApiTokens(store, account_id, clock)
+    detection = RuleSource(rules or rules_folder())
     servers = ServerOperations(store, upstreams or NotRunning(), clock, settings)
     reading = LogReading(store, log, settings)
     operations = [
@@ -92,6 +105,9 @@ async def create_admin(
         *ServiceTokenApi(store, ServiceTokens(store, clock)).operations(),
         *CustomPages(store, check_decisions).operations(),
         *ListOperations(store, check_decisions, clock).operations(),
+        *DlpProfileOperations(store, detection, settings, clock, profile_uses).operations(),
+        *DlpEntryOperations(store, detection, settings, clock).operations(),
+        *DatasetOperations(store).operations(),
         *KeyOperations(store, SigningKeys(store, clock), clock).operations(),
         *AssessmentApi(store, clock, settings).operations(),
         *QuotaOperations(store, quotas or Quotas()).operations(),

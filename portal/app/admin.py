@@ -22,13 +22,21 @@ async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
     upstreams = RegistryUpstreams(shared.servers, stored, shared.credentials)
     settings = AdminSettings(events=shared.events)
     configure_admin(settings, shared.config)
-    store, now = shared.require_store(), shared.parts.now
-    return await create_admin(store, upstreams, clock=now, settings=settings, log=shared.log, quotas=shared.quotas)
+    return await create_admin(
+        shared.require_store(),
+        upstreams,
+        clock=shared.parts.now,
+        settings=settings,
+        log=shared.log,
+        quotas=shared.quotas,
+        rules=shared.parts.detection_rules,
+    )
 
 
 def configure_admin(settings: AdminSettings, config: Config) -> None:
     """Set the settings that come from the configuration."""
     section = config.portal.identity
+    settings.documented_profiles = frozenset(config.portal.dlp.profiles)
     settings.lead = timedelta(seconds=config.portal.credential_notices.lead)
     if section is None:
         return

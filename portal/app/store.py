@@ -53,7 +53,7 @@ class DatabasePlace:
 
 def database_place(url: str | None) -> DatabasePlace:
     """The place of the database of this URL; by default an SQLite file of this user."""
-    url = url or f"sqlite:///{_home() / 'state.db'}"
+    url = url or f"sqlite:///{state_home() / 'state.db'}"
     file = url.partition(":///")[2].partition("?")[0] if url.startswith("sqlite") else ""
     return DatabasePlace(url, Path(file) if file else None)
 
@@ -65,14 +65,14 @@ def open_store(url: str | None, now: Clock = utc_now, *, lasting: bool = True) -
     from portal.state import KeyRing, Store
 
     if url is None:
-        _home().mkdir(mode=0o700, parents=True, exist_ok=True)
+        state_home().mkdir(mode=0o700, parents=True, exist_ok=True)
     return Store.open(database_place(url).url, KeyRing.open(keys_of(url)), clock=now, lasting=lasting)
 
 
 def keys_of(url: str | None) -> Path:
     """The file with the keys of the database of this URL."""
     place = database_place(url)
-    return place.file.with_suffix(".key") if place.file is not None else _home() / "state.key"
+    return place.file.with_suffix(".key") if place.file is not None else state_home() / "state.key"
 
 
 def log_place(config: Config) -> LogPlace | None:
@@ -94,7 +94,7 @@ def log_place(config: Config) -> LogPlace | None:
     if place.file is not None:
         return LogPlace(url=place.url, folder=place.file.parent, name=place.file.stem)
     # One folder may have the journals of several databases.
-    return LogPlace(url=place.url, folder=_home(), name=f"logs-{sha256(str(place).encode()).hexdigest()[:12]}")
+    return LogPlace(url=place.url, folder=state_home(), name=f"logs-{sha256(str(place).encode()).hexdigest()[:12]}")
 
 
 @asynccontextmanager
@@ -218,7 +218,7 @@ async def events_of_command(config: Config) -> AsyncIterator[EventSink]:
             yield events
 
 
-def _home() -> Path:
+def state_home() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "codemode-portal"
 
 

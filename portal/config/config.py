@@ -39,6 +39,7 @@ from portal.config.clients import (
     workspace_of,
 )
 from portal.config.credential_notices import CredentialNoticesSection
+from portal.config.dlp import DlpSection
 from portal.config.document import describe, load_document, read_text
 from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
@@ -132,6 +133,7 @@ class PortalSettings(Section):
     traces: TraceSection | None = None
     metrics: MetricsSection | None = None
     quotas: Annotated[tuple[QuotaSection, ...], Field(max_length=MAX_QUOTAS)] = ()
+    dlp: DlpSection = DlpSection()
 
     @property
     def public_url(self) -> str:

@@ -24,7 +24,7 @@ ROOMS = (
     ("egress", "demo", "shadow"),
     ("config", "http", "state"),
     ("objects",),
-    ("upstream", "logs", "access", "pages", "quotas"),
+    ("upstream", "logs", "access", "pages", "quotas", "profiles"),
     ("pins", "signals", "login", "observe"),
     ("oauth", "credentials"),
     ("elicitation",),
