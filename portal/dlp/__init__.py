@@ -1,6 +1,7 @@
 """Looks for secrets and personal data in texts and JSON values, and takes them out."""
 
 from portal.dlp.detector import PREDEFINED, Detector, Profile, lists_key
+from portal.dlp.expressions import compiler, detection_installed
 from portal.dlp.findings import (
     CONFIDENCES,
     Confidence,
@@ -27,6 +28,8 @@ __all__ = [
     "Profile",
     "RuleRefused",
     "Verdict",
+    "compiler",
+    "detection_installed",
     "lists_key",
     "redact",
 ]

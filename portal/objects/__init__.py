@@ -11,6 +11,7 @@ from portal.objects.apps import (
 )
 from portal.objects.base import Document
 from portal.objects.capabilities import CapabilitySetting, Settings
+from portal.objects.gateway import GATEWAY_RULE, MAX_PRECEDENCE, RuleAction, RuleDocument, RuleSettings
 from portal.objects.identities import StoredIdentity
 from portal.objects.policies import (
     GROUP,
@@ -38,10 +39,12 @@ from portal.objects.servers import SERVER, AuthType, ServerDocument
 __all__ = [
     "APP",
     "CUSTOM_PAGE",
+    "GATEWAY_RULE",
     "GROUP",
     "IDENTITY_PROVIDER",
     "LIST",
     "MAX_POLICIES",
+    "MAX_PRECEDENCE",
     "POLICY",
     "PORTAL",
     "SELECTORS",
@@ -65,6 +68,9 @@ __all__ = [
     "PortalServer",
     "ProviderDocument",
     "RefreshOptions",
+    "RuleAction",
+    "RuleDocument",
+    "RuleSettings",
     "Rules",
     "SaasDocument",
     "ServerDocument",

@@ -25,7 +25,7 @@ ROOMS = (
     ("config", "http", "state"),
     ("objects",),
     ("upstream", "logs", "access", "pages"),
-    ("pins", "signals", "login"),
+    ("pins", "signals", "login", "gateway"),
     ("oauth", "credentials"),
     ("elicitation",),
     ("home",),
