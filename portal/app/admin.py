@@ -22,6 +22,7 @@ async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
     upstreams = RegistryUpstreams(shared.servers, stored, shared.credentials)
     settings = AdminSettings()
     configure_admin(settings, shared.config)
+    settings.detector = shared.gateway.detector
     return await create_admin(shared.require_store(), upstreams, clock=shared.parts.now, settings=settings)
 
 

@@ -30,6 +30,7 @@ from portal.app.access import ACCESS_KINDS, StoredState, portal_access, read_sto
 from portal.app.asgi import Addresses, instance_app
 from portal.app.code import Programs
 from portal.app.definitions import OWN, PortalDefinition, definitions, host_url
+from portal.app.gateway import checked_rules, rulebook
 from portal.app.itself import OwnAddress, leads_to
 from portal.app.portal import Portal
 from portal.app.reload import takeable
@@ -39,6 +40,7 @@ from portal.config import Config, IdentitySection, ServerConfig
 from portal.egress import resolver_here
 from portal.endpoint import health, status
 from portal.errors import ConfigError, StartError
+from portal.gateway import HttpRuleRefused
 from portal.http import Edge, HttpSettings, Proxies, running
 from portal.logs import RecordSink, set_level
 from portal.servers import Servers, StoredServers
@@ -67,6 +69,7 @@ class Instance:
         meanings = Meanings.installed()
         programs = Programs(meanings) if parts.code == "workers" else None
         self.shared = Shared(config, parts, announce, Edge(parts.http), programs, meanings)
+        self.shared.gateway.detector = parts.detector
         self.portals: dict[str, Portal] = {}
         self.addresses = Addresses(())
         self.app: Starlette
@@ -115,7 +118,7 @@ class Instance:
         async with AsyncExitStack() as stack:
             try:
                 await instance._start(sink, stack)
-            except StateError as error:
+            except (StateError, HttpRuleRefused) as error:
                 raise StartError(str(error)) from error
             except (PolicyError, ValueError) as error:
                 raise StartError(f"portal.identity: {error}") from error
@@ -151,7 +154,11 @@ class Instance:
         return waiting
 
     def _check(self, config: Config) -> None:
-        """Refuse a configuration whose policies cannot be compiled, before any of it is taken up."""
+        """Refuse a configuration whose policies or rules cannot be compiled, before any of it is taken up."""
+        try:
+            checked_rules(config, self.shared.gateway.detector)
+        except HttpRuleRefused as error:
+            raise ConfigError(str(error), file="the changed configuration") from error
         if config.portal.identity is None:
             return
         found = definitions(config, self._stored.objects.portals, self._stored.login_name)
@@ -299,6 +306,8 @@ class Instance:
                 self._callers_changed()
             assert self.admin is not None
             configure_admin(self.admin.settings, self.config)
+        # Before the portals, so that none has the gateway without its rules.
+        self.shared.gateway.replace(rulebook(self.config, self._stored, self.shared.gateway.detector))
         wanted = definitions(self.config, self._stored.objects.portals, self._stored.login_name)
         for id in [id for id in self.portals if id not in wanted]:
             await self.portals.pop(id).aclose()

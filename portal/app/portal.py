@@ -18,7 +18,7 @@ from portal.app.access import StoredState, audiences, portal_access, served_for_
 from portal.app.asgi import portal_app
 from portal.app.definitions import OWN, PortalDefinition
 from portal.app.shared import Shared
-from portal.calls import AssertionCredentials, Caller, Gate, PolicyAdmission
+from portal.calls import AssertionCredentials, Caller, Gate, GatewayScreening, PolicyAdmission
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
 from portal.endpoint import Endpoint, LoginPage, PersonServers
 from portal.identity import NOBODY, Identity, OnBehalf
@@ -211,10 +211,15 @@ class Portal:
     def _gate(self) -> Gate:
         if self._shared.parts.gate is not None and not self.definition.id:
             return self._shared.parts.gate
+        gateway = GatewayScreening(
+            self._shared.gateway, self._shared.servers, self.definition.id, lambda: self.definition.secure_web_gateway
+        )
         if self.access is None:
-            return Gate()
+            return Gate(screenings=[gateway], programs=[gateway])
         return Gate(
             admissions=[PolicyAdmission(self.access, self._shared.servers)],
+            screenings=[gateway],
+            programs=[gateway],
             credentials=[AssertionCredentials(self._assertions)],
         )
 

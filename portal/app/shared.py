@@ -13,6 +13,7 @@ from portal.calls import Gate, Records
 from portal.config import Config
 from portal.credentials import ServerCredentials
 from portal.endpoint import CodeRunner, Contents
+from portal.gateway import Detecting, LiveGateway
 from portal.http import Edge, HttpSettings
 from portal.learning import Learning
 from portal.pins import Pinning
@@ -36,7 +37,8 @@ class Parts:
     takes rows of calls in the place of a log. `learning` and `pins` are the embedding program's to open and close.
 
     At the document's own portal, `access` decides in the place of configuration and store, `gate` about calls, and
-    `admission` who may sign in. `adjust_identity` changes the settings of a login before it is made.
+    `admission` who may sign in. `adjust_identity` changes the settings of a login before it is made. `detector`
+    searches for secrets, for the rules of the gateway.
     """
 
     now: Clock = utc_now
@@ -51,6 +53,7 @@ class Parts:
     adjust_identity: Callable[[IdentitySettings], IdentitySettings] | None = None
     fetch: Fetch | None = None
     passwords: Passwords | None = None
+    detector: Detecting | None = None
 
 
 @dataclass(slots=True)
@@ -59,7 +62,8 @@ class Shared:
 
     Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
     a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`
-    and `choices` are None where nobody signs in, `log` where calls are not written into one.
+    and `choices` are None where nobody signs in, `log` where calls are not written into one. `gateway` has the rules
+    about what may pass, and what searches for secrets.
     """
 
     config: Config
@@ -73,6 +77,7 @@ class Shared:
     records: Records = field(init=False)
     learning: Learning = field(init=False)
     contents: Contents = field(default_factory=Contents)
+    gateway: LiveGateway = field(default_factory=LiveGateway)
     store: Store | None = None
     log: CallLog | None = None
     identity: SharedIdentity | None = None

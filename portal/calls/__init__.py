@@ -3,6 +3,7 @@
 from portal.calls.assertions import AssertionCredentials
 from portal.calls.caller import Caller, LeasedRun, Records
 from portal.calls.gate import Call, Gate
+from portal.calls.gateway import GatewayScreening
 from portal.calls.policy import PolicyAdmission
 from portal.calls.rows import EndedRun, session_name, trace_of
 
@@ -12,6 +13,7 @@ __all__ = [
     "Caller",
     "EndedRun",
     "Gate",
+    "GatewayScreening",
     "LeasedRun",
     "PolicyAdmission",
     "Records",

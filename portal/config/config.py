@@ -41,6 +41,7 @@ from portal.config.clients import (
 from portal.config.credential_notices import CredentialNoticesSection
 from portal.config.document import describe, load_document, read_text
 from portal.config.expand import Expansion
+from portal.config.gateway import GatewaySection
 from portal.config.identity import IdentitySection
 from portal.config.logs import LogSection
 from portal.config.own_code_mode import OwnCodeMode, asking_for_tools
@@ -127,6 +128,8 @@ class PortalSettings(Section):
     identity: IdentitySection | None = None
     credential_notices: CredentialNoticesSection = CredentialNoticesSection()
     logs: LogSection | None = None
+    secure_web_gateway: bool = False
+    gateway: GatewaySection = GatewaySection()
 
     @property
     def public_url(self) -> str:
@@ -162,6 +165,7 @@ class _Server(Section):
     learn_output: bool = False
     code_mode_upstream: OwnCodeMode = "advise"
     pin: bool = False
+    secure_web_gateway: bool = False
     expanded: tuple[str, ...] = Field(default=(), repr=False)
 
 

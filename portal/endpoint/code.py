@@ -39,7 +39,7 @@ from portal.errors import Outcome, ServerUnknown
 from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, in_words
 from portal.servers import ServerSnapshot
 from portal.shares import holder_of
-from portal.upstream import CallContext
+from portal.upstream import CallContext, CallFacts
 from sandbox import Overloaded
 
 CODE = "code"
@@ -170,7 +170,10 @@ class CodeMode:
         if self._person_servers is not None and context.principal is not None and context.principal.key:
             at = partial(login_at, views=self._views, request=request)
             run.handle.servers = ProgramServers(self._person_servers, context.principal, logins, at)
-        await self._log_in(arguments.get("code"), request, run, logins)
+        facts = CallFacts()
+        await self._screen(arguments.get("code"), run, replace(context, facts=facts))
+        if run.handle.ending is None:
+            await self._log_in(arguments.get("code"), request, run, logins)
         context = replace(
             context,
             protocol="",
@@ -182,6 +185,7 @@ class CodeMode:
             on_progress=None,
             on_pause=None,
             on_login=logins.log_in,
+            facts=facts,
         )
         began, started, leased = time.perf_counter(), time.time_ns() // 1000, self._caller.run(context)
         answer: RawResult | None = None
@@ -191,6 +195,11 @@ class CodeMode:
         finally:
             us = int((time.perf_counter() - began) * 1_000_000)
             self._caller.write_run(ended(run.id, arguments.get("code"), answer, leased.received, started, us), context)
+
+    async def _screen(self, program: object, run: LiveRun, context: CallContext) -> None:
+        """End a run before it begins if its program may not run."""
+        if isinstance(program, str) and (denial := await self._caller.screen_program(program, context)) is not None:
+            run.handle.end(Failure("denied", "ToolError", denial.reason))
 
     async def _execute(
         self,

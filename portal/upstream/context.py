@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from codemode import OnWait
+from portal.config import ServerConfig
 from portal.errors import LoginRequired
 from portal.identity import NOBODY, Identity, OnBehalf
 
@@ -61,18 +62,24 @@ class CallFacts:
     """What comes out about one call while it is made, for its row.
 
     `findings` are those of screenings, each without what was found. `labels` are those that its result carries.
-    `policy` is a rule that let the call go on and is to be seen with it.
+    `policy` is a rule that let the call go on and is to be seen with it. `server` is its configuration as the call
+    found it, None if there is no such server. With `hides_name` the name or URI of its target has in it what was found,
+    and is in no row.
     """
 
     findings: list[Mapping[str, object]] = field(default_factory=list)
     labels: set[str] = field(default_factory=set)
     policy: str = ""
+    server: ServerConfig | None = None
+    hides_name: bool = False
 
     def clear(self) -> None:
         """Forget an earlier try of the call."""
         self.findings.clear()
         self.labels.clear()
         self.policy = ""
+        self.server = None
+        self.hides_name = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
