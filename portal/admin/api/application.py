@@ -25,6 +25,7 @@ from portal.admin.api.openapi import document
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.tokens import ApiTokens
 from portal.credentials import LEAD
+from portal.gateway import Detecting
 from portal.http import ClientGone, Proxies, Refusal, body_of, client_ip, unrouted
 from portal.login import Delivery
 from portal.misfits import fitted, misfits
@@ -62,6 +63,7 @@ class AdminSettings:
     portal in the operator's document, or "" if it is unknown. `login_page` is the path on which an administrator logs
     in at a server, "" if there is none; `lead` is how long before its end a login is announced. `in_force` returns when
     the portals of this process decide by what is stored, or after the seconds it is given: a change is answered then.
+    `detector` is what searches for secrets, None where nothing does or it is not known.
     """
 
     proxies: Proxies = ()
@@ -71,6 +73,7 @@ class AdminSettings:
     login_page: str = ""
     lead: timedelta = LEAD
     in_force: Callable[[float], Awaitable[None]] = _at_once
+    detector: Detecting | None = None
 
 
 def create_admin_app(
