@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection as Names
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
@@ -14,7 +15,7 @@ from portal.admin.api.permissions import ZERO_TRUST
 from portal.dlp import detection_installed
 from portal.gateway import HttpRule, HttpRuleRefused, compile_rule, unknown_profiles
 from portal.objects import GATEWAY_RULE, MAX_PRECEDENCE, RuleDocument
-from portal.state import Store, Stored
+from portal.state import Store, Stored, Transaction
 
 STEP = 1000
 """Between the precedence of the last rule and that of one that is made without."""
@@ -33,6 +34,19 @@ class ShownRule(RuleBody):
     created_at: datetime
     updated_at: datetime
     deleted_at: None = None
+
+
+async def rule_of_profiles(transaction: Transaction, names: Names[str]) -> str | None:
+    """The first stored rule that asks for a profile by one of these names, in words; None if there is none."""
+    for one in await transaction.list(GATEWAY_RULE):
+        try:
+            asked = compile_rule(one.id, one.document).profiles
+        except HttpRuleRefused:
+            # It blocks, whether the profile is there or not.
+            continue
+        if not asked.isdisjoint(names):
+            return f'the rule "{one.document.name}"'
+    return None
 
 
 class GatewayRuleOperations(Collection[RuleBody, RuleDocument]):
@@ -76,7 +90,7 @@ class GatewayRuleOperations(Collection[RuleBody, RuleDocument]):
         detector = self._settings.detector
         if not rule.profiles:
             return
-        if detector is None and not detection_installed():
+        if not detection_installed():
             problem = "asks for secrets, and nothing searches for them: pip install 'codemode-portal[dlp]'"
             raise HttpRuleRefused("traffic", problem)
         if detector is not None and unknown_profiles([rule], detector.knows):

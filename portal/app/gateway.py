@@ -12,6 +12,7 @@ import structlog
 
 from portal.app.access import StoredState
 from portal.config import Config
+from portal.dlp import detection_installed
 from portal.gateway import (
     Detecting,
     HttpRule,
@@ -33,7 +34,8 @@ def checked_rules(config: Config, detector: Detecting | None) -> list[HttpRule]:
         HttpRuleRefused: one cannot be used, or asks for secrets and nothing searches for them.
     """
     rules = read_rules(config.portal.gateway.rules, f"{KEY}.rules")
-    if detector is None and (asking := next((rule for rule in rules if rule.profiles), None)) is not None:
+    searches = detector is not None and detection_installed()
+    if not searches and (asking := next((rule for rule in rules if rule.profiles), None)) is not None:
         problem = "asks for secrets, and nothing searches for them here: pip install 'codemode-portal[dlp]'"
         raise HttpRuleRefused("traffic", problem, f"{KEY}.rules, {asking.name!r}")
     return rules

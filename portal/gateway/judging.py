@@ -7,7 +7,7 @@ another value. Where it cannot be known whether a rule matches, the value is blo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -26,7 +26,11 @@ _ALL = 1 << 62
 
 
 class Detecting(Protocol):
-    """What searches values for secrets. `knows` is whether there is a profile of this id."""
+    """What searches values for secrets, of the profiles that are needed; `portal.dlp.LiveDetector` is one.
+
+    A rule may name a profile by its id, its UUID or its name. `knows` is whether there is one that can be used,
+    `profile` the id that its findings have.
+    """
 
     async def scanned(self, value: object, root: str = "value", *, as_arguments: bool = False) -> Verdict:
         """
@@ -35,6 +39,11 @@ class Detecting(Protocol):
         """
 
     def knows(self, profile: str) -> bool: ...
+
+    def profile(self, name: str) -> str | None: ...
+
+    def needs(self, profiles: Iterable[str]) -> None:
+        """What all rules together name now. What nobody needs is not searched for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +124,13 @@ class _Search:
 
     def __init__(self, verdict: Verdict | None, detector: Detecting | None) -> None:
         self.made = verdict is not None
-        self.complete = verdict is not None and verdict.complete
-        self.knows = detector.knows if detector is not None else lambda profile: False
+        self._detector = detector
         found: dict[str, list[Detection]] = {}
         for one in verdict.findings if verdict is not None else ():
             found.setdefault(one.profile, []).append(one)
         # Each is made once, whatever the number of rules: a value may have thousands.
         self._found = {profile: tuple(some) for profile, some in found.items()}
-        self.says = Searched(frozenset(found), self.complete, self.knows)
+        self.says = Searched(frozenset(found), verdict is not None and verdict.complete, self.id_of)
 
     @classmethod
     async def of(cls, content: JudgedContent, detector: Detecting | None) -> _Search:
@@ -134,9 +142,14 @@ class _Search:
             return cls(None, detector)
         return cls(verdict, detector)
 
+    def id_of(self, profile: str) -> str | None:
+        known = self._detector is not None and self._detector.knows(profile)
+        return self._detector.profile(profile) if known and self._detector is not None else None
+
     def found(self, rule: HttpRule) -> tuple[Detection, ...]:
         """What was found of the profiles that the rule asks for."""
-        several = [some for profile, some in self._found.items() if profile in rule.profiles]
+        ids = set(map(self.id_of, rule.profiles))
+        several = [some for id, some in self._found.items() if id in ids]
         return several[0] if len(several) == 1 else tuple(chain.from_iterable(several))
 
 
@@ -147,7 +160,7 @@ def _why_unsure(rule: HttpRule, search: _Search | None, facts: ValueFacts) -> Wh
         return "unknown server"
     if search is None or not search.made:
         return "unavailable"
-    return "incomplete" if all(map(search.knows, rule.profiles)) else "unknown profile"
+    return "unknown profile" if None in map(search.id_of, rule.profiles) else "incomplete"
 
 
 async def _without(
@@ -168,7 +181,7 @@ async def _without(
         if _differs(content, current):
             return None
         search = await _Search.of(current, detector)
-        if not search.complete:
+        if not search.says.complete:
             return None
         if not (found := search.found(rule)):
             return current, search

@@ -20,4 +20,7 @@ class LiveGateway:
 
     def replace(self, book: Rulebook) -> None:
         """Let these rules decide from now on."""
+        if self.detector is not None:
+            # Before they decide: what nobody needs is not found.
+            self.detector.needs(book.profiles)
         self._current = book

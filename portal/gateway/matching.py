@@ -24,20 +24,22 @@ Truth = bool | None
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """What a search for secrets says: the profiles that something was found of, and those of which it cannot be known.
+    """What a search for secrets says: the ids of the profiles that something was `found` of.
 
-    Without `complete` nothing is known of a profile that is not `found`.
+    Without `complete` nothing is known of the others. `id_of` gives the id of a profile by what a rule calls it, None
+    if it is not there.
     """
 
     found: frozenset[str]
     complete: bool
-    knows: Callable[[str], bool]
+    id_of: Callable[[str], str | None]
 
     def truth(self, profiles: Iterable[str]) -> Truth:
         """Whether something was found of any of these."""
-        if not self.found.isdisjoint(profiles):
+        ids = set(map(self.id_of, profiles))
+        if not self.found.isdisjoint(ids):
             return True
-        return False if self.complete and all(map(self.knows, profiles)) else None
+        return False if self.complete and None not in ids else None
 
 
 Test = Callable[[ValueFacts, Searched | None], Truth]

@@ -91,6 +91,11 @@ class Rulebook:
             return Step("search" if rule.profiles and searched is None else "unsure", rule, at)
         return _PASSES
 
+    @property
+    def profiles(self) -> frozenset[str]:
+        """The profiles that the rules name."""
+        return frozenset(profile for rule in self.rules for profile in rule.profiles)
+
 
 NO_RULES = Rulebook()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import cloudflare
 import pytest
 
 from portal.admin import apply_changes, export_objects, plan, read_existing
-from portal.objects import GATEWAY_RULE
+from portal.admin.gateway import rule_of_profiles
+from portal.objects import GATEWAY_RULE, RuleDocument
 from tests.portal.admin.conftest import Api, admin_api
 
 CREDENTIALS = 'any(dlp.profiles[*] in {"credentials"})'
@@ -23,6 +25,12 @@ class Known:
 
     def knows(self, profile: str) -> bool:
         return profile in ("credentials", "own")
+
+    def profile(self, name: str) -> str | None:
+        return name if self.knows(name) else None
+
+    def needs(self, profiles: Iterable[str]) -> None:
+        return None
 
 
 def rules_of(api: Api) -> Any:
@@ -130,6 +138,17 @@ def test_a_rule_needs_the_permission_for_zero_trust(api: Api) -> None:
 def groups(api: Api, name: str) -> list[Any]:
     listed = api.sdk().accounts.tokens.permission_groups.list(account_id=api.account)
     return [group for group in listed if group.name == name]
+
+
+@pytest.mark.anyio
+async def test_a_profile_that_a_rule_asks_for_is_in_use(tmp_path: Path) -> None:
+    async with admin_api(tmp_path) as api:
+        for name, traffic in (("Secrets", CREDENTIALS), ("Old", "???"), ("Hosts", 'http.request.host == "a.example"')):
+            document = RuleDocument(name=name, action="block", traffic=traffic)
+            await api.store.create(GATEWAY_RULE, name, document, by="test")
+        async with api.store.transaction() as transaction:
+            assert await rule_of_profiles(transaction, {"x", "credentials"}) == 'the rule "Secrets"'
+            assert await rule_of_profiles(transaction, {"own"}) is None
 
 
 @pytest.mark.anyio

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from portal.dlp import DetectionUnavailable, Detector, Pattern, Profile, Verdict
@@ -23,6 +23,7 @@ class Searching:
     def __init__(self, folder: Path, profiles: Sequence[Profile] = PROFILES) -> None:
         self.asked: list[str] = []
         self.away = False
+        self.needed: frozenset[str] = frozenset()
         self._known = {profile.id for profile in profiles}
         self._detector = Detector(profiles, key=KEY, folder=folder)
 
@@ -33,7 +34,15 @@ class Searching:
         return await self._detector.scanned(value, root, as_arguments=as_arguments)
 
     def knows(self, profile: str) -> bool:
-        return profile in self._known
+        return self.profile(profile) is not None
+
+    def profile(self, name: str) -> str | None:
+        """Each has two names: its id, and `the <id>`."""
+        id = name.removeprefix("the ")
+        return id if id in self._known else None
+
+    def needs(self, profiles: Iterable[str]) -> None:
+        self.needed = frozenset(profiles)
 
     def forget(self, profile: str) -> None:
         self._known.discard(profile)

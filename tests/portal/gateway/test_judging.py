@@ -12,6 +12,7 @@ import pytest
 from portal.gateway import (
     MOST_FINDINGS,
     JudgedContent,
+    LiveGateway,
     Rulebook,
     Ruling,
     ValueFacts,
@@ -79,6 +80,18 @@ async def test_only_what_the_rule_asks_for_is_taken_out(searching: Searching) ->
     text = ruling.value["text"]
     assert "ada@example.com" in text and "T-12345" not in text and token() not in text
     assert [match.findings[0].profile for match in ruling.matches] == ["credentials", "own"]
+
+
+async def test_a_profile_is_meant_by_any_of_its_names(searching: Searching) -> None:
+    named = 'any(dlp.profiles[*] in {"the credentials"})'
+    ruling = await ruled(searching, {"text": f"{token()} T-12345"}, rule("redact", named), rule("block", named))
+    assert ruling.block is None and [one.profile for one in ruling.matches[0].findings] == ["credentials"]
+
+
+async def test_the_detector_is_told_what_the_rules_name_before_they_decide(searching: Searching) -> None:
+    live = LiveGateway(searching)
+    live.replace(Rulebook(tuple(read_rules([rule("block"), rule("log", 'any(dlp.profiles[*] == "own")')]))))
+    assert searching.needed == {"credentials", "own"}
 
 
 async def test_a_rule_after_one_that_redacts_sees_what_is_left(searching: Searching) -> None:
