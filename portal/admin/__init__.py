@@ -1,18 +1,20 @@
 """The admin API in Cloudflare's shapes, over the state. Its chapter is `README.md`."""
 
 from portal.admin.api.answers import listing_of
-from portal.admin.api.application import PREFIX, AdminSettings
+from portal.admin.api.application import PREFIX, UPLOADS, AdminSettings
 from portal.admin.api.errors import AdminError, broken_message
 from portal.admin.api.operations import ApiCaller, ApiRequest, Operation
 from portal.admin.api.permissions import ALL
 from portal.admin.applying import apply_changes, export_objects, read_existing
 from portal.admin.build import Admin, create_admin
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
+from portal.admin.dlp_common import ProfileUses
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
 
 __all__ = [
     "ALL",
     "PREFIX",
+    "UPLOADS",
     "Admin",
     "AdminError",
     "AdminSettings",
@@ -23,6 +25,7 @@ __all__ = [
     "Existing",
     "Operation",
     "Plan",
+    "ProfileUses",
     "RegistryUpstreams",
     "Upstreams",
     "apply_changes",

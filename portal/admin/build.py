@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -14,6 +15,10 @@ from portal.admin.api.operations import Operation
 from portal.admin.apps import AppOperations
 from portal.admin.assessments import AssessmentApi
 from portal.admin.gateway import GatewayRuleOperations
+from portal.admin.dlp_common import ProfileUses, RuleSource, no_uses
+from portal.admin.dlp_datasets import DatasetOperations
+from portal.admin.dlp_entries import DlpEntryOperations
+from portal.admin.dlp_profiles import DlpProfileOperations
 from portal.admin.lists import ListOperations
 from portal.admin.login_settings import OrganizationOperations
 from portal.admin.members import MemberOperations
@@ -24,6 +29,7 @@ from portal.admin.servers import ServerOperations
 from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
 from portal.admin.upstreams import NotRunning, Upstreams
+from portal.dlp import rules_folder
 from portal.oauth import ServiceTokens, SigningKeys
 from portal.objects import Document
 from portal.sdk import mount_any_path
@@ -61,11 +67,18 @@ async def create_admin(
     *,
     clock: Clock = utc_now,
     settings: AdminSettings | None = None,
+    rules: Path | None = None,
+    profile_uses: ProfileUses = no_uses,
 ) -> Admin:
-    """The admin API over this store. Without `upstreams` the status of every server is `waiting`."""
+    """The admin API over this store. Without `upstreams` the status of every server is `waiting`.
+
+    `rules` is the folder of the compiled rules of detection. `profile_uses` says what uses a profile of detection: that
+    one is not removed.
+    """
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
     tokens = ApiTokens(store, account_id, clock)
+    detection = RuleSource(rules or rules_folder())
     servers = ServerOperations(store, upstreams or NotRunning(), clock, settings)
     operations = [
         *servers.operations(),
@@ -78,6 +91,9 @@ async def create_admin(
         *CustomPages(store, check_decisions).operations(),
         *ListOperations(store, check_decisions, clock).operations(),
         *GatewayRuleOperations(store, settings).operations(),
+        *DlpProfileOperations(store, detection, settings, clock, profile_uses).operations(),
+        *DlpEntryOperations(store, detection, settings, clock).operations(),
+        *DatasetOperations(store).operations(),
         *KeyOperations(store, SigningKeys(store, clock), clock).operations(),
         *AssessmentApi(store, clock, settings).operations(),
         *OrganizationOperations(store, settings).operations(),

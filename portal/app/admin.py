@@ -24,11 +24,15 @@ async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
     configure_admin(settings, shared.config)
     settings.detector = shared.gateway.detector
     return await create_admin(shared.require_store(), upstreams, clock=shared.parts.now, settings=settings)
+    return await create_admin(
+        shared.require_store(), upstreams, clock=shared.parts.now, settings=settings, rules=shared.parts.detection_rules
+    )
 
 
 def configure_admin(settings: AdminSettings, config: Config) -> None:
     """Set the settings that come from the configuration."""
     section = config.portal.identity
+    settings.documented_profiles = frozenset(config.portal.dlp.profiles)
     settings.lead = timedelta(seconds=config.portal.credential_notices.lead)
     if section is None:
         return

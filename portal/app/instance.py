@@ -10,6 +10,7 @@ same reading of both, one after the other.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from portal.app.asgi import Addresses, instance_app
 from portal.app.code import Programs
 from portal.app.definitions import OWN, PortalDefinition, definitions, host_url
 from portal.app.gateway import checked_rules, rulebook
+from portal.app.detection import FollowedProfiles, open_detection
 from portal.app.itself import OwnAddress, leads_to
 from portal.app.portal import Portal
 from portal.app.reload import takeable
@@ -75,6 +77,7 @@ class Instance:
         self.app: Starlette
         self.admin: Admin | None = None
         self._signals: SignalSources | None = None
+        self._profiles: FollowedProfiles | None = None
         self._stored_servers: StoredServers | None = None
         self._follower: Follower | None = None
         self._stored = StoredState()
@@ -147,6 +150,8 @@ class Instance:
                 await self._stored_servers.configure(takes.servers)
             else:
                 await self.servers.apply(takes.servers)
+            assert self._profiles is not None
+            await self._profiles.configure(takes)
             try:
                 await self._refresh()
             except (PolicyError, ValueError) as error:
@@ -236,6 +241,8 @@ class Instance:
                     now=self.shared.parts.now,
                 )
             )
+        detection = open_detection(config, self.shared.store, self.shared.parts.detection_rules)
+        self.shared.detector, self._profiles = await stack.enter_async_context(detection)
         routes: list[BaseRoute] = []
         if config.portal.identity is not None:
             routes = await self._start_identity(config.portal.identity, stack)
@@ -280,7 +287,12 @@ class Instance:
     async def _in_force(self, seconds: float) -> None:
         """Return when the portals decide by what is stored and revoked logins have ended, or after `seconds`."""
         assert self._follower is not None and self.shared.identity is not None
-        await asyncio.gather(self._follower.settled(seconds), self.shared.identity.logins.settled(seconds))
+        assert self._profiles is not None
+        await asyncio.gather(
+            self._follower.settled(seconds),
+            self.shared.identity.logins.settled(seconds),
+            self._profiles.settled(seconds),
+        )
 
     async def _follow(self) -> None:
         """Take up what the store says now. What cannot be used changes nothing, and the log says why."""
@@ -431,11 +443,13 @@ class Instance:
         known = [identity for identity in identities if identity is not None]
         forms: tuple[str, ...] = ()
         oauth: tuple[str, ...] = ()
+        uploads: re.Pattern[str] | None = None
         proxies: Proxies = self.shared.parts.http.proxies
         if (section := config.portal.identity) is not None:
+            from portal.admin import UPLOADS
             from portal.app.identity import LOGIN_FORMS, OAUTH_ENDPOINTS
 
-            forms, oauth = LOGIN_FORMS, OAUTH_ENDPOINTS
+            forms, oauth, uploads = LOGIN_FORMS, OAUTH_ENDPOINTS, UPLOADS
             proxies = tuple(ip_network(proxy) for proxy in section.trusted_proxies)
         return replace(
             self.shared.parts.http,
@@ -447,6 +461,7 @@ class Instance:
             allowed_origins=(*settings.allowed_origins, *(origin for one in known for origin in one.origins)),
             forms=forms,
             oauth=oauth,
+            uploads=uploads,
             proxies=proxies,
         )
 

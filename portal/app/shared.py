@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from codemode import Meanings
@@ -12,6 +13,7 @@ from portal.app.code import Programs
 from portal.calls import Gate, Records
 from portal.config import Config
 from portal.credentials import ServerCredentials
+from portal.dlp import LiveDetector
 from portal.endpoint import CodeRunner, Contents
 from portal.gateway import Detecting, LiveGateway
 from portal.http import Edge, HttpSettings
@@ -39,6 +41,8 @@ class Parts:
     At the document's own portal, `access` decides in the place of configuration and store, `gate` about calls, and
     `admission` who may sign in. `adjust_identity` changes the settings of a login before it is made. `detector`
     searches for secrets, for the rules of the gateway.
+    `admission` who may sign in. `adjust_identity` changes the settings of a login before it is made. `detection_rules`
+    is the folder of the compiled rules of detection.
     """
 
     now: Clock = utc_now
@@ -52,6 +56,7 @@ class Parts:
     admission: AdmissionPolicy | None = None
     adjust_identity: Callable[[IdentitySettings], IdentitySettings] | None = None
     fetch: Fetch | None = None
+    detection_rules: Path | None = None
     passwords: Passwords | None = None
     detector: Detecting | None = None
 
@@ -80,6 +85,7 @@ class Shared:
     gateway: LiveGateway = field(default_factory=LiveGateway)
     store: Store | None = None
     log: CallLog | None = None
+    detector: LiveDetector = field(init=False)
     identity: SharedIdentity | None = None
     choices: Choices | None = None
 

@@ -51,7 +51,7 @@ class DatabasePlace:
 
 def database_place(url: str | None) -> DatabasePlace:
     """The place of the database of this URL; by default an SQLite file of this user."""
-    url = url or f"sqlite:///{_home() / 'state.db'}"
+    url = url or f"sqlite:///{state_home() / 'state.db'}"
     file = url.partition(":///")[2].partition("?")[0] if url.startswith("sqlite") else ""
     return DatabasePlace(url, Path(file) if file else None)
 
@@ -62,7 +62,7 @@ def open_store(url: str | None, now: Clock = utc_now, *, lasting: bool = True) -
     # A command whose configuration needs no database does not load one.
     from portal.state import KeyRing, Store
 
-    place, home = database_place(url), _home()
+    place, home = database_place(url), state_home()
     if url is None:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     keys = place.file.with_suffix(".key") if place.file is not None else home / "state.key"
@@ -88,7 +88,7 @@ def log_place(config: Config) -> LogPlace | None:
     if place.file is not None:
         return LogPlace(url=place.url, folder=place.file.parent, name=place.file.stem)
     # One folder may have the journals of several databases.
-    return LogPlace(url=place.url, folder=_home(), name=f"logs-{sha256(str(place).encode()).hexdigest()[:12]}")
+    return LogPlace(url=place.url, folder=state_home(), name=f"logs-{sha256(str(place).encode()).hexdigest()[:12]}")
 
 
 @asynccontextmanager
@@ -116,7 +116,7 @@ async def open_log(config: Config, settings: Callable[[], LogSection | None]) ->
         yield log
 
 
-def _home() -> Path:
+def state_home() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "codemode-portal"
 
 

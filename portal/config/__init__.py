@@ -16,6 +16,7 @@ from portal.config.config import (
     server_id,
 )
 from portal.config.credential_notices import CredentialNoticesSection
+from portal.config.dlp import DlpPatternSection, DlpProfileSection, DlpSection
 from portal.config.document import YAML, load_document, read_document, read_text
 from portal.config.durations import read_duration, say_duration, write_duration
 from portal.config.expand import Expansion
@@ -42,6 +43,9 @@ __all__ = [
     "CodeModePolicy",
     "Config",
     "CredentialNoticesSection",
+    "DlpPatternSection",
+    "DlpProfileSection",
+    "DlpSection",
     "Expansion",
     "HeaderName",
     "HeaderValue",

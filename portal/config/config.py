@@ -39,6 +39,7 @@ from portal.config.clients import (
     workspace_of,
 )
 from portal.config.credential_notices import CredentialNoticesSection
+from portal.config.dlp import DlpSection
 from portal.config.document import describe, load_document, read_text
 from portal.config.expand import Expansion
 from portal.config.gateway import GatewaySection
@@ -130,6 +131,7 @@ class PortalSettings(Section):
     logs: LogSection | None = None
     secure_web_gateway: bool = False
     gateway: GatewaySection = GatewaySection()
+    dlp: DlpSection = DlpSection()
 
     @property
     def public_url(self) -> str:

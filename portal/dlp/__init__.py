@@ -2,6 +2,15 @@
 
 from portal.dlp.detector import PREDEFINED, Detector, Profile, lists_key
 from portal.dlp.expressions import compiler, detection_installed
+from typing import TYPE_CHECKING
+
+from portal.dlp.definitions import (
+    PREDEFINED_BY_UUID,
+    PatternDefinition,
+    ProfileDefinition,
+    predefined_definitions,
+    predefined_uuid,
+)
 from portal.dlp.findings import (
     CONFIDENCES,
     Confidence,
@@ -11,25 +20,64 @@ from portal.dlp.findings import (
     RuleRefused,
     Verdict,
 )
-from portal.dlp.lists import ExactList
-from portal.dlp.patterns import Pattern
-from portal.dlp.redaction import redact
+from portal.dlp.live import LiveDetector, rules_folder
+from portal.dlp.names import LONGEST_PATTERN, MOST_VALUES, PACKED, PREDEFINED
+from portal.dlp.profile import Profile
+from portal.lazy import lazily
+
+if TYPE_CHECKING:
+    from portal.dlp.building import made
+    from portal.dlp.detector import Detector, lists_key
+    from portal.dlp.entries import PredefinedRule, predefined_rules
+    from portal.dlp.lists import ExactList
+    from portal.dlp.patterns import Pattern, checked_name
+    from portal.dlp.redaction import redact
+else:
+    # A portal whose rules need no profile starts without the engine and its expressions.
+    __getattr__ = lazily(
+        __name__,
+        {
+            "Detector": "detector",
+            "ExactList": "lists",
+            "Pattern": "patterns",
+            "PredefinedRule": "entries",
+            "checked_name": "patterns",
+            "lists_key": "detector",
+            "made": "building",
+            "predefined_rules": "entries",
+            "redact": "redaction",
+        },
+    )
 
 __all__ = [
     "CONFIDENCES",
+    "LONGEST_PATTERN",
+    "MOST_VALUES",
+    "PACKED",
     "PREDEFINED",
+    "PREDEFINED_BY_UUID",
     "Confidence",
     "Detection",
     "DetectionUnavailable",
     "Detector",
     "ExactList",
     "Leaf",
+    "LiveDetector",
     "Pattern",
+    "PatternDefinition",
+    "PredefinedRule",
     "Profile",
+    "ProfileDefinition",
     "RuleRefused",
     "Verdict",
     "compiler",
     "detection_installed",
+    "checked_name",
     "lists_key",
+    "made",
+    "predefined_definitions",
+    "predefined_rules",
+    "predefined_uuid",
     "redact",
+    "rules_folder",
 ]

@@ -16,9 +16,9 @@ from threading import Lock
 from types import ModuleType
 from typing import Protocol, cast
 
-from portal.dlp.credentials import CREDENTIALS
 from portal.dlp.findings import HOW_TO_INSTALL, Confidence, DetectionUnavailable
 from portal.dlp.match import Match
+from portal.dlp.names import CREDENTIALS
 
 _PACKAGE = "kingfisher_sdk"
 _importing = Lock()
@@ -58,6 +58,7 @@ class SecretCatalog:
         catalog = rules.Rules(confidence="medium", cache_dir=folder)
         # Base64 is decoded by us, within our own bound. Without a policy, comments such as `kingfisher:ignore` do not
         # switch anything off.
+        self.titles = {_name(rule["id"]): str(rule["name"]) for rule in catalog.metadata() if rule["visible"]}
         self.rules = frozenset(_name(rule["id"]) for rule in catalog.metadata())
         self._scanner = cast("_Scanner", scanner.Scanner(catalog, base64=False))
 

@@ -17,8 +17,7 @@ from math import log2
 from portal.dlp.expressions import Compiled
 from portal.dlp.findings import Confidence
 from portal.dlp.match import Match
-
-CREDENTIALS = "credentials"
+from portal.dlp.names import CREDENTIALS
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,23 +6,25 @@ import asyncio
 import hmac
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
 
 from codemode import heavy
 from portal.dlp.catalog import SecretCatalog
-from portal.dlp.credentials import CREDENTIALS, OwnForms
 from portal.dlp.credentials import RULES as FORMS
+from portal.dlp.credentials import OwnForms
 from portal.dlp.expressions import compiler
-from portal.dlp.findings import CONFIDENCES, Confidence, Detection, RuleRefused, Verdict
-from portal.dlp.identifiers import FINANCIAL, NATIONAL, PERSONAL, Identifiers
+from portal.dlp.findings import CONFIDENCES, Detection, RuleRefused, Verdict
 from portal.dlp.identifiers import RULES as IDENTIFIERS
-from portal.dlp.lists import ExactList, ExactLists
+from portal.dlp.identifiers import RULES_OF, Identifiers
+from portal.dlp.lists import ExactLists
 from portal.dlp.match import Match
+from portal.dlp.names import CREDENTIALS, FINANCIAL, NATIONAL, PERSONAL, PREDEFINED, RuleOf
 from portal.dlp.paths import Paths
-from portal.dlp.patterns import Pattern, checked_name
+from portal.dlp.patterns import checked_name
+from portal.dlp.profile import Profile
 from portal.dlp.redaction import redact
 from portal.dlp.search import Looking, Rules, TextSearch
 from portal.dlp.texts import Piece, Text, text_of, written
@@ -35,35 +37,15 @@ _LONGEST_ON_LOOP = 16 * 1024
 _ROUNDS = 4
 _ALL = 1 << 62
 
-PREDEFINED: Mapping[str, str] = {
-    CREDENTIALS: "Credentials and Secrets",
-    FINANCIAL: "Financial Information",
-    NATIONAL: "National identifiers",
-    PERSONAL: "Personal: e-mail, IP, phone",
-}
-"""The profiles that are there from the start, by their ids."""
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What is looked for: one of PREDEFINED by its id, or an administrator's own patterns and lists under another id.
-
-    Matches below `confidence` do not count. Up to `allowed` matches in one value are let pass, and from one more on all
-    are findings.
-    """
-
-    id: str
-    confidence: Confidence = "medium"
-    allowed: int = 0
-    patterns: tuple[Pattern, ...] = ()
-    lists: tuple[ExactList, ...] = ()
-
 
 class Detector:
     """Looks for what its profiles say. Threads may share it. It never opens a connection, and keeps no text."""
 
-    def __init__(self, profiles: Iterable[Profile], *, key: bytes, folder: Path) -> None:
-        """Takes seconds: see `made`. `folder` keeps compiled rules, for this user only.
+    def __init__(
+        self, profiles: Iterable[Profile], *, key: bytes, folder: Path, former: Detector | None = None
+    ) -> None:
+        """Takes seconds: see `made`. `folder` keeps compiled rules, for this user only. A `former` detector of the same
+        folder lends the catalog that it has in memory.
 
         Raises:
             DetectionUnavailable: the extra is not installed, or the folder cannot be used.
@@ -72,8 +54,16 @@ class Detector:
         self._profiles = _checked(profiles)
         self._findings_key = _derived(key, "findings")
         self._verdicts_key = _derived(key, "verdicts")
-        self._rules = _rules(self._profiles, lists_key(key), folder)
+        self._secrets: SecretCatalog | None = former._secrets if former is not None else None
+        if self._secrets is None and CREDENTIALS in _searched(self._profiles):
+            self._secrets = SecretCatalog(folder)
+        self._rules = _rules(self._profiles, lists_key(key), self._secrets)
         self._verdicts = _Verdicts(CACHE)
+
+    @property
+    def profiles(self) -> frozenset[str]:
+        """The ids of its profiles."""
+        return frozenset(self._profiles)
 
     @classmethod
     async def made(cls, profiles: Iterable[Profile], *, key: bytes, folder: Path) -> Detector:
@@ -116,6 +106,14 @@ class Detector:
             value = redact(value, found)
             current = self.scan(value, root, as_arguments=as_arguments)
         return value, verdict
+
+    async def cleaned(
+        self, value: object, root: str = "value", *, as_arguments: bool = False
+    ) -> tuple[object, Verdict]:
+        """As `redacted`; a large value in a thread."""
+        if heavy(value) or len(written(value)) > _LONGEST_ON_LOOP:
+            return await asyncio.to_thread(lambda: self.redacted(value, root, as_arguments=as_arguments))
+        return self.redacted(value, root, as_arguments=as_arguments)
 
     def _scan(self, value: object, text: Text, root: str, as_arguments: bool) -> Verdict:
         located, complete = TextSearch(self._rules, text.marked, CREDENTIALS).run(as_arguments=as_arguments)
@@ -173,11 +171,15 @@ def _checked(profiles: Iterable[Profile]) -> dict[str, Profile]:
         checked_name(profile.id)
         if profile.id in chosen:
             raise RuleRefused(f"the profile {profile.id!r} is chosen twice")
-        own = [*profile.patterns, *profile.lists]
+        own = [*profile.patterns, *profile.lists, *profile.shared]
         if profile.id in PREDEFINED and own:
             raise RuleRefused(
                 f"the profile {profile.id!r} is predefined: patterns and lists belong into one of another id"
             )
+        if profile.id not in PREDEFINED and profile.off:
+            raise RuleRefused(f"the profile {profile.id!r} is not predefined, so none of its rules can be off")
+        if any(origin not in PREDEFINED for origin, _ in profile.shared):
+            raise RuleRefused(f"the profile {profile.id!r} shares a rule of a profile that is not predefined")
         if profile.id not in PREDEFINED and not own:
             known = ", ".join(PREDEFINED)
             raise RuleRefused(
@@ -191,19 +193,29 @@ def _checked(profiles: Iterable[Profile]) -> dict[str, Profile]:
     return chosen
 
 
-def _rules(profiles: Mapping[str, Profile], key: bytes, folder: Path) -> Rules:
+def _searched(profiles: Mapping[str, Profile]) -> frozenset[str]:
+    """The profiles whose rules are looked for: those that are chosen, and those that others share rules of."""
+    return frozenset(profiles) | {origin for profile in profiles.values() for origin, _ in profile.shared}
+
+
+def _rules(profiles: Mapping[str, Profile], key: bytes, secrets: SecretCatalog | None) -> Rules:
     compiled = compiler()
-    chosen = frozenset(profiles)
+    chosen = _searched(profiles)
+    _check_shared(profiles.values(), secrets)
     catalog: list[Looking] = []
     everywhere: list[Looking] = []
     lists: list[Looking] = []
     names = {*IDENTIFIERS, *FORMS}
     if CREDENTIALS in chosen:
-        secrets = SecretCatalog(folder)
+        assert secrets is not None
         names |= secrets.rules
         catalog.append(secrets.matches)
-        least = profiles[CREDENTIALS].confidence
-        everywhere.append(OwnForms(compiled, named=least == "low").matches)
+        named = any(
+            profile.confidence == "low"
+            for profile in profiles.values()
+            if profile.id == CREDENTIALS or any(origin == CREDENTIALS for origin, _ in profile.shared)
+        )
+        everywhere.append(OwnForms(compiled, named=named).matches)
     if chosen & {FINANCIAL, NATIONAL, PERSONAL}:
         everywhere.append(Identifiers(chosen, compiled).matches)
     bounded = []
@@ -219,7 +231,33 @@ def _rules(profiles: Mapping[str, Profile], key: bytes, folder: Path) -> Rules:
         tuple(bounded),
         {profile.id: CONFIDENCES.index(profile.confidence) for profile in profiles.values()},
         frozenset(name.encode() for name in names),
+        frozenset((profile.id, rule) for profile in profiles.values() for rule in profile.off),
+        _shared(profiles.values()),
     )
+
+
+def _check_shared(profiles: Iterable[Profile], secrets: SecretCatalog | None) -> None:
+    """Require that every rule that is shared is one: otherwise nothing would ever be found by it.
+
+    Raises:
+        RuleRefused: one is not.
+    """
+    rules = {CREDENTIALS: FORMS | secrets.rules if secrets is not None else FORMS, **RULES_OF}
+    for profile in profiles:
+        for origin, rule in sorted(profile.shared):
+            if rule not in rules[origin]:
+                raise RuleRefused(
+                    f"the profile {profile.id!r} shares {rule[:64]!r}, which is no rule of {origin!r}", profile.id
+                )
+
+
+def _shared(profiles: Iterable[Profile]) -> Mapping[RuleOf, tuple[str, ...]]:
+    """The profiles that look for a rule beside the one it is of. A profile that is not chosen itself finds nothing."""
+    shared: dict[RuleOf, tuple[str, ...]] = {}
+    for profile in profiles:
+        for rule in profile.shared:
+            shared[rule] = (*shared.get(rule, ()), profile.id)
+    return shared
 
 
 def _of_all(finding: Detection) -> Detection:

@@ -20,8 +20,13 @@ class DetectionUnavailable(StartError):
 class RuleRefused(InputError):
     """A pattern, a list or a choice of profiles that an administrator wrote cannot be used.
 
-    The message names it, and never has a value of a list in it.
+    The message names it, and never has a value of a list in it. `profile` is the one that costs itself alone, "" if it
+    is not known.
     """
+
+    def __init__(self, message: str, profile: str = "") -> None:
+        super().__init__(message)
+        self.profile = profile
 
 
 @dataclass(frozen=True, slots=True)

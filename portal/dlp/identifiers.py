@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from portal.dlp import numbers
 from portal.dlp.expressions import Compiled
 from portal.dlp.findings import Confidence
 from portal.dlp.match import Match
+from portal.dlp.names import FINANCIAL, NATIONAL, PERSONAL
 
-FINANCIAL, NATIONAL, PERSONAL = "financial", "national", "personal"
 _NEAR = 48
 """So many bytes before a number may have the word that names it."""
 
@@ -160,10 +161,14 @@ _WORD_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _DIGITS = frozenset(b"0123456789")
 
 
-RULES = frozenset(
-    kind.rule for kinds in (*_SHAPES.values(), *_BARE.values(), tuple(_LETTERED.values())) for kind in kinds
-) | {"iban", "fi-hetu", "email", "ip-address", "phone"}
-"""The names of all rules."""
+_KINDS = (*chain(*_SHAPES.values(), *_BARE.values()), *_LETTERED.values(), _IBAN, _HETU)
+RULES_OF: Mapping[str, frozenset[str]] = {
+    FINANCIAL: frozenset(kind.rule for kind in _KINDS if kind.profile == FINANCIAL),
+    NATIONAL: frozenset(kind.rule for kind in _KINDS if kind.profile == NATIONAL),
+    PERSONAL: frozenset({"email", "ip-address", "phone"}),
+}
+"""The names of the rules of each profile."""
+RULES = frozenset(chain(*RULES_OF.values()))
 
 Judge = Callable[[bytes, int, int], Iterator[Match]]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
+import struct
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ from typing import Literal, NamedTuple
 
 from portal.dlp.findings import Confidence, RuleRefused
 from portal.dlp.match import Match
+from portal.dlp.names import MOST_VALUES, PACKED
 from portal.dlp.patterns import checked_name
 from portal.dlp.texts import MARK
 
-MOST_VALUES = 100_000
 SHORTEST, LONGEST, MOST_WORDS = 5, 256, 6
 # A mark counts as a word that no value has, so that no value is put together from two strings.
 _WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+|" + MARK)
@@ -26,6 +27,8 @@ _GROUPED = re.compile(rb"[0-9]+(?:[ ./()-]{1,2}[0-9]+)*")
 _GROUP = re.compile(rb"[0-9]+")
 _DIGITS_ALONE = re.compile(rb"[0-9 ./()+-]+")
 _SIZE = 16
+_PACKED = struct.Struct(f">BH{_SIZE}s")
+assert _PACKED.size == PACKED
 
 Kind = Literal["digits", "words"]
 
@@ -62,6 +65,29 @@ class ExactList:
                 raise RuleRefused(f"the list {rule!r} has more than {MOST_VALUES} values")
             hashed.add(_hashed(rule, number, value, key))
         return ExactList(rule, frozenset(hashed))
+
+    def packed(self) -> bytes:
+        """Its values in a fixed order, `PACKED` bytes each, for `unpacked`."""
+        return b"".join(
+            _PACKED.pack(0 if one.kind == "digits" else one.words, one.length, one.digest)
+            for one in sorted(self.values)
+        )
+
+    @staticmethod
+    def unpacked(rule: str, packed: bytes, confidence: Confidence = "high") -> ExactList:
+        """The list of values that were `packed`.
+
+        Raises:
+            RuleRefused: these are none.
+        """
+        checked_name(rule)
+        if len(packed) % PACKED:
+            raise RuleRefused(f"what is kept of the list {rule!r} is damaged; upload its values again")
+        kept = (
+            Hashed("words" if words else "digits", words or 1, length, digest)
+            for words, length, digest in _PACKED.iter_unpack(packed)
+        )
+        return ExactList(rule, frozenset(kept), confidence)
 
 
 def _hashed(rule: str, number: int, value: str, key: bytes) -> Hashed:

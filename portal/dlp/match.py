@@ -8,7 +8,10 @@ from portal.dlp.findings import Confidence
 
 
 class Match(NamedTuple):
-    """A match in a text, in bytes. `form` is what its digest is made of: the same for each way to write it."""
+    """A match in a text, in bytes. `form` is what its digest is made of: the same for each way to write it.
+
+    `origin` is the predefined profile of its rule, where another profile shares the rule.
+    """
 
     profile: str
     rule: str
@@ -16,3 +19,4 @@ class Match(NamedTuple):
     start: int
     end: int
     form: bytes
+    origin: str = ""

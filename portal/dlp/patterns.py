@@ -7,14 +7,15 @@ import re
 from portal.dlp.expressions import Compiled, compiler
 from portal.dlp.findings import Confidence, RuleRefused
 from portal.dlp.match import Match
+from portal.dlp.names import LONGEST_PATTERN
+from portal.dlp.numbers import luhn as luhn_of
 
-LONGEST_PATTERN = 1_000
-"""Characters of a pattern."""
 LONGEST_MATCH = 4 * 1024
 """Bytes of a match that is surely found whole."""
 MOST_MATCHES = 1_000
 """Of one pattern in one text: the rest is not looked for."""
 _WINDOW = 64 * 1024
+_NO_DIGITS = re.compile(rb"[^0-9]+")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 # A program of RE2 that is larger takes seconds for a megabyte when its states do not fit into memory.
 _LARGEST_PROGRAM = 2_000
@@ -35,9 +36,12 @@ def checked_name(name: str) -> str:
 
 
 class Pattern:
-    """A pattern and its rule. `^` and `$` are the ends of a line; each string of a JSON value begins and ends one."""
+    """A pattern and its rule. `^` and `$` are the ends of a line; each string of a JSON value begins and ends one.
 
-    def __init__(self, rule: str, pattern: str, confidence: Confidence = "high") -> None:
+    With `luhn` a match counts if the last of its digits is the check digit of the others.
+    """
+
+    def __init__(self, rule: str, pattern: str, confidence: Confidence = "high", *, luhn: bool = False) -> None:
         """
         Raises:
             RuleRefused: it does not compile, matches the empty text, or is too long.
@@ -45,6 +49,7 @@ class Pattern:
         """
         self.rule = checked_name(rule)
         self.confidence = confidence
+        self._luhn = luhn
         if len(pattern) > LONGEST_PATTERN:
             raise RuleRefused(
                 f"the pattern {rule!r} has {len(pattern)} characters; at most {LONGEST_PATTERN} are allowed"
@@ -82,12 +87,17 @@ class Pattern:
                     again = first
                     break
                 again = max(again, last)
-                if first < last:
+                if first < last and (not self._luhn or _has_check_digit(lines[first:last])):
                     if len(found) == MOST_MATCHES:
                         return found, False
                     found.append(Match(profile, self.rule, self.confidence, first, last, lines[first:last]))
             at = again
         return found, True
+
+
+def _has_check_digit(match: bytes) -> bool:
+    digits = _NO_DIGITS.sub(b"", match).decode()
+    return len(digits) > 1 and luhn_of(digits)
 
 
 def _is_empty(compiled: Compiled, text: bytes) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from portal.dlp.findings import CONFIDENCES
 from portal.dlp.match import Match
+from portal.dlp.names import RuleOf
 from portal.dlp.sections import LAYERS, DecodingRoom, Root, SearchSection, commands, joined, opened
 from portal.dlp.texts import Span, in_lines, unmarked, values
 
@@ -26,6 +28,7 @@ class Rules:
     `lists` look through a text with its marks. `bounded` gives its matches in a text of lines, and whether these are
     all. `catalog` is looked for in words without their neighbours, where `everywhere` finds nothing new. `least` has of
     each chosen profile the least confidence that counts, by its place in CONFIDENCES. `names` has every rule's name.
+    `off` are rules that a profile does not look for; `shared` says which other profiles look for a rule as well.
     """
 
     catalog: tuple[Looking, ...]
@@ -34,6 +37,20 @@ class Rules:
     bounded: tuple[Callable[[bytes], tuple[list[Match], bool]], ...]
     least: Mapping[str, int]
     names: frozenset[bytes]
+    off: frozenset[RuleOf] = frozenset()
+    shared: Mapping[RuleOf, tuple[str, ...]] = field(default_factory=dict)
+
+    def counted(self, found: Iterable[Match]) -> Iterable[Match]:
+        """These matches, each for every profile that looks for its rule."""
+        if not self.off and not self.shared:
+            return found
+        counted: list[Match] = []
+        for match in found:
+            rule = match.profile, match.rule
+            if rule not in self.off:
+                counted.append(match)
+            counted += (match._replace(profile=other, origin=match.profile) for other in self.shared.get(rule, ()))
+        return counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +77,7 @@ class TextSearch:
     def run(self, *, as_arguments: bool) -> tuple[list[Located], bool]:
         """What is found in the order of the text, and whether that is all."""
         root, text = Root(self._marked), unmarked(self._marked)
-        markers = self._markers(text)
-        self._look(root, text, markers, marked=self._marked)
+        self._look(root, text, marked=self._marked)
         self._open(root, text, LAYERS)
         if as_arguments:
             pieces = joined(text, list(values(self._marked)))
@@ -90,28 +106,26 @@ class TextSearch:
         self,
         section: SearchSection,
         text: bytes,
-        markers: Sequence[Span] = (),
         *,
         marked: bytes | None = None,
         of_several: bool = False,
     ) -> None:
         """Look through a section by all rules. `marked` is its text with marks, where it has any."""
-        self._add(section, text, (*self._rules.catalog, *self._rules.everywhere), markers, of_several=of_several)
+        self._add(section, text, (*self._rules.catalog, *self._rules.everywhere), of_several=of_several)
         with_marks = text if marked is None else marked
-        self._add(section, with_marks, self._rules.lists, markers, of_several=of_several)
+        self._add(section, with_marks, self._rules.lists, of_several=of_several)
         if self._rules.bounded:
             lines = in_lines(with_marks)
             for bounded in self._rules.bounded:
                 found, is_all = bounded(lines)
                 self._all = self._all and is_all
-                self._take(section, found, markers, of_several=of_several)
+                self._take(section, found, of_several=of_several)
 
     def _add(
         self,
         section: SearchSection,
         text: bytes,
         looking: Iterable[Looking],
-        markers: Sequence[Span] = (),
         *,
         of_several: bool,
     ) -> None:
@@ -122,14 +136,14 @@ class TextSearch:
                 if len(found) > MOST_FINDINGS:
                     self._all = False
                     break
-        self._take(section, found, markers, of_several=of_several)
+        self._take(section, found, of_several=of_several)
 
-    def _take(
-        self, section: SearchSection, found: Iterable[Match], markers: Sequence[Span], *, of_several: bool
-    ) -> None:
+    def _take(self, section: SearchSection, found: Iterable[Match], *, of_several: bool) -> None:
         """Keep what counts. Of matches of one profile that overlap the surest is kept, then the longest."""
         here: dict[str, _Taken] = {}
-        for match in sorted(found, key=_best_first):
+        found = sorted(self._rules.counted(found), key=_best_first)
+        markers = self._markers if found and isinstance(section, Root) else ()
+        for match in found:
             least = self._rules.least.get(match.profile)
             if least is None or CONFIDENCES.index(match.confidence) < least or _is_inside(match, markers):
                 continue
@@ -154,13 +168,15 @@ class TextSearch:
 
     def _is_of_several(self, match: Match, spans: Sequence[Span]) -> bool:
         """Whether it is a secret that was split: in one string alone it was found already, or is none there."""
-        return len(spans) > 1 and (match.profile != self._credentials or match.confidence == "high")
+        is_credential = (match.origin or match.profile) == self._credentials
+        return len(spans) > 1 and (not is_credential or match.confidence == "high")
 
-    def _markers(self, text: bytes) -> list[Span]:
-        """Where an earlier redaction put the name of a rule: nothing is found in it again."""
-        if b"[redacted:" not in text:
-            return []
-        return [hit.span() for hit in _MARKER.finditer(text) if hit[1] in self._rules.names]
+    @cached_property
+    def _markers(self) -> Sequence[Span]:
+        """Where in the root text an earlier redaction put the name of a rule: nothing is found in it again."""
+        if b"[redacted:" not in self._marked:
+            return ()
+        return [hit.span() for hit in _MARKER.finditer(self._marked) if hit[1] in self._rules.names]
 
 
 class _Taken:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from portal.dlp.texts import MARK, Span
@@ -114,10 +114,8 @@ def opened(
 ) -> tuple[SearchSection, SearchSection]:
     """The words of a section without their neighbours, and, if `deeper`, the texts that its base64 hides."""
     words, decoded = SearchSection(), SearchSection(whole=True)
-    size = len(text)
-    for start, end in _runs(text):
-        # Most rules of the catalog find a token before a space or a quote only.
-        if end < size and text[end] not in _BOUNDS or text[end - 1] == 0x2E:
+    for start, end, is_cut in _runs(text):
+        if is_cut:
             word = text[start:end].rstrip(b".-~")
             if word.startswith(b"//"):
                 # An address: its last part may be a token, and the rest of it is found where it stands.
@@ -177,17 +175,32 @@ def joined(text: bytes, values: Sequence[Span]) -> SearchSection:
     return section
 
 
-def _runs(text: bytes) -> list[Span]:
-    """The spans of long words: what tokens and base64 are made of."""
-    shape = text.translate(_SHAPE)
-    found: list[Span] = []
-    at = 0
-    while (at := shape.find(_RUN, at)) >= 0:
-        end = shape.find(b" ", at + _SHORTEST_RUN)
-        end = len(text) if end < 0 else end
-        found.append((at, end))
-        at = end
-    return found
+def _runs(text: bytes) -> Iterator[tuple[int, int, bool]]:
+    """The spans of long words, and whether something goes on behind: what tokens and base64 are made of.
+
+    Left out are those of small letters alone with a space or a quote behind, nearly all: identifiers, hexadecimal
+    digits, names.
+    """
+    # Split where a run has the shortest length: one pass, where a search for each run would begin anew some thousand
+    # times. A long run is split several times, with nothing between.
+    between = text.translate(_SHAPE).split(_RUN)
+    size = len(text)
+    at, start = len(between[0]), -1
+    for part in between[1:]:
+        if start < 0:
+            start = at
+        at += _SHORTEST_RUN
+        if part:
+            more = part.find(b" ")
+            end = at + more if more >= 0 else at + len(part)
+            at += len(part)
+            # Most rules of the catalog find a token before a space or a quote only.
+            is_cut = end < size and text[end] not in _BOUNDS or text[end - 1] == 0x2E
+            if is_cut or not text[start:end].islower():
+                yield start, end, is_cut
+            start = -1
+    if start >= 0:
+        yield start, at, text[at - 1] == 0x2E
 
 
 def _base64_parts(text: bytes, start: int, end: int) -> list[Span]:

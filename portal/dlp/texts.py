@@ -24,6 +24,9 @@ _AT_ONCE = 32
 _ESCAPE = re.compile(rb"\\(u00..|.)", re.DOTALL)
 _MEANT = {b"\\": b"\\", MARK: b'"', b"n": b"\n", b"t": b"\t", b"r": b"\r"}
 _SPACES = bytes(byte if byte >= 0x20 or byte in b"\t\n\r" else 0x20 for byte in range(256))
+# A table is several times as fast as `replace` where there is much to replace.
+_QUOTED, _LINED = bytes.maketrans(MARK, b'"'), bytes.maketrans(MARK, b"\n")
+_MARKED = bytes.maketrans(b'"', MARK)
 _CONTINUED = bytes(range(0x80, 0xC0))
 
 Span = tuple[int, int]
@@ -71,12 +74,12 @@ def text_of(value: object, known: bytes) -> Text:
 
 def unmarked(marked: bytes) -> bytes:
     """The text with the quotes of its strings, as credentials are looked for."""
-    return marked.replace(MARK, b'"')
+    return marked.translate(_QUOTED)
 
 
 def in_lines(marked: bytes) -> bytes:
     """The text with a line end at each end of a string, so that a pattern sees lines, and every string begins one."""
-    return marked.replace(MARK, b"\n")
+    return marked.translate(_LINED)
 
 
 def values(marked: bytes) -> Iterator[Span]:
@@ -348,7 +351,7 @@ def _marked(raw: bytes) -> bytes:
 
     What it makes of two texts one after the other is what it makes of both, so that sizes can be added.
     """
-    text = raw.replace(b'"', MARK)
+    text = raw.translate(_MARKED)
     if b"\\" not in raw:
         return text
     # Between the escapes, and each without its backslash, in turn. A quote that was escaped is a mark by now.

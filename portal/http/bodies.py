@@ -239,13 +239,13 @@ def too_large(limit: int) -> Refusal:
     return Refusal(413, "body_size", f"The body is larger than {limit} bytes.")
 
 
-def body_of(scope: Scope, receive: Receive) -> RequestBody:
+def body_of(scope: Scope, receive: Receive, *, is_json: bool = True) -> RequestBody:
     """The body of a request. Without a guard in front of the application it has the bounds of every body and no part
-    with others."""
+    with others, and `is_json` says what it is."""
     found = scope.get(BODY)
     if isinstance(found, RequestBody):
         return found
-    body = scope[BODY] = RequestBody(scope, receive, Edge(), Rooms(), is_json=True)
+    body = scope[BODY] = RequestBody(scope, receive, Edge(), Rooms(), is_json=is_json)
     return body
 
 

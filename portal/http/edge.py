@@ -5,6 +5,7 @@ to a portal on the same machine: a page whose DNS name is rebound to 127.0.0.1 s
 page of another site sends its own Origin (DNS rebinding; MCP specification, transports, "Security Warning").
 """
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -114,7 +115,8 @@ class HttpSettings:
     `requests_each` and `request_bytes_each` are the parts of one caller.
 
     `forms` are the paths that take HTML forms and OAuth requests instead of JSON: whole, or a prefix that ends in `/`.
-    `oauth` are those whose clients read the errors of OAuth, written alike.
+    `oauth` are those whose clients read the errors of OAuth, written alike. A path that is all of `uploads` takes bytes
+    too (`application/octet-stream`, which no form of another site can send).
 
     `form_limit` is the size of what whoever has not signed in may send, `body_limit` that of everybody else. `values`
     is how many values JSON may have. `write_time` is how long bytes may wait for a client that takes none of them.
@@ -125,6 +127,7 @@ class HttpSettings:
     allowed_origins: tuple[str, ...] = ()
     forms: tuple[str, ...] = ()
     oauth: tuple[str, ...] = ()
+    uploads: re.Pattern[str] | None = None
     form_limit: int = 64 * 1024
     body_limit: int = 4 * 1024 * 1024
     body_time: float = 30.0
@@ -168,6 +171,10 @@ class Edge:
     def takes_forms(self, path: str) -> bool:
         """Whether HTML forms and OAuth requests are sent to this path, of the instance or of one of its portals."""
         return _is_among(path, self.settings.forms)
+
+    def takes_bytes(self, path: str) -> bool:
+        """Whether files are uploaded to this path."""
+        return self.settings.uploads is not None and self.settings.uploads.fullmatch(path) is not None
 
     def is_oauth(self, path: str) -> bool:
         """Whether this is an OAuth endpoint for clients, of the instance or of one of its portals."""

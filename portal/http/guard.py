@@ -16,6 +16,7 @@ from portal.http.refusal import IS_OAUTH, Refusal, answer_to
 
 _WHITE_SPACE = b" \t"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_BYTES = b"application/octet-stream"
 _HOST, _ORIGIN, _TYPE, _LENGTH = b"host", b"origin", b"content-type", b"content-length"
 _READ = frozenset({_HOST, _ORIGIN, _TYPE, _LENGTH})
 
@@ -79,11 +80,14 @@ class Guard:
             Refusal: its head says already that nobody takes it.
         """
         is_form = self._edge.takes_forms(scope["path"])
-        if scope["method"] == "POST":
-            _check_kind(fields.get(_TYPE, ()), is_form=is_form)
+        kinds = fields.get(_TYPE, ())
+        is_upload = scope["method"] == "POST" and _kind(kinds) == _BYTES and self._edge.takes_bytes(scope["path"])
+        if scope["method"] == "POST" and not is_upload:
+            _check_kind(kinds, is_form=is_form)
         limit = self._edge.settings.form_limit if is_form else self._edge.settings.body_limit
         size = _declared_size(fields.get(_LENGTH, ()))
-        body = scope[BODY] = RequestBody(scope, receive, self._edge, self._rooms, size, is_json=not is_form)
+        is_json = not (is_form or is_upload)
+        body = scope[BODY] = RequestBody(scope, receive, self._edge, self._rooms, size, is_json=is_json)
         body.check_size(limit)
         return body
 
@@ -138,9 +142,14 @@ def _declared_size(lengths: Sequence[bytes]) -> int:
     return int(lengths[0]) if lengths and lengths[0].isdigit() else 0
 
 
+def _kind(kinds: Sequence[bytes]) -> bytes:
+    """The one type of a body, without its parameters; empty if there is none or several."""
+    return kinds[0].partition(b";")[0].strip().lower() if len(kinds) == 1 else b""
+
+
 def _check_kind(kinds: Sequence[bytes], *, is_form: bool) -> None:
     wanted = b"application/x-www-form-urlencoded" if is_form else b"application/json"
-    if len(kinds) == 1 and kinds[0].partition(b";")[0].strip().lower() == wanted:
+    if _kind(kinds) == wanted:
         return
     if is_form:
         form = wanted.decode()

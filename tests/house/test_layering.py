@@ -26,6 +26,8 @@ ROOMS = (
     ("objects",),
     ("upstream", "logs", "access", "pages"),
     ("pins", "signals", "login", "gateway"),
+    ("upstream", "logs", "access", "pages", "profiles"),
+    ("pins", "signals", "login"),
     ("oauth", "credentials"),
     ("elicitation",),
     ("home",),

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from codemode import CodeTool
+from portal.dlp import predefined_rules
 from sandbox import Engine, InProcessExecutor, Limits
+from tests.once import once
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     with Engine(Limits()) as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def detection_rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the compiled rules of detection, made once for all of pytest's workers."""
+
+    def compiled() -> str:
+        folder = tmp_path_factory.mktemp("rules")
+        predefined_rules(folder)
+        return str(folder)
+
+    return Path(once(tmp_path_factory, "dlp-rules", compiled))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +23,7 @@ from portal.admin.api import answers, errors
 from portal.admin.api.answers import Paging, listing_of
 from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
-from portal.admin.api.operations import ApiRequest, Operation
+from portal.admin.api.operations import ApiRequest, Operation, Uploaded
 from portal.admin.tokens import ApiTokens
 from portal.credentials import LEAD
 from portal.gateway import Detecting
@@ -42,6 +43,10 @@ from portal.state import (
 
 PREFIX = "/client/v4"
 MAX_BODY = 1024 * 1024
+MAX_UPLOAD = 4 * 1024 * 1024
+MAX_WHOLE = 1_000_000
+UPLOADS = re.compile(rf"{PREFIX}/accounts/[^/]+/dlp/datasets/[^/]+/upload/[^/]+")
+"""The paths that take bytes."""
 MUCH = 64 * 1024
 """Bytes. A larger body is validated in a thread."""
 MAX_PROBLEMS = 20
@@ -64,6 +69,7 @@ class AdminSettings:
     in at a server, "" if there is none; `lead` is how long before its end a login is announced. `in_force` returns when
     the portals of this process decide by what is stored, or after the seconds it is given: a change is answered then.
     `detector` is what searches for secrets, None where nothing does or it is not known.
+    `documented_profiles` are the ids of the profiles of detection that the document sets.
     """
 
     proxies: Proxies = ()
@@ -72,6 +78,7 @@ class AdminSettings:
     hostname: str = ""
     login_page: str = ""
     lead: timedelta = LEAD
+    documented_profiles: frozenset[str] = frozenset()
     in_force: Callable[[float], Awaitable[None]] = _at_once
     detector: Detecting | None = None
 
@@ -148,7 +155,7 @@ async def _perform(
     if any(len(name) > MAX_IN_PATH or not name.isprintable() for name in names.values()):
         raise errors.not_found("the object")
     body = await _body(operation, request, caller.by)
-    paging = _validated(Paging, dict(request.query_params)) if operation.listed else Paging()
+    paging = _paging(operation, request)
     result = await operation.handler(ApiRequest(caller, account_id, names, body, paging))
     if operation.writing:
         # Who has just denied somebody may rely on it when the answer comes.
@@ -161,15 +168,28 @@ async def _perform(
     return _answer(operation.status, answers.success(_plain(result)))
 
 
+def _paging(operation: Operation, request: Request) -> Paging:
+    if not operation.listed:
+        return Paging()
+    paging = _validated(Paging, dict(request.query_params))
+    if operation.whole and "page" not in request.query_params and "per_page" not in request.query_params:
+        return paging.model_copy(update={"per_page": MAX_WHOLE})
+    return paging
+
+
 async def _body(operation: Operation, request: Request, by: str) -> BaseModel | None:
     if operation.body is None:
         return None
     try:
-        received = await body_of(request.scope, request.receive).read(MAX_BODY, by)
+        is_upload = operation.body is Uploaded
+        most = MAX_UPLOAD if is_upload else MAX_BODY
+        received = await body_of(request.scope, request.receive, is_json=not is_upload).read(most, by)
     except Refusal as refusal:
-        raise _refused_body(refusal) from None
+        raise _refused_body(refusal, most) from None
     except ClientGone:
         raise errors.invalid("the body ended early") from None
+    if operation.body is Uploaded:
+        return Uploaded(content=received)
     if not received and not operation.body_required:
         return operation.body()
     try:
@@ -184,10 +204,10 @@ async def _body(operation: Operation, request: Request, by: str) -> BaseModel | 
     return _validated(operation.body, data)
 
 
-def _refused_body(refusal: Refusal) -> AdminError:
+def _refused_body(refusal: Refusal, most: int) -> AdminError:
     """The refusal of a body, as an error of this API."""
     if refusal.status == 413:
-        return AdminError(413, [Problem(errors.TOO_LARGE, f"the body is over {MAX_BODY} bytes")])
+        return AdminError(413, [Problem(errors.TOO_LARGE, f"the body is over {most} bytes")])
     code = {429: errors.LIMITED, 503: errors.UNAVAILABLE}.get(refusal.status, errors.INVALID)
     return AdminError(refusal.status, [Problem(code, refusal.message)], refusal.headers)
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from portal.admin.api.answers import FailureEnvelope, Paging, Success, SuccessPage
-from portal.admin.api.operations import Operation
+from portal.admin.api.operations import Operation, Uploaded
 
 REFERENCE = "#/components/schemas/{model}"
 REFUSALS = {
@@ -23,6 +23,7 @@ REFUSALS = {
     "503": "The database does not answer.",
 }
 
+BYTES = "application/octet-stream"
 Mode = Literal["validation", "serialization"]
 
 
@@ -30,7 +31,7 @@ def document(operations: Iterable[Operation], prefix: str) -> dict[str, object]:
     """The OpenAPI 3.1 document of these operations below `prefix` (`/client/v4`)."""
     operations = list(operations)
     answers = {operation: answer_model(operation) for operation in operations}
-    bodies = [operation.body for operation in operations if operation.body is not None]
+    bodies = [body for operation in operations if (body := operation.body) is not None and body is not Uploaded]
     models: list[tuple[type[BaseModel], Mode]] = [(model, "serialization") for model in answers.values()]
     models += [(model, "validation") for model in bodies] + [(FailureEnvelope, "serialization")]
     references, schemas = models_json_schema(list(dict.fromkeys(models)), ref_template=REFERENCE)
@@ -38,7 +39,10 @@ def document(operations: Iterable[Operation], prefix: str) -> dict[str, object]:
     for operation in operations:
         entry = _operation(operation)
         if operation.body is not None:
-            content = {"application/json": {"schema": references[(operation.body, "validation")]}}
+            if operation.body is Uploaded:
+                content: dict[str, object] = {BYTES: {"schema": {"type": "string", "format": "binary"}}}
+            else:
+                content = {"application/json": {"schema": references[(operation.body, "validation")]}}
             entry["requestBody"] = {"required": operation.body_required, "content": content}
         success = {str(operation.status): _answer("Done.", references[(answers[operation], "serialization")])}
         entry["responses"] = success | {

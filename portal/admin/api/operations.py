@@ -6,13 +6,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from portal.admin.api.answers import Paging
 from portal.admin.api.permissions import Area
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 B = TypeVar("B", bound=BaseModel)
+
+
+class Uploaded(BaseModel):
+    """The body of an operation that takes bytes, as they came."""
+
+    content: bytes = Field(repr=False)
 
 
 class NoBody(BaseModel):
@@ -62,7 +68,8 @@ class Operation:
     """`path` is below `/accounts/{account_id}`. `result` is the model of the result, or of one item if `listed`.
 
     With `area` None any valid token may call it. It needs the write permission unless the method is GET; `reading`
-    overrides that. `status` is the HTTP status of success.
+    overrides that. `status` is the HTTP status of success. A list that is `whole` has all items unless the request asks
+    for a page: its clients do not know pages.
     """
 
     method: Method
@@ -76,6 +83,7 @@ class Operation:
     reading: bool | None = None
     body_required: bool = True
     status: int = 200
+    whole: bool = False
 
     @property
     def writing(self) -> bool:

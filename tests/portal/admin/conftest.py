@@ -75,10 +75,11 @@ async def admin_api(folder: Path, upstreams: Upstreams | None = None, **more: An
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def shared(tmp_path_factory: pytest.TempPathFactory, detection_rules: Path) -> Iterator[Api]:
     """One API for the tests of a module that change nothing."""
     with start_blocking_portal() as portal:
-        with portal.wrap_async_context_manager(admin_api(tmp_path_factory.mktemp("shared"))) as served:
+        made = admin_api(tmp_path_factory.mktemp("shared"), rules=detection_rules)
+        with portal.wrap_async_context_manager(made) as served:
             yield served
 
 
@@ -90,7 +91,7 @@ def loop() -> Iterator[BlockingPortal]:
 
 
 @pytest.fixture
-def api(loop: BlockingPortal, tmp_path: Path) -> Iterator[Api]:
+def api(loop: BlockingPortal, tmp_path: Path, detection_rules: Path) -> Iterator[Api]:
     """The API, served from another thread, for synchronous clients."""
-    with loop.wrap_async_context_manager(admin_api(tmp_path)) as served:
+    with loop.wrap_async_context_manager(admin_api(tmp_path, rules=detection_rules)) as served:
         yield served

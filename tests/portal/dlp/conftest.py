@@ -1,4 +1,4 @@
-"""Detectors for the tests of this folder. The catalog is compiled once for all of pytest's workers."""
+"""Detectors for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from portal.dlp import PREDEFINED, Detector, Profile
-from tests.once import once
 
 KEY = b"a key of thirty-two bytes, or so"
 
@@ -16,15 +15,9 @@ Make = Callable[..., Detector]
 
 
 @pytest.fixture(scope="session")
-def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rules(detection_rules: Path) -> Path:
     """A folder with the compiled catalog."""
-
-    def compiled() -> str:
-        folder = tmp_path_factory.mktemp("rules")
-        Detector([Profile("credentials")], key=KEY, folder=folder)
-        return str(folder)
-
-    return Path(once(tmp_path_factory, "dlp-rules", compiled))
+    return detection_rules
 
 
 @pytest.fixture(scope="session")
