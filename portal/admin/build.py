@@ -14,11 +14,11 @@ from portal.admin.api.application import PREFIX, AdminSettings, create_admin_app
 from portal.admin.api.operations import Operation
 from portal.admin.apps import AppOperations
 from portal.admin.assessments import AssessmentApi
-from portal.admin.gateway import GatewayRuleOperations
 from portal.admin.dlp_common import ProfileUses, RuleSource, no_uses
 from portal.admin.dlp_datasets import DatasetOperations
 from portal.admin.dlp_entries import DlpEntryOperations
 from portal.admin.dlp_profiles import DlpProfileOperations
+from portal.admin.gateway import GatewayRuleOperations
 from portal.admin.lists import ListOperations
 from portal.admin.login_settings import OrganizationOperations
 from portal.admin.members import MemberOperations

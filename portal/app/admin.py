@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from ipaddress import ip_network
 
-from portal.admin import Admin, AdminSettings, RegistryUpstreams, create_admin
+from portal.admin import Admin, AdminSettings, RegistryUpstreams, create_admin, rule_of_profiles
 from portal.app.access import read_stored
 from portal.app.definitions import OWN, definitions
 from portal.app.identity import PortalIdentity
@@ -23,9 +23,13 @@ async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
     settings = AdminSettings()
     configure_admin(settings, shared.config)
     settings.detector = shared.gateway.detector
-    return await create_admin(shared.require_store(), upstreams, clock=shared.parts.now, settings=settings)
     return await create_admin(
-        shared.require_store(), upstreams, clock=shared.parts.now, settings=settings, rules=shared.parts.detection_rules
+        shared.require_store(),
+        upstreams,
+        clock=shared.parts.now,
+        settings=settings,
+        rules=shared.parts.detection_rules,
+        profile_uses=rule_of_profiles,
     )
 
 

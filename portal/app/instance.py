@@ -31,8 +31,8 @@ from portal.app.access import ACCESS_KINDS, StoredState, portal_access, read_sto
 from portal.app.asgi import Addresses, instance_app
 from portal.app.code import Programs
 from portal.app.definitions import OWN, PortalDefinition, definitions, host_url
-from portal.app.gateway import checked_rules, rulebook
 from portal.app.detection import FollowedProfiles, open_detection
+from portal.app.gateway import checked_rules, rulebook
 from portal.app.itself import OwnAddress, leads_to
 from portal.app.portal import Portal
 from portal.app.reload import takeable
@@ -71,7 +71,6 @@ class Instance:
         meanings = Meanings.installed()
         programs = Programs(meanings) if parts.code == "workers" else None
         self.shared = Shared(config, parts, announce, Edge(parts.http), programs, meanings)
-        self.shared.gateway.detector = parts.detector
         self.portals: dict[str, Portal] = {}
         self.addresses = Addresses(())
         self.app: Starlette
@@ -243,6 +242,7 @@ class Instance:
             )
         detection = open_detection(config, self.shared.store, self.shared.parts.detection_rules)
         self.shared.detector, self._profiles = await stack.enter_async_context(detection)
+        self.shared.gateway.detector = self.shared.parts.detector or self.shared.detector
         routes: list[BaseRoute] = []
         if config.portal.identity is not None:
             routes = await self._start_identity(config.portal.identity, stack)

@@ -1,7 +1,5 @@
 """Looks for secrets and personal data in texts and JSON values, and takes them out."""
 
-from portal.dlp.detector import PREDEFINED, Detector, Profile, lists_key
-from portal.dlp.expressions import compiler, detection_installed
 from typing import TYPE_CHECKING
 
 from portal.dlp.definitions import (
@@ -11,6 +9,7 @@ from portal.dlp.definitions import (
     predefined_definitions,
     predefined_uuid,
 )
+from portal.dlp.expressions import compiler, detection_installed
 from portal.dlp.findings import (
     CONFIDENCES,
     Confidence,
@@ -70,9 +69,9 @@ __all__ = [
     "ProfileDefinition",
     "RuleRefused",
     "Verdict",
+    "checked_name",
     "compiler",
     "detection_installed",
-    "checked_name",
     "lists_key",
     "made",
     "predefined_definitions",

@@ -11,7 +11,6 @@ from portal.objects.apps import (
 )
 from portal.objects.base import Document
 from portal.objects.capabilities import CapabilitySetting, Settings
-from portal.objects.gateway import GATEWAY_RULE, MAX_PRECEDENCE, RuleAction, RuleDocument, RuleSettings
 from portal.objects.dlp import (
     DATASET,
     DLP_KEY,
@@ -29,6 +28,7 @@ from portal.objects.dlp import (
     SharedDlpEntry,
     Threshold,
 )
+from portal.objects.gateway import GATEWAY_RULE, MAX_PRECEDENCE, RuleAction, RuleDocument, RuleSettings
 from portal.objects.identities import StoredIdentity
 from portal.objects.policies import (
     GROUP,
@@ -56,11 +56,11 @@ from portal.objects.servers import SERVER, AuthType, ServerDocument
 __all__ = [
     "APP",
     "CUSTOM_PAGE",
-    "GATEWAY_RULE",
     "DATASET",
     "DLP_KEY",
     "DLP_PROFILE",
     "DLP_VALUES",
+    "GATEWAY_RULE",
     "GROUP",
     "IDENTITY_PROVIDER",
     "LIST",
