@@ -18,7 +18,7 @@ from portal.credentials import open_secret
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
 from portal.logs import LogRow
 from portal.misfits import fitted
-from portal.objects import APP, CUSTOM_PAGE, GROUP, IDENTITY_PROVIDER, LIST, POLICY, PORTAL, QUOTA, SERVER
+from portal.objects import APP, CUSTOM_PAGE, GATEWAY_RULE, GROUP, IDENTITY_PROVIDER, LIST, POLICY, PORTAL, QUOTA, SERVER
 from portal.state import Kind, Store
 
 D = TypeVar("D")
@@ -29,6 +29,7 @@ _PATHS = {
     **{section.name: f"/access/{section.name}" for section in SECTIONS if section.key == "name"},
     "lists": "/gateway/lists",
     "quotas": QUOTAS_PATH,
+    "gateway_rules": "/gateway/rules",
     "organization": "/access/organizations",
 }
 
@@ -42,7 +43,7 @@ async def read_existing(store: Store) -> list[Existing]:
     sections = [await _existing(store, IDENTITY_PROVIDER), await _existing(store, CUSTOM_PAGE)]
     sections += [await _existing(store, LIST), await _existing(store, GROUP), await _existing(store, POLICY)]
     sections += [await _existing(store, SERVER), await _existing(store, PORTAL), await _existing(store, APP)]
-    sections += [await _existing(store, QUOTA), await _login_settings(store)]
+    sections += [await _existing(store, QUOTA), await _existing(store, GATEWAY_RULE), await _login_settings(store)]
     return [existing for section in sections for existing in section]
 
 

@@ -20,6 +20,7 @@ from portal.admin.dlp_common import ProfileUses, RuleSource, no_uses
 from portal.admin.dlp_datasets import DatasetOperations
 from portal.admin.dlp_entries import DlpEntryOperations
 from portal.admin.dlp_profiles import DlpProfileOperations
+from portal.admin.gateway import GatewayRuleOperations
 from portal.admin.lists import ListOperations
 from portal.admin.log_reading import LogReading
 from portal.admin.login_settings import OrganizationOperations
@@ -105,6 +106,7 @@ async def create_admin(
         *ServiceTokenApi(store, ServiceTokens(store, clock)).operations(),
         *CustomPages(store, check_decisions).operations(),
         *ListOperations(store, check_decisions, clock).operations(),
+        *GatewayRuleOperations(store, settings).operations(),
         *DlpProfileOperations(store, detection, settings, clock, profile_uses).operations(),
         *DlpEntryOperations(store, detection, settings, clock).operations(),
         *DatasetOperations(store).operations(),

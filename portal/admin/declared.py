@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from portal.admin.apps import AppBody
+from portal.admin.gateway import RuleBody
 from portal.admin.lists import ListBody
 from portal.admin.login_settings import SettableSettings
 from portal.admin.organization import PageBody, ProviderBody
@@ -69,6 +70,7 @@ SECTIONS: tuple[DeclaredSection, ...] = (
     DeclaredSection("portals", "portal", PortalBody, key="id", partial=True),
     DeclaredSection("apps", "app", AppBody),
     DeclaredSection("quotas", "quota", QuotaBody),
+    DeclaredSection("gateway_rules", "gateway_rule", RuleBody),
     DeclaredSection("organization", LOGIN_SETTINGS.name, SettableSettings, key="id", only=LOGIN_SETTINGS_ID),
 )
 """In the order of creation: an object comes before those that refer to it."""
@@ -275,6 +277,9 @@ def _normal(section: DeclaredSection, body: BaseModel) -> dict[str, object]:
         case "portals":
             form["hostname"] = form["hostname"].lower()
             form["code_mode"] = code_mode_of(form["code_mode"], form.pop("allow_code_mode"), None)
+        case "gateway_rules" if form["precedence"] is None:
+            # A rule keeps its place if the file does not give it one.
+            del form["precedence"]
         case "apps":
             form["policies"] = [_numbered(policy, index) for index, policy in enumerate(form["policies"])]
     return form

@@ -30,6 +30,7 @@ from portal.app.definitions import OWN, PortalDefinition, definitions, own_hostn
 from portal.config import Config, HttpServer, IdentitySection
 from portal.identity import LOCAL_ACCOUNTS, Identity
 from portal.objects import (
+    GATEWAY_RULE,
     IDENTITY_PROVIDER,
     PORTAL,
     QUOTA,
@@ -38,6 +39,7 @@ from portal.objects import (
     PortalDocument,
     PortalServer,
     QuotaDocument,
+    RuleDocument,
     ServerDocument,
 )
 
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from portal.state import Broken, Store, Stored
 
 SERVICE_TOKENS = "service_token"
-ACCESS_KINDS = frozenset({*KINDS, IDENTITY_PROVIDER.name, SERVICE_TOKENS, QUOTA.name, "settings"})
+ACCESS_KINDS = frozenset({*KINDS, GATEWAY_RULE.name, IDENTITY_PROVIDER.name, SERVICE_TOKENS, QUOTA.name, "settings"})
 """The kinds of stored objects that decisions or the names of portals depend on."""
 ADMINISTRATORS_ONLY: Mapping[str, object] = {
     "id": "administrators",
@@ -66,7 +68,7 @@ class StoredState:
     """The part of the store that decisions depend on. `providers` are the types of identity providers by id.
 
     `login_name` is the name of the document's own portal in the login settings, or "". `broken_quotas` are the ids of
-    quotas that cannot be read.
+    quotas that cannot be read. `rules` are those of the gateway, `broken_rules` those that cannot be read.
     """
 
     objects: Objects = NOTHING_STORED
@@ -75,6 +77,8 @@ class StoredState:
     login_name: str = ""
     quotas: Sequence[Stored[QuotaDocument]] = ()
     broken_quotas: frozenset[str] = frozenset()
+    rules: Sequence[Stored[RuleDocument]] = ()
+    broken_rules: Sequence[Broken] = ()
 
 
 async def read_stored(store: Store) -> StoredState:
@@ -88,6 +92,7 @@ async def read_stored(store: Store) -> StoredState:
     from portal.oauth import SERVICE_TOKEN
 
     quotas = await store.scan(QUOTA)
+    rules = await store.scan(GATEWAY_RULE)
     return StoredState(
         await read_objects(store),
         {one.id: one.document.type for one in await store.list(IDENTITY_PROVIDER)},
@@ -95,6 +100,8 @@ async def read_stored(store: Store) -> StoredState:
         await stored_name(store),
         quotas.stored,
         frozenset(one.id for one in quotas.broken),
+        rules.stored,
+        rules.broken,
     )
 
 

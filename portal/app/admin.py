@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from ipaddress import ip_network
 
-from portal.admin import Admin, AdminSettings, RegistryUpstreams, create_admin
+from portal.admin import Admin, AdminSettings, RegistryUpstreams, create_admin, rule_of_profiles
 from portal.app.access import read_stored
 from portal.app.definitions import OWN, definitions
 from portal.app.identity import PortalIdentity
@@ -22,6 +22,7 @@ async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
     upstreams = RegistryUpstreams(shared.servers, stored, shared.credentials)
     settings = AdminSettings(events=shared.events)
     configure_admin(settings, shared.config)
+    settings.detector = shared.gateway.detector
     return await create_admin(
         shared.require_store(),
         upstreams,
@@ -30,6 +31,7 @@ async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
         log=shared.log,
         quotas=shared.quotas,
         rules=shared.parts.detection_rules,
+        profile_uses=rule_of_profiles,
     )
 
 

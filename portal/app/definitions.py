@@ -40,6 +40,7 @@ class PortalDefinition:
     description: str | None = None
     instructions: str | None = None
     code_mode: CodeModePolicy = CodeModePolicy.OPT_IN
+    secure_web_gateway: bool = False
     servers: tuple[PortalServer, ...] | None = None
     policies: tuple[Mapping[str, object], ...] = ()
     tool_policies: tuple[Mapping[str, object], ...] = ()
@@ -92,6 +93,8 @@ def _own(config: Config, stored: PortalDocument | None, login_name: str) -> Port
         hostname=own_hostname(config),
         instructions=settings.instructions,
         code_mode=stored.code_mode if stored is not None else settings.code_mode,
+        # The operator's document cannot be undone from the store.
+        secure_web_gateway=settings.secure_web_gateway or (stored is not None and stored.secure_web_gateway),
         policies=tuple(section.policies) if section is not None else (),
     )
 
@@ -104,6 +107,7 @@ def _of_document(entry: PortalEntry) -> PortalDefinition:
         description=entry.description,
         instructions=entry.instructions,
         code_mode=entry.code_mode,
+        secure_web_gateway=entry.secure_web_gateway,
         servers=tuple(map(_server_of_document, entry.servers)),
         policies=tuple(entry.policies),
         tool_policies=tuple(entry.tool_policies),
@@ -133,6 +137,7 @@ def _of_store(stored: Stored[PortalDocument]) -> PortalDefinition:
         description=document.description,
         instructions=document.instructions,
         code_mode=document.code_mode,
+        secure_web_gateway=document.secure_web_gateway,
         servers=document.servers,
         from_store=True,
     )

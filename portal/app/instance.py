@@ -32,6 +32,7 @@ from portal.app.asgi import Addresses, instance_app
 from portal.app.code import Programs
 from portal.app.definitions import OWN, PortalDefinition, definitions, host_url
 from portal.app.detection import FollowedProfiles, open_detection
+from portal.app.gateway import checked_rules, rulebook
 from portal.app.itself import OwnAddress, leads_to
 from portal.app.observing import Observing
 from portal.app.portal import Portal
@@ -43,6 +44,7 @@ from portal.config import Config, IdentitySection, ServerConfig
 from portal.egress import resolver_here
 from portal.endpoint import health, status
 from portal.errors import ConfigError, StartError
+from portal.gateway import HttpRuleRefused
 from portal.http import Edge, HttpSettings, Proxies, running
 from portal.logs import EventLog, RecordSink, set_level
 from portal.quotas import counts_kept
@@ -124,7 +126,7 @@ class Instance:
         async with AsyncExitStack() as stack:
             try:
                 await instance._start(sink, stack)
-            except StateError as error:
+            except (StateError, HttpRuleRefused) as error:
                 raise StartError(str(error)) from error
             except (PolicyError, ValueError) as error:
                 raise StartError(f"portal.identity: {error}") from error
@@ -163,7 +165,11 @@ class Instance:
         return waiting
 
     def _check(self, config: Config) -> None:
-        """Refuse a configuration whose policies cannot be compiled, before any of it is taken up."""
+        """Refuse a configuration whose policies or rules cannot be compiled, before any of it is taken up."""
+        try:
+            checked_rules(config, self.shared.gateway.detector)
+        except HttpRuleRefused as error:
+            raise ConfigError(str(error), file="the changed configuration") from error
         if config.portal.identity is None:
             return
         found = definitions(config, self._stored.objects.portals, self._stored.login_name)
@@ -253,6 +259,7 @@ class Instance:
             )
         detection = open_detection(config, self.shared.store, self.shared.parts.detection_rules)
         self.shared.detector, self._profiles = await stack.enter_async_context(detection)
+        self.shared.gateway.detector = self.shared.parts.detector or self.shared.detector
         routes: list[BaseRoute] = []
         if config.portal.identity is not None:
             routes = await self._start_identity(config.portal.identity, stack)
@@ -334,6 +341,8 @@ class Instance:
             assert self.admin is not None
             configure_admin(self.admin.settings, self.config)
         self._apply_quotas()
+        # Before the portals, so that none has the gateway without its rules.
+        self.shared.gateway.replace(rulebook(self.config, self._stored, self.shared.gateway.detector))
         wanted = definitions(self.config, self._stored.objects.portals, self._stored.login_name)
         for id in [id for id in self.portals if id not in wanted]:
             await self.portals.pop(id).aclose()

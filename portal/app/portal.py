@@ -18,7 +18,7 @@ from portal.app.access import StoredState, audiences, portal_access, served_for_
 from portal.app.asgi import portal_app
 from portal.app.definitions import OWN, PortalDefinition
 from portal.app.shared import Shared
-from portal.calls import AssertionCredentials, Caller, Gate, PolicyAdmission, QuotaAdmission
+from portal.calls import AssertionCredentials, Caller, Gate, GatewayScreening, PolicyAdmission, QuotaAdmission
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
 from portal.endpoint import Endpoint, LoginPage, PersonServers
 from portal.identity import NOBODY, Identity, OnBehalf
@@ -218,10 +218,15 @@ class Portal:
             return self._shared.parts.gate
         # After the policies: a call that they deny is not counted.
         quotas = QuotaAdmission(self._shared.quotas, self.definition.id)
+        gateway = GatewayScreening(
+            self._shared.gateway, self._shared.servers, self.definition.id, lambda: self.definition.secure_web_gateway
+        )
         if self.access is None:
-            return Gate(admissions=[quotas])
+            return Gate(admissions=[quotas], screenings=[gateway], programs=[gateway])
         return Gate(
             admissions=[PolicyAdmission(self.access, self._shared.servers), quotas],
+            screenings=[gateway],
+            programs=[gateway],
             credentials=[AssertionCredentials(self._assertions)],
         )
 

@@ -15,6 +15,7 @@ from portal.config import Config
 from portal.credentials import ServerCredentials
 from portal.dlp import LiveDetector
 from portal.endpoint import CodeRunner, Contents
+from portal.gateway import Detecting, LiveGateway
 from portal.http import Edge, HttpSettings
 from portal.learning import Learning
 from portal.logs import NO_EVENTS, EventSink
@@ -43,8 +44,9 @@ class Parts:
     all the same.
 
     At the document's own portal, `access` decides in the place of configuration and store, `gate` about calls, and
-    `admission` who may sign in. `adjust_identity` changes the settings of a login before it is made. `detection_rules`
-    is the folder of the compiled rules of detection.
+    `admission` who may sign in. `adjust_identity` changes the settings of a login before it is made. `detector`
+    searches for secrets, for the rules of the gateway. `detection_rules` is the folder of the compiled rules of
+    detection.
     """
 
     now: Clock = utc_now
@@ -62,6 +64,7 @@ class Parts:
     fetch: Fetch | None = None
     detection_rules: Path | None = None
     passwords: Passwords | None = None
+    detector: Detecting | None = None
 
 
 @dataclass(slots=True)
@@ -70,8 +73,8 @@ class Shared:
 
     Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
     a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`
-    and `choices` are None where nobody signs in, `log` where calls are not written into one.
-    `kept` keeps arguments and results, where the operator says so.
+    and `choices` are None where nobody signs in, `log` where calls are not written into one. `kept` keeps arguments and
+    results, where the operator says so. `gateway` has the rules about what may pass, and what searches for secrets.
     """
 
     config: Config
@@ -87,6 +90,7 @@ class Shared:
     contents: Contents = field(default_factory=Contents)
     traces: Traces = field(default_factory=Traces)
     quotas: Quotas = field(default_factory=Quotas)
+    gateway: LiveGateway = field(default_factory=LiveGateway)
     store: Store | None = None
     log: CallLog | None = None
     events: EventSink = NO_EVENTS

@@ -3,6 +3,7 @@
 from portal.calls.assertions import AssertionCredentials
 from portal.calls.caller import Caller, LeasedRun, Records
 from portal.calls.gate import Call, Gate
+from portal.calls.gateway import GatewayScreening
 from portal.calls.policy import PolicyAdmission
 from portal.calls.quotas import QuotaAdmission
 from portal.calls.rows import EndedRequest, EndedRun, request_row, session_name
@@ -14,6 +15,7 @@ __all__ = [
     "EndedRequest",
     "EndedRun",
     "Gate",
+    "GatewayScreening",
     "LeasedRun",
     "PolicyAdmission",
     "QuotaAdmission",

@@ -7,7 +7,8 @@ The order is fixed:
     screenings   may the params go out? each may change them
     pins         was the tool or prompt approved as its server offers it now?
     credentials  the HTTP headers the call carries
-    upstream     the request itself; a tool's result in the form of the protocol
+    upstream     the request itself; a tool's result in the form of the protocol. What the server asks and tells the
+                 client meanwhile passes the screenings too, and so does an error that it answers with
     screenings   may the result come back? in reverse order
     record       one row, however the call ended
 
@@ -26,10 +27,11 @@ from typing import Any, Protocol
 
 from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned, off_loop, well_formed
 from portal.calls.asking import Asking
-from portal.calls.gate import READS, Call, Gate, refuse
+from portal.calls.gate import READS, Call, Denial, Gate, refuse
 from portal.calls.pins import PinAdmission
 from portal.calls.rows import EndedRun, call_row, run_row
-from portal.errors import CallDenied, CallError, LoginRequired, Outcome, StoreUnavailable, UpstreamError
+from portal.calls.told import through_gate
+from portal.errors import CallDenied, CallError, LoginRequired, Outcome, RpcError, StoreUnavailable, UpstreamError
 from portal.identity import NOBODY, Identity, OnBehalf
 from portal.logs import Content, LogRow, RowName, Wanted
 from portal.servers import Lease, Servers, Snapshot
@@ -118,6 +120,8 @@ class Caller:
         context.facts.clear()
         if (trace := context.source.trace) is not None:
             context.facts.trace = trace.for_server(call.server)
+        known = lease.snapshot.servers.get(call.server)
+        context.facts.server = known.config if known is not None else None
         began, at, traffic = time.perf_counter(), time.time_ns() // 1000, context.traffic
         sent_before, received_before = traffic.sent, traffic.received
         outcome: Outcome = "cancelled"
@@ -136,13 +140,16 @@ class Caller:
             passed = sent.params
             headers = await self._gate.headers(sent, context)
             repeatable = _repeatable(lease.snapshot, sent)
+            told = through_gate(self._gate, sent, context)
             try:
                 result = await connection.request(
-                    sent.method, sent.params, context, credentials=headers, repeatable=repeatable
+                    sent.method, sent.params, told, credentials=headers, repeatable=repeatable
                 )
             except UpstreamError as error:
                 if (required := lease.login_required(sent.server, error)) is not None:
                     raise required from error
+                if isinstance(error, RpcError) and self._gate.screenings:
+                    raise await self._gate.screen_error(sent, error, context) from None
                 raise
             protocol = connection.protocol
             if sent.method == "tools/call":
@@ -165,7 +172,6 @@ class Caller:
             outcome = "error"
             raise
         finally:
-            known = lease.snapshot.servers.get(call.server)
             row = call_row(
                 call,
                 context,
@@ -174,7 +180,7 @@ class Caller:
                 us=int((time.perf_counter() - began) * 1_000_000),
                 outcome=outcome,
                 failure=failure,
-                server=known.config if known is not None else None,
+                server=context.facts.server,
                 protocol=protocol,
                 sent=traffic.sent - sent_before,
                 received=traffic.received - received_before,
@@ -200,6 +206,10 @@ class Caller:
         content = Content(arguments if isinstance(arguments, Mapping) else None, answer if wanted.results else None)
         size = 256 + (row.bytes_in if wanted.arguments else 0) + (row.bytes_out if wanted.results else 0)
         contents.take(name, row.at, content, size, holder)
+
+    async def screen_program(self, program: str, context: CallContext) -> Denial | None:
+        """Why a program may not run, or None."""
+        return await self._gate.screen_program(program, context)
 
     def write_run(self, run: EndedRun, context: CallContext) -> None:
         """Write the row of a run of a program."""

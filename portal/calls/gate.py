@@ -12,14 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
-from portal.errors import CallDenied, Ran
+from portal.errors import CallDenied, Ran, RpcError
 from portal.logs import Kind
 from portal.upstream import CallContext
 
+Members: TypeAlias = dict[str, Any]
+"""An object of the protocol, as raw JSON."""
 # Methods that change nothing, so that a server may be asked twice.
 READS = frozenset({"prompts/get", "resources/read", "completion/complete"})
+# Ending a subscription needs no permission: the portal does it after the client, and its login, are gone.
+RELEASES = frozenset({"resources/unsubscribe"})
 _KINDS: Mapping[str, Kind] = {
     "tools/call": "tool",
     "prompts/get": "prompt",
@@ -49,12 +53,12 @@ class Call:
 
     @classmethod
     def tool(cls, server: str, name: str, arguments: Mapping[str, object] | None = None) -> Call:
-        params: dict[str, Any] = {"name": name, "arguments": arguments if arguments is not None else {}}
+        params: Members = {"name": name, "arguments": arguments if arguments is not None else {}}
         return cls(server=server, method="tools/call", name=name, params=params)
 
     @classmethod
     def prompt(cls, server: str, name: str, arguments: Mapping[str, str] | None = None) -> Call:
-        params: dict[str, Any] = {"name": name, "arguments": arguments if arguments is not None else {}}
+        params: Members = {"name": name, "arguments": arguments if arguments is not None else {}}
         return cls(server=server, method="prompts/get", name=name, params=params)
 
     @classmethod
@@ -73,7 +77,7 @@ class Denial:
 Direction = Literal["outgoing", "incoming"]
 
 # The params that say which tool, prompt or resource a call is for. Admissions have decided about these.
-_TARGET = ("name", "uri", "ref")
+TARGET = ("name", "uri", "ref")
 
 
 class Admission(Protocol):
@@ -83,14 +87,19 @@ class Admission(Protocol):
 
 class Screening(Protocol):
     async def screen(
-        self, content: dict[str, Any], direction: Direction, call: Call, context: CallContext
-    ) -> dict[str, Any] | Denial:
+        self, content: Members, direction: Direction, call: Call, context: CallContext
+    ) -> Members | Denial:
         """The content that may pass, changed or not, or a denial.
 
         `content` is the call's params on the way out and its result on the way back. A screening that is about one
         direction returns the content of the other as it is. It must not change which tool, prompt or resource the
         params name: admissions have decided about that one.
         """
+
+
+class ProgramScreening(Protocol):
+    async def screen_program(self, program: str, context: CallContext) -> Denial | None:
+        """Why a program may not run, or None."""
 
 
 class CallCredentials(Protocol):
@@ -109,6 +118,7 @@ class Gate:
 
     admissions: Sequence[Admission] = ()
     screenings: Sequence[Screening] = ()
+    programs: Sequence[ProgramScreening] = ()
     credentials: Sequence[CallCredentials] = ()
 
     async def admit(self, call: Call, context: CallContext) -> None:
@@ -120,17 +130,49 @@ class Gate:
         """The call as it may go out. Raises `CallDenied`."""
         for screening in self.screenings:
             params = _passed(await screening.screen(dict(call.params), "outgoing", call, context), call, ran="no")
-            for member in _TARGET:
+            if params == call.params:
+                continue
+            for member in TARGET:
                 if params.get(member) != call.params.get(member):
                     raise RuntimeError(f"{type(screening).__name__} has changed {member!r}, which names the target")
             call = replace(call, params=params)
         return call
 
-    async def screen_result(self, call: Call, result: dict[str, Any], context: CallContext) -> dict[str, Any]:
+    async def screen_result(self, call: Call, result: Members, context: CallContext) -> Members:
         """The result as it may come back. Raises `CallDenied`, which says that the call ran."""
         for screening in reversed(self.screenings):
             result = _passed(await screening.screen(result, "incoming", call, context), call, ran="yes")
         return result
+
+    async def screen_error(self, call: Call, error: RpcError, context: CallContext) -> RpcError:
+        """An error that a server answered with, as it may come back: its words may have anything in them.
+
+        Raises:
+            CallDenied: it may not; the call ran.
+        """
+        content = {"message": error.message, "data": error.data}
+        screened = _passed(await self.screened(dict(content), "incoming", call, context), call, ran="yes")
+        if screened == content:
+            return error
+        return RpcError(error.code, str(screened.get("message")), screened.get("data"), server=error.server)
+
+    async def screened(
+        self, content: Members, direction: Direction, call: Call, context: CallContext
+    ) -> Members | Denial:
+        """What may pass of content that is no call's params or result, such as a question of a server."""
+        for screening in self.screenings if direction == "outgoing" else reversed(self.screenings):
+            verdict = await screening.screen(content, direction, call, context)
+            if isinstance(verdict, Denial):
+                return verdict
+            content = verdict
+        return content
+
+    async def screen_program(self, program: str, context: CallContext) -> Denial | None:
+        """The first denial of a program that is about to run."""
+        for screening in self.programs:
+            if (denial := await screening.screen_program(program, context)) is not None:
+                return denial
+        return None
 
     async def headers(self, call: Call, context: CallContext) -> Mapping[str, str]:
         """The headers of all credentials. Header names are compared without case.
@@ -162,7 +204,7 @@ def refuse(denial: Denial | None, call: Call, ran: Ran = "no") -> None:
         raise CallDenied(denial.reason, policy=denial.policy, server=call.server, ran=ran)
 
 
-def _passed(verdict: dict[str, Any] | Denial, call: Call, *, ran: Ran) -> dict[str, Any]:
+def _passed(verdict: Members | Denial, call: Call, *, ran: Ran) -> Members:
     if isinstance(verdict, Denial):
         refuse(verdict, call, ran)
     assert isinstance(verdict, dict)

@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from portal.access import LOGIN_ENDED, Decision, LiveAccess, Standing
-from portal.calls.gate import Call, Denial
+from portal.calls.gate import RELEASES, Call, Denial
 from portal.identity import ANONYMOUS
 from portal.servers import Servers
 from portal.upstream import CallContext
-
-# Ending a subscription needs no permission: the portal does it after the client, and its login, are gone.
-_RELEASES = {"resources/unsubscribe"}
 
 
 class PolicyAdmission:
@@ -24,7 +21,7 @@ class PolicyAdmission:
         self._servers = servers
 
     async def admit(self, call: Call, context: CallContext) -> Denial | None:
-        if call.method in _RELEASES:
+        if call.method in RELEASES:
             return None
         identity = context.principal or ANONYMOUS
         if self._access.current.evaluations:

@@ -20,6 +20,8 @@ from portal.logs import MAX_NAME, Kind, LogRow
 from portal.trace_context import new_span
 from portal.upstream import CallContext
 
+HIDDEN = "[redacted]"
+"""The name of a target that has in it what a screening found."""
 MAX_CLIENT = 128
 """Characters of what a client calls itself. The rest is cut."""
 MAX_FINDINGS = 20
@@ -52,7 +54,7 @@ def call_row(
         outcome,
         portal,
         call.server[:MAX_NAME],
-        call.name[:MAX_NAME],
+        HIDDEN if context.facts.hides_name else call.name[:MAX_NAME],
         context.run_id,
         context.number,
         context.run_id,
@@ -112,10 +114,12 @@ def run_row(run: EndedRun, context: CallContext, *, portal: str) -> LogRow:
         0,
         "",
         *_who(context),
+        policy=context.facts.policy,
         reason=run.reason[:MAX_NAME],
         bytes_in=run.sent,
         bytes_out=run.answered,
         tokens_saved=saved,
+        findings=_findings(context.facts.findings),
         trace="" if own is None else own.trace,
         span="" if own is None or not own.recorded else own.span,
         parent_span=run.parent_span,

@@ -42,6 +42,7 @@ from portal.config.credential_notices import CredentialNoticesSection
 from portal.config.dlp import DlpSection
 from portal.config.document import describe, load_document, read_text
 from portal.config.expand import Expansion
+from portal.config.gateway import GatewaySection
 from portal.config.identity import IdentitySection
 from portal.config.logs import LogSection
 from portal.config.observe import MetricsSection, TraceSection
@@ -133,6 +134,8 @@ class PortalSettings(Section):
     traces: TraceSection | None = None
     metrics: MetricsSection | None = None
     quotas: Annotated[tuple[QuotaSection, ...], Field(max_length=MAX_QUOTAS)] = ()
+    secure_web_gateway: bool = False
+    gateway: GatewaySection = GatewaySection()
     dlp: DlpSection = DlpSection()
 
     @property
@@ -169,6 +172,7 @@ class _Server(Section):
     learn_output: bool = False
     code_mode_upstream: OwnCodeMode = "advise"
     pin: bool = False
+    secure_web_gateway: bool = False
     expanded: tuple[str, ...] = Field(default=(), repr=False)
 
 

@@ -59,6 +59,7 @@ class PortalServerEntry(Section):
 class PortalEntry(Section):
     """One further portal. It is served at `/{id}/mcp`, and under its `hostname` if it has one.
 
+    With `secure_web_gateway` the rules of the gateway hold for all its servers, else for those that have it themselves.
     `servers` are the only ones it shows: each an id, or an object with the portal's settings of the server.
     `policies` and `tool_policies` are Access policies of this portal; they need `portal.identity`.
     """
@@ -69,6 +70,7 @@ class PortalEntry(Section):
     description: str | None = Field(default=None, max_length=4096)
     instructions: str | None = Field(default=None, max_length=65_536)
     code_mode: CodeModePolicy = CodeModePolicy.OPT_IN
+    secure_web_gateway: bool = False
     servers: tuple[PortalServerEntry, ...] = Field(default=(), max_length=1000)
     policies: tuple[Mapping[str, object], ...] = Field(default=(), max_length=200)
     tool_policies: tuple[Mapping[str, object], ...] = Field(default=(), max_length=200)

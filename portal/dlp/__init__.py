@@ -9,6 +9,7 @@ from portal.dlp.definitions import (
     predefined_definitions,
     predefined_uuid,
 )
+from portal.dlp.expressions import compiler, detection_installed
 from portal.dlp.findings import (
     CONFIDENCES,
     Confidence,
@@ -69,6 +70,8 @@ __all__ = [
     "RuleRefused",
     "Verdict",
     "checked_name",
+    "compiler",
+    "detection_installed",
     "lists_key",
     "made",
     "predefined_definitions",

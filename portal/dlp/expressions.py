@@ -26,6 +26,11 @@ class Compiled(Protocol):
     def finditer(self, text: bytes, pos: int = 0, endpos: int | None = None) -> Iterator[Hit]: ...
 
 
+def detection_installed() -> bool:
+    """Whether the extra is installed."""
+    return all(util.find_spec(name) is not None for name in ("kingfisher_sdk", "re2"))
+
+
 def compiler() -> Callable[[str], Compiled]:
     """What compiles a pattern; it raises ValueError, with RE2's words, for one that does not compile.
 

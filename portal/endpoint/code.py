@@ -172,7 +172,9 @@ class CodeMode:
         if self._person_servers is not None and context.principal is not None and context.principal.key:
             at = partial(login_at, views=self._views, request=request)
             run.handle.servers = ProgramServers(self._person_servers, context.principal, logins, at)
-        await self._log_in(arguments.get("code"), request, run, logins)
+        await self._screen(arguments.get("code"), run, context)
+        if run.handle.ending is None:
+            await self._log_in(arguments.get("code"), request, run, logins)
         above = context.source.trace
         context = replace(
             context,
@@ -196,6 +198,11 @@ class CodeMode:
             us = int((time.perf_counter() - began) * 1_000_000)
             end = ended(run.id, arguments.get("code"), answer, leased.received, started, us)
             self._caller.write_run(replace(end, parent_span="" if above is None else above.span), context)
+
+    async def _screen(self, program: object, run: LiveRun, context: CallContext) -> None:
+        """End a run before it begins if its program may not run."""
+        if isinstance(program, str) and (denial := await self._caller.screen_program(program, context)) is not None:
+            run.handle.end(Failure("denied", "ToolError", denial.reason))
 
     async def _execute(
         self,

@@ -28,6 +28,7 @@ from portal.objects.dlp import (
     SharedDlpEntry,
     Threshold,
 )
+from portal.objects.gateway import GATEWAY_RULE, MAX_PRECEDENCE, RuleAction, RuleDocument, RuleSettings
 from portal.objects.identities import StoredIdentity
 from portal.objects.policies import (
     GROUP,
@@ -60,11 +61,13 @@ __all__ = [
     "DLP_KEY",
     "DLP_PROFILE",
     "DLP_VALUES",
+    "GATEWAY_RULE",
     "GROUP",
     "IDENTITY_PROVIDER",
     "LIST",
     "MAX_ENTRIES",
     "MAX_POLICIES",
+    "MAX_PRECEDENCE",
     "POLICY",
     "PORTAL",
     "PREDEFINED_DLP",
@@ -98,6 +101,9 @@ __all__ = [
     "ProviderDocument",
     "QuotaDocument",
     "RefreshOptions",
+    "RuleAction",
+    "RuleDocument",
+    "RuleSettings",
     "Rules",
     "SaasDocument",
     "ServerDocument",

@@ -209,4 +209,5 @@ def server_config(stored: Stored[ServerDocument], secret: bytes | None) -> HttpS
         expanded=(*headers.values(), *(value for value in parameters if len(value) >= MIN_SECRET)),
         oauth=oauth,
         pin=document.pin,
+        secure_web_gateway=document.secure_web_gateway,
     )

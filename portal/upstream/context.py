@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from codemode import OnWait
+from portal.config import ServerConfig
 from portal.errors import LoginRequired
 from portal.identity import NOBODY, Identity, OnBehalf
 from portal.trace_context import TraceContext
@@ -63,7 +64,9 @@ class CallFacts:
 
     `findings` are those of screenings, each without what was found. `labels` are those that its result carries.
     `policy` is a rule that let the call go on and is to be seen with it. `rows` counts the rows of the log that were
-    written with this context. `trace` is what the server is told of the trace that the call is of.
+    written with this context. `trace` is what the server is told of the trace that the call is of. `server` is its
+    configuration as the call found it, None if there is no such server. With `hides_name` the name or URI of its target
+    has in it what was found, and is in no row.
     """
 
     findings: list[Mapping[str, object]] = field(default_factory=list)
@@ -71,6 +74,8 @@ class CallFacts:
     policy: str = ""
     rows: int = 0
     trace: TraceContext | None = None
+    server: ServerConfig | None = None
+    hides_name: bool = False
 
     def clear(self) -> None:
         """Forget an earlier try of the call."""
@@ -78,6 +83,8 @@ class CallFacts:
         self.labels.clear()
         self.policy = ""
         self.trace = None
+        self.server = None
+        self.hides_name = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

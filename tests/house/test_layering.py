@@ -25,7 +25,7 @@ ROOMS = (
     ("config", "http", "state"),
     ("objects",),
     ("upstream", "logs", "access", "pages", "quotas", "profiles"),
-    ("pins", "signals", "login", "observe"),
+    ("pins", "signals", "login", "observe", "gateway"),
     ("oauth", "credentials"),
     ("elicitation",),
     ("home",),

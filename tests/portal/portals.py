@@ -14,6 +14,7 @@ from codemode import CodeTool
 from portal.app import Instance, Parts, serving
 from portal.calls import Caller, Gate
 from portal.config import parse_config
+from portal.gateway import Detecting
 from portal.learning import Learning
 from portal.logs import Discard, LogRow
 from portal.pins import Pinning
@@ -69,6 +70,7 @@ class Portal:
     servers: Servers
     kept: Kept
     caller: Caller
+    instance: Instance
 
     @property
     def mcp(self) -> str:
@@ -88,6 +90,7 @@ async def portal_over(
     learning: Learning | None = None,
     pins: Pinning | None = None,
     events: KeptEvents | None = None,
+    detector: Detecting | None = None,
     **settings: Any,
 ) -> AsyncIterator[Portal]:
     """A portal over these upstreams, in order; it has settled. `settings` are those of the `portal` section."""
@@ -100,11 +103,13 @@ async def portal_over(
         document["portal"] = {"pinned": "pinned.json"}
     document["portal"] = {**document.get("portal", {}), **settings}
     kept = Kept()
-    parts = Parts(code=code_tool, records=kept, events=events, gate=gate, learning=learning, pins=pins)
+    parts = Parts(
+        code=code_tool, records=kept, events=events, gate=gate, learning=learning, pins=pins, detector=detector
+    )
     async with learning or nullcontext(), pins or nullcontext(), opened(document, parts=parts) as instance:
         await instance.servers.settled()
         async with serving(instance) as url:
-            yield Portal(url, instance.servers, kept, instance.own.caller)
+            yield Portal(url, instance.servers, kept, instance.own.caller, instance)
 
 
 @asynccontextmanager

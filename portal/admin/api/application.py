@@ -28,6 +28,7 @@ from portal.admin.api.openapi import document
 from portal.admin.api.operations import ApiCaller, ApiRequest, Operation, Uploaded
 from portal.admin.tokens import ApiTokens
 from portal.credentials import LEAD
+from portal.gateway import Detecting
 from portal.http import ClientGone, Proxies, Refusal, body_of, client_ip, unrouted
 from portal.login import Delivery
 from portal.logs import NO_EVENTS, EventSink
@@ -70,7 +71,7 @@ class AdminSettings:
     in at a server, "" if there is none; `lead` is how long before its end a login is announced. `in_force` returns when
     the portals of this process decide by what is stored, or after the seconds it is given: a change is answered then.
     `documented_profiles` are the ids of the profiles of detection that the document sets. `events` takes the rows of
-    changes and refusals.
+    changes and refusals. `detector` is what searches for secrets, None where nothing does or it is not known.
     """
 
     proxies: Proxies = ()
@@ -82,6 +83,7 @@ class AdminSettings:
     documented_profiles: frozenset[str] = frozenset()
     in_force: Callable[[float], Awaitable[None]] = _at_once
     events: EventSink = NO_EVENTS
+    detector: Detecting | None = None
 
 
 def create_admin_app(

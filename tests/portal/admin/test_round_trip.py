@@ -11,9 +11,11 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from portal.admin.api.application import AdminSettings
 from portal.admin.api.collection import Collection, unchecked
 from portal.admin.api.errors import AdminError
 from portal.admin.apps import AppOperations
+from portal.admin.gateway import GatewayRuleOperations
 from portal.admin.lists import ListBody, ListOperations
 from portal.admin.organization import CustomPages, IdentityProviders
 from portal.admin.policies import GroupOperations, PolicyOperations
@@ -127,6 +129,22 @@ ITEM = st.fixed_dictionaries(
 LIST = st.fixed_dictionaries(
     {"name": NAME, "type": st.just("EMAIL")}, optional={"description": TEXT, "items": st.lists(ITEM, max_size=4)}
 )
+GATEWAY_RULE = st.fixed_dictionaries(
+    {
+        "name": NAME,
+        "action": st.sampled_from(["allow", "block", "log"]),
+        "traffic": st.sampled_from(["", 'http.request.host == "a.example"', 'any(dlp.profiles[*] in {"credentials"})']),
+    },
+    optional={
+        "description": TEXT,
+        "enabled": FLAG,
+        "filters": st.just(["http"]),
+        "precedence": st.none() | st.integers(0, 10_000),
+        "identity": st.just('identity.email != "a@b.example"'),
+        "device_posture": st.just('any(device_posture.checks.passed[*] == "disk")'),
+        "rule_settings": st.just({}) | st.just({"block_page_enabled": False}),
+    },
+)
 
 SETTING = st.fixed_dictionaries(
     {"name": TEXT},
@@ -222,6 +240,13 @@ def test_an_identity_provider(store: Store, given: dict[str, Any]) -> None:
 @given(LIST)
 def test_a_list(store: Store, given: dict[str, Any]) -> None:
     same_after_reading(ListOperations(store, unchecked, utc_now), ListBody, given)
+
+
+@QUICK
+@given(GATEWAY_RULE)
+def test_a_rule_of_the_gateway(store: Store, given: dict[str, Any]) -> None:
+    operations = GatewayRuleOperations(store, AdminSettings())
+    same_after_reading(operations, operations.body, given)
 
 
 @pytest.mark.parametrize(("kind", "documents"), [(SERVER, SERVER_DOCUMENT), (PORTAL, PORTAL_DOCUMENT)])

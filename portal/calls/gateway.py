@@ -1,0 +1,127 @@
+"""The gateway at the gate: every value between a caller and a server is judged by the rules, in both directions.
+
+Where neither the portal nor the server has `secure_web_gateway`, nothing is asked. What a server is, is asked anew for
+each value: a change holds for calls that are under way and for programs that run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from portal.calls.gate import RELEASES, TARGET, Call, Denial, Direction, Members
+from portal.calls.rows import MAX_FINDINGS
+from portal.gateway import (
+    MOST_FINDINGS,
+    NO_ADDRESS,
+    JudgedContent,
+    LiveGateway,
+    Ruling,
+    ServerAddress,
+    ValueFacts,
+    address_of,
+    judge,
+    log_entries,
+    reason_of,
+)
+from portal.identity import ANONYMOUS
+from portal.servers import Servers
+from portal.upstream import CallContext
+
+PROGRAM = "code"
+"""The name under which rules see a program that is about to run: a call of the tool `code`."""
+
+
+class GatewayScreening:
+    """The screening of one portal. `portal` is its id; `whole` says whether the portal itself has the gateway, and not
+    only some of its servers."""
+
+    def __init__(self, gateway: LiveGateway, servers: Servers, portal: str, whole: Callable[[], bool]) -> None:
+        self._gateway = gateway
+        self._servers = servers
+        self._portal = portal
+        self._whole = whole
+
+    async def screen(
+        self, content: Members, direction: Direction, call: Call, context: CallContext
+    ) -> Members | Denial:
+        """The content that may pass, without what a rule redacts, or a denial."""
+        if not self._gateway.current.rules or call.method in RELEASES:
+            return content
+        server = self._servers.snapshot_for(context.on_behalf).servers.get(call.server)
+        # A server that is gone is what it was when the program began.
+        config = server.config if server is not None else context.facts.server
+        if not (self._whole() or (config is not None and config.secure_web_gateway)):
+            return content
+        address = None if config is None else address_of(getattr(config, "url", ""))
+        outgoing = direction == "outgoing"
+        judged = JudgedContent(
+            content,
+            "params" if outgoing else "result",
+            arguments=outgoing,
+            fixed=TARGET if outgoing else (),
+        )
+        facts = self._facts(direction, call.method, call.server, call.name, address, context)
+        ruling = await judge(self._gateway.current, self._gateway.detector, judged, facts)
+        if outgoing and _in_target(ruling, content):
+            context.facts.hides_name = True
+        denial = self._noted(ruling, facts, context)
+        if denial is not None:
+            return denial
+        assert isinstance(ruling.value, dict)
+        return ruling.value
+
+    async def screen_program(self, program: str, context: CallContext) -> Denial | None:
+        """Why a program may not run, or None. Its text is not changed: what a rule would redact blocks it."""
+        if not self._gateway.current.rules or not self._whole():
+            return None
+        facts = self._facts("outgoing", "tools/call", "", PROGRAM, NO_ADDRESS, context)
+        judged = JudgedContent(program, "program", arguments=True, whole=True)
+        ruling = await judge(self._gateway.current, self._gateway.detector, judged, facts)
+        return self._noted(ruling, facts, context, program=True)
+
+    def _facts(
+        self,
+        direction: Direction,
+        method: str,
+        server: str,
+        name: str,
+        address: ServerAddress | None,
+        context: CallContext,
+    ) -> ValueFacts:
+        return ValueFacts(
+            way=direction,
+            method=method,
+            portal=self._portal,
+            server=server,
+            name=name,
+            address=address,
+            identity=context.principal or ANONYMOUS,
+        )
+
+    def _noted(
+        self, ruling: Ruling, facts: ValueFacts, context: CallContext, *, program: bool = False
+    ) -> Denial | None:
+        """The denial of a value that is blocked. The rules that matched are noted for the row of the call."""
+        block = ruling.block
+        if not ruling.matches and block is None:
+            return None
+        noted = context.facts.findings
+        room = MOST_FINDINGS - sum(len(found) for one in noted if isinstance(found := one.get("findings"), list))
+        entries = log_entries(ruling.matches, block, facts.way, max(0, room))
+        noted += entries[: max(0, MAX_FINDINGS - len(noted))]
+        if block is not None and noted[-1] is not entries[-1]:
+            noted[-1] = entries[-1]
+        named = ruling.matches[0].rule if block is None else block.rule
+        context.facts.policy = context.facts.policy or named.called
+        return None if block is None else Denial(reason_of(block, facts.way, program=program), named.called)
+
+
+def _in_target(ruling: Ruling, params: Mapping[str, object]) -> bool:
+    """Whether something was found in what names the target of a call."""
+    places = {place for place, member in enumerate(params) if member in TARGET}
+    found = [match.findings for match in ruling.matches]
+    if ruling.block is not None:
+        found.append(ruling.block.findings)
+    # Rules about the same profile have the same findings.
+    different = {id(some): some for some in found}.values()
+    return any(one.leaf.steps and one.leaf.steps[0] in places for some in different for one in some)

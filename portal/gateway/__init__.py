@@ -1,0 +1,44 @@
+"""HTTP policies in Cloudflare's shape: what may pass between callers and servers. Its chapter is `README.md`."""
+
+from portal.gateway.fields import NO_ADDRESS, ServerAddress, ValueFacts, Way, address_of
+from portal.gateway.judging import Detecting, JudgedContent, RuleBlock, RuleMatch, Ruling, judge
+from portal.gateway.live import LiveGateway
+from portal.gateway.rules import (
+    NO_RULES,
+    HttpRule,
+    HttpRuleRefused,
+    Rulebook,
+    compile_rule,
+    in_order,
+    read_rules,
+    unknown_profiles,
+    unreadable_rule,
+)
+from portal.gateway.wording import MOST_FINDINGS, log_entries, reason_of
+
+__all__ = [
+    "MOST_FINDINGS",
+    "NO_ADDRESS",
+    "NO_RULES",
+    "Detecting",
+    "HttpRule",
+    "HttpRuleRefused",
+    "JudgedContent",
+    "LiveGateway",
+    "RuleBlock",
+    "RuleMatch",
+    "Rulebook",
+    "Ruling",
+    "ServerAddress",
+    "ValueFacts",
+    "Way",
+    "address_of",
+    "compile_rule",
+    "in_order",
+    "judge",
+    "log_entries",
+    "read_rules",
+    "reason_of",
+    "unknown_profiles",
+    "unreadable_rule",
+]
