@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from portal.app.access import StoredState, access_of_portal, read_stored
     from portal.app.admin import command_delivery
     from portal.app.code import checker_for, limits_of
+    from portal.app.flows import flow_settings
     from portal.app.instance import Instance, serving
     from portal.app.itself import OwnAddress, without_itself
     from portal.app.reload import changed_keys
@@ -31,6 +32,7 @@ else:
             "checker_for": "code",
             "command_delivery": "admin",
             "database_place": "store",
+            "flow_settings": "flows",
             "log_place": "store",
             "limits_of": "code",
             "open_store": "store",
@@ -53,6 +55,7 @@ __all__ = [
     "checker_for",
     "command_delivery",
     "database_place",
+    "flow_settings",
     "limits_of",
     "log_place",
     "open_store",

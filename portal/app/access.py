@@ -29,13 +29,23 @@ from portal.access import (
 from portal.app.definitions import OWN, PortalDefinition, definitions, own_hostname
 from portal.config import Config, HttpServer, IdentitySection
 from portal.identity import LOCAL_ACCOUNTS, Identity
-from portal.objects import IDENTITY_PROVIDER, PORTAL, SERVER, AppDocument, PortalDocument, PortalServer, ServerDocument
+from portal.objects import (
+    FLOW_RULE,
+    IDENTITY_PROVIDER,
+    PORTAL,
+    SERVER,
+    AppDocument,
+    FlowRuleDocument,
+    PortalDocument,
+    PortalServer,
+    ServerDocument,
+)
 
 if TYPE_CHECKING:
     from portal.state import Broken, Store, Stored
 
 SERVICE_TOKENS = "service_token"
-ACCESS_KINDS = frozenset({*KINDS, IDENTITY_PROVIDER.name, SERVICE_TOKENS, "settings"})
+ACCESS_KINDS = frozenset({*KINDS, IDENTITY_PROVIDER.name, FLOW_RULE.name, SERVICE_TOKENS, "settings"})
 """The kinds of stored objects that decisions or the names of portals depend on."""
 ADMINISTRATORS_ONLY: Mapping[str, object] = {
     "id": "administrators",
@@ -55,13 +65,16 @@ EVERYONE: Mapping[str, object] = {
 class StoredState:
     """The part of the store that decisions depend on. `providers` are the types of identity providers by id.
 
-    `login_name` is the name of the document's own portal in the login settings, or "".
+    `login_name` is the name of the document's own portal in the login settings, or "". `unreadable_flow_rules` are the
+    ids of data-flow rules that cannot be read.
     """
 
     objects: Objects = NOTHING_STORED
     providers: Mapping[str, str] = field(default_factory=dict)
     service_tokens: frozenset[str] = frozenset()
     login_name: str = ""
+    flow_rules: Sequence[Stored[FlowRuleDocument]] = ()
+    unreadable_flow_rules: Sequence[str] = ()
 
 
 async def read_stored(store: Store) -> StoredState:
@@ -74,11 +87,14 @@ async def read_stored(store: Store) -> StoredState:
     from portal.login import stored_name
     from portal.oauth import SERVICE_TOKEN
 
+    rules = await store.scan(FLOW_RULE)
     return StoredState(
         await read_objects(store),
         {one.id: one.document.type for one in await store.list(IDENTITY_PROVIDER)},
         frozenset(one.id for one in await store.list(SERVICE_TOKEN)),
         await stored_name(store),
+        rules.stored,
+        [one.id for one in rules.broken],
     )
 
 

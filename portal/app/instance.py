@@ -30,6 +30,7 @@ from portal.app.access import ACCESS_KINDS, StoredState, portal_access, read_sto
 from portal.app.asgi import Addresses, instance_app
 from portal.app.code import Programs
 from portal.app.definitions import OWN, PortalDefinition, definitions, host_url
+from portal.app.flows import flow_settings
 from portal.app.itself import OwnAddress, leads_to
 from portal.app.portal import Portal
 from portal.app.reload import takeable
@@ -39,6 +40,7 @@ from portal.config import Config, IdentitySection, ServerConfig
 from portal.egress import resolver_here
 from portal.endpoint import health, status
 from portal.errors import ConfigError, StartError
+from portal.flows import Flows
 from portal.http import Edge, HttpSettings, Proxies, running
 from portal.logs import RecordSink, set_level
 from portal.servers import Servers, StoredServers
@@ -140,6 +142,8 @@ class Instance:
                 raise ConfigError(str(error), file="the changed configuration") from error
             set_level(takes.portal.log_level)
             self.shared.config = takes
+            # Before the servers: no call of a new one is made before its labels are known.
+            self._take_up_flows()
             if self._stored_servers is not None:
                 await self._stored_servers.configure(takes.servers)
             else:
@@ -207,6 +211,8 @@ class Instance:
             from portal.app.store import open_store
 
             self.shared.store = await stack.enter_async_context(open_store(config.portal.state, self.shared.parts.now))
+        self.shared.flows = await stack.enter_async_context(Flows(self.shared.parts.now, self.shared.store))
+        self._take_up_flows()
         learning, pins = self.shared.parts.learning, self.shared.parts.pins
         from portal.app.store import open_log
 
@@ -229,6 +235,7 @@ class Instance:
                     now=self.shared.parts.now,
                 )
             )
+        await stack.enter_async_context(background(self._forget_read()))
         routes: list[BaseRoute] = []
         if config.portal.identity is not None:
             routes = await self._start_identity(config.portal.identity, stack)
@@ -273,7 +280,11 @@ class Instance:
     async def _in_force(self, seconds: float) -> None:
         """Return when the portals decide by what is stored and revoked logins have ended, or after `seconds`."""
         assert self._follower is not None and self.shared.identity is not None
-        await asyncio.gather(self._follower.settled(seconds), self.shared.identity.logins.settled(seconds))
+        await asyncio.gather(
+            self._follower.settled(seconds),
+            self.shared.identity.logins.settled(seconds),
+            self.shared.flows.settled(seconds),
+        )
 
     async def _follow(self) -> None:
         """Take up what the store says now. What cannot be used changes nothing, and the log says why."""
@@ -293,6 +304,7 @@ class Instance:
             from portal.app.admin import configure_admin
 
             self._stored = await read_stored(self.shared.require_store())
+            self._take_up_flows()
             assert self._signals is not None
             if await self._signals.apply(section):
                 self._connect_signals(self.portals.values())
@@ -316,6 +328,13 @@ class Instance:
         self.shared.edge.replace(self._edge_settings(self.config))
         self._configure_delivery()
         self._locate()
+
+    def _take_up_flows(self) -> None:
+        flows, settings = self.shared.flows, flow_settings(self.config, self._stored)
+        if settings != flows.settings:
+            flows.settings = settings
+            for mistake in settings.mistakes():
+                self._log.warning("a data-flow rule may have a mistake", reason=mistake)
 
     def _locate(self) -> None:
         """Note where the instance is reached now. A server that leads back to it there is not served any more."""
@@ -402,6 +421,15 @@ class Instance:
             except StateError as error:
                 self._log.error("expired tokens could not be deleted", reason=str(error))
             await asyncio.sleep(pause)
+
+    async def _forget_read(self) -> None:
+        """Drop what was read of what is labelled and does not count any more, every quarter of an hour."""
+        while True:
+            await asyncio.sleep(PURGE_SECONDS)
+            try:
+                await self.shared.flows.purge()
+            except StateUnavailable as error:
+                self._log.debug("what was read and counts no more could not be deleted", reason=str(error))
 
     def _health(self) -> Mapping[str, object]:
         # Where policies decide, only those they let in may know which servers there are.

@@ -59,6 +59,7 @@ class Portal:
             observer=shared.learning,
             portal=definition.id,
             on_behalf=self._on_behalf,
+            flows=shared.flows,
         )
         settings = shared.config.portal.model_copy(update={"name": definition.name})
         self.endpoint = Endpoint(

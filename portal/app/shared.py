@@ -13,6 +13,7 @@ from portal.calls import Gate, Records
 from portal.config import Config
 from portal.credentials import ServerCredentials
 from portal.endpoint import CodeRunner, Contents
+from portal.flows import Flows
 from portal.http import Edge, HttpSettings
 from portal.learning import Learning
 from portal.pins import Pinning
@@ -72,6 +73,7 @@ class Shared:
     credentials: ServerCredentials = field(init=False)
     records: Records = field(init=False)
     learning: Learning = field(init=False)
+    flows: Flows = field(init=False)
     contents: Contents = field(default_factory=Contents)
     store: Store | None = None
     log: CallLog | None = None

@@ -4,11 +4,13 @@ The order is fixed:
 
     resolve      the connection to the server; a call of an unknown server ends here
     admissions   may this caller make this call? access policies are one
+    data flow    may it be made after what was read?
     screenings   may the params go out? each may change them
     pins         was the tool or prompt approved as its server offers it now?
     credentials  the HTTP headers the call carries
     upstream     the request itself; a tool's result in the form of the protocol
     screenings   may the result come back? in reverse order
+    data flow    what the result has of labels counts as read
     record       one row, however the call ended
 
 Pins are asked after admissions and screenings, because these can take long, and a definition may change meanwhile.
@@ -26,16 +28,18 @@ from typing import Any, Protocol
 
 from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned, off_loop, well_formed
 from portal.calls.asking import Asking
+from portal.calls.flows import CallFlow, flow_of
 from portal.calls.gate import READS, Call, Gate, refuse
 from portal.calls.pins import PinAdmission
 from portal.calls.rows import EndedRun, call_row, run_row
 from portal.errors import CallDenied, CallError, LoginRequired, Outcome, StoreUnavailable, UpstreamError
+from portal.flows import Flows, RunLabels
 from portal.identity import NOBODY, Identity, OnBehalf
 from portal.logs import LogRow
 from portal.servers import Lease, Servers, Snapshot
 from portal.shares import holder_of
 from portal.state import StateUnavailable
-from portal.upstream import NO_CONTEXT, CallContext, CallFacts, Traffic
+from portal.upstream import NO_CONTEXT, CallContext, CallFacts, Connection, Traffic
 
 OPEN = Gate()
 
@@ -72,14 +76,16 @@ class Caller:
         observer: Observer | None = None,
         portal: str = "",
         on_behalf: Callable[[Identity | None], OnBehalf] = lambda caller: NOBODY,
+        flows: Flows | None = None,
     ) -> None:
-        """`on_behalf` says whose credentials the calls of a caller show."""
+        """`on_behalf` says whose credentials the calls of a caller show. Without `flows` no rule of data flow holds."""
         self.on_behalf = on_behalf
         self._servers = servers
         self._records = records
         self._gate = gate
         self._observer = observer
         self._portal = portal
+        self._flows = flows
 
     async def call(self, call: Call, context: CallContext = NO_CONTEXT) -> dict[str, Any]:
         """The raw MCP result of one call.
@@ -110,25 +116,23 @@ class Caller:
         try:
             await self._servers.know(context.on_behalf)
             connection = lease.connection(call.server, context.client, context.protocol, holder)
+            flow = flow_of(self._flows, call, context, portal=self._portal, holder=holder)
+            if flow is not None:
+                context.facts.labels |= flow.labels
             await self._gate.admit(call, context)
+            if flow is not None:
+                flow.admit()
             sent = await self._gate.screen_params(call, context)
             current = self._servers.snapshot_for(context.on_behalf)
             refuse(await PinAdmission(current, lease.snapshot).admit(sent, context), sent)
-            headers = await self._gate.headers(sent, context)
-            repeatable = _repeatable(lease.snapshot, sent)
-            try:
-                result = await connection.request(
-                    sent.method, sent.params, context, credentials=headers, repeatable=repeatable
-                )
-            except UpstreamError as error:
-                if (required := lease.login_required(sent.server, error)) is not None:
-                    raise required from error
-                raise
+            result = await self._request(lease, connection, sent, context, flow)
             protocol = connection.protocol
             if sent.method == "tools/call":
                 # Before the screenings, so that nothing passes them in a form that they do not read.
                 result = await off_loop(partial(well_formed, result), result)
             result = await self._gate.screen_result(sent, result, context)
+            if flow is not None:
+                await flow.hand_over()
             outcome = "tool_error" if result.get("isError") is True else "ok"
             if self._observer is not None and outcome == "ok" and sent.method == "tools/call":
                 self._observer.observe(sent, result, lease.snapshot, context.principal)
@@ -160,6 +164,24 @@ class Caller:
             )
             self._records.write(row, holder)
 
+    async def _request(
+        self, lease: Lease, connection: Connection, sent: Call, context: CallContext, flow: CallFlow | None
+    ) -> dict[str, object]:
+        """The result of the upstream, as it came."""
+        headers = await self._gate.headers(sent, context)
+        repeatable = _repeatable(lease.snapshot, sent)
+        during = context if flow is None else flow.guarded(context)
+        try:
+            return await connection.request(
+                sent.method, sent.params, during, credentials=headers, repeatable=repeatable
+            )
+        except UpstreamError as error:
+            if (required := lease.login_required(sent.server, error)) is not None:
+                raise required from error
+            if flow is not None:
+                await flow.failed(error)
+            raise
+
     def write_run(self, run: EndedRun, context: CallContext) -> None:
         """Write the row of a run of a program."""
         self._records.write(run_row(run, context, portal=self._portal), holder_of(context.principal))
@@ -185,7 +207,8 @@ class LeasedRun:
         # No protocol: a program cannot be handed a question to come back with, so upstreams ask its client or fail.
         # Budgets (`spent`) count the calls of this program alone.
         own = not context.protocol and context.spent is not None
-        self._context = context if own else replace(context, protocol="", spent={})
+        spent = context.spent if own else {}
+        self._context = replace(context, protocol="", spent=spent, read=context.read or RunLabels())
         self.received = 0
         """The bytes that its calls have received."""
 

@@ -16,6 +16,18 @@ from portal.config.config import (
     server_id,
 )
 from portal.config.credential_notices import CredentialNoticesSection
+from portal.config.data_flow import (
+    MAX_LABELS,
+    DataFlowSection,
+    Exempt,
+    FlowRule,
+    Labels,
+    LabelsOfTools,
+    RuleName,
+    SomeLabels,
+    ToolLabels,
+    labels_of_tool,
+)
 from portal.config.document import YAML, load_document, read_document, read_text
 from portal.config.durations import read_duration, say_duration, write_duration
 from portal.config.expand import Expansion
@@ -35,6 +47,7 @@ from portal.config.watch import watch_config
 
 __all__ = [
     "ALIAS",
+    "MAX_LABELS",
     "RESERVED_IDS",
     "SERVER_SECTIONS",
     "YAML",
@@ -42,21 +55,30 @@ __all__ = [
     "CodeModePolicy",
     "Config",
     "CredentialNoticesSection",
+    "DataFlowSection",
+    "Exempt",
     "Expansion",
+    "FlowRule",
     "HeaderName",
     "HeaderValue",
     "HttpServer",
     "IdentitySection",
+    "Labels",
+    "LabelsOfTools",
     "LogSection",
     "Omission",
     "PortalEntry",
     "PortalServerEntry",
     "PortalSettings",
+    "RuleName",
     "RunSettings",
     "ServerConfig",
+    "SomeLabels",
     "StdioServer",
+    "ToolLabels",
     "UpstreamOAuth",
     "advice",
+    "labels_of_tool",
     "load_config",
     "load_document",
     "parse_config",

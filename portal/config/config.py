@@ -39,6 +39,7 @@ from portal.config.clients import (
     workspace_of,
 )
 from portal.config.credential_notices import CredentialNoticesSection
+from portal.config.data_flow import DataFlowSection, Labels, LabelsOfTools
 from portal.config.document import describe, load_document, read_text
 from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
@@ -127,6 +128,7 @@ class PortalSettings(Section):
     identity: IdentitySection | None = None
     credential_notices: CredentialNoticesSection = CredentialNoticesSection()
     logs: LogSection | None = None
+    data_flow: DataFlowSection = DataFlowSection()
 
     @property
     def public_url(self) -> str:
@@ -145,7 +147,11 @@ class PortalSettings(Section):
 
 
 class _Server(Section):
-    """What every server has. Times in seconds, sizes in bytes."""
+    """What every server has. Times in seconds, sizes in bytes.
+
+    `labels` say to data-flow rules what is read there, or who reads what is sent there; `tool_labels` say it of single
+    tools, by the names that the server gives them.
+    """
 
     id: str
     name: str
@@ -162,6 +168,8 @@ class _Server(Section):
     learn_output: bool = False
     code_mode_upstream: OwnCodeMode = "advise"
     pin: bool = False
+    labels: Labels = ()
+    tool_labels: LabelsOfTools = Field(default_factory=dict)
     expanded: tuple[str, ...] = Field(default=(), repr=False)
 
 

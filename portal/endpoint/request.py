@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import mcp_types as types
 import orjson
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
@@ -154,7 +155,7 @@ def sdk_request(ctx: SdkContext, session: Session | None) -> ClientRequest:
     meta = params.get("_meta")
     meta = meta if isinstance(meta, Mapping) else {}
     context = replace(
-        plain_context(principal_of(scope), ctx.protocol_version, meta, session),
+        plain_context(principal_of(scope), ctx.protocol_version, meta, session, client_id_of(scope)),
         on_log=_log_relay(ctx, session, meta),
     )
     if ctx.meta is not None and ctx.meta.get("progress_token") is not None:
@@ -166,7 +167,7 @@ def sdk_request(ctx: SdkContext, session: Session | None) -> ClientRequest:
 
 
 def plain_context(
-    caller: Identity | None, version: str, meta: Mapping[str, Any], session: Session | None
+    caller: Identity | None, version: str, meta: Mapping[str, Any], session: Session | None, client_id: str
 ) -> CallContext:
     """The context of a request that asks for nothing but its answer: no progress, no logs, no questions."""
     identity = key_of(caller)
@@ -178,8 +179,14 @@ def plain_context(
         protocol=version,
         client=client,
         meta=_forwarded_meta(meta, session),
-        source=CallSource(version, client, name, trace_of(meta) if meta else ""),
+        source=CallSource(version, client, name, trace_of(meta) if meta else "", client_id),
     )
+
+
+def client_id_of(scope: Mapping[str, object]) -> str:
+    """The OAuth client whose access token the request shows, "" for a request without one."""
+    user = scope.get("user")
+    return user.access_token.client_id if isinstance(user, AuthenticatedUser) else ""
 
 
 def own_result(result: RawResult) -> RawResult:

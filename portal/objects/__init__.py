@@ -11,6 +11,7 @@ from portal.objects.apps import (
 )
 from portal.objects.base import Document
 from portal.objects.capabilities import CapabilitySetting, Settings
+from portal.objects.flows import FLOW_RULE, FlowRuleDocument
 from portal.objects.identities import StoredIdentity
 from portal.objects.policies import (
     GROUP,
@@ -38,6 +39,7 @@ from portal.objects.servers import SERVER, AuthType, ServerDocument
 __all__ = [
     "APP",
     "CUSTOM_PAGE",
+    "FLOW_RULE",
     "GROUP",
     "IDENTITY_PROVIDER",
     "LIST",
@@ -53,6 +55,7 @@ __all__ = [
     "Destination",
     "Document",
     "Effect",
+    "FlowRuleDocument",
     "GroupDocument",
     "Id",
     "ListDocument",

@@ -23,7 +23,7 @@ ROOMS = (
     ("turns",),
     ("egress", "demo", "shadow"),
     ("config", "http", "state"),
-    ("objects",),
+    ("objects", "flows"),
     ("upstream", "logs", "access", "pages"),
     ("pins", "signals", "login"),
     ("oauth", "credentials"),
