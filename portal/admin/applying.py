@@ -13,7 +13,7 @@ from portal.admin.login_settings import usable_settings
 from portal.credentials import open_secret
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
 from portal.misfits import fitted
-from portal.objects import APP, CUSTOM_PAGE, GROUP, IDENTITY_PROVIDER, LIST, POLICY, PORTAL, SERVER
+from portal.objects import APP, CUSTOM_PAGE, FLOW_RULE, GROUP, IDENTITY_PROVIDER, LIST, POLICY, PORTAL, SERVER
 from portal.state import Kind, Store
 
 D = TypeVar("D")
@@ -23,6 +23,7 @@ _PATHS = {
     "portals": "/access/ai-controls/mcp/portals",
     **{section.name: f"/access/{section.name}" for section in SECTIONS if section.key == "name"},
     "lists": "/gateway/lists",
+    "data_flow_rules": "/access/ai-controls/mcp/data-flow/rules",
     "organization": "/access/organizations",
 }
 
@@ -35,7 +36,8 @@ async def read_existing(store: Store) -> list[Existing]:
     """
     sections = [await _existing(store, IDENTITY_PROVIDER), await _existing(store, CUSTOM_PAGE)]
     sections += [await _existing(store, LIST), await _existing(store, GROUP), await _existing(store, POLICY)]
-    sections += [await _existing(store, SERVER), await _existing(store, PORTAL), await _existing(store, APP)]
+    sections += [await _existing(store, SERVER), await _existing(store, PORTAL), await _existing(store, FLOW_RULE)]
+    sections += [await _existing(store, APP)]
     sections += [await _login_settings(store)]
     return [existing for section in sections for existing in section]
 

@@ -13,6 +13,7 @@ from portal.admin.api.application import PREFIX, AdminSettings, create_admin_app
 from portal.admin.api.operations import Operation
 from portal.admin.apps import AppOperations
 from portal.admin.assessments import AssessmentApi
+from portal.admin.flows import FlowRuleOperations, ReadOperations, check_flow_rules
 from portal.admin.lists import ListOperations
 from portal.admin.login_settings import OrganizationOperations
 from portal.admin.members import MemberOperations
@@ -76,6 +77,8 @@ async def create_admin(
         *ServiceTokenApi(store, ServiceTokens(store, clock)).operations(),
         *CustomPages(store, check_decisions).operations(),
         *ListOperations(store, check_decisions, clock).operations(),
+        *FlowRuleOperations(store, check_flow_rules).operations(),
+        *ReadOperations(store, clock).operations(),
         *KeyOperations(store, SigningKeys(store, clock), clock).operations(),
         *AssessmentApi(store, clock, settings).operations(),
         *OrganizationOperations(store, settings).operations(),
