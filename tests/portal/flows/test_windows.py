@@ -16,7 +16,7 @@ import portal.flows.flows as flows_module
 from portal.config import FlowRule
 from portal.errors import CallDenied, StoreUnavailable
 from portal.flows import Flows, FlowSettings, LabelledCall, RunLabels, ServerLabels, compiled
-from portal.state import KeyRing, LabelRead, Store
+from portal.state import LABELS_READ, KeyRing, LabelRead, Store
 from tests.patience import PATIENCE
 from tests.portal.flows.reading import Clock
 from tests.portal.state import troubles
@@ -159,7 +159,13 @@ async def test_many_reads_of_one_person_are_one_writing_every_few_minutes(opened
         async def number() -> int:
             return max(read.number for read in await store.labels.of("ada", clock()))
 
+        told = list[frozenset[str]]()
+        store.subscribe(told.append)
         await asyncio.gather(*(flows.hand_over(call(flows, "crm")) for _ in range(50)))
+        await flows.settled(PATIENCE)
+        assert told == [frozenset({LABELS_READ})]
+        # What this process has written itself ends here when it says.
+        assert flows.read_by("ada", "")["confidential"].until == clock() + timedelta(hours=8)
         first = await number()
         clock.pass_by(minutes=5)
         await flows.hand_over(call(flows, "crm"))
