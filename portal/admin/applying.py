@@ -18,7 +18,19 @@ from portal.credentials import open_secret
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
 from portal.logs import LogRow
 from portal.misfits import fitted
-from portal.objects import APP, CUSTOM_PAGE, GATEWAY_RULE, GROUP, IDENTITY_PROVIDER, LIST, POLICY, PORTAL, QUOTA, SERVER
+from portal.objects import (
+    APP,
+    CUSTOM_PAGE,
+    FLOW_RULE,
+    GATEWAY_RULE,
+    GROUP,
+    IDENTITY_PROVIDER,
+    LIST,
+    POLICY,
+    PORTAL,
+    QUOTA,
+    SERVER,
+)
 from portal.state import Kind, Store
 
 D = TypeVar("D")
@@ -30,6 +42,7 @@ _PATHS = {
     "lists": "/gateway/lists",
     "quotas": QUOTAS_PATH,
     "gateway_rules": "/gateway/rules",
+    "data_flow_rules": "/access/ai-controls/mcp/data-flow/rules",
     "organization": "/access/organizations",
 }
 
@@ -42,8 +55,9 @@ async def read_existing(store: Store) -> list[Existing]:
     """
     sections = [await _existing(store, IDENTITY_PROVIDER), await _existing(store, CUSTOM_PAGE)]
     sections += [await _existing(store, LIST), await _existing(store, GROUP), await _existing(store, POLICY)]
-    sections += [await _existing(store, SERVER), await _existing(store, PORTAL), await _existing(store, APP)]
-    sections += [await _existing(store, QUOTA), await _existing(store, GATEWAY_RULE), await _login_settings(store)]
+    sections += [await _existing(store, SERVER), await _existing(store, PORTAL), await _existing(store, FLOW_RULE)]
+    sections += [await _existing(store, APP), await _existing(store, QUOTA), await _existing(store, GATEWAY_RULE)]
+    sections += [await _login_settings(store)]
     return [existing for section in sections for existing in section]
 
 

@@ -20,6 +20,7 @@ from portal.admin.dlp_common import ProfileUses, RuleSource, no_uses
 from portal.admin.dlp_datasets import DatasetOperations
 from portal.admin.dlp_entries import DlpEntryOperations
 from portal.admin.dlp_profiles import DlpProfileOperations
+from portal.admin.flows import FlowRuleOperations, ReadOperations, check_flow_rules
 from portal.admin.gateway import GatewayRuleOperations
 from portal.admin.lists import ListOperations
 from portal.admin.log_reading import LogReading
@@ -110,6 +111,8 @@ async def create_admin(
         *DlpProfileOperations(store, detection, settings, clock, profile_uses).operations(),
         *DlpEntryOperations(store, detection, settings, clock).operations(),
         *DatasetOperations(store).operations(),
+        *FlowRuleOperations(store, check_flow_rules).operations(),
+        *ReadOperations(store, clock).operations(),
         *KeyOperations(store, SigningKeys(store, clock), clock).operations(),
         *AssessmentApi(store, clock, settings).operations(),
         *QuotaOperations(store, quotas or Quotas()).operations(),

@@ -27,6 +27,8 @@ class PortalOverride(Override):
     def _accept_portal_names(cls, value: object) -> object:
         if not isinstance(value, Mapping):
             return value
+        if value.get("labels") is not None:
+            raise ValueError("has no labels: they are the server's, for all portals")
         chosen = {}
         for name in ("alias", "description"):
             own = value.get(name)
@@ -69,5 +71,14 @@ def _distinct(overrides: tuple[AnyOverride, ...]) -> tuple[AnyOverride, ...]:
 
 
 MAX_OVERRIDES = 5000
+
+
+def _unlabelled(overrides: tuple[Override, ...]) -> tuple[Override, ...]:
+    if any(one.labels is not None for one in overrides):
+        raise ValueError("gives labels to a prompt: prompts have those of the server")
+    return overrides
+
+
 Overrides = Annotated[tuple[Override, ...], Field(max_length=MAX_OVERRIDES), AfterValidator(_distinct)]
+PromptOverrides = Annotated[Overrides, AfterValidator(_unlabelled)]
 PortalOverrides = Annotated[tuple[PortalOverride, ...], Field(max_length=MAX_OVERRIDES), AfterValidator(_distinct)]

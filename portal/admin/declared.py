@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from portal.admin.apps import AppBody
+from portal.admin.flows import FlowRuleBody
 from portal.admin.gateway import RuleBody
 from portal.admin.lists import ListBody
 from portal.admin.login_settings import SettableSettings
@@ -68,6 +69,7 @@ SECTIONS: tuple[DeclaredSection, ...] = (
         fixed=("auth_type", "hostname"),
     ),
     DeclaredSection("portals", "portal", PortalBody, key="id", partial=True),
+    DeclaredSection("data_flow_rules", "data_flow_rule", FlowRuleBody),
     DeclaredSection("apps", "app", AppBody),
     DeclaredSection("quotas", "quota", QuotaBody),
     DeclaredSection("gateway_rules", "gateway_rule", RuleBody),

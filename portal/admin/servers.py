@@ -17,11 +17,12 @@ from portal.admin.api.collection import Removed
 from portal.admin.api.errors import in_use, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import PORTALS
-from portal.admin.capabilities import Override, Overrides
+from portal.admin.capabilities import Override, Overrides, PromptOverrides
 from portal.admin.credentials import AuthConfigSummary, AuthenticationStatus
 from portal.admin.pins import ApprovalOperations
 from portal.admin.server_logins import LoginOperations, OwnLogins, ShownCredential, read_own_logins
 from portal.admin.upstreams import ErrorDetails, Status, Upstreams
+from portal.config import Labels
 from portal.credentials import open_secret
 from portal.objects import PORTAL, SERVER, AuthType, CapabilitySetting, ServerDocument
 from portal.servers import ListingChange
@@ -63,9 +64,10 @@ class _Settings(BaseModel):
     client_secret: Secret | None = Field(default=None, repr=False)
     description: Description | None = None
     is_shared_oauth_callback_enabled: bool | None = None
+    labels: Labels | None = None
     pin: bool | None = None
     secure_web_gateway: bool | None = None
-    updated_prompts: Overrides | None = None
+    updated_prompts: PromptOverrides | None = None
     updated_tools: Overrides | None = None
 
 
@@ -94,7 +96,7 @@ class ShownServer(BaseModel):
     If `assertion_audience` (ours) is set, calls carry an assertion for it that names the caller. `tools` and `prompts`
     are from the last listing, `capability_changes` (ours) are the changes between listings. A server with `pin` (ours)
     offers only approved definitions; `waiting_approvals` counts those that wait. `credential` (ours) is the portal's
-    own login.
+    own login. `labels` (ours), of the server and of single tools in `updated_tools`, are for data-flow rules.
     """
 
     id: str
@@ -104,6 +106,7 @@ class ShownServer(BaseModel):
     assertion_audience: str = ""
     description: str | None = None
     is_shared_oauth_callback_enabled: bool = False
+    labels: tuple[str, ...] = ()
     pin: bool = False
     secure_web_gateway: bool = False
     updated_prompts: tuple[Override, ...] = ()
@@ -166,6 +169,7 @@ class ServerOperations:
             assertion_audience=document.assertion_audience,
             description=document.description,
             is_shared_oauth_callback_enabled=document.is_shared_oauth_callback_enabled,
+            labels=document.labels,
             pin=document.pin,
             secure_web_gateway=document.secure_web_gateway,
             updated_prompts=tuple(map(_override, document.updated_prompts)),
@@ -260,7 +264,7 @@ class ServerOperations:
         return Synced(status=observed.status, error=observed.error, error_details=observed.error_details)
 
 
-_COPIED = ("assertion_audience", "is_shared_oauth_callback_enabled", "pin", "secure_web_gateway")
+_COPIED = ("assertion_audience", "is_shared_oauth_callback_enabled", "labels", "pin", "secure_web_gateway")
 
 
 def _settings(body: _Settings) -> dict[str, object]:

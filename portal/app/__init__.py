@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from portal.app.access import StoredState, access_of_portal, read_stored
     from portal.app.admin import command_delivery
     from portal.app.code import checker_for, limits_of
+    from portal.app.flows import flow_settings
     from portal.app.instance import Instance, serving
     from portal.app.itself import OwnAddress, without_itself
     from portal.app.reload import changed_keys
@@ -44,6 +45,7 @@ else:
             "database_place": "store",
             "events_of_command": "store",
             "keys_of": "store",
+            "flow_settings": "flows",
             "log_place": "store",
             "limits_of": "code",
             "open_store": "store",
@@ -69,6 +71,7 @@ __all__ = [
     "config_of_state",
     "database_place",
     "events_of_command",
+    "flow_settings",
     "keys_of",
     "limits_of",
     "log_place",

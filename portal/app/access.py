@@ -30,12 +30,14 @@ from portal.app.definitions import OWN, PortalDefinition, definitions, own_hostn
 from portal.config import Config, HttpServer, IdentitySection
 from portal.identity import LOCAL_ACCOUNTS, Identity
 from portal.objects import (
+    FLOW_RULE,
     GATEWAY_RULE,
     IDENTITY_PROVIDER,
     PORTAL,
     QUOTA,
     SERVER,
     AppDocument,
+    FlowRuleDocument,
     PortalDocument,
     PortalServer,
     QuotaDocument,
@@ -47,7 +49,9 @@ if TYPE_CHECKING:
     from portal.state import Broken, Store, Stored
 
 SERVICE_TOKENS = "service_token"
-ACCESS_KINDS = frozenset({*KINDS, GATEWAY_RULE.name, IDENTITY_PROVIDER.name, SERVICE_TOKENS, QUOTA.name, "settings"})
+ACCESS_KINDS = frozenset(
+    {*KINDS, FLOW_RULE.name, GATEWAY_RULE.name, IDENTITY_PROVIDER.name, SERVICE_TOKENS, QUOTA.name, "settings"}
+)
 """The kinds of stored objects that decisions or the names of portals depend on."""
 ADMINISTRATORS_ONLY: Mapping[str, object] = {
     "id": "administrators",
@@ -67,8 +71,9 @@ EVERYONE: Mapping[str, object] = {
 class StoredState:
     """The part of the store that decisions depend on. `providers` are the types of identity providers by id.
 
-    `login_name` is the name of the document's own portal in the login settings, or "". `broken_quotas` are the ids of
-    quotas that cannot be read. `rules` are those of the gateway, `broken_rules` those that cannot be read.
+    `login_name` is the name of the document's own portal in the login settings, or "". `broken_quotas` and
+    `unreadable_flow_rules` are the ids of those that cannot be read. `rules` are those of the gateway, `broken_rules`
+    those that cannot be read.
     """
 
     objects: Objects = NOTHING_STORED
@@ -79,6 +84,8 @@ class StoredState:
     broken_quotas: frozenset[str] = frozenset()
     rules: Sequence[Stored[RuleDocument]] = ()
     broken_rules: Sequence[Broken] = ()
+    flow_rules: Sequence[Stored[FlowRuleDocument]] = ()
+    unreadable_flow_rules: Sequence[str] = ()
 
 
 async def read_stored(store: Store) -> StoredState:
@@ -93,6 +100,7 @@ async def read_stored(store: Store) -> StoredState:
 
     quotas = await store.scan(QUOTA)
     rules = await store.scan(GATEWAY_RULE)
+    flow_rules = await store.scan(FLOW_RULE)
     return StoredState(
         await read_objects(store),
         {one.id: one.document.type for one in await store.list(IDENTITY_PROVIDER)},
@@ -102,6 +110,8 @@ async def read_stored(store: Store) -> StoredState:
         frozenset(one.id for one in quotas.broken),
         rules.stored,
         rules.broken,
+        flow_rules.stored,
+        [one.id for one in flow_rules.broken],
     )
 
 

@@ -32,6 +32,7 @@ from portal.app.asgi import Addresses, instance_app
 from portal.app.code import Programs
 from portal.app.definitions import OWN, PortalDefinition, definitions, host_url
 from portal.app.detection import FollowedProfiles, open_detection
+from portal.app.flows import flow_settings
 from portal.app.gateway import checked_rules, rulebook
 from portal.app.itself import OwnAddress, leads_to
 from portal.app.observing import Observing
@@ -44,6 +45,7 @@ from portal.config import Config, IdentitySection, ServerConfig
 from portal.egress import resolver_here
 from portal.endpoint import health, status
 from portal.errors import ConfigError, StartError
+from portal.flows import Flows
 from portal.gateway import HttpRuleRefused
 from portal.http import Edge, HttpSettings, Proxies, running
 from portal.logs import EventLog, RecordSink, set_level
@@ -152,6 +154,8 @@ class Instance:
             set_level(takes.portal.log_level)
             self.shared.config = takes
             await self._observing.apply()
+            # Before the servers: no call of a new one is made before its labels are known.
+            self._take_up_flows()
             if self._stored_servers is not None:
                 await self._stored_servers.configure(takes.servers)
             else:
@@ -227,6 +231,8 @@ class Instance:
             from portal.app.store import open_store
 
             self.shared.store = await stack.enter_async_context(open_store(config.portal.state, self.shared.parts.now))
+        self.shared.flows = await stack.enter_async_context(Flows(self.shared.parts.now, self.shared.store))
+        self._take_up_flows()
         learning, pins = self.shared.parts.learning, self.shared.parts.pins
         from portal.app.store import open_contents, open_log
 
@@ -260,6 +266,7 @@ class Instance:
         detection = open_detection(config, self.shared.store, self.shared.parts.detection_rules)
         self.shared.detector, self._profiles = await stack.enter_async_context(detection)
         self.shared.gateway.detector = self.shared.parts.detector or self.shared.detector
+        await stack.enter_async_context(background(self._forget_read()))
         routes: list[BaseRoute] = []
         if config.portal.identity is not None:
             routes = await self._start_identity(config.portal.identity, stack)
@@ -314,6 +321,7 @@ class Instance:
             self._follower.settled(seconds),
             self.shared.identity.logins.settled(seconds),
             self._profiles.settled(seconds),
+            self.shared.flows.settled(seconds),
         )
 
     async def _follow(self) -> None:
@@ -334,6 +342,7 @@ class Instance:
             from portal.app.admin import configure_admin
 
             self._stored = await read_stored(self.shared.require_store())
+            self._take_up_flows()
             assert self._signals is not None
             if await self._signals.apply(section):
                 self._connect_signals(self.portals.values())
@@ -366,6 +375,13 @@ class Instance:
         wanted = quotas_in_force(self.config.portal.quotas, self._stored, quotas.quotas)
         if wanted != quotas.quotas:
             quotas.apply(wanted)
+
+    def _take_up_flows(self) -> None:
+        flows, settings = self.shared.flows, flow_settings(self.config, self._stored)
+        if settings != flows.settings:
+            flows.settings = settings
+            for mistake in settings.mistakes():
+                self._log.warning("a data-flow rule may have a mistake", reason=mistake)
 
     def _locate(self) -> None:
         """Note where the instance is reached now. A server that leads back to it there is not served any more."""
@@ -452,6 +468,15 @@ class Instance:
             except StateError as error:
                 self._log.error("expired tokens could not be deleted", reason=str(error))
             await asyncio.sleep(pause)
+
+    async def _forget_read(self) -> None:
+        """Drop what was read of what is labelled and does not count any more, every quarter of an hour."""
+        while True:
+            await asyncio.sleep(PURGE_SECONDS)
+            try:
+                await self.shared.flows.purge()
+            except StateUnavailable as error:
+                self._log.debug("what was read and counts no more could not be deleted", reason=str(error))
 
     def _health(self) -> Mapping[str, object]:
         # Where policies decide, only those they let in may know which servers there are.

@@ -61,6 +61,7 @@ class Portal:
             portal=definition.id,
             on_behalf=self._on_behalf,
             contents=shared.kept,
+            flows=shared.flows,
         )
         settings = shared.config.portal.model_copy(update={"name": definition.name})
         self.endpoint = Endpoint(

@@ -15,6 +15,7 @@ from portal.config import Config
 from portal.credentials import ServerCredentials
 from portal.dlp import LiveDetector
 from portal.endpoint import CodeRunner, Contents
+from portal.flows import Flows
 from portal.gateway import Detecting, LiveGateway
 from portal.http import Edge, HttpSettings
 from portal.learning import Learning
@@ -87,6 +88,7 @@ class Shared:
     credentials: ServerCredentials = field(init=False)
     records: Records = field(init=False)
     learning: Learning = field(init=False)
+    flows: Flows = field(init=False)
     contents: Contents = field(default_factory=Contents)
     traces: Traces = field(default_factory=Traces)
     quotas: Quotas = field(default_factory=Quotas)

@@ -4,12 +4,14 @@ The order is fixed:
 
     resolve      the connection to the server; a call of an unknown server ends here
     admissions   may this caller make this call? access policies are one
+    data flow    may it be made after what was read?
     screenings   may the params go out? each may change them
     pins         was the tool or prompt approved as its server offers it now?
     credentials  the HTTP headers the call carries
     upstream     the request itself; a tool's result in the form of the protocol. What the server asks and tells the
                  client meanwhile passes the screenings too, and so does an error that it answers with
     screenings   may the result come back? in reverse order
+    data flow    what the result has of labels counts as read
     record       one row, however the call ended
 
 Pins are asked after admissions and screenings, because these can take long, and a definition may change meanwhile.
@@ -27,17 +29,19 @@ from typing import Any, Protocol
 
 from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned, off_loop, well_formed
 from portal.calls.asking import Asking
+from portal.calls.flows import CallFlow, flow_of
 from portal.calls.gate import READS, Call, Denial, Gate, refuse
 from portal.calls.pins import PinAdmission
 from portal.calls.rows import EndedRun, call_row, run_row
 from portal.calls.told import through_gate
 from portal.errors import CallDenied, CallError, LoginRequired, Outcome, RpcError, StoreUnavailable, UpstreamError
+from portal.flows import Flows, RunLabels
 from portal.identity import NOBODY, Identity, OnBehalf
 from portal.logs import Content, LogRow, RowName, Wanted
 from portal.servers import Lease, Servers, Snapshot
 from portal.shares import holder_of
 from portal.state import StateUnavailable
-from portal.upstream import NO_CONTEXT, CallContext, CallFacts, Traffic
+from portal.upstream import NO_CONTEXT, CallContext, CallFacts, Connection, Traffic
 
 OPEN = Gate()
 
@@ -87,8 +91,10 @@ class Caller:
         portal: str = "",
         on_behalf: Callable[[Identity | None], OnBehalf] = lambda caller: NOBODY,
         contents: KeptContents | None = None,
+        flows: Flows | None = None,
     ) -> None:
-        """`on_behalf` says whose credentials the calls of a caller show. `contents` keeps what calls carry."""
+        """`on_behalf` says whose credentials the calls of a caller show. `contents` keeps what calls carry. Without
+        `flows` no rule of data flow holds."""
         self._contents = contents
         self.on_behalf = on_behalf
         self._servers = servers
@@ -96,6 +102,7 @@ class Caller:
         self._gate = gate
         self._observer = observer
         self._portal = portal
+        self._flows = flows
 
     async def call(self, call: Call, context: CallContext = NO_CONTEXT) -> dict[str, Any]:
         """The raw MCP result of one call.
@@ -133,29 +140,24 @@ class Caller:
         try:
             await self._servers.know(context.on_behalf)
             connection = lease.connection(call.server, context.client, context.protocol, holder)
+            flow = flow_of(self._flows, call, context, portal=self._portal, holder=holder)
+            if flow is not None:
+                context.facts.labels |= flow.labels
             await self._gate.admit(call, context)
+            if flow is not None:
+                flow.admit()
             sent = await self._gate.screen_params(call, context)
             current = self._servers.snapshot_for(context.on_behalf)
             refuse(await PinAdmission(current, lease.snapshot).admit(sent, context), sent)
             passed = sent.params
-            headers = await self._gate.headers(sent, context)
-            repeatable = _repeatable(lease.snapshot, sent)
-            told = through_gate(self._gate, sent, context)
-            try:
-                result = await connection.request(
-                    sent.method, sent.params, told, credentials=headers, repeatable=repeatable
-                )
-            except UpstreamError as error:
-                if (required := lease.login_required(sent.server, error)) is not None:
-                    raise required from error
-                if isinstance(error, RpcError) and self._gate.screenings:
-                    raise await self._gate.screen_error(sent, error, context) from None
-                raise
+            result = await self._request(lease, connection, sent, context, flow)
             protocol = connection.protocol
             if sent.method == "tools/call":
                 # Before the screenings, so that nothing passes them in a form that they do not read.
                 result = await off_loop(partial(well_formed, result), result)
             result = await self._gate.screen_result(sent, result, context)
+            if flow is not None:
+                await flow.hand_over()
             answer = result
             outcome = "tool_error" if result.get("isError") is True else "ok"
             if self._observer is not None and outcome == "ok" and sent.method == "tools/call":
@@ -211,6 +213,30 @@ class Caller:
         """Why a program may not run, or None."""
         return await self._gate.screen_program(program, context)
 
+    async def _request(
+        self, lease: Lease, connection: Connection, sent: Call, context: CallContext, flow: CallFlow | None
+    ) -> dict[str, Any]:
+        """The result of the upstream, as it came."""
+        headers = await self._gate.headers(sent, context)
+        repeatable = _repeatable(lease.snapshot, sent)
+        # The gate stands nearer to the server: what it stops is not read.
+        during = through_gate(self._gate, sent, context if flow is None else flow.guarded(context))
+        try:
+            return await connection.request(
+                sent.method, sent.params, during, credentials=headers, repeatable=repeatable
+            )
+        except UpstreamError as error:
+            if (required := lease.login_required(sent.server, error)) is not None:
+                raise required from error
+            passed = error
+            if isinstance(error, RpcError) and self._gate.screenings:
+                passed = await self._gate.screen_error(sent, error, context)
+            if flow is not None:
+                await flow.failed(passed)
+            if passed is not error:
+                raise passed from None
+            raise
+
     def write_run(self, run: EndedRun, context: CallContext) -> None:
         """Write the row of a run of a program."""
         context.facts.rows += 1
@@ -237,7 +263,8 @@ class LeasedRun:
         # No protocol: a program cannot be handed a question to come back with, so upstreams ask its client or fail.
         # Budgets (`spent`) count the calls of this program alone.
         own = not context.protocol and context.spent is not None
-        self._context = context if own else replace(context, protocol="", spent={})
+        spent = context.spent if own else {}
+        self._context = replace(context, protocol="", spent=spent, read=context.read or RunLabels())
         self.received = 0
         """The bytes that its calls have received."""
 

@@ -21,6 +21,8 @@ KINDS = (
     "service-tokens",
     "custom-pages",
     "lists",
+    "data-flow-rules",
+    "data-flow-reads",
     "tokens",
 )
 """The kinds that `codemode admin` lists, by name."""

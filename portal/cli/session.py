@@ -13,14 +13,16 @@ from rich.console import Console
 from rich.text import Text
 
 from codemode import Catalog
-from portal.app import OwnAddress, open_upstreams, store_for_calls, without_itself
+from portal.app import OwnAddress, flow_settings, open_upstreams, store_for_calls, without_itself
 from portal.calls import Caller
 from portal.cli.config_file import find_config
 from portal.cli.exits import CommandError, Exit
 from portal.config import Config, load_config
 from portal.errors import ConfigError
+from portal.flows import Flows
 from portal.logs import Discard, configure_logging
 from portal.servers import Servers, Snapshot
+from portal.state import utc_now
 
 SETTLE_SECONDS = 30.0
 
@@ -95,14 +97,19 @@ def print_notes(notes: Sequence[str], file: Path, stderr: Console) -> None:
 
 @asynccontextmanager
 async def connect(config: Config, stderr: Console) -> AsyncIterator[CommandSession]:
-    """Connect every configured server, and wait until each is ready or has failed. All are closed at the end."""
+    """Connect every configured server, and wait until each is ready or has failed. All are closed at the end.
+
+    The document's data-flow rules hold within a program. What one command has read is nothing to the next one.
+    """
     # No log lines: the command itself prints the state of each server.
     configure_logging(level="critical", terminal=stderr.is_terminal)
     async with store_for_calls(config) as store, open_upstreams(config, Discard(), store) as upstreams:
         servers = upstreams.servers
         with stderr.status(f"Connecting to {len(config.servers)} servers ..."):
             snapshot = await servers.settled(SETTLE_SECONDS)
-        caller = Caller(servers, upstreams.records, observer=upstreams.learning)
+        flows = Flows(utc_now)
+        flows.settings = flow_settings(config)
+        caller = Caller(servers, upstreams.records, observer=upstreams.learning, flows=flows)
         yield CommandSession(config, servers, caller, snapshot)
 
 

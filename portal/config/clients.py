@@ -46,14 +46,14 @@ _CLIENT_KEYS = LIMITING | set(
 )
 ONLY_HERE = frozenset(
     {"prefix", "maxTimeout", "connectTimeout", "resync", "maxResultBytes", "maxItems", "sessions", "learnOutput"}
-    | {"codeModeUpstream", "pin", "assertionAudience", "onBehalf", "secureWebGateway"}
+    | {"codeModeUpstream", "pin", "assertionAudience", "onBehalf", "secureWebGateway", "labels", "toolLabels"}
 )
 """Keys of a server that this portal alone has: a document with one was written for it."""
 # Of ours, at another place. Passed over at the top they would leave a portal open that its owner believes closed.
 _PORTAL_KEYS = frozenset(
     {"identity", "policies", "serverPolicies", "toolPolicies", "publicUrl", "codeMode", "typeCheck", "limits"}
     | {"allowedHosts", "allowedOrigins", "pinned", "learnedShapes", "state"}
-    | {"credentialNotices", "gateway", "secureWebGateway"}
+    | {"credentialNotices", "dataFlow", "gateway", "secureWebGateway"}
 )
 _OAUTH_KEYS = frozenset(to_camel(name) for name in UpstreamOAuth.model_fields)
 _SPELLINGS = (

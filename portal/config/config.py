@@ -39,6 +39,7 @@ from portal.config.clients import (
     workspace_of,
 )
 from portal.config.credential_notices import CredentialNoticesSection
+from portal.config.data_flow import DataFlowSection, Labels, LabelsOfTools
 from portal.config.dlp import DlpSection
 from portal.config.document import describe, load_document, read_text
 from portal.config.expand import Expansion
@@ -137,6 +138,7 @@ class PortalSettings(Section):
     secure_web_gateway: bool = False
     gateway: GatewaySection = GatewaySection()
     dlp: DlpSection = DlpSection()
+    data_flow: DataFlowSection = DataFlowSection()
 
     @property
     def public_url(self) -> str:
@@ -155,7 +157,11 @@ class PortalSettings(Section):
 
 
 class _Server(Section):
-    """What every server has. Times in seconds, sizes in bytes."""
+    """What every server has. Times in seconds, sizes in bytes.
+
+    `labels` say to data-flow rules what is read there, or who reads what is sent there; `tool_labels` say it of single
+    tools, by the names that the server gives them.
+    """
 
     id: str
     name: str
@@ -173,6 +179,8 @@ class _Server(Section):
     code_mode_upstream: OwnCodeMode = "advise"
     pin: bool = False
     secure_web_gateway: bool = False
+    labels: Labels = ()
+    tool_labels: LabelsOfTools = Field(default_factory=dict)
     expanded: tuple[str, ...] = Field(default=(), repr=False)
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED
 
@@ -356,9 +355,8 @@ def _is_called(id: str, server: ServerSnapshot) -> bool:
 
 def _client_of(request: ClientRequest) -> str:
     """Which client of a person this is: by its token, or by the name with which it introduces itself."""
-    user = request.scope.get("user")
-    if isinstance(user, AuthenticatedUser):
-        return f"token:{user.access_token.client_id}"
+    if client_id := request.context.source.client_id:
+        return f"token:{client_id}"
     client = request.context.client
     return "" if client is None else f"name:{client.info.get('name')}"
 

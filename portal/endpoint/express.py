@@ -37,7 +37,7 @@ from codemode import off_loop
 from portal.endpoint.code import CODE
 from portal.endpoint.generations import serialized
 from portal.endpoint.modes import Mode
-from portal.endpoint.request import MODE, ClientRequest, OnTrace, at_least, plain_context
+from portal.endpoint.request import MODE, ClientRequest, OnTrace, at_least, client_id_of, plain_context
 from portal.endpoint.request_log import RequestLog, Stopwatch
 from portal.endpoint.server import PortalMcpServer, guarded
 from portal.endpoint.sessions import Session, Sessions
@@ -300,7 +300,7 @@ class Express:
             self._used(plain.session)
         begun = Stopwatch()
         trace = self._on_trace(scope["headers"], plain.meta)
-        context = plain_context(caller, plain.version, plain.meta, session, trace)
+        context = plain_context(caller, plain.version, plain.meta, session, client_id_of(scope), trace)
         request = ClientRequest(scope=scope, mode=scope[MODE], params=plain.params, session=session, context=context)
         if plain.method == "tools/call" and request.mode is not Mode.CODE and not _has_plain_answer(request):
             return False

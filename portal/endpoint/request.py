@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import mcp_types as types
 import orjson
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
@@ -158,7 +159,12 @@ def sdk_request(ctx: SdkContext, session: Session | None, on_trace: OnTrace = fo
     meta = meta if isinstance(meta, Mapping) else {}
     context = replace(
         plain_context(
-            principal_of(scope), ctx.protocol_version, meta, session, on_trace(scope.get("headers", []), meta)
+            principal_of(scope),
+            ctx.protocol_version,
+            meta,
+            session,
+            client_id_of(scope),
+            on_trace(scope.get("headers", []), meta),
         ),
         on_log=_log_relay(ctx, session, meta),
     )
@@ -175,6 +181,7 @@ def plain_context(
     version: str,
     meta: Mapping[str, Any],
     session: Session | None,
+    client_id: str,
     trace: TraceContext | None = None,
 ) -> CallContext:
     """The context of a request that asks for nothing but its answer: no progress, no logs, no questions."""
@@ -187,8 +194,14 @@ def plain_context(
         protocol=version,
         client=client,
         meta=_forwarded_meta(meta, session),
-        source=CallSource(version, client, name, trace),
+        source=CallSource(version, client, name, trace, client_id),
     )
+
+
+def client_id_of(scope: Mapping[str, object]) -> str:
+    """The OAuth client whose access token the request shows, "" for a request without one."""
+    user = scope.get("user")
+    return user.access_token.client_id if isinstance(user, AuthenticatedUser) else ""
 
 
 def own_result(result: RawResult) -> RawResult:

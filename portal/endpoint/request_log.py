@@ -20,7 +20,7 @@ from starlette.types import Scope
 from codemode import off_loop
 from portal.calls import EndedRequest, request_row, session_name
 from portal.endpoint.params import INITIALIZE
-from portal.endpoint.request import SdkContext, plain_context
+from portal.endpoint.request import SdkContext, client_id_of, plain_context
 from portal.endpoint.sessions import scope_of
 from portal.errors import CallDenied, CallError, Outcome
 from portal.exact import encode
@@ -196,7 +196,9 @@ def _context_of(ctx: SdkContext) -> CallContext:
     connection = connection_of(ctx)
     id = connection.session_id
     if ctx.method != INITIALIZE:
-        made = plain_context(caller, ctx.protocol_version, meta if isinstance(meta, Mapping) else {}, None)
+        made = plain_context(
+            caller, ctx.protocol_version, meta if isinstance(meta, Mapping) else {}, None, client_id_of(scope)
+        )
         if id is None or connection.client_params is None:
             return made
         known = DownstreamClient(key="", info=connection.client_params.client_info.model_dump(mode="json"))

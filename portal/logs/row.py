@@ -38,7 +38,7 @@ class LogRow(NamedTuple):
 
     How it ended: `outcome`, with the `policy` that decided and the `reason` in words; `error_code` is that of JSON-RPC.
     `bytes_in` went to the server and `bytes_out` came back; `tokens_saved` are those of results that no model has read.
-    `findings` are those of screenings, as JSON; `labels` those that what came back carries, with a comma between.
+    `findings` are those of screenings, as JSON; `labels` those of what was called, with a comma between.
     """
 
     at: int

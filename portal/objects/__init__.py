@@ -28,6 +28,7 @@ from portal.objects.dlp import (
     SharedDlpEntry,
     Threshold,
 )
+from portal.objects.flows import FLOW_RULE, FlowRuleDocument
 from portal.objects.gateway import GATEWAY_RULE, MAX_PRECEDENCE, RuleAction, RuleDocument, RuleSettings
 from portal.objects.identities import StoredIdentity
 from portal.objects.policies import (
@@ -61,6 +62,7 @@ __all__ = [
     "DLP_KEY",
     "DLP_PROFILE",
     "DLP_VALUES",
+    "FLOW_RULE",
     "GATEWAY_RULE",
     "GROUP",
     "IDENTITY_PROVIDER",
@@ -87,6 +89,7 @@ __all__ = [
     "DlpValuesDocument",
     "Document",
     "Effect",
+    "FlowRuleDocument",
     "GroupDocument",
     "Id",
     "ListDocument",

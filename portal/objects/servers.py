@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from portal.config import Labels
 from portal.objects.base import Document
 from portal.objects.capabilities import Settings
 from portal.state import Kind
@@ -16,7 +17,8 @@ class ServerDocument(Document):
     """`hostname` is the server's URL. `oauth` is the part of its OAuth client that is no secret.
 
     `client_secret_version` counts the client secrets set so far. `has_client_secret` is whether there is one now; None
-    in an older document, which has one if it ever had.
+    in an older document, which has one if it ever had. `labels` are for data-flow rules; those of a tool are in its
+    setting.
     """
 
     name: str
@@ -25,6 +27,7 @@ class ServerDocument(Document):
     description: str | None = None
     assertion_audience: str = ""
     is_shared_oauth_callback_enabled: bool = False
+    labels: Labels = ()
     pin: bool = False
     secure_web_gateway: bool = False
     updated_tools: Settings = ()

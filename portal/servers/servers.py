@@ -356,7 +356,9 @@ class Servers:
         for identifier, config in configs.items():
             if config.enabled:
                 same = before.get(identifier)
-                slots[identifier] = same if same is not None and same.config == config else self._connect(config)
+                slots[identifier] = (
+                    same if same is not None and _connects_as(same.config, config) else self._connect(config)
+                )
         self._generations.append(_Generation(slots))
         listed = {name: slot.snapshot(self.snapshot.servers.get(name)) for name, slot in slots.items()}
         self._replace(Snapshot(version=next(self._versions), servers=listed))
@@ -445,3 +447,8 @@ def _spawn(tasks: set[asyncio.Task[None]], work: Coroutine[object, object, None]
     task = asyncio.create_task(work)
     tasks.add(task)
     task.add_done_callback(tasks.discard)
+
+
+def _connects_as(config: ServerConfig, changed: ServerConfig) -> bool:
+    """Whether connections of a server serve as well after this change. Labels are for whoever judges calls."""
+    return config == changed.model_copy(update={"labels": config.labels, "tool_labels": config.tool_labels})

@@ -23,12 +23,14 @@ from portal.state.errors import (
 )
 from portal.state.following import Follower, Kept, KeptByKey, background
 from portal.state.kinds import Kind, plain
+from portal.state.label_read import LABELS_READ, LabelRead
 
 if TYPE_CHECKING:
     from portal.state.credentials import CredentialKey, CredentialRows, StoredCredential
     from portal.state.database import begin_sqlite, make_private_file, parse_url
     from portal.state.envelope import Key, Place, rewrap, seal, unseal
     from portal.state.keys import KeyRing
+    from portal.state.label_rows import LabelRows
     from portal.state.objects import KEEP, Broken, Found, Idle, Keep, Scan, Stored
     from portal.state.store import Store, Transaction
     from portal.state.tokens import Family, Token, Tokens
@@ -49,6 +51,7 @@ else:
             "Key": "envelope",
             "KeyRing": "keys",
             "Place": "envelope",
+            "LabelRows": "label_rows",
             "begin_sqlite": "database",
             "is_failure": "trouble",
             "make_private_file": "database",
@@ -69,6 +72,7 @@ else:
 
 __all__ = [
     "KEEP",
+    "LABELS_READ",
     "AlreadyExists",
     "Broken",
     "Clock",
@@ -88,6 +92,8 @@ __all__ = [
     "KeyRing",
     "KeysUnusable",
     "Kind",
+    "LabelRead",
+    "LabelRows",
     "Misused",
     "NotFound",
     "Place",

@@ -112,6 +112,25 @@ credentials = Table(
     Index("credentials_by_kid", "kid"),
 )
 
+# Which labels callers have read. `digest` is the SHA-256 of person, client and label; `number` grows with each writing.
+labels_read = Table(
+    "labels_read",
+    metadata,
+    Column("digest", Bytes(32), primary_key=True),
+    Column("person", String(512), nullable=False),
+    Column("client", String(512), nullable=False),
+    Column("label", String(64), nullable=False),
+    Column("portal", String(512), nullable=False),
+    Column("server", String(512), nullable=False),
+    Column("tool", String(512), nullable=False),
+    Column("read_at", Number(), nullable=False),
+    Column("until", Number(), nullable=False),
+    Column("number", Number(), nullable=False),
+    Index("labels_read_by_person", "person"),
+    Index("labels_read_by_number", "number"),
+    Index("labels_read_by_end", "until"),
+)
+
 # One row a kind: how often something of it was changed. What other processes look at.
 changes = Table(
     "changes",

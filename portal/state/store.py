@@ -21,6 +21,7 @@ from portal.state.database import Database
 from portal.state.errors import KeysUnusable, Misused, SecretUnreadable, StateUnavailable, StoreHealth
 from portal.state.keys import KeyRing
 from portal.state.kinds import Kind
+from portal.state.label_rows import LabelRows
 from portal.state.objects import CURRENT_KEY, KEEP, Broken, BrokenLog, Found, Idle, Keep, ObjectWriter, Scan, Stored
 from portal.state.rotation import Elsewhere, Rotation, rotate
 from portal.state.schema import audit, facts
@@ -133,6 +134,7 @@ class Store:
     def __init__(self, database: Database, keys: KeyRing, clock: Clock) -> None:
         self.tokens = Tokens(database.reading, self._writing_rows, clock)
         self.credentials = CredentialRows(database.reading, self._writing_rows, clock, keys.find)
+        self.labels = LabelRows(database.reading, self._writing_rows, clock)
         self._database = database
         self._keys = keys
         self._clock = clock

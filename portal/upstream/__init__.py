@@ -1,7 +1,17 @@
 """Connections to upstream MCP servers: transports, both generations of the protocol, supervision, listings."""
 
 from portal.upstream.connection import ROOM, Connection, State
-from portal.upstream.context import NO_CONTEXT, CallContext, CallFacts, CallSource, DownstreamClient, OnRequest, Traffic
+from portal.upstream.context import (
+    NO_CONTEXT,
+    CallContext,
+    CallFacts,
+    CallSource,
+    DownstreamClient,
+    OnLog,
+    OnProgress,
+    OnRequest,
+    Traffic,
+)
 from portal.upstream.credential import Credential
 from portal.upstream.listing import Listing
 from portal.upstream.negotiate import Generation, NegotiationCache, open_link
@@ -21,6 +31,8 @@ __all__ = [
     "Introduction",
     "Listing",
     "NegotiationCache",
+    "OnLog",
+    "OnProgress",
     "OnRequest",
     "State",
     "Traffic",

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from codemode import OnWait
 from portal.config import ServerConfig
 from portal.errors import LoginRequired
+from portal.flows import RunLabels
 from portal.identity import NOBODY, Identity, OnBehalf
 from portal.trace_context import TraceContext
 
@@ -42,12 +43,15 @@ class DownstreamClient:
 @dataclass(frozen=True, slots=True)
 class CallSource:
     """Where a call comes from, for the log: the downstream client, the protocol version that it speaks, a name for its
-    session (not its id), and its place in a trace, None if it has none. What is not known is empty."""
+    session (not its id), and its place in a trace, None if it has none. What is not known is empty.
+
+    `client_id` is the OAuth client whose token the request shows: that is known, and no claim of the client."""
 
     protocol: str = ""
     client: DownstreamClient | None = None
     session: str = ""
     trace: TraceContext | None = None
+    client_id: str = ""
 
 
 @dataclass(slots=True)
@@ -62,7 +66,7 @@ class Traffic:
 class CallFacts:
     """What comes out about one call while it is made, for its row.
 
-    `findings` are those of screenings, each without what was found. `labels` are those that its result carries.
+    `findings` are those of screenings, each without what was found. `labels` are those of what is called.
     `policy` is a rule that let the call go on and is to be seen with it. `rows` counts the rows of the log that were
     written with this context. `trace` is what the server is told of the trace that the call is of. `server` is its
     configuration as the call found it, None if there is no such server. With `hides_name` the name or URI of its target
@@ -92,7 +96,8 @@ class CallContext:
     """What an upstream call may use of the downstream request.
 
     `principal` is the caller, or None in a portal without identity; `identity` is its key. `on_behalf` says whose
-    credentials the call shows. `spent` counts the calls of one run by policy, for policies with a budget.
+    credentials the call shows. `spent` counts the calls of one run by policy, for policies with a budget; `read` is
+    what one run has read of what is labelled.
 
     `protocol` is the downstream protocol version, or "" if no MCP request causes the call. `meta` is the downstream
     `_meta`: its members about the connection are replaced, the others are forwarded. `headers` repeat arguments of a
@@ -114,6 +119,7 @@ class CallContext:
     principal: Identity | None = None
     on_behalf: OnBehalf = NOBODY
     spent: dict[str, int] | None = None
+    read: RunLabels | None = field(default=None, compare=False)
     protocol: str = ""
     client: DownstreamClient | None = None
     meta: Mapping[str, object] = field(default_factory=dict)

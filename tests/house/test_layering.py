@@ -23,7 +23,7 @@ ROOMS = (
     ("turns",),
     ("egress", "demo", "shadow"),
     ("config", "http", "state"),
-    ("objects",),
+    ("objects", "flows"),
     ("upstream", "logs", "access", "pages", "quotas", "profiles"),
     ("pins", "signals", "login", "observe", "gateway"),
     ("oauth", "credentials"),

@@ -27,6 +27,8 @@ PATHS = {
     "service-tokens": "/access/service_tokens",
     "custom-pages": "/access/custom_pages",
     "lists": "/gateway/lists",
+    "data-flow-rules": "/access/ai-controls/mcp/data-flow/rules",
+    "data-flow-reads": "/access/ai-controls/mcp/data-flow/reads",
     "tokens": "/tokens",
 }
 
@@ -48,6 +50,8 @@ async def list_objects(kind: str, state: str | None, config: Path | None, *, as_
     for row in rows:
         members = ("type", "decision", "hostname", "domain", "code_mode", "status", "expires_at")
         more = [str(row[key]) for key in members if row.get(key)]
+        if isinstance(labels := row.get("labels"), list):
+            more += [str(label) for label in labels]
         name = str(row.get("name") or row.get("email") or "")
         table.add_row(Text(str(row.get("id") or row.get("uid"))), Text(name), Text(" ".join(more)))
     stdout.print(table if rows else f"There are no {kind}.")

@@ -38,13 +38,22 @@ EVERYTHING: dict[str, Any] = {
     },
     "policies": {"Engineers may": {"decision": "allow", "include": [{"group": {"id": "Engineers"}}]}},
     "servers": {
-        "docs": {"name": "Docs", "hostname": "https://docs.example/mcp", "auth_type": "unauthenticated"},
+        "docs": {
+            "name": "Docs",
+            "hostname": "https://docs.example/mcp",
+            "auth_type": "unauthenticated",
+            "labels": ["external"],
+        },
         "crm": {
             "name": "CRM",
             "hostname": "https://crm.example/mcp",
             "auth_type": "bearer",
             "auth_credentials": "crm-secret",
-            "updated_tools": [{"name": "delete_customer", "enabled": False}],
+            "labels": ["confidential"],
+            "updated_tools": [
+                {"name": "delete_customer", "enabled": False},
+                {"name": "ping", "labels": ["-confidential"]},
+            ],
         },
         "files": {
             "name": "Files",
@@ -61,6 +70,9 @@ EVERYTHING: dict[str, Any] = {
             "code_mode": "default_on",
             "servers": [{"server_id": "docs", "on_behalf": False}, {"server_id": "crm", "default_disabled": True}],
         }
+    },
+    "data_flow_rules": {
+        "no leaks": {"when": ["confidential"], "target": ["external"], "exempt": ["docs.search"]},
     },
     "apps": {
         "Team portal": {
@@ -109,6 +121,7 @@ async def test_what_was_applied_leaves_nothing_to_do_and_is_written_back_without
             "make servers crm",
             "make servers files",
             "make portals team",
+            "make data_flow_rules no leaks",
             "make apps Team portal",
         ]
         assert (await planned(store, EVERYTHING)).changes == []

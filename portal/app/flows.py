@@ -1,0 +1,47 @@
+"""The data-flow settings of an instance, from its configuration and the store. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from portal.config import Config
+from portal.flows import FlowSettings, ServerLabels, compiled, refuses_everything
+
+if TYPE_CHECKING:
+    from portal.app.access import StoredState
+    from portal.objects import Settings
+
+
+def flow_settings(config: Config, stored: StoredState | None = None) -> FlowSettings:
+    """Rules of the document first, then stored ones in the order of their making. A server of the document has its
+    labels of there, and those of a stored server of the same id besides."""
+    section = config.portal.data_flow
+    rules = [compiled(rule) for rule in section.rules]
+    servers: dict[str, ServerLabels] = {}
+    if stored is not None:
+        rules += [compiled(one.document.rule()) for one in stored.flow_rules]
+        rules += [refuses_everything(id) for id in stored.unreadable_flow_rules]
+        for one in stored.objects.servers:
+            servers[one.id] = ServerLabels.of(one.document.labels, _tools(one.document.updated_tools))
+    for id, server in config.servers.items():
+        own = ServerLabels.of(server.labels, server.tool_labels)
+        servers[id] = _both(own, servers[id]) if id in servers else own
+    return FlowSettings(
+        rules=tuple(rules),
+        servers={id: labels for id, labels in servers.items() if labels},
+        window=timedelta(seconds=section.window),
+        per_client=section.per == "client",
+    )
+
+
+def _tools(settings: Settings) -> Mapping[str, tuple[str, ...]]:
+    return {one.name: one.labels for one in settings if one.labels is not None}
+
+
+def _both(one: ServerLabels, other: ServerLabels) -> ServerLabels:
+    """The labels of either."""
+    names = {*one.tools, *other.tools}
+    tools = {name: one.tools.get(name, one.labels) | other.tools.get(name, other.labels) for name in names}
+    return ServerLabels(one.labels | other.labels, tools)
