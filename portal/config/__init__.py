@@ -19,6 +19,7 @@ from portal.config.credential_notices import CredentialNoticesSection
 from portal.config.document import YAML, load_document, read_document, read_text
 from portal.config.durations import read_duration, say_duration, write_duration
 from portal.config.expand import Expansion
+from portal.config.exports import ExportSection
 from portal.config.identity import IdentitySection
 from portal.config.logs import LogSection
 from portal.config.own_code_mode import advice, programs_taken
@@ -43,6 +44,7 @@ __all__ = [
     "Config",
     "CredentialNoticesSection",
     "Expansion",
+    "ExportSection",
     "HeaderName",
     "HeaderValue",
     "HttpServer",

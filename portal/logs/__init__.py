@@ -8,6 +8,7 @@ from portal.logs.row import MAX_NAME, Kind, LogRow
 from portal.logs.setup import configure_logging, set_level
 
 if TYPE_CHECKING:
+    from portal.logs.batch import Leaving
     from portal.logs.chain import LogKey, LogKeyUnusable
     from portal.logs.database import LogDatabase, LogUnavailable, LogUnusable
     from portal.logs.journal import JournalUnusable
@@ -22,6 +23,7 @@ else:
             "CallLog": "log",
             "Filters": "query",
             "JournalUnusable": "journal",
+            "Leaving": "batch",
             "LogDatabase": "database",
             "LogKey": "chain",
             "LogKeyUnusable": "chain",
@@ -49,6 +51,7 @@ __all__ = [
     "Filters",
     "JournalUnusable",
     "Kind",
+    "Leaving",
     "LogDatabase",
     "LogKey",
     "LogKeyUnusable",
