@@ -25,7 +25,7 @@ ROOMS = (
     ("config", "http", "state"),
     ("objects",),
     ("upstream", "logs", "access", "pages"),
-    ("pins", "signals", "login"),
+    ("pins", "signals", "login", "export"),
     ("oauth", "credentials"),
     ("elicitation",),
     ("home",),
@@ -75,6 +75,8 @@ THIRD_PARTIES = {
         "yaml",
         # Of the extra `dlp`, in portal/dlp alone.
         *("kingfisher_sdk", "re2"),
+        # Of the extra `s3`, in portal/export alone.
+        "obstore",
     },
 }
 BUILD_ONLY = ROOT / "sandbox" / "guest"
