@@ -11,6 +11,7 @@ from portal.admin.build import Admin
 from portal.admin.declared import SECTIONS, Change, DeclaredSection, Existing, entry_of, ids_of, translated_references
 from portal.admin.login_settings import usable_settings
 from portal.credentials import open_secret
+from portal.export import EXPORT_JOB
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
 from portal.misfits import fitted
 from portal.objects import APP, CUSTOM_PAGE, GROUP, IDENTITY_PROVIDER, LIST, POLICY, PORTAL, SERVER
@@ -23,6 +24,7 @@ _PATHS = {
     "portals": "/access/ai-controls/mcp/portals",
     **{section.name: f"/access/{section.name}" for section in SECTIONS if section.key == "name"},
     "lists": "/gateway/lists",
+    "logpush_jobs": "/logpush/jobs",
     "organization": "/access/organizations",
 }
 
@@ -36,7 +38,7 @@ async def read_existing(store: Store) -> list[Existing]:
     sections = [await _existing(store, IDENTITY_PROVIDER), await _existing(store, CUSTOM_PAGE)]
     sections += [await _existing(store, LIST), await _existing(store, GROUP), await _existing(store, POLICY)]
     sections += [await _existing(store, SERVER), await _existing(store, PORTAL), await _existing(store, APP)]
-    sections += [await _login_settings(store)]
+    sections += [await _existing(store, EXPORT_JOB), await _login_settings(store)]
     return [existing for section in sections for existing in section]
 
 

@@ -13,6 +13,7 @@ from portal.admin.api.application import PREFIX, AdminSettings, create_admin_app
 from portal.admin.api.operations import Operation
 from portal.admin.apps import AppOperations
 from portal.admin.assessments import AssessmentApi
+from portal.admin.exports import ExportOperations
 from portal.admin.lists import ListOperations
 from portal.admin.login_settings import OrganizationOperations
 from portal.admin.members import MemberOperations
@@ -23,6 +24,7 @@ from portal.admin.servers import ServerOperations
 from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
 from portal.admin.upstreams import NotRunning, Upstreams
+from portal.export import ExportJobs
 from portal.oauth import ServiceTokens, SigningKeys
 from portal.objects import Document
 from portal.sdk import mount_any_path
@@ -60,8 +62,10 @@ async def create_admin(
     *,
     clock: Clock = utc_now,
     settings: AdminSettings | None = None,
+    exports: ExportJobs | None = None,
 ) -> Admin:
-    """The admin API over this store. Without `upstreams` the status of every server is `waiting`."""
+    """The admin API over this store. Without `upstreams` the status of every server is `waiting`, without `exports` no
+    job of the export runs."""
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
     tokens = ApiTokens(store, account_id, clock)
@@ -80,6 +84,7 @@ async def create_admin(
         *AssessmentApi(store, clock, settings).operations(),
         *OrganizationOperations(store, settings).operations(),
         *MemberOperations(store, clock, settings).operations(),
+        *ExportOperations(store, exports).operations(),
         *tokens.operations(),
     ]
     return Admin(create_admin_app(operations, tokens, account_id, settings), account_id, tokens, operations, settings)

@@ -34,8 +34,9 @@ POSTURE = Area("Access: Device Posture")
 ZERO_TRUST = Area("Zero Trust")
 API_TOKENS = Area("Account API Tokens")
 ACCOUNT = Area("Account Settings")
+LOGS = Area("Logs")
 
-AREAS = (PORTALS, POLICIES, ORGANIZATION, SERVICE_TOKENS, CUSTOM_PAGES, POSTURE, ZERO_TRUST, API_TOKENS, ACCOUNT)
+AREAS = (PORTALS, POLICIES, ORGANIZATION, SERVICE_TOKENS, CUSTOM_PAGES, POSTURE, ZERO_TRUST, API_TOKENS, ACCOUNT, LOGS)
 ALL = frozenset(name for area in AREAS for name in (area.read, area.write))
 
 
