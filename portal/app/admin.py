@@ -22,7 +22,9 @@ async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
     upstreams = RegistryUpstreams(shared.servers, stored, shared.credentials)
     settings = AdminSettings()
     configure_admin(settings, shared.config)
-    return await create_admin(shared.require_store(), upstreams, clock=shared.parts.now, settings=settings)
+    return await create_admin(
+        shared.require_store(), upstreams, clock=shared.parts.now, settings=settings, exports=shared.exports
+    )
 
 
 def configure_admin(settings: AdminSettings, config: Config) -> None:

@@ -229,6 +229,11 @@ class Instance:
                     now=self.shared.parts.now,
                 )
             )
+        if self.shared.store is not None and self.shared.log is not None:
+            from portal.export import ExportJobs
+
+            jobs = ExportJobs(self.shared.store, self.shared.log, lambda: self.config.portal.exports)
+            self.shared.exports = await stack.enter_async_context(jobs)
         routes: list[BaseRoute] = []
         if config.portal.identity is not None:
             routes = await self._start_identity(config.portal.identity, stack)

@@ -22,6 +22,7 @@ from portal.state import Clock, utc_now
 if TYPE_CHECKING:
     from portal.app.identity import AdmissionPolicy, IdentitySettings, SharedIdentity
     from portal.elicitation import Choices
+    from portal.export import ExportJobs
     from portal.login import Passwords
     from portal.logs import CallLog
     from portal.oauth import Fetch
@@ -59,7 +60,8 @@ class Shared:
 
     Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
     a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`
-    and `choices` are None where nobody signs in, `log` where calls are not written into one.
+    and `choices` are None where nobody signs in, `log` where calls are not written into one, `exports` where there is
+    no log or no store.
     """
 
     config: Config
@@ -75,6 +77,7 @@ class Shared:
     contents: Contents = field(default_factory=Contents)
     store: Store | None = None
     log: CallLog | None = None
+    exports: ExportJobs | None = None
     identity: SharedIdentity | None = None
     choices: Choices | None = None
 
