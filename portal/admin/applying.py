@@ -15,6 +15,7 @@ from portal.admin.declared import SECTIONS, Change, DeclaredSection, Existing, e
 from portal.admin.login_settings import usable_settings
 from portal.admin.quotas import PATH as QUOTAS_PATH
 from portal.credentials import open_secret
+from portal.export import EXPORT_JOB
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
 from portal.logs import LogRow
 from portal.misfits import fitted
@@ -43,6 +44,7 @@ _PATHS = {
     "quotas": QUOTAS_PATH,
     "gateway_rules": "/gateway/rules",
     "data_flow_rules": "/access/ai-controls/mcp/data-flow/rules",
+    "logpush_jobs": "/logpush/jobs",
     "organization": "/access/organizations",
 }
 
@@ -57,7 +59,7 @@ async def read_existing(store: Store) -> list[Existing]:
     sections += [await _existing(store, LIST), await _existing(store, GROUP), await _existing(store, POLICY)]
     sections += [await _existing(store, SERVER), await _existing(store, PORTAL), await _existing(store, FLOW_RULE)]
     sections += [await _existing(store, APP), await _existing(store, QUOTA), await _existing(store, GATEWAY_RULE)]
-    sections += [await _login_settings(store)]
+    sections += [await _existing(store, EXPORT_JOB), await _login_settings(store)]
     return [existing for section in sections for existing in section]
 
 

@@ -20,6 +20,7 @@ from portal.admin.dlp_common import ProfileUses, RuleSource, no_uses
 from portal.admin.dlp_datasets import DatasetOperations
 from portal.admin.dlp_entries import DlpEntryOperations
 from portal.admin.dlp_profiles import DlpProfileOperations
+from portal.admin.exports import ExportOperations
 from portal.admin.flows import FlowRuleOperations, ReadOperations, check_flow_rules
 from portal.admin.gateway import GatewayRuleOperations
 from portal.admin.lists import ListOperations
@@ -36,6 +37,7 @@ from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
 from portal.admin.upstreams import NotRunning, Upstreams
 from portal.dlp import rules_folder
+from portal.export import ExportJobs
 from portal.oauth import ServiceTokens, SigningKeys
 from portal.objects import Document
 from portal.quotas import Quotas
@@ -82,11 +84,12 @@ async def create_admin(
     settings: AdminSettings | None = None,
     log: CallLog | None = None,
     quotas: Quotas | None = None,
+    exports: ExportJobs | None = None,
     rules: Path | None = None,
     profile_uses: ProfileUses = no_uses,
 ) -> Admin:
     """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
-    `waiting`, without `quotas` no call was counted.
+    `waiting`, without `quotas` no call was counted, without `exports` no job of the export runs.
 
     `rules` is the folder of the compiled rules of detection. `profile_uses` says what uses a profile of detection: that
     one is not removed.
@@ -120,6 +123,7 @@ async def create_admin(
         *MemberOperations(store, clock, settings).operations(),
         *LogOperations(reading).operations(),
         *AnalyticsOperations(reading, clock).operations(),
+        *ExportOperations(store, exports).operations(),
         *tokens.operations(),
     ]
     app = create_admin_app(operations, tokens, account_id, settings)

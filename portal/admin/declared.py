@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from portal.admin.apps import AppBody
+from portal.admin.exports import ExportJobBody
 from portal.admin.flows import FlowRuleBody
 from portal.admin.gateway import RuleBody
 from portal.admin.lists import ListBody
@@ -23,6 +24,7 @@ from portal.admin.portals import PortalBody, code_mode_of
 from portal.admin.quotas import QuotaBody
 from portal.admin.servers import ServerBody
 from portal.errors import PortalError
+from portal.export import EXPORT_JOB
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
 from portal.misfits import fitted, misfits
 
@@ -73,6 +75,14 @@ SECTIONS: tuple[DeclaredSection, ...] = (
     DeclaredSection("apps", "app", AppBody),
     DeclaredSection("quotas", "quota", QuotaBody),
     DeclaredSection("gateway_rules", "gateway_rule", RuleBody),
+    DeclaredSection(
+        "logpush_jobs",
+        EXPORT_JOB.name,
+        ExportJobBody,
+        partial=True,
+        secrets=("destination_conf",),
+        fixed=("start_at",),
+    ),
     DeclaredSection("organization", LOGIN_SETTINGS.name, SettableSettings, key="id", only=LOGIN_SETTINGS_ID),
 )
 """In the order of creation: an object comes before those that refer to it."""

@@ -30,6 +30,7 @@ async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
         settings=settings,
         log=shared.log,
         quotas=shared.quotas,
+        exports=shared.exports,
         rules=shared.parts.detection_rules,
         profile_uses=rule_of_profiles,
     )

@@ -267,6 +267,11 @@ class Instance:
         self.shared.detector, self._profiles = await stack.enter_async_context(detection)
         self.shared.gateway.detector = self.shared.parts.detector or self.shared.detector
         await stack.enter_async_context(background(self._forget_read()))
+        if self.shared.store is not None and self.shared.log is not None:
+            from portal.export import ExportJobs
+
+            jobs = ExportJobs(self.shared.store, self.shared.log, lambda: self.config.portal.exports)
+            self.shared.exports = await stack.enter_async_context(jobs)
         routes: list[BaseRoute] = []
         if config.portal.identity is not None:
             routes = await self._start_identity(config.portal.identity, stack)

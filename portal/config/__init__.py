@@ -32,6 +32,7 @@ from portal.config.dlp import DlpPatternSection, DlpProfileSection, DlpSection
 from portal.config.document import YAML, load_document, read_document, read_text
 from portal.config.durations import read_duration, say_duration, write_duration
 from portal.config.expand import Expansion
+from portal.config.exports import ExportSection
 from portal.config.identity import IdentitySection
 from portal.config.logs import ContentsSection, LogSection
 from portal.config.observe import MetricsSection, TraceSection
@@ -69,6 +70,7 @@ __all__ = [
     "DlpSection",
     "Exempt",
     "Expansion",
+    "ExportSection",
     "FlowRule",
     "HeaderName",
     "HeaderValue",

@@ -43,6 +43,7 @@ from portal.config.data_flow import DataFlowSection, Labels, LabelsOfTools
 from portal.config.dlp import DlpSection
 from portal.config.document import describe, load_document, read_text
 from portal.config.expand import Expansion
+from portal.config.exports import ExportSection
 from portal.config.gateway import GatewaySection
 from portal.config.identity import IdentitySection
 from portal.config.logs import LogSection
@@ -139,6 +140,7 @@ class PortalSettings(Section):
     gateway: GatewaySection = GatewaySection()
     dlp: DlpSection = DlpSection()
     data_flow: DataFlowSection = DataFlowSection()
+    exports: ExportSection = ExportSection()
 
     @property
     def public_url(self) -> str:
@@ -532,6 +534,9 @@ def _portal(section: object, file: str, environment: Mapping[str, str], folder: 
     if settings.logs is not None and settings.logs.database is not None and folder is not None:
         database = _RELATIVE_SQLITE.sub(_absolute_in(folder), settings.logs.database)
         settings = settings.model_copy(update={"logs": settings.logs.model_copy(update={"database": database})})
+    if settings.exports.folders:
+        folders = tuple((folder or Path()) / path.expanduser() for path in settings.exports.folders)
+        settings = settings.model_copy(update={"exports": settings.exports.model_copy(update={"folders": folders})})
     for name in ("learned_shapes", "pinned"):
         written = getattr(settings, name)
         if written is not None:

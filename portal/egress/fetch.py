@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -42,13 +44,18 @@ class FetchProblem(StrEnum):
 class FetchFailed(Exception):
     """There is no answer that can be used. The text is for logs: nothing of the URL or of the answer is in it.
 
-    With `URL`, `BUSY`, `ADDRESS` and `UNREACHABLE` nothing was sent; otherwise the service may have acted.
+    With `URL`, `BUSY`, `ADDRESS` and `UNREACHABLE` nothing was sent; otherwise the service may have acted. `status` is
+    that of an answer with another one than was wanted, and `retry_after` the seconds that it asks to wait (RFC 9110
+    10.2.3), if it says so.
     """
 
-    def __init__(self, problem: FetchProblem, text: str, status: int | None = None) -> None:
+    def __init__(
+        self, problem: FetchProblem, text: str, status: int | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(text)
         self.problem = problem
         self.status = status
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +201,19 @@ def _unreachable(error: aiohttp.ClientConnectorError) -> FetchFailed:
 def _check_head(response: aiohttp.ClientResponse, statuses: Collection[int], content_types: Collection[str]) -> None:
     if response.status not in statuses:
         text = f"it answered with status {response.status}"
-        raise FetchFailed(FetchProblem.STATUS, text, response.status)
+        raise FetchFailed(FetchProblem.STATUS, text, response.status, _retry_after(response))
     if response.headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
         raise FetchFailed(FetchProblem.COMPRESSED, "its answer is compressed, which was not asked for")
     kind = response.content_type
     if content_types and not any(kind == one or (one[0] == "+" and kind.endswith(one)) for one in content_types):
         raise FetchFailed(FetchProblem.CONTENT_TYPE, "its answer has another content type than was asked for")
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    said = response.headers.get("retry-after", "").strip()
+    if said.isascii() and said.isdecimal() and len(said) < 10:
+        return float(said)
+    try:
+        return max(0.0, (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -11,6 +11,7 @@ from portal.logs.row import MAX_NAME, Kind, LogRow, RowName, storable
 from portal.logs.setup import configure_logging, set_level
 
 if TYPE_CHECKING:
+    from portal.logs.batch import Leaving
     from portal.logs.chain import LogKey, LogKeyUnusable
     from portal.logs.contents import ContentLog, read_content, rewrap_contents
     from portal.logs.database import LogDatabase, LogUnavailable, LogUnusable
@@ -33,6 +34,7 @@ else:
             "read_content": "contents",
             "rewrap_contents": "contents",
             "JournalUnusable": "journal",
+            "Leaving": "batch",
             "LogDatabase": "database",
             "LogKey": "chain",
             "LogKeyUnusable": "chain",
@@ -80,6 +82,7 @@ __all__ = [
     "Filters",
     "JournalUnusable",
     "Kind",
+    "Leaving",
     "LogDatabase",
     "LogKey",
     "LogKeyUnusable",

@@ -6,7 +6,7 @@ Synchronous, over one connection: the same for SQLite and PostgreSQL.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, pairwise
@@ -153,7 +153,29 @@ def _insert_into(connection: Connection, table: Table) -> postgresql.Insert | sq
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
-def remove_before(connection: Connection, day: int, key: LogKey, now: int, most: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Rows that are about to be removed: all up to the id `until`, at the end of a batch."""
+
+    until: int
+
+    def count_after(self, connection: Connection, id: int) -> int:
+        """How many of them are behind this id."""
+        whole = select(func.sum(batches.c.count)).where(batches.c.first > id, batches.c.last <= self.until)
+        # The batch that the id is in is counted row by row.
+        end = select(batches.c.last).where(batches.c.first <= id, batches.c.last > id).limit(1)
+        last = min(connection.execute(end).scalar() or id, self.until)
+        part = select(func.count()).select_from(calls).where(calls.c.id > id, calls.c.id <= last)
+        return int(connection.execute(whole).scalar() or 0) + int(connection.execute(part).scalar() or 0)
+
+
+Farewell = Callable[[Connection, Leaving], None]
+"""What is done in the transaction that removes rows, before they are gone."""
+
+
+def remove_before(
+    connection: Connection, day: int, key: LogKey, now: int, most: int, farewells: Sequence[Farewell] = ()
+) -> int:
     """Remove what is older than this day, at most about so many rows. How many rows are gone; 0 when there are no more.
 
     Batches go whole, and where the chain begins then is signed first.
@@ -173,6 +195,8 @@ def remove_before(connection: Connection, day: int, key: LogKey, now: int, most:
     signed = select(checkpoints.c.batch).where(checkpoints.c.batch == end.n).limit(1)
     if connection.execute(signed).first() is None:
         add_checkpoint(connection, key, Checkpoint(end.n, end.hash, now))
+    for farewell in farewells:
+        farewell(connection, Leaving(end.last))
     connection.execute(delete(batches).where(batches.c.n <= end.n))
     if on_server:
         for table in _old_days(connection, day):

@@ -22,7 +22,7 @@ from typing import Literal
 
 import structlog
 
-from portal.logs.batch import Batch, optimize, remove_before, sign, store
+from portal.logs.batch import Batch, Farewell, optimize, remove_before, sign, store
 from portal.logs.chain import LogKey
 from portal.logs.contents import remove_contents
 from portal.logs.database import LogDatabase, LogUnavailable
@@ -102,6 +102,7 @@ class CallLog:
         self._hurried = 0
         self._dropping = False
         self._unsigned = False
+        self._farewells: list[Farewell] = []
         self._watchers: list[Callable[[LogRow], None]] = []
         self._log = structlog.get_logger("portal.logs")
 
@@ -194,6 +195,11 @@ class CallLog:
         """Call `watcher` with each row as it comes. The function that ends it."""
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
+
+    def before_removal(self, farewell: Farewell) -> Callable[[], None]:
+        """Call `farewell` in each transaction that removes old rows, before it does. The function that ends it."""
+        self._farewells.append(farewell)
+        return lambda: self._farewells.remove(farewell)
 
     async def stored(self) -> None:
         """Return when every row that has been written is in the database."""
@@ -368,7 +374,7 @@ class CallLog:
         day = now // DAY - self._settings().keep_days
         gone = 0
         while part := await self.database.write(
-            partial(remove_before, day=day, key=self._key, now=now, most=REMOVE_ROWS)
+            partial(remove_before, day=day, key=self._key, now=now, most=REMOVE_ROWS, farewells=tuple(self._farewells))
         ):
             gone += part
         content_day = now // DAY - min(self._settings().content_days, self._settings().keep_days)

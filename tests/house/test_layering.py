@@ -25,7 +25,7 @@ ROOMS = (
     ("config", "http", "state"),
     ("objects", "flows"),
     ("upstream", "logs", "access", "pages", "quotas", "profiles"),
-    ("pins", "signals", "login", "observe", "gateway"),
+    ("pins", "signals", "login", "observe", "export", "gateway"),
     ("oauth", "credentials"),
     ("elicitation",),
     ("home",),
@@ -77,6 +77,8 @@ THIRD_PARTIES = {
         "yaml",
         # Of the extra `dlp`, in portal/dlp alone.
         *("kingfisher_sdk", "re2"),
+        # Of the extra `s3`, in portal/export alone.
+        "obstore",
     },
 }
 BUILD_ONLY = ROOT / "sandbox" / "guest"

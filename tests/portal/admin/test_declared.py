@@ -302,3 +302,30 @@ async def test_a_mistake_in_how_people_sign_in_is_named_before_anything_is_done(
             await planned(store, {"organization": organization})
         assert str(refused.value).startswith(problem)
         assert "hush" not in str(refused.value)
+
+
+JOB: dict[str, Any] = {
+    "logpush_jobs": {
+        "siem": {
+            "destination_conf": "https://logs.example/in?header_Authorization=Bearer%20a-secret",
+            "enabled": True,
+            "filter": '{"where": {"key": "Success", "operator": "eq", "value": false}}',
+            "output_options": {"field_names": ["Datetime", "Error"], "timestamp_format": "unix"},
+            "max_upload_records": 1000,
+        }
+    }
+}
+
+
+async def test_a_job_of_the_export_is_declared_changed_and_removed(tmp_path: Path) -> None:
+    async with administered(tmp_path) as (admin, store):
+        assert [line.split(":")[0] for line in await applied(admin, store, JOB)] == ["make logpush_jobs siem"]
+        assert (await planned(store, JOB)).changes == []
+        written: Any = export_objects(await read_existing(store))
+        assert "secret" not in str(written) and written["logpush_jobs"]["siem"]["enabled"] is True
+        assert (await planned(store, written)).changes == []
+        moved = {"logpush_jobs": {"siem": {**JOB["logpush_jobs"]["siem"], "destination_conf": "https://b.example/"}}}
+        assert await applied(admin, store, moved) == ["change logpush_jobs siem: destination_conf"]
+        off = {"logpush_jobs": {"siem": {"enabled": False}}}
+        assert await applied(admin, store, off) == ["change logpush_jobs siem: enabled"]
+        assert await applied(admin, store, {"logpush_jobs": {}}, prune=True) == ["remove logpush_jobs siem"]
