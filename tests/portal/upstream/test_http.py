@@ -23,7 +23,8 @@ from portal.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from portal.upstream import CallContext
+from portal.trace_context import parse
+from portal.upstream import CallContext, CallFacts
 from tests.patience import PATIENCE
 from tests.portal.egress.name_server import name_server
 from tests.portal.upstreams.raw import Exchange, OnCall, Raw, raw_upstream
@@ -677,17 +678,25 @@ async def test_cancelling_a_legacy_call_tells_the_server() -> None:
         assert told.message["params"]["requestId"] == asked.id
 
 
+PLACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
 async def test_modern_requests_describe_themselves_in_headers_and_meta() -> None:
     async with answered_by(say_fine) as (raw, up):
         await up.connection.request(
-            "tools/call", {"name": "é"}, CallContext(meta={"traceparent": "00-1", "progressToken": 9})
+            "tools/call",
+            {"name": "é"},
+            CallContext(
+                meta={"traceparent": "00-1", "of/theirs": "x", "progressToken": 9},
+                facts=CallFacts(trace=parse(PLACE)),
+            ),
         )
         headers, meta = raw.calls[-1].headers, raw.calls[-1].message["params"]["_meta"]
         assert headers["mcp-protocol-version"] == "2026-07-28"
         assert headers["mcp-method"] == "tools/call"
         assert headers["mcp-name"] == "=?base64?w6k=?="
         assert meta["io.modelcontextprotocol/clientInfo"]["name"] == "portal-tests"
-        assert meta["traceparent"] == "00-1"
+        assert meta["traceparent"] == headers["traceparent"] == PLACE and meta["of/theirs"] == "x"
         assert "progressToken" not in meta
         assert "mcp-session-id" not in headers
 

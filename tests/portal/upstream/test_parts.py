@@ -211,12 +211,17 @@ def test_a_snippet_is_one_short_line_without_secrets(data: bytes, secret: str) -
 def test_a_modern_request_is_stamped_with_the_client_it_is_made_for() -> None:
     context = CallContext(
         client=DownstreamClient(key="k", info={"name": "them"}, capabilities={"roots": {}}),
-        meta={"traceparent": "t", "progressToken": "theirs", "io.modelcontextprotocol/clientInfo": {"name": "forged"}},
+        meta={
+            "traceparent": "t",
+            "of/theirs": "t",
+            "progressToken": "theirs",
+            "io.modelcontextprotocol/clientInfo": {"name": "forged"},
+        },
         headers={"Mcp-Param-Region": "eu", "authorization": "secret"},
     )
     params = outgoing_params({"name": "x"}, LATEST_MODERN_VERSION, PORTAL, context, 5)
     assert params["_meta"] == {
-        "traceparent": "t",
+        "of/theirs": "t",
         "progressToken": 5,
         "io.modelcontextprotocol/protocolVersion": LATEST_MODERN_VERSION,
         "io.modelcontextprotocol/clientInfo": {"name": "them"},
