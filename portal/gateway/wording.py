@@ -17,7 +17,7 @@ _NOTHING_KNOWN = {
     "unreadable": "the rule cannot be read, so what it could be about is blocked",
     "unavailable": "it asks for secrets, and nothing can be searched for them now",
     "incomplete": "it asks for secrets, and there was too much to search",
-    "unknown profile": "it asks for a profile that does not exist any more",
+    "unknown profile": "it asks for a profile that is not there",
     "unknown server": "it asks for the address of the server, which is not there any more",
 }
 
