@@ -47,6 +47,14 @@ def config(**profiles: Any) -> Config:
     return parse_config(document(**profiles), env={})
 
 
+def ruled(*asked: str, **profiles: Any) -> dict[str, Any]:
+    """A document with these profiles, and a rule of the gateway that asks for some."""
+    traffic = f"any(dlp.profiles[*] in {{{' '.join(json.dumps(id) for id in asked)}}})"
+    made = document(**profiles)
+    made["portal"]["gateway"] = {"rules": [{"name": "Found", "action": "log", "traffic": traffic}]}
+    return made
+
+
 @pytest.fixture
 def parts(detection_rules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
@@ -92,14 +100,14 @@ def test_an_instance_whose_rules_need_no_profile_loads_no_engine_and_writes_noth
 
 
 async def test_a_changed_document_is_taken_up(parts: Parts) -> None:
-    async with opened(document(own=OWN), parts=parts) as instance:
+    async with opened(ruled("own", "financial", own=OWN), parts=parts) as instance:
         detector = instance.shared.detector
-        detector.needs(["own", "financial"])
         assert await rules(detector, "T-12345") == ["ticket"]
-        assert await instance.apply(config(own={"patterns": {"case": r"C-\d+"}})) == ()
+        changed = ruled("own", "financial", own={"patterns": {"case": r"C-\d+"}})
+        assert await instance.apply(parse_config(changed, env={})) == ()
         await detector.settled(PATIENCE)
         assert await rules(detector, ["T-12345", "C-1"]) == ["case"]
-        await instance.apply(config())
+        await instance.apply(parse_config(ruled("financial"), env={}))
         await detector.settled(PATIENCE)
         assert not detector.knows("own") and detector.knows("financial")
 

@@ -86,6 +86,7 @@ async def test_a_call_arrives_at_a_collector_once_the_document_allows_it(tmp_pat
                 conf = conf.replace("https:", "http:", 1)
                 await sdk.logpush.jobs.update(job.id, account_id=account, destination_conf=conf)
                 await sink.until(lambda: bool(sink.stored))
+                await sdk.close()
     [record] = [one for each in sink.stored for one in each.records if one["ToolCallName"] == "list_orders"]
     assert (record["UserEmail"], record["ServerID"], record["Success"]) == (EMAIL, "shop", True)
     assert sink.stored[0].headers["authorization"] == f"Bearer {HUSH}"
