@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterable
 
-from portal.admin.api.errors import AdminError, invalid
+from portal.admin.api.errors import invalid
 from portal.admin.dlp_rules import unavailable
 from portal.admin.dlp_shapes import (
     DlpPatternBody,

@@ -1,4 +1,4 @@
-"""The rules of the predefined profiles of detection as entries: by their ids and by profile, read when first asked for."""
+"""The rules of the predefined profiles of detection as entries, by their ids and by profile."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class InstanceCondition:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """`parts` has a word for each part: `ok`, `degraded` (it is in trouble, and calls go on), or why it cannot serve."""
+    """`parts` has a word for each part: `ok`, `degraded` (in trouble, and calls go on), or why it cannot serve."""
 
     ready: bool
     parts: dict[str, str]
