@@ -77,6 +77,8 @@ async def test_the_newest_rows_are_shown_last(folder: Path) -> None:
         (["--failed"], [2, 5]),
         (["--run", "exec_1"], [3, 4]),
         (["--outcome", "timeout"], [5]),
+        (["--policy", "gateway:Cards"], [1]),
+        (["--trace", "none"], []),
         (["--kind", "run"], [3]),
         (["--client", "claude"], [1]),
         (["--who", "ada", "-n", "2"], [4, 5]),
@@ -151,7 +153,16 @@ def test_without_a_log_the_command_says_what_to_do(tmp_path: Path, portal: dict[
     assert [file.name for file in tmp_path.iterdir()] == ["codemode.json"]
 
 
-@pytest.mark.parametrize("arguments", [["--since", "yesterday"], ["--until", "25h61"], ["-n", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--since", "yesterday"],
+        ["--until", "25h61"],
+        ["-n", "0"],
+        ["--kind", "tools"],
+        ["--outcome", "refused"],
+    ],
+)
 async def test_a_mistake_is_said_in_a_sentence(folder: Path, arguments: list[str]) -> None:
     done = await codemode(folder, "logs", *arguments)
     assert done.returncode == Exit.USAGE and "Traceback" not in done.stderr
