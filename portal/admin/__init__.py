@@ -8,7 +8,7 @@ from portal.admin.api.permissions import ALL
 from portal.admin.applying import apply_changes, export_objects, read_existing
 from portal.admin.build import Admin, create_admin
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
-from portal.admin.dlp_common import ProfileUses
+from portal.admin.dlp_profiles import ProfileUses
 from portal.admin.gateway import rule_of_profiles
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
 

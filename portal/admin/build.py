@@ -16,10 +16,10 @@ from portal.admin.api.application import PREFIX, AdminSettings, create_admin_app
 from portal.admin.api.operations import Operation
 from portal.admin.apps import AppOperations
 from portal.admin.assessments import AssessmentApi
-from portal.admin.dlp_common import ProfileUses, RuleSource, no_uses
 from portal.admin.dlp_datasets import DatasetOperations
 from portal.admin.dlp_entries import DlpEntryOperations
-from portal.admin.dlp_profiles import DlpProfileOperations
+from portal.admin.dlp_profiles import DlpProfileOperations, ProfileUses, no_uses
+from portal.admin.dlp_rules import RuleSource
 from portal.admin.exports import ExportOperations
 from portal.admin.flows import FlowRuleOperations, ReadOperations, check_flow_rules
 from portal.admin.gateway import GatewayRuleOperations

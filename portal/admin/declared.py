@@ -292,6 +292,10 @@ def _normal(section: DeclaredSection, body: BaseModel) -> dict[str, object]:
         case "gateway_rules" if form["precedence"] is None:
             # A rule keeps its place if the file does not give it one.
             del form["precedence"]
+        case "logpush_jobs":
+            # They have one value, and are not stored.
+            for name in ("dataset", "kind", "filter_attack_traffic"):
+                del form[name]
         case "apps":
             form["policies"] = [_numbered(policy, index) for index, policy in enumerate(form["policies"])]
     return form

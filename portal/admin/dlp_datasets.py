@@ -12,7 +12,8 @@ from portal.admin.api.collection import Removed
 from portal.admin.api.errors import conflict, in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, NoBody, Operation, Uploaded
 from portal.admin.api.permissions import ZERO_TRUST
-from portal.admin.dlp_common import MAX_DATASETS, hashed, require_room, slugs
+from portal.admin.dlp_bounds import MAX_DATASETS, require_room
+from portal.admin.dlp_own_entries import hashed, slugs
 from portal.admin.dlp_shapes import (
     DatasetBody,
     DatasetChange,

@@ -14,20 +14,10 @@ from portal.admin.api.collection import Removed
 from portal.admin.api.errors import in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import ZERO_TRUST
-from portal.admin.dlp_common import (
-    MAX_CELLS,
-    MAX_PATTERNS,
-    RuleEntry,
-    RuleSource,
-    check_pattern,
-    dataset_entry,
-    require_room,
-    shown_entry,
-    slugs,
-    unavailable,
-    used,
-)
+from portal.admin.dlp_bounds import MAX_CELLS, MAX_PATTERNS, require_room, used
+from portal.admin.dlp_own_entries import check_pattern, dataset_entry, shown_entry, slugs
 from portal.admin.dlp_profiles import drop_words, require_undocumented, switch_rule
+from portal.admin.dlp_rules import RuleEntry, RuleSource, unavailable
 from portal.admin.dlp_shapes import (
     MAX_OWN_ENTRIES,
     DlpLimits,

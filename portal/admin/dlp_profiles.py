@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -16,20 +16,9 @@ from portal.admin.api.errors import broken as unreadable
 from portal.admin.api.errors import conflict, in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import ZERO_TRUST
-from portal.admin.dlp_common import (
-    MAX_PROFILES,
-    ProfileUses,
-    RuleEntries,
-    RuleSource,
-    check_pattern,
-    dataset_entry,
-    hashed,
-    no_uses,
-    predefined_of,
-    require_room,
-    shown_entry,
-    slugs,
-)
+from portal.admin.dlp_bounds import MAX_PROFILES, require_room
+from portal.admin.dlp_own_entries import check_pattern, dataset_entry, hashed, shown_entry, slugs
+from portal.admin.dlp_rules import RuleEntries, RuleSource, predefined_of
 from portal.admin.dlp_shapes import (
     DlpEntryBody,
     DlpProfileBody,
@@ -57,6 +46,14 @@ from portal.profiles import holder_of, remove_values, write_values
 from portal.state import Broken, Clock, Store, Stored, Transaction
 
 Datasets = Mapping[str, Stored[DatasetDocument]]
+ProfileUses = Callable[[Transaction, Collection[str]], Awaitable[str | None]]
+"""Who uses a profile by one of these: its id or its name. A phrase for people, such as `the rule "No cards"`, or None.
+It is asked inside the transaction that would take the profile, or that name, away."""
+
+
+async def no_uses(transaction: Transaction, names: Collection[str]) -> str | None:
+    """Nothing uses profiles."""
+    return None
 
 
 class DlpProfileOperations:

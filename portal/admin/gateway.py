@@ -94,4 +94,5 @@ class GatewayRuleOperations(Collection[RuleBody, RuleDocument]):
             problem = "asks for secrets, and nothing searches for them: pip install 'codemode-portal[dlp]'"
             raise HttpRuleRefused("traffic", problem)
         if detector is not None and unknown_profiles([rule], detector.knows):
-            raise HttpRuleRefused("traffic", "asks for a profile that is not there")
+            problem = "asks for a profile that is not there: `dlp/profiles` lists those that are"
+            raise HttpRuleRefused("traffic", problem)

@@ -35,6 +35,8 @@ from portal.sdk import match_whole_paths
 from portal.state import StateUnavailable
 
 WELL_KNOWN = "/.well-known/"
+ADMIN_PATH = "/client/"
+"""Where the admin API is, if there is one."""
 
 
 class Served(Protocol):
@@ -168,6 +170,8 @@ def error_handlers(path: str) -> Mapping[object, Callable[[Request, Exception], 
         assert isinstance(error, HTTPException)
         here = request.scope.get("root_path", "") + path
         known = f"The MCP endpoint of this portal is {here}, its health is at /healthz."
+        if request.url.path.startswith(ADMIN_PATH):
+            known = "The admin API is where people sign in: it needs `identity` in `portal`."
         message = f"{unrouted(error.status_code, request.method, request.url.path)} {known}"
         return refuse(Refusal(error.status_code, "http", message, headers=error.headers or {}))
 

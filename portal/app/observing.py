@@ -118,6 +118,7 @@ class Observing:
         return InstanceCondition(
             store=None if shared.store is None else shared.store.health,
             log_trouble=None if shared.log is None else shared.log.trouble,
+            log_blocks=shared.log is not None and shared.log.blocks,
             unknown_servers=tuple(waiting),
             workers=workers,
         )

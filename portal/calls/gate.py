@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from portal.errors import CallDenied, Ran, RpcError
+from portal.gateway import Direction
 from portal.logs import Kind
 from portal.upstream import CallContext
 
@@ -73,8 +74,6 @@ class Denial:
     reason: str
     policy: str | None = None
 
-
-Direction = Literal["outgoing", "incoming"]
 
 # The params that say which tool, prompt or resource a call is for. Admissions have decided about these.
 TARGET = ("name", "uri", "ref")

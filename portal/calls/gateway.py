@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from portal.calls.gate import RELEASES, TARGET, Call, Denial, Direction, Members
+from portal.calls.gate import RELEASES, TARGET, Call, Denial, Members
 from portal.calls.rows import MAX_FINDINGS
 from portal.gateway import (
     MOST_FINDINGS,
     NO_ADDRESS,
+    Direction,
     JudgedContent,
     LiveGateway,
     Ruling,
@@ -89,7 +90,7 @@ class GatewayScreening:
         context: CallContext,
     ) -> ValueFacts:
         return ValueFacts(
-            way=direction,
+            direction=direction,
             method=method,
             portal=self._portal,
             server=server,
@@ -107,13 +108,13 @@ class GatewayScreening:
             return None
         noted = context.facts.findings
         room = MOST_FINDINGS - sum(len(found) for one in noted if isinstance(found := one.get("findings"), list))
-        entries = log_entries(ruling.matches, block, facts.way, max(0, room))
+        entries = log_entries(ruling.matches, block, facts.direction, max(0, room))
         noted += entries[: max(0, MAX_FINDINGS - len(noted))]
         if block is not None and noted[-1] is not entries[-1]:
             noted[-1] = entries[-1]
         named = ruling.matches[0].rule if block is None else block.rule
         context.facts.policy = context.facts.policy or named.called
-        return None if block is None else Denial(reason_of(block, facts.way, program=program), named.called)
+        return None if block is None else Denial(reason_of(block, facts.direction, program=program), named.called)
 
 
 def _in_target(ruling: Ruling, params: Mapping[str, object]) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from portal.calls.gate import Call, Denial, Direction, Gate, Members
+from portal.calls.gate import Call, Denial, Gate, Members
 from portal.errors import DENIED, RpcError
+from portal.gateway import Direction
 from portal.upstream import CallContext
 
 

@@ -21,6 +21,8 @@ KINDS = (
     "service-tokens",
     "custom-pages",
     "lists",
+    "gateway-rules",
+    "quotas",
     "data-flow-rules",
     "data-flow-reads",
     "tokens",

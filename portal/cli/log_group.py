@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -40,6 +40,10 @@ def logs(
     outcome: Annotated[
         str | None, typer.Option("--outcome", metavar="OUTCOME", help="ok, denied, error, timeout, ...")
     ] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", metavar="NAME", help="What decided: quota:NAME, gateway:NAME, ...")
+    ] = None,
+    trace: Annotated[str | None, typer.Option("--trace", metavar="ID", help="One trace.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="What did not end well.")] = False,
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="So long ago (2h), or a date or time (UTC).")
@@ -64,11 +68,15 @@ def logs(
         return
     from portal.cli.commands.logs import LogOptions, moment
     from portal.cli.commands.logs import show as command
-    from portal.logs import Filters
+    from portal.errors import Outcome
+    from portal.logs import Filters, Kind
 
     async def show() -> Exit:
         if not 1 <= limit <= MOST_ROWS:
             raise CommandError(f"--limit is 1 to {MOST_ROWS}.")
+        for option, word, words in (("--kind", kind, get_args(Kind)), ("--outcome", outcome, get_args(Outcome))):
+            if word is not None and word not in words:
+                raise CommandError(f"{option} is one of {', '.join(words)}.")
         filters = Filters(
             portal=portal,
             server=server,
@@ -78,6 +86,8 @@ def logs(
             client=client,
             outcome=outcome,
             run=run,
+            policy=policy,
+            trace=trace,
             failed=failed,
             since=moment(since, "--since"),
             until=moment(until, "--until"),

@@ -1,6 +1,6 @@
 """HTTP policies in Cloudflare's shape: what may pass between callers and servers. Its chapter is `README.md`."""
 
-from portal.gateway.fields import NO_ADDRESS, ServerAddress, ValueFacts, Way, address_of
+from portal.gateway.fields import NO_ADDRESS, Direction, ServerAddress, ValueFacts, address_of
 from portal.gateway.judging import Detecting, JudgedContent, RuleBlock, RuleMatch, Ruling, judge
 from portal.gateway.live import LiveGateway
 from portal.gateway.rules import (
@@ -21,6 +21,7 @@ __all__ = [
     "NO_ADDRESS",
     "NO_RULES",
     "Detecting",
+    "Direction",
     "HttpRule",
     "HttpRuleRefused",
     "JudgedContent",
@@ -31,7 +32,6 @@ __all__ = [
     "Ruling",
     "ServerAddress",
     "ValueFacts",
-    "Way",
     "address_of",
     "compile_rule",
     "in_order",

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from portal.identity import Identity
 
-Way = Literal["outgoing", "incoming"]
+Direction = Literal["outgoing", "incoming"]
 _SAME = ("==", "!=", "in")
 ALL_OPERATORS = (*_SAME, "contains", "matches")
 
@@ -60,7 +60,7 @@ def normal_host(host: str) -> str:
 class ValueFacts:
     """What is known of a value on its way. `address` is None if the server is not known any more."""
 
-    way: Way
+    direction: Direction
     method: str
     portal: str = ""
     server: str = ""
@@ -124,7 +124,9 @@ _TRAFFIC = (
     Field("mcp.tool.name", "traffic", lambda facts: _named(facts, "tools/call")),
     Field("mcp.prompt.name", "traffic", lambda facts: _named(facts, "prompts/get")),
     Field("mcp.resource.uri", "traffic", lambda facts: _named(facts, "resources/read")),
-    Field("mcp.direction", "traffic", lambda facts: (facts.way,), operators=_SAME, values=("outgoing", "incoming")),
+    Field(
+        "mcp.direction", "traffic", lambda facts: (facts.direction,), operators=_SAME, values=("outgoing", "incoming")
+    ),
     Field(DLP_PROFILES, "traffic", lambda facts: None, several=True, operators=("==", "in")),
 )
 _IDENTITY = (

@@ -53,8 +53,8 @@ class HttpRule:
 
     @property
     def called(self) -> str:
-        """Its id and name, as a policy is named."""
-        return f"gateway rule {self.id}" if self.name == self.id else f"gateway rule {self.id} ({self.name})"
+        """Its name as errors and rows have it, as a policy's."""
+        return f"gateway:{self.name}"
 
 
 StepKind = Literal["passes", "search", "matches", "unsure"]

@@ -155,10 +155,15 @@ class CallLog:
         """How many rows are not stored yet."""
         return len(self._waiting)
 
+    @property
+    def blocks(self) -> bool:
+        """Whether calls wait when there is no room for a row."""
+        return self._settings().when_full == "block"
+
     def has_room(self, holder: str = "") -> bool:
         """Whether a call of this holder may go on now. Where callers wait, ask before a call, and wait for `room` if
         not."""
-        if self._settings().when_full == "drop":
+        if not self.blocks:
             return True
         return self._has_share(holder) and self._journal.room >= MAX_RECORD
 

@@ -1,12 +1,12 @@
 """Whether an instance can serve: one word for each part, and the answer of all of them. Pure.
 
 A part that cannot serve makes the instance not ready, so that a balancer sends requests elsewhere. It is no reason to
-start the instance again: what it knows would be lost (`/healthz`).
+start the instance again: what it knows would be lost (`/healthz`). A part that is in trouble while calls go on is
+`degraded` and takes no instance away: several share one log, and all of them would go at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from portal.state import StoreHealth
@@ -16,19 +16,21 @@ from portal.state import StoreHealth
 class InstanceCondition:
     """What is known of an instance. None stands for a part that it does not have.
 
-    `log_trouble` says why rows cannot be stored, "" while they can. `unknown_servers` have not answered or failed since
-    the start. `workers` are the processes of the sandbox that are ready.
+    `log_trouble` says why rows cannot be stored, "" while they can; `log_blocks` whether calls wait for that.
+    `unknown_servers` have not answered or failed since the start. `workers` are the processes of the sandbox that are
+    ready.
     """
 
     store: StoreHealth | None = None
     log_trouble: str | None = None
+    log_blocks: bool = False
     unknown_servers: tuple[str, ...] = ()
     workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """`parts` has a word for each part: `ok`, or what is wrong with it."""
+    """`parts` has a word for each part: `ok`, `degraded` (in trouble, and calls go on), or why it cannot serve."""
 
     ready: bool
     parts: dict[str, str]
@@ -40,12 +42,9 @@ def readiness(condition: InstanceCondition) -> Readiness:
     if condition.store is not None:
         parts["store"] = "unavailable" if condition.store == "unavailable" else "ok"
     if condition.log_trouble is not None:
-        parts["log"] = "trouble" if condition.log_trouble else "ok"
+        trouble = "trouble" if condition.log_blocks else "degraded"
+        parts["log"] = trouble if condition.log_trouble else "ok"
     parts["servers"] = "waiting" if condition.unknown_servers else "ok"
     if condition.workers is not None:
         parts["isolates"] = "ok" if condition.workers else "none"
-    return Readiness(_all_well(parts.values()), parts)
-
-
-def _all_well(words: Iterable[str]) -> bool:
-    return all(word == "ok" for word in words)
+    return Readiness(all(word in ("ok", "degraded") for word in parts.values()), parts)

@@ -27,6 +27,8 @@ PATHS = {
     "service-tokens": "/access/service_tokens",
     "custom-pages": "/access/custom_pages",
     "lists": "/gateway/lists",
+    "gateway-rules": "/gateway/rules",
+    "quotas": "/access/ai-controls/mcp/quotas",
     "data-flow-rules": "/access/ai-controls/mcp/data-flow/rules",
     "data-flow-reads": "/access/ai-controls/mcp/data-flow/reads",
     "tokens": "/tokens",

@@ -30,9 +30,11 @@ async def rotate(state: str | None, config: Path | None, *, forget: bool) -> Exi
 async def make_token(name: str, state: str | None, config: Path | None, *, create: bool) -> Exit:
     """Make an API token with every permission. Its value goes to standard output, this once."""
     stdout, stderr = consoles()
-    async with open_database(state, config, stderr, create=create) as (store, _):
+    async with open_database(state, config, stderr, create=create) as (store, found):
         admin = await create_admin(store)
         token = await admin.tokens.create_with_all(name, OPERATOR)
     stderr.print(f"API token {token.id} of account {admin.account_id}; it may do everything. Its value, shown once:")
     stdout.print(token.value, highlight=False, soft_wrap=True)
+    if found is not None and found.portal.identity is None:
+        stderr.print("The configuration has no `identity` in `portal`: without it `codemode serve` has no admin API.")
     return Exit.OK

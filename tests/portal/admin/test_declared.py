@@ -307,6 +307,8 @@ async def test_a_mistake_in_how_people_sign_in_is_named_before_anything_is_done(
 JOB: dict[str, Any] = {
     "logpush_jobs": {
         "siem": {
+            "dataset": "mcp_portal_logs",
+            "kind": "",
             "destination_conf": "https://logs.example/in?header_Authorization=Bearer%20a-secret",
             "enabled": True,
             "filter": '{"where": {"key": "Success", "operator": "eq", "value": false}}',

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from portal.admin import dlp_common
+from portal.admin import dlp_bounds
 from portal.admin.api.permissions import ZERO_TRUST, group_id
 from portal.dlp import Detector, PatternDefinition, ProfileDefinition, lists_key, predefined_uuid
 from portal.dlp import made as made_profile
@@ -303,7 +303,7 @@ def test_a_dataset_of_another_kind_is_refused(shared: Api, members: dict[str, An
 
 
 def test_more_values_than_the_bound_are_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dlp_common, "MAX_CELLS", 2)
+    monkeypatch.setattr(dlp_bounds, "MAX_CELLS", 2)
     id = dlp(api).datasets.create(**account(api), name="Customers").dataset.id
     upload = dlp(api).datasets.upload
     refusal(lambda: upload.edit(1, "\n".join(NAMES).encode(), **account(api), dataset_id=id), cloudflare.ConflictError)

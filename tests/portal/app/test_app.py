@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from portal.admin import PREFIX
 from portal.app import Parts, serving
 from portal.http import UnsafeBind
 from tests.portal.portals import client_of, opened, portal_over
@@ -54,6 +55,12 @@ async def test_other_paths_and_methods_are_refused_in_one_shape(method: str, pat
         assert answer.headers["allow"]
     if status == 404:
         assert "/mcp" in body["error"]["message"]
+
+
+async def test_where_nobody_signs_in_a_client_of_the_admin_api_is_told_what_it_needs() -> None:
+    async with portal_over({}) as portal, httpx2.AsyncClient(verify=False) as http:
+        answer = await http.get(f"{portal.url}{PREFIX}/accounts/a/gateway/rules")
+    assert answer.status_code == 404 and "it needs `identity` in `portal`" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

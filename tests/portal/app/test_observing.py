@@ -347,7 +347,7 @@ async def test_a_stranger_reads_words_and_no_names(tmp_path: Path) -> None:
     assert answer.json() == {"status": "not ready", "parts": {"store": "ok", "log": "ok", "servers": "waiting"}}
 
 
-async def test_a_log_in_trouble_makes_an_instance_not_ready_until_rows_are_stored(tmp_path: Path) -> None:
+async def test_a_log_in_trouble_takes_an_instance_away_only_where_calls_wait_for_it(tmp_path: Path) -> None:
     async with hosted() as upstream:
         config = document(upstream, logs={"database": f"sqlite:///{tmp_path}/logs.db"}, metrics={})
         async with opened(config, parts=Parts(code=None)) as instance, serving(instance) as url:
@@ -357,6 +357,11 @@ async def test_a_log_in_trouble_makes_an_instance_not_ready_until_rows_are_store
             async with httpx2.AsyncClient() as http:
                 assert (await http.get(f"{url}/readyz")).json()["parts"]["log"] == "ok"
                 log.trouble = "the disk is full"
+                answer = await http.get(f"{url}/readyz")
+                assert answer.status_code == 200 and answer.json()["parts"]["log"] == "degraded"
+                assert "disk" not in answer.text
+                config["portal"]["logs"]["whenFull"] = "block"
+                await instance.apply(parse_config(config, env={}))
                 answer = await http.get(f"{url}/readyz")
                 assert answer.status_code == 503 and answer.json()["parts"]["log"] == "trouble"
                 assert "disk" not in answer.text

@@ -14,9 +14,10 @@ import pytest
 
 from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned
 from portal.calls.caller import OPEN, Caller
-from portal.calls.gate import Call, Denial, Direction, Gate
+from portal.calls.gate import Call, Denial, Gate
 from portal.config.config import parse_config
 from portal.errors import CallDenied, RpcError, ServerUnknown, UpstreamTimeout, UpstreamUnavailable
+from portal.gateway import Direction
 from portal.identity import Identity
 from portal.logs import LogRow, RecordLog
 from portal.pins import Pinning

@@ -242,6 +242,15 @@ def test_the_configurations_database_is_the_same_from_any_folder(folder: Path) -
     assert rotated.returncode == Exit.OK and f"Database: {database}" in rotated.stderr
 
 
+def test_who_makes_a_token_for_a_portal_without_an_admin_api_is_told(folder: Path) -> None:
+    cases: list[tuple[dict[str, Any], bool]] = [({}, True), ({"identity": {}}, False)]
+    for section, told in cases:
+        file = configure(folder, **{"state": "sqlite:///state.db", **section})
+        done = in_process(folder, "api-token", "ci", "--create", "--config", str(file))
+        assert done.returncode == Exit.OK and ("has no admin API" in " ".join(done.stderr.split())) is told
+        assert len(done.stdout.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [

@@ -25,11 +25,11 @@ pytestmark = pytest.mark.anyio
 
 DAY = 86_400_000_000
 ROWS = [
-    row(1, email="ada@example.com", client="claude", client_version="2"),
+    row(1, email="ada@example.com", client="claude", client_version="2", policy="gateway:Cards"),
     row(2, server="mail", name="send", outcome="denied", policy="staff", reason="Denied by the policy 'Staff'."),
     row(3, kind="run", server="", name="code", run="exec_1", tokens_saved=40),
     row(4, run="exec_1", call=1, parent="exec_1", name="evil\x1b[31m"),
-    row(5, outcome="timeout", reason="UpstreamTimeout"),
+    row(5, outcome="timeout", reason="UpstreamTimeout", policy="gateway:Noted"),
 ]
 
 
@@ -63,10 +63,10 @@ async def test_the_newest_rows_are_shown_last(folder: Path) -> None:
     done = await asyncio.to_thread(as_forked, folder, "logs")
     shown = lines(done.stdout)
     assert done.returncode == Exit.OK and len(shown) == 5
-    assert "files.read 1.5 ms  ada@example.com  claude 2" in shown[0]
+    assert "files.read 1.5 ms  ada@example.com  claude 2" in shown[0] and shown[0].endswith("gateway:Cards")
     assert "denied" in shown[1] and "mail.send" in shown[1] and "staff: Denied by the policy 'Staff'." in shown[1]
     assert "run      code" in shown[2] and "exec_1" in shown[2] and "exec_1#1" in shown[3]
-    assert "UpstreamTimeout" in shown[4]
+    assert shown[4].endswith("gateway:Noted: UpstreamTimeout")
     assert "\x1b" not in done.stdout
 
 
@@ -77,6 +77,8 @@ async def test_the_newest_rows_are_shown_last(folder: Path) -> None:
         (["--failed"], [2, 5]),
         (["--run", "exec_1"], [3, 4]),
         (["--outcome", "timeout"], [5]),
+        (["--policy", "gateway:Cards"], [1]),
+        (["--trace", "none"], []),
         (["--kind", "run"], [3]),
         (["--client", "claude"], [1]),
         (["--who", "ada", "-n", "2"], [4, 5]),
@@ -151,7 +153,16 @@ def test_without_a_log_the_command_says_what_to_do(tmp_path: Path, portal: dict[
     assert [file.name for file in tmp_path.iterdir()] == ["codemode.json"]
 
 
-@pytest.mark.parametrize("arguments", [["--since", "yesterday"], ["--until", "25h61"], ["-n", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--since", "yesterday"],
+        ["--until", "25h61"],
+        ["-n", "0"],
+        ["--kind", "tools"],
+        ["--outcome", "refused"],
+    ],
+)
 async def test_a_mistake_is_said_in_a_sentence(folder: Path, arguments: list[str]) -> None:
     done = await codemode(folder, "logs", *arguments)
     assert done.returncode == Exit.USAGE and "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ from mcp_types.jsonrpc import HEADER_MISMATCH
 
 from codemode import CodeTool
 from portal.calls import Call, Gate
-from portal.calls.gate import Direction
+from portal.gateway import Direction
 from portal.upstream import CallContext
 from tests.patience import PATIENCE
 from tests.portal.portals import MODERN, Portal, portal_over

@@ -28,7 +28,9 @@ from tests.portal.gateway.searching import Searching
 
 pytestmark = pytest.mark.anyio
 CREDENTIALS = 'any(dlp.profiles[*] in {"credentials"})'
-FACTS = ValueFacts(way="incoming", method="tools/call", address=address_of("https://x.example/mcp"), identity=ANONYMOUS)
+FACTS = ValueFacts(
+    direction="incoming", method="tools/call", address=address_of("https://x.example/mcp"), identity=ANONYMOUS
+)
 
 
 def token(seed: int = 0) -> str:

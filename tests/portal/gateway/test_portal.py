@@ -59,12 +59,12 @@ async def test_a_secret_goes_neither_out_nor_in_and_the_error_names_the_rule(sea
             with pytest.raises(MCPError) as denied:
                 await client.call_tool("up_echo", {"text": f"it is {token}"})
             assert denied.value.error.code == DENIED
-            assert denied.value.error.data == {"policy": "gateway rule r1 (No secrets out)"}
+            assert denied.value.error.data == {"policy": "gateway:No secrets out"}
             assert "params.arguments.text" in denied.value.error.message
             assert "was not sent" in denied.value.error.message and token not in denied.value.error.message
             assert "call echo" not in host.upstream.journal.entries
             row = portal.kept.last
-            assert (row.outcome, row.policy) == ("denied", "gateway rule r1 (No secrets out)")
+            assert (row.outcome, row.policy) == ("denied", "gateway:No secrets out")
             assert text(await client.call_tool("up_echo", {"text": "nothing"})) == "nothing"
     assert token not in all_of(portal.kept)
 
@@ -112,7 +112,7 @@ async def test_a_redacted_value_goes_on_without_what_was_found(searching: Search
         assert answer.structured_content is not None
         assert answer.structured_content["text"].startswith("mail ada@example.com, token [redacted:")
         row = portal.kept.last
-        assert (row.outcome, row.policy) == ("ok", "gateway rule r1 (Take out)")
+        assert (row.outcome, row.policy) == ("ok", "gateway:Take out")
         assert [one["action"] for one in orjson.loads(row.findings)] == ["redact"]
     assert token not in all_of(portal.kept) and token not in answer.model_dump_json()
 
@@ -124,7 +124,7 @@ async def test_a_rule_that_logs_lets_the_call_go_on_and_is_in_its_row(searching:
         async with client_of(portal.mcp, MODERN) as client:
             assert text(await client.call_tool("up_echo", {"text": token})) == token
         row = portal.kept.last
-        assert (row.outcome, row.policy) == ("ok", "gateway rule n (Note)")
+        assert (row.outcome, row.policy) == ("ok", "gateway:Note")
         found = orjson.loads(row.findings)
         assert [(one["rule"], one["direction"]) for one in found] == [
             ("n", "outgoing"),
@@ -222,7 +222,7 @@ async def test_the_text_of_a_program_is_searched_before_it_runs(searching: Searc
         assert answer.is_error and error["kind"] == "denied" and "Nothing ran." in error["message"]
         assert "Use the vault." in error["message"]
         assert "call echo" not in host.upstream.journal.entries
-        assert (portal.kept.runs[0].outcome, portal.kept.runs[0].policy) == ("denied", "gateway rule r1 (No secrets)")
+        assert (portal.kept.runs[0].outcome, portal.kept.runs[0].policy) == ("denied", "gateway:No secrets")
         assert orjson.loads(portal.kept.runs[0].findings)[0]["findings"][0]["path"] == "program"
     assert token not in answer.model_dump_json() + all_of(portal.kept)
 

@@ -28,7 +28,7 @@ ADA = Identity(id="1", email="Ada@Example.com", name="Ada", groups=(Group(id="g1
 
 def facts(**changes: object) -> ValueFacts:
     usual: dict[str, object] = {
-        "way": "outgoing",
+        "direction": "outgoing",
         "method": "tools/call",
         "server": "crm",
         "name": "delete-all",

@@ -16,7 +16,7 @@ CREDENTIALS = 'any(dlp.profiles[*] in {"credentials"})'
 
 def facts(**changes: Any) -> ValueFacts:
     usual = {
-        "way": "outgoing",
+        "direction": "outgoing",
         "method": "tools/call",
         "server": "crm",
         "name": "delete",

@@ -85,10 +85,10 @@ async def test_a_rule_holds_when_the_answer_of_the_api_is_there(tmp_path: Path, 
         made = await portal.rules.create(
             account_id=portal.account, name="Out", action="block", filters=["http"], traffic=CREDENTIALS
         )
-        assert await portal.echo(secret()) == f"gateway rule {made.id} (Out)"
+        assert await portal.echo(secret()) == "gateway:Out"
         who = {"identity": 'any(identity.groups.name[*] in {"finance"})'}
         await portal.rules.update(made.id, account_id=portal.account, name="Out", action="block", **who)
-        assert await portal.echo() == f"gateway rule {made.id} (Out)"
+        assert await portal.echo() == "gateway:Out"
         assert await portal.echo(who=BOB) == "x"
         # The other portal has no gateway, and the server neither.
         assert await portal.echo(portal="docs") == "x"
@@ -132,12 +132,12 @@ async def test_the_settings_of_stored_portals_and_servers_switch_the_gateway_on(
 
         assert await echo() == "x"
         await portal.mcp.portals.update("team", **account, secure_web_gateway=True)
-        assert await echo() == "gateway rule all (All)"
+        assert await echo() == "gateway:All"
         await portal.mcp.portals.update("team", **account, secure_web_gateway=False)
         assert await echo() == "x"
         await portal.mcp.servers.update("more", **account, secure_web_gateway=True)
         await portal.instance.servers.settled()
-        assert await echo() == "gateway rule all (All)"
+        assert await echo() == "gateway:All"
 
 
 async def test_a_stored_rule_that_cannot_be_read_blocks_what_it_could_be_about(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ async def test_a_stored_rule_that_cannot_be_read_blocks_what_it_could_be_about(t
         stored = await store.get(GATEWAY_RULE, made.id)
         assert stored is not None
         members = {**GATEWAY_RULE.members(stored.document), "action": "isolate"}
-        for traffic, answer in (('mcp.server.id == "other"', "x"), ("???", f"gateway rule {made.id} (Old)")):
+        for traffic, answer in (('mcp.server.id == "other"', "x"), ("???", "gateway:Old")):
             await store.replace(plain(GATEWAY_RULE.name), made.id, {**members, "traffic": traffic}, by="test")
             await portal.instance._in_force(PATIENCE)
             assert await portal.echo() == answer
@@ -188,5 +188,5 @@ async def test_no_secret_is_in_any_file_of_a_portal_that_keeps_a_log(tmp_path: P
             with pytest.raises(CallDenied):
                 await caller.call(Call.resource("up", f"test://{secret()}"), context)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert any(b"gateway rule Out" in path.read_bytes() for path in files)
+    assert any(b"gateway:Out" in path.read_bytes() for path in files)
     assert [path.name for path in files if secret().encode() in path.read_bytes()] == []

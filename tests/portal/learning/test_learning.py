@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import CodeTool
-from portal.calls.gate import Call, Denial, Direction, Gate
+from portal.calls.gate import Call, Denial, Gate
 from portal.config.config import Config, parse_config
 from portal.errors import CallDenied, ConfigError
+from portal.gateway import Direction
 from portal.learning.learning import Learning
 from portal.learning.shapes import CALM_RESULTS, MAX_SKIPPED, LearnedShapes, fingerprint
 from portal.servers.servers import Servers

@@ -117,12 +117,18 @@ async def test_two_instances_in_one_process_count_apart() -> None:
         ),
         (InstanceCondition(store="read only"), True, {"store": "ok", "servers": "ok"}),
         (InstanceCondition(store="unavailable"), False, {"store": "unavailable", "servers": "ok"}),
-        (InstanceCondition(log_trouble="the disk is full"), False, {"log": "trouble", "servers": "ok"}),
+        (InstanceCondition(log_trouble="the disk is full"), True, {"log": "degraded", "servers": "ok"}),
+        (
+            InstanceCondition(log_trouble="the disk is full", log_blocks=True),
+            False,
+            {"log": "trouble", "servers": "ok"},
+        ),
+        (InstanceCondition(log_trouble="", log_blocks=True), True, {"log": "ok", "servers": "ok"}),
         (InstanceCondition(unknown_servers=("one",)), False, {"servers": "waiting"}),
         (InstanceCondition(workers=0), False, {"servers": "ok", "isolates": "none"}),
     ],
 )
-def test_an_instance_is_ready_when_each_part_is(
+def test_an_instance_is_ready_when_each_part_can_serve(
     condition: InstanceCondition, ready: bool, parts: dict[str, str]
 ) -> None:
     found = readiness(condition)
