@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from portal.calls.gate import RELEASES, TARGET, Call, Denial, Direction, Members
 from portal.calls.rows import MAX_FINDINGS
+from portal.dlp import DetectionUnavailable
 from portal.gateway import (
     MOST_FINDINGS,
     NO_ADDRESS,
@@ -78,6 +79,26 @@ class GatewayScreening:
         judged = JudgedContent(program, "program", arguments=True, whole=True)
         ruling = await judge(self._gateway.current, self._gateway.detector, judged, facts)
         return self._noted(ruling, facts, context, program=True)
+
+    async def hides(self, text: str) -> bool:
+        """Whether a text that no call is made with must not be in a row: something that a rule asks for is in it, or
+        that cannot be known now."""
+        detector = self._gateway.detector
+        if not self._gateway.current.profiles or not self._is_on():
+            return False
+        if detector is None:
+            return True
+        try:
+            verdict = await detector.scanned(text, "name", as_arguments=True)
+        except DetectionUnavailable:
+            return True
+        return bool(verdict) or not verdict.complete
+
+    def _is_on(self) -> bool:
+        """Whether the portal has the gateway, or any server."""
+        return self._whole() or any(
+            server.config.secure_web_gateway for server in self._servers.snapshot.servers.values()
+        )
 
     def _facts(
         self,

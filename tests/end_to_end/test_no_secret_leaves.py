@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -218,8 +218,35 @@ async def send_everything(portal: Busy, secrets: list[Sought], few: int) -> None
             )
             asked = {"how": "text", "which": number}
             await portal.send(f"{server} in", ("tools/call", {"name": f"{server}_tell", "arguments": asked}))
+    await stray(portal, some)
     for one in secrets:
         await portal.run("program", f"const s = {json.dumps(one.text)}; return await codemode.{NOTES}.take({{}})")
+
+
+async def stray(portal: Busy, some: Callable[[], Sought]) -> None:
+    """What no call is made with: names of what is not there, and what a program says of itself."""
+    for server in SERVERS:
+        one = some().secret
+        await portal.send("stray tool", ("tools/call", {"name": f"{server}_{one}", "arguments": {}}))
+        await portal.send("stray prompt", ("prompts/get", {"name": f"{server}_{one}"}))
+        await portal.send("stray resource", ("resources/read", {"uri": f"mcp-server://{one}/a"}))
+        await portal.send("stray scheme", ("resources/read", {"uri": f"nobody://{quote(one, '')}"}))
+        await portal.send("stray completion", ("completion/complete", {"ref": {"type": "ref/prompt", "name": one}}))
+        await portal.send("stray method", (one, {}))
+        await portal.send("stray level", ("logging/setLevel", {"level": one}))
+        await portal.send("stray argument", ("tools/call", {"name": f"{server}_number", "arguments": {"n": one}}))
+        await portal.send("stray query", ("tools/list", {}), f"{portal.address.mcp}?codemode={quote(one, '')}")
+        await portal.send("stray path", ("tools/list", {}), f"{portal.address.url}/{quote(one, '')}/mcp")
+        for program in (
+            f"throw Object.assign(new Error({literal(one)}), {{name: {literal(one)}}})",
+            f"throw {literal(one)}",
+            f"console.log({literal(one)}); return codemode[{literal(one)}].take({{}})",
+            f"return await codemode.{server}[{literal(one)}]({{}})",
+            f"return await codemode.{server}.number({{n: {literal(one)}}})",
+            f"return await codemode.search({literal(one)})",
+            f"return await codemode.describe({literal(one)})",
+        ):
+            await portal.run("stray program", program)
 
 
 def at_server(server: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -297,12 +324,12 @@ async def searched(folder: Path, secrets: list[Sought], few: int, *, gateway: bo
         while True:
             served.next_event()
     places["lines"] = "\n".join(map(json.dumps, served.events)).encode()
-    # What a server is sent for `notes` is meant to pass, and so is what it says.
+    # A stray request is answered with its own words. What `notes` is sent is meant to pass, and so is what it says.
     for server in (BLOCKS, REDACTS):
         places[f"sent to {server}"] = b"\n".join(
             json.dumps([dict(one.headers), one.path, one.message]).encode() for one in upstreams[server].exchanges
         )
-    places |= {f"answer: {label}": text for label, text in answers.items() if not label.startswith(NOTES)}
+    places |= {f"answer: {label}": text for label, text in answers.items() if not label.startswith((NOTES, "stray"))}
     return places
 
 
@@ -313,3 +340,13 @@ async def test_nothing_is_left_of_secrets_that_the_gateway_stops(tmp_path: Path)
     places = await searched(tmp_path, secrets, few, gateway=True)
     found = leaks(places, secrets)
     assert found == [], "\n".join(f"{place}: {what}" for place, what in found)
+
+
+async def test_without_the_gateway_the_search_finds_them_in_every_kind_of_place(tmp_path: Path) -> None:
+    secrets = invented()[:3]
+    found = leaks(await searched(tmp_path, secrets, len(secrets), gateway=False), secrets)
+    places = {place.replace(str(tmp_path), "") for place, _ in found}
+    for kind in ("rows", "export", "lines", "answer: blocks in text", "answer: redacts in structure", "sent to blocks"):
+        assert any(place.startswith(kind) for place in places), (kind, places)
+    for end in ("state-logs.db", "state-logs.db calls", ".ndjson"):
+        assert any(place.startswith("file") and place.endswith(end) for place in places), (end, places)
