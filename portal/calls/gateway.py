@@ -6,7 +6,10 @@ each value: a change holds for calls that are under way and for programs that ru
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from itertools import islice
+from urllib.parse import unquote
 
 from portal.calls.gate import RELEASES, TARGET, Call, Denial, Direction, Members
 from portal.calls.rows import MAX_FINDINGS
@@ -28,6 +31,9 @@ from portal.identity import ANONYMOUS
 from portal.servers import Servers
 from portal.upstream import CallContext
 
+_JOINTS = re.compile(r"[_/:?&=#.\s]")
+_PARTS = re.compile(r"[/?&=#\s]")
+MOST_PARTS = 16
 PROGRAM = "code"
 """The name under which rules see a program that is about to run: a call of the tool `code`."""
 
@@ -89,7 +95,7 @@ class GatewayScreening:
         if detector is None:
             return True
         try:
-            verdict = await detector.scanned(text, "name", as_arguments=True)
+            verdict = await detector.scanned(_readings(text), "name")
         except DetectionUnavailable:
             return True
         return bool(verdict) or not verdict.complete
@@ -135,6 +141,13 @@ class GatewayScreening:
         named = ruling.matches[0].rule if block is None else block.rule
         context.facts.policy = context.facts.policy or named.called
         return None if block is None else Denial(reason_of(block, facts.way, program=program), named.called)
+
+
+def _readings(text: str) -> list[str]:
+    """A name, and what it may be put together from: `SERVER_TOOL`, a URI. In the middle of a word nothing is found."""
+    plain = unquote(text)
+    starts = [found.end() for found in islice(_JOINTS.finditer(plain), MOST_PARTS)]
+    return [text, plain, *(plain[start:] for start in starts), *_PARTS.split(plain, MOST_PARTS)]
 
 
 def _in_target(ruling: Ruling, params: Mapping[str, object]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ from portal.upstream.transports.protocol import (
     outgoing_headers,
     outgoing_params,
 )
-from portal.upstream.transports.wire import decode, message_in, result_in, rpc_error, snippet
+from portal.upstream.transports.wire import decode, first_words, message_in, result_in, rpc_error, snippet, tail
 from tests.strategies import FINITE, json_values
 
 pytestmark = pytest.mark.anyio
