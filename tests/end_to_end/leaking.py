@@ -241,6 +241,27 @@ async def _templates(exchange: Exchange) -> None:
     await exchange.result(_kept({"resourceTemplates": [{"uriTemplate": "x://{name}", "name": "any"}]}))
 
 
+def literal(value: object) -> str:
+    """An expression of a program whose value this is, and whose text has nothing of it."""
+    return f"JSON.parse(String.fromCharCode({','.join(str(ord(sign)) for sign in json.dumps(value))}))"
+
+
+CAUGHT = "[e.name, e.message, e.code ?? null, e.data ?? null, String(e.stack), e.kind ?? null]"
+
+
+def calling(server: str, tool: str, arguments: object, *, caught: bool) -> str:
+    call = f"await codemode.{server}.{tool}({literal(arguments)})"
+    return f"try {{ return {call} }} catch (e) {{ console.error(e); return {CAUGHT} }}" if caught else f"return {call}"
+
+
+def at_server(server: str, params: dict[str, Any]) -> dict[str, Any]:
+    if "uri" in params:
+        return {"uri": f"mcp-server://{server}/{quote(params['uri'], '')}"}
+    if "ref" in params:
+        return {**params, "ref": {**params["ref"], "name": f"{server}_{params['ref']['name']}"}}
+    return {**params, "name": f"{server}_{params['name']}"}
+
+
 def shapes(secret: str) -> frozenset[bytes]:
     """The bytes that a secret may be somewhere: as it is, in JSON, in URLs, in pages, in base64 wherever it begins."""
     raw = secret.encode()
