@@ -202,7 +202,7 @@ async def tell(exchange: Exchange, how: str, one: Sought) -> None:
             await exchange.send(one.text.encode())
             exchange.abort()
         case "log entry":
-            params = {"level": "error", "logger": "l", "data": {"said": one.text}}
+            params: dict[str, Any] = {"level": "error", "logger": "l", "data": {"said": one.text}}
             await _after(exchange, "notifications/message", params)
         case "progress":
             token = exchange.message["params"]["_meta"].get("progressToken")
