@@ -145,6 +145,10 @@ class UpstreamError(CallError):
 
     status: int | None = None
 
+    def say(self, message: str, data: Any = None) -> None:
+        """Say this from now on, and nothing of what was said before."""
+        self.message, self.data, self.args = message, data, (message,)
+
     @property
     def full_message(self) -> str:
         """The message with the name of the server whose fault it is."""
@@ -218,6 +222,12 @@ class LoginRequired(AuthorizationRequired):
         self.reason = reason
         self.subject = subject
         self.login = login
+        self._advice = advice
+
+    def say(self, message: str, data: Any = None) -> None:
+        # `message` may have the advice already, or may have been put in its place.
+        self.reason = message.removesuffix(f"; {self._advice}")
+        super().say(f"{self.reason}; {self._advice}" if self._advice else self.reason, data)
 
 
 class SessionExpired(UpstreamError):

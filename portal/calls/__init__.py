@@ -6,9 +6,10 @@ from portal.calls.gate import Call, Gate
 from portal.calls.gateway import GatewayScreening
 from portal.calls.policy import PolicyAdmission
 from portal.calls.quotas import QuotaAdmission
-from portal.calls.rows import EndedRequest, EndedRun, request_row, session_name
+from portal.calls.rows import HIDDEN, EndedRequest, EndedRun, request_row, session_name
 
 __all__ = [
+    "HIDDEN",
     "AssertionCredentials",
     "Call",
     "Caller",

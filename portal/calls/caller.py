@@ -34,7 +34,18 @@ from portal.calls.gate import READS, Call, Denial, Gate, refuse
 from portal.calls.pins import PinAdmission
 from portal.calls.rows import EndedRun, call_row, run_row
 from portal.calls.told import through_gate
-from portal.errors import CallDenied, CallError, LoginRequired, Outcome, RpcError, StoreUnavailable, UpstreamError
+from portal.errors import (
+    CallDenied,
+    CallError,
+    LoginRequired,
+    Outcome,
+    ResponseTooLarge,
+    RpcError,
+    StoreUnavailable,
+    UpstreamCrowded,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from portal.flows import Flows, RunLabels
 from portal.identity import NOBODY, Identity, OnBehalf
 from portal.logs import Content, LogRow, RowName, Wanted
@@ -44,6 +55,10 @@ from portal.state import StateUnavailable
 from portal.upstream import NO_CONTEXT, CallContext, CallFacts, Connection, Traffic
 
 OPEN = Gate()
+
+
+# Errors that quote nothing. The others may have in them what a server said.
+_IN_OUR_WORDS = (UpstreamTimeout, UpstreamCrowded, ResponseTooLarge)
 
 
 class Records(Protocol):
@@ -213,6 +228,10 @@ class Caller:
         """Why a program may not run, or None."""
         return await self._gate.screen_program(program, context)
 
+    async def hides(self, text: str) -> bool:
+        """Whether a text that no call is made with must not be in a row."""
+        return await self._gate.hides(text)
+
     async def _request(
         self, lease: Lease, connection: Connection, sent: Call, context: CallContext, flow: CallFlow | None
     ) -> dict[str, Any]:
@@ -227,10 +246,14 @@ class Caller:
             )
         except UpstreamError as error:
             if (required := lease.login_required(sent.server, error)) is not None:
+                if self._gate.screenings:
+                    await self._gate.screen_words(sent, required, context)
                 raise required from error
             passed = error
             if isinstance(error, RpcError) and self._gate.screenings:
                 passed = await self._gate.screen_error(sent, error, context)
+            elif self._gate.screenings and not isinstance(error, _IN_OUR_WORDS):
+                await self._gate.screen_words(sent, error, context)
             if flow is not None:
                 await flow.failed(passed)
             if passed is not error:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
-from portal.errors import CallDenied, Ran, RpcError
+from portal.errors import CallDenied, Ran, RpcError, UpstreamError
 from portal.gateway import Direction
 from portal.logs import Kind
 from portal.upstream import CallContext
@@ -100,6 +100,9 @@ class ProgramScreening(Protocol):
     async def screen_program(self, program: str, context: CallContext) -> Denial | None:
         """Why a program may not run, or None."""
 
+    async def hides(self, text: str) -> bool:
+        """Whether a text that is neither a program nor of a call, such as the name of no tool, must not be kept."""
+
 
 class CallCredentials(Protocol):
     async def headers(self, call: Call, context: CallContext) -> Mapping[str, str]:
@@ -155,6 +158,18 @@ class Gate:
             return error
         return RpcError(error.code, str(screened.get("message")), screened.get("data"), server=error.server)
 
+    async def screen_words(self, call: Call, error: UpstreamError, context: CallContext) -> None:
+        """Leave out of an error of our own what may not come back. It may quote what a server said, and stays what it
+        is: there is no result that could be denied."""
+        content: Members = {"message": error.message, "data": error.data}
+        screened = await self.screened(dict(content), "incoming", call, context)
+        if screened == content:
+            return
+        if isinstance(screened, Denial):
+            by = f" ({screened.policy})" if screened.policy else ""
+            screened = {"message": f"the call has failed, and why is kept back{by}"}
+        error.say(str(screened.get("message")), screened.get("data"))
+
     async def screened(
         self, content: Members, direction: Direction, call: Call, context: CallContext
     ) -> Members | Denial:
@@ -172,6 +187,13 @@ class Gate:
             if (denial := await screening.screen_program(program, context)) is not None:
                 return denial
         return None
+
+    async def hides(self, text: str) -> bool:
+        """Whether a text that no call is made with must not be in a row."""
+        for screening in self.programs:
+            if await screening.hides(text):
+                return True
+        return False
 
     async def headers(self, call: Call, context: CallContext) -> Mapping[str, str]:
         """The headers of all credentials. Header names are compared without case.

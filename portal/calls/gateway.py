@@ -6,10 +6,14 @@ each value: a change holds for calls that are under way and for programs that ru
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from itertools import islice
+from urllib.parse import unquote
 
 from portal.calls.gate import RELEASES, TARGET, Call, Denial, Members
 from portal.calls.rows import MAX_FINDINGS
+from portal.dlp import DetectionUnavailable
 from portal.gateway import (
     MOST_FINDINGS,
     NO_ADDRESS,
@@ -28,6 +32,9 @@ from portal.identity import ANONYMOUS
 from portal.servers import Servers
 from portal.upstream import CallContext
 
+_JOINTS = re.compile(r"[_/:?&=#.\s]")
+_PARTS = re.compile(r"[/?&=#\s]")
+MOST_PARTS = 16
 PROGRAM = "code"
 """The name under which rules see a program that is about to run: a call of the tool `code`."""
 
@@ -80,6 +87,26 @@ class GatewayScreening:
         ruling = await judge(self._gateway.current, self._gateway.detector, judged, facts)
         return self._noted(ruling, facts, context, program=True)
 
+    async def hides(self, text: str) -> bool:
+        """Whether a text that no call is made with must not be in a row: something that a rule asks for is in it, or
+        that cannot be known now."""
+        detector = self._gateway.detector
+        if not self._gateway.current.profiles or not self._is_on():
+            return False
+        if detector is None:
+            return True
+        try:
+            verdict = await detector.scanned(_readings(text), "name")
+        except DetectionUnavailable:
+            return True
+        return bool(verdict) or not verdict.complete
+
+    def _is_on(self) -> bool:
+        """Whether the portal has the gateway, or any server."""
+        return self._whole() or any(
+            server.config.secure_web_gateway for server in self._servers.snapshot.servers.values()
+        )
+
     def _facts(
         self,
         direction: Direction,
@@ -115,6 +142,13 @@ class GatewayScreening:
         named = ruling.matches[0].rule if block is None else block.rule
         context.facts.policy = context.facts.policy or named.called
         return None if block is None else Denial(reason_of(block, facts.direction, program=program), named.called)
+
+
+def _readings(text: str) -> list[str]:
+    """A name, and what it may be put together from: `SERVER_TOOL`, a URI. In the middle of a word nothing is found."""
+    plain = unquote(text)
+    starts = [found.end() for found in islice(_JOINTS.finditer(plain), MOST_PARTS)]
+    return [text, plain, *(plain[start:] for start in starts), *_PARTS.split(plain, MOST_PARTS)]
 
 
 def _in_target(ruling: Ruling, params: Mapping[str, object]) -> bool:

@@ -88,7 +88,7 @@ class Endpoint:
         `meanings` belongs to the caller; None where search goes by words alone. `events` takes the rows of requests.
         `on_trace` gives each request its place in a trace.
         """
-        self._log = RequestLog(events)
+        self._log = RequestLog(events, caller.hides)
         self._on_trace = on_trace
         self._servers = servers
         self._code_mode = settings.code_mode

@@ -319,7 +319,7 @@ class Express:
             return await guarded(plain.method, work)
         except BaseException as error:
             name = plain.name if plain.method == "tools/call" else ""
-            self._log.failed(plain.method, name, context, begun, error)
+            await self._log.failed(plain.method, name, context, begun, error)
             raise
 
     async def _list(self, request: ClientRequest, begun: Stopwatch) -> bytes:

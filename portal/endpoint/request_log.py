@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND
 from starlette.types import Scope
 
 from codemode import off_loop
-from portal.calls import EndedRequest, request_row, session_name
+from portal.calls import HIDDEN, EndedRequest, request_row, session_name
 from portal.endpoint.params import INITIALIZE
 from portal.endpoint.request import SdkContext, client_id_of, plain_context
 from portal.endpoint.sessions import scope_of
@@ -31,6 +31,7 @@ from portal.sdk import connection_of
 from portal.state import StateUnavailable
 from portal.upstream import CallContext, CallSource, DownstreamClient
 
+Hides = Callable[[str], Awaitable[bool]]
 CONTEXT = "portal.call_context"
 """The key of the ASGI scope under which a handler leaves the context of its request."""
 MAX_VERSION = 32
@@ -63,10 +64,11 @@ class Stopwatch:
 
 
 class RequestLog:
-    """Writes the rows of the requests of one portal."""
+    """Writes the rows of the requests of one portal. `hides` says whether what a caller has named must not be there."""
 
-    def __init__(self, events: EventSink) -> None:
+    def __init__(self, events: EventSink, hides: Hides | None = None) -> None:
         self._events = events
+        self._hides = hides
 
     def answered(self, method: str, name: str, context: CallContext, begun: Stopwatch, size: int) -> None:
         """A request has its result, of this many bytes, and no call has been made for it."""
@@ -82,7 +84,9 @@ class RequestLog:
         ended = EndedRequest(method="tools/call", name=name, at=begun.at, us=begun.us, outcome=outcome)
         self._events.write(request_row("refusal" if failed else "request", ended, context))
 
-    def failed(self, method: str, name: str, context: CallContext, begun: Stopwatch, error: BaseException) -> None:
+    async def failed(
+        self, method: str, name: str, context: CallContext, begun: Stopwatch, error: BaseException
+    ) -> None:
         """A request has no result. A call that is cancelled has its row, or never began; a run has its row later."""
         if context.facts.rows or (method == "tools/call" and isinstance(error, asyncio.CancelledError)):
             return
@@ -91,6 +95,9 @@ class RequestLog:
             kind, why = "request", _Why("cancelled")
         else:
             why = _why(error)
+            # No screening has seen what is named, and it may be anything: there is no such tool or method.
+            if self._hides is not None and await self._hides(f"{method}\n{name}"):
+                method, name = HIDDEN if await self._hides(method) else method, HIDDEN
         ended = EndedRequest(
             method=method,
             name=name,
@@ -128,7 +135,7 @@ class RequestLog:
             result = await call_next(ctx)
         except BaseException as error:
             if not (goes_on and isinstance(error.__cause__, CallError)):
-                self.failed(ctx.method, _name_in(ctx), _context_of(ctx), begun, error)
+                await self.failed(ctx.method, _name_in(ctx), _context_of(ctx), begun, error)
             raise
         context = _context_of(ctx)
         if goes_on:

@@ -106,7 +106,8 @@ class Raw:
         return {**ACCEPT, "mcp-protocol-version": MODERN, "mcp-method": method, **named}
 
     async def post(self, method: str, params: Mapping[str, Any], id: Any = None) -> httpx2.Response:
-        headers = {**self.headers(method, params.get("name")), "content-type": "application/json"}
+        named = params.get("name", params.get("uri"))
+        headers = {**self.headers(method, named), "content-type": "application/json"}
         body = json.dumps(self.message(method, params, id))  # lone surrogates included
         return await self.http.post(self.url, content=body, headers=headers)
 

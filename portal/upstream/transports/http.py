@@ -36,6 +36,8 @@ from portal.upstream.transports.http_client import (
 from portal.upstream.transports.link import MAX_NOTICES, MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.transports.protocol import Agreement, Introduction, outgoing_headers, outgoing_params
 from portal.upstream.transports.wire import (
+    SNIPPET,
+    first_words,
     id_of_damaged_answer,
     invalid_response,
     is_outcome,
@@ -488,7 +490,8 @@ async def _messages_for(call: _Call, data: bytes) -> list[dict[str, object]]:
 
 
 def _expired(words: str) -> SessionExpired:
-    return SessionExpired("the server no longer knows the session" + (f": {words[:200]}" if words else ""))
+    said = f": {first_words(words, SNIPPET)}" if words else ""
+    return SessionExpired(f"the server no longer knows the session{said}")
 
 
 def _session_is_over(status: int, words: str, error: RpcError | None, is_own: bool) -> bool:

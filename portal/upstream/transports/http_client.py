@@ -33,7 +33,7 @@ from portal.sdk import TooMuchFraming, read_in_turns
 from portal.upstream.credential import Confidential, Credential
 from portal.upstream.transports.bounds import Flood, Turn
 from portal.upstream.transports.event_stream import Event, EventParser, EventTooLarge
-from portal.upstream.transports.wire import read_messages, refusal_in, snippet
+from portal.upstream.transports.wire import first_words, read_messages, refusal_in, snippet
 
 _NOT_SENT = (
     aiohttp.ClientProxyConnectionError,
@@ -429,8 +429,7 @@ class HttpClient:
         except UpstreamError:
             return ""
         found = refusal_in(messages)
-        words = words_of(data, found if isinstance(found, RpcError) else None, self._secrets)
-        return words if len(words) <= _WORDS else words[: _WORDS - 1] + "…"
+        return first_words(words_of(data, found if isinstance(found, RpcError) else None, self._secrets), _WORDS)
 
     async def aclose(self) -> None:
         await self._session.close()

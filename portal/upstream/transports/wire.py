@@ -20,6 +20,7 @@ from portal.exact import beyond_64_bits, encode, end_of_value, parse
 from portal.upstream.transports.bounds import INLINE_BYTES, MAX_ERROR_CHARS, aside, bounded_data, check_number
 
 SNIPPET = 200
+_BETWEEN_WORDS = re.compile(r"""[\s"'`<>,;|(){}\[\]]""")
 MAX_DEPTH = 100
 # Messages in one batch (2025-03-26). What has more is no message.
 MAX_BATCH = 1000
@@ -190,9 +191,7 @@ def rpc_error(error: object) -> RpcError | None:
         return None
     message = error.get("message")
     words = message if isinstance(message, str) else _message_of(error)
-    if len(words) > MAX_ERROR_CHARS:
-        words = words[: MAX_ERROR_CHARS - 1] + "…"
-    return RpcError(code, words, bounded_data(error.get("data")))
+    return RpcError(code, first_words(words, MAX_ERROR_CHARS), bounded_data(error.get("data")))
 
 
 def refusal_in(
@@ -228,7 +227,7 @@ def _message_of(error: Mapping[str, object]) -> str:
         if not message:
             return ""
     text = encode(message).decode()
-    return text if len(text) <= _MESSAGE_CHARS else text[: _MESSAGE_CHARS - 1] + "…"
+    return first_words(text, _MESSAGE_CHARS)
 
 
 def invalid_response(
@@ -282,14 +281,28 @@ def id_of_damaged_answer(data: bytes) -> int | None:
 def snippet(data: bytes | str, secrets: Sequence[str] = ()) -> str:
     """The beginning of unexpected data on one line, without secrets, for an error message."""
     text = data[: 4 * SNIPPET].decode("utf-8", "replace") if isinstance(data, bytes) else data[: 4 * SNIPPET]
-    line = _one_line(redact(text, secrets))
-    return line if len(line) <= SNIPPET else line[: SNIPPET - 1] + "…"
+    # What is left of the text may end within a word too.
+    return first_words(_one_line(redact(text, secrets)), SNIPPET, whole=len(data) <= 4 * SNIPPET)
+
+
+def first_words(text: str, length: int, *, whole: bool = True) -> str:
+    """The beginning of `text`, with at most `length` characters. It ends between words: what searches for secrets does
+    not find half of one. `whole` says whether `text` is all there was."""
+    if len(text) <= length and whole:
+        return text
+    kept = text[: length - 1]
+    end = max((found.end() for found in _BETWEEN_WORDS.finditer(kept)), default=0)
+    return kept[:end].rstrip() + "…"
 
 
 def tail(text: str, length: int) -> str:
-    """The end of `text` on one line, with at most `length` characters."""
+    """The end of `text` on one line, with at most `length` characters: and whole words, as `first_words`."""
     line = _one_line(text)
-    return line if len(line) <= length else "…" + line[len(line) - length + 1 :]
+    if len(line) <= length:
+        return line
+    kept = line[len(line) - length + 1 :]
+    found = _BETWEEN_WORDS.search(kept)
+    return "…" + (kept[found.end() :] if found is not None else "")
 
 
 def redact(text: str, secrets: Sequence[str]) -> str:

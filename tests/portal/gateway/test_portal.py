@@ -16,7 +16,7 @@ from portal.config import parse_config
 from portal.errors import DENIED, ConfigError
 from tests.portal.dlp.made_up import SECRETS
 from tests.portal.gateway.searching import Searching
-from tests.portal.portals import GENERATIONS, MODERN, Heard, Kept, client_of, portal_over
+from tests.portal.portals import GENERATIONS, MODERN, Heard, Kept, KeptEvents, client_of, portal_over
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 
@@ -280,6 +280,56 @@ async def test_the_words_of_an_error_pass_the_gate(searching: Searching) -> None
             assert failed.value.error.message.startswith("no such thing as [redacted:")
             assert denied.value.error.code == DENIED and "The call was made." in denied.value.error.message
             assert token not in str(denied.value) + all_of(portal.kept)
+
+
+@pytest.mark.parametrize("action", ["block", "redact"])
+async def test_our_own_words_about_a_failed_call_do_not_quote_what_may_not_come_back(
+    searching: Searching, action: str
+) -> None:
+    token = secret("openai")
+    bodies = iter([f"it is {token}", f"it is {token}", "word " * 34 + f"is it, {token}", "all fine"])
+
+    async def fail(exchange: Exchange) -> None:
+        await exchange.answer(next(bodies).encode(), status=500, kind="text/plain")
+
+    async with raw_upstream(fail) as raw:
+        up = {"url": raw.url}
+        async with portal_over({"up": up}, detector=searching, **on(rule("None back", action, id="r"))) as portal:
+            said = []
+            async with client_of(portal.mcp, MODERN) as client:
+                for _ in range(4):
+                    with pytest.raises(MCPError) as failed:
+                        await client.call_tool("up_echo", {})
+                    # It has failed as before: there is no answer that could be denied.
+                    assert failed.value.error.code == -32012
+                    said.append(failed.value.error.message)
+        kept_back = "kept back (gateway rule r (None back))" if action == "block" else "it is [redacted:"
+        assert kept_back in said[0] and kept_back in said[1]
+        # What is cut off in the middle of a secret has no half of it.
+        assert "is it," in said[2] and token[:8] not in said[2]
+        assert "all fine" in said[3]
+        assert [row.policy for row in portal.kept.records] == ["gateway rule r (None back)"] * 2 + ["", ""]
+        assert token not in all_of(portal.kept)
+
+
+async def test_what_nothing_is_called_is_in_no_row_where_a_rule_would_find_a_secret(searching: Searching) -> None:
+    token, events = secret(), KeptEvents()
+    rules = on(rule("None", traffic=f'{CREDENTIALS} and mcp.server.id == "up"', id="r"))
+    async with hosted() as host, portal_over({"up": host}, detector=searching, events=events, **rules) as portal:
+        async with client_of(portal.mcp, MODERN) as client:
+            for name in (token, f"up_{token}", "up_nothing"):
+                with pytest.raises(MCPError):
+                    await client.call_tool(name, {})
+            for uri in (f"mcp-server://{token}/a", f"nobody://a/{token}?b", "nobody://b"):
+                with pytest.raises(MCPError):
+                    await client.read_resource(uri)
+            searching.away = True
+            with pytest.raises(MCPError):
+                await client.call_tool("up_unsearched", {})
+    refused = [row.name for row in events.rows if row.kind == "refusal"]
+    hidden = "[redacted]"
+    assert refused == [hidden, hidden, "up_nothing", hidden, hidden, "nobody://b", hidden]
+    assert token not in repr(events.rows)
 
 
 async def test_nothing_passes_where_nobody_can_say_whether_a_rule_matches(searching: Searching) -> None:

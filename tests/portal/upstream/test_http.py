@@ -240,7 +240,9 @@ async def test_a_demand_for_authorization_carries_its_challenge(status: int) -> 
             "; it says: no key",
         ),
         ("text/html", b"<html>Sign in</html>", ""),
-        ("text/plain", b"x" * 500, f"; it says: {'x' * 79}\u2026"),
+        ("text/plain", b"no " * 100, f"; it says: {'no ' * 25}no\u2026"),
+        # Half a word may be half a secret, which nobody finds.
+        ("text/plain", b"x" * 500, "; it says: \u2026"),
     ],
 )
 async def test_a_demand_for_authorization_has_the_server_s_own_words(

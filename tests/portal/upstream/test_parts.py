@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ from portal.upstream.transports.protocol import (
     outgoing_headers,
     outgoing_params,
 )
-from portal.upstream.transports.wire import decode, message_in, result_in, rpc_error, snippet
+from portal.upstream.transports.wire import decode, first_words, message_in, result_in, rpc_error, snippet, tail
 from tests.strategies import FINITE, json_values
 
 pytestmark = pytest.mark.anyio
@@ -183,8 +184,16 @@ def test_an_error_says_what_its_message_is_in_any_form(members: dict[str, Any], 
 
 
 def test_a_message_of_another_form_is_bounded() -> None:
-    error = rpc_error({"code": -1, "message": ["x" * 100_000]})
-    assert error is not None and len(error.message) == 2_000
+    error = rpc_error({"code": -1, "message": ["x " * 100_000]})
+    assert error is not None and 1_990 < len(error.message) <= 2_000
+
+
+@given(st.text(alphabet="ab \n,", max_size=60), st.integers(1, 40))
+def test_what_is_cut_off_is_never_half_a_word(text: str, length: int) -> None:
+    for cut, shown in ((first_words(text, length), 1), (tail(text, length), -1)):
+        assert len(cut) <= length
+        kept = re.findall(r"[ab]+", cut)
+        assert kept == re.findall(r"[ab]+", text)[::shown][: len(kept)][::shown]
 
 
 def test_an_error_in_our_own_words_names_its_server() -> None:
