@@ -34,7 +34,7 @@ from portal.calls.gate import READS, Call, Denial, Gate, refuse
 from portal.calls.pins import PinAdmission
 from portal.calls.rows import EndedRun, call_row, run_row
 from portal.calls.told import through_gate
-from portal.errors import CallDenied, CallError, LoginRequired, Outcome, RpcError, StoreUnavailable, UpstreamError
+from portal.errors import CallDenied, CallError, LoginRequired, Outcome, StoreUnavailable, UpstreamError
 from portal.flows import Flows, RunLabels
 from portal.identity import NOBODY, Identity, OnBehalf
 from portal.logs import Content, LogRow, RowName, Wanted
@@ -226,11 +226,11 @@ class Caller:
                 sent.method, sent.params, during, credentials=headers, repeatable=repeatable
             )
         except UpstreamError as error:
-            if (required := lease.login_required(sent.server, error)) is not None:
-                raise required from error
-            passed = error
-            if isinstance(error, RpcError) and self._gate.screenings:
-                passed = await self._gate.screen_error(sent, error, context)
+            required = lease.login_required(sent.server, error)
+            passed = await self._gate.screen_error(sent, error if required is None else required, context)
+            if required is not None:
+                # It did not run: with a login it may.
+                raise passed from (error if passed is required else None)
             if flow is not None:
                 await flow.failed(passed)
             if passed is not error:

@@ -161,7 +161,10 @@ async def test_a_stored_rule_that_cannot_be_read_blocks_what_it_could_be_about(t
         assert await portal.echo() == "x"
 
 
-async def test_a_rule_about_secrets_in_the_document_does_not_start_where_nothing_searches(tmp_path: Path) -> None:
+async def test_a_rule_about_secrets_in_the_document_does_not_start_where_nothing_searches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.app.gateway.detection_installed", lambda: False)
     async with hosted() as host:
         with pytest.raises(StartError, match="codemode-portal\\[dlp\\]"):
             async with ruled(tmp_path, host, None, **on(rule("Out"))):
