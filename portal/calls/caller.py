@@ -237,6 +237,16 @@ class Caller:
                 raise passed from None
             raise
 
+    async def hand_over_run(self, context: CallContext) -> None:
+        """Note that the client is about to read what the program of this context has read.
+
+        Raises:
+            StoreUnavailable, CallDenied: it could not be noted, and the answer must not be handed over.
+        """
+        if self._flows is not None and context.read is not None:
+            client = context.source.client_id
+            await self._flows.hand_over_run(holder_of(context.principal), client, context.read)
+
     def write_run(self, run: EndedRun, context: CallContext) -> None:
         """Write the row of a run of a program."""
         context.facts.rows += 1
