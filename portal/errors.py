@@ -27,6 +27,7 @@ Codes of our own are in the range JSON-RPC over MCP leaves to implementations (-
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, Literal
 
 Ran = Literal["no", "yes", "unknown"]
@@ -145,15 +146,24 @@ class UpstreamError(CallError):
 
     status: int | None = None
 
-    def say(self, message: str, data: Any = None) -> None:
-        """Say this from now on, and nothing of what was said before."""
-        self.message, self.data, self.args = message, data, (message,)
-
     @property
     def full_message(self) -> str:
         """The message with the name of the server whose fault it is."""
         name = repr(self.server)
         return self.message if not self.server or name in self.message else f"The server {name}: {self.message}"
+
+    @property
+    def quotes(self) -> bool:
+        """Whether the message may have words of the server in it: it has answered, or why it cannot be reached is that
+        it has."""
+        cause = self.__cause__
+        return self.status is not None or (isinstance(cause, UpstreamError) and cause.quotes)
+
+    def in_other_words(self, message: str) -> UpstreamError:
+        """The same error with another message."""
+        other = copy(self)
+        other.message, other.args = message, (message,)
+        return other
 
 
 class RpcError(UpstreamError):
@@ -222,12 +232,16 @@ class LoginRequired(AuthorizationRequired):
         self.reason = reason
         self.subject = subject
         self.login = login
-        self._advice = advice
 
-    def say(self, message: str, data: Any = None) -> None:
-        # `message` may have the advice already, or may have been put in its place.
-        self.reason = message.removesuffix(f"; {self._advice}")
-        super().say(f"{self.reason}; {self._advice}" if self._advice else self.reason, data)
+    def in_other_words(self, message: str) -> LoginRequired:
+        return LoginRequired(
+            message,
+            advice="",
+            server=self.server,
+            subject=self.subject,
+            login=self.login,
+            status=self.status,
+        )
 
 
 class SessionExpired(UpstreamError):
@@ -249,6 +263,10 @@ class ResponseInvalid(UpstreamError):
     """`status` is the HTTP status where there was one."""
 
     code = RESPONSE_INVALID
+
+    @property
+    def quotes(self) -> bool:
+        return True
 
     def __init__(self, message: str, *, status: int | None = None, server: str = "") -> None:
         super().__init__(message, server=server)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from portal.app.store import state_home
-from portal.dlp import LiveDetector, rules_folder
+from portal.dlp import LiveDetector, ProfileDefinition, rules_folder
 from portal.profiles import PROFILE_KINDS, StoredProfiles, detection_key, documented_definitions, key_of_ring
 from portal.state import Follower, KeysUnusable, StateUnavailable
 
@@ -29,6 +29,7 @@ class FollowedProfiles:
         self._detector = detector
         self._config = config
         self._stored = StoredProfiles(store) if store is not None else None
+        self._known: list[ProfileDefinition] | None = None
         self._follower = Follower(store, PROFILE_KINDS, self._refresh, self._unavailable) if store is not None else None
         self._taking = asyncio.Lock()
         self._log = structlog.get_logger("portal.app")
@@ -64,8 +65,12 @@ class FollowedProfiles:
     async def _refresh(self) -> None:
         # One after the other: an older reading must not replace a newer one.
         async with self._taking:
-            stored = await self._stored.read() if self._stored is not None else None
-            self._detector.offers(documented_definitions(self._config.portal.dlp, stored))
+            try:
+                if self._stored is not None:
+                    self._known = await self._stored.read()
+            finally:
+                # Those of the document need no store.
+                self._detector.offers(documented_definitions(self._config.portal.dlp, self._known))
 
     def _unavailable(self, error: StateUnavailable) -> None:
         self._log.debug("stored profiles cannot be read; what was known goes on deciding", reason=str(error))

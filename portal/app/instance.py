@@ -154,19 +154,42 @@ class Instance:
             set_level(takes.portal.log_level)
             self.shared.config = takes
             await self._observing.apply()
-            # Before the servers: no call of a new one is made before its labels are known.
-            self._take_up_flows()
-            if self._stored_servers is not None:
-                await self._stored_servers.configure(takes.servers)
-            else:
-                await self.servers.apply(takes.servers)
-            assert self._profiles is not None
-            await self._profiles.configure(takes)
             try:
+                await self._take_up_document(takes)
                 await self._refresh()
+            except StateUnavailable:
+                if self._follower is not None:
+                    self._follower.again()
+                raise
             except (PolicyError, ValueError) as error:
                 raise ConfigError(f"portal.identity: {error}", file="the changed configuration") from error
         return waiting
+
+    async def _take_up_document(self, config: Config) -> None:
+        """Take up the labels, profiles, rules, quotas and servers of the document, in this order: no call of a new
+        server is made before what guards it holds.
+
+        Raises:
+            StateUnavailable: something of it has to wait for the store. What needs no store is taken up all the same.
+        """
+        assert self._profiles is not None
+        self._take_up_flows()
+        trouble: StateUnavailable | None = None
+        try:
+            await self._profiles.configure(config)
+        except StateUnavailable as error:
+            trouble = error
+        self._apply_quotas()
+        self._take_up_rules()
+        for definition in definitions(config, self._stored.objects.portals, self._stored.login_name).values():
+            if (portal := self.portals.get(definition.id)) is not None:
+                portal.secure_web_gateway = definition.secure_web_gateway
+        if self._stored_servers is not None:
+            await self._stored_servers.configure(config.servers)
+        else:
+            await self.servers.apply(config.servers)
+        if trouble is not None:
+            raise trouble
 
     def _check(self, config: Config) -> None:
         """Refuse a configuration whose policies or rules cannot be compiled, before any of it is taken up."""
@@ -356,7 +379,7 @@ class Instance:
             configure_admin(self.admin.settings, self.config)
         self._apply_quotas()
         # Before the portals, so that none has the gateway without its rules.
-        self.shared.gateway.replace(rulebook(self.config, self._stored, self.shared.gateway.detector))
+        self._take_up_rules()
         wanted = definitions(self.config, self._stored.objects.portals, self._stored.login_name)
         for id in [id for id in self.portals if id not in wanted]:
             await self.portals.pop(id).aclose()
@@ -380,6 +403,9 @@ class Instance:
         wanted = quotas_in_force(self.config.portal.quotas, self._stored, quotas.quotas)
         if wanted != quotas.quotas:
             quotas.apply(wanted)
+
+    def _take_up_rules(self) -> None:
+        self.shared.gateway.replace(rulebook(self.config, self._stored, self.shared.gateway.detector))
 
     def _take_up_flows(self) -> None:
         flows, settings = self.shared.flows, flow_settings(self.config, self._stored)

@@ -37,11 +37,12 @@ class Portal:
 
     `access` decides who may do what, and is None where everyone may do everything. `identity` is None where nobody
     signs in. `address` is how it names itself, "" before it is known where the instance listens. `app` is its ASGI
-    application.
+    application. `secure_web_gateway` is whether all its servers are in the gateway.
     """
 
     def __init__(self, shared: Shared, definition: PortalDefinition, access: LiveAccess | None) -> None:
         self.definition = definition
+        self.secure_web_gateway = definition.secure_web_gateway
         self.access = access
         self.identity: PortalIdentity | None = None
         self.address = ""
@@ -108,6 +109,7 @@ class Portal:
     async def apply(self, definition: PortalDefinition, stored: StoredState) -> None:
         """Take up what the configuration and the store say of everything but the policies."""
         self.definition = definition
+        self.secure_web_gateway = definition.secure_web_gateway
         config = self._shared.config
         self._served_for_all = served_for_all(definition, config, stored)
         self.endpoint.apply(definition.name, definition.instructions, definition.code_mode, config.portal.runs)
@@ -220,7 +222,7 @@ class Portal:
         # After the policies: a call that they deny is not counted.
         quotas = QuotaAdmission(self._shared.quotas, self.definition.id)
         gateway = GatewayScreening(
-            self._shared.gateway, self._shared.servers, self.definition.id, lambda: self.definition.secure_web_gateway
+            self._shared.gateway, self._shared.servers, self.definition.id, lambda: self.secure_web_gateway
         )
         if self.access is None:
             return Gate(admissions=[quotas], screenings=[gateway], programs=[gateway])

@@ -34,18 +34,7 @@ from portal.calls.gate import READS, Call, Denial, Gate, refuse
 from portal.calls.pins import PinAdmission
 from portal.calls.rows import EndedRun, call_row, run_row
 from portal.calls.told import through_gate
-from portal.errors import (
-    CallDenied,
-    CallError,
-    LoginRequired,
-    Outcome,
-    ResponseTooLarge,
-    RpcError,
-    StoreUnavailable,
-    UpstreamCrowded,
-    UpstreamError,
-    UpstreamTimeout,
-)
+from portal.errors import CallDenied, CallError, LoginRequired, Outcome, StoreUnavailable, UpstreamError
 from portal.flows import Flows, RunLabels
 from portal.identity import NOBODY, Identity, OnBehalf
 from portal.logs import Content, LogRow, RowName, Wanted
@@ -55,10 +44,6 @@ from portal.state import StateUnavailable
 from portal.upstream import NO_CONTEXT, CallContext, CallFacts, Connection, Traffic
 
 OPEN = Gate()
-
-
-# Errors that quote nothing. The others may have in them what a server said.
-_IN_OUR_WORDS = (UpstreamTimeout, UpstreamCrowded, ResponseTooLarge)
 
 
 class Records(Protocol):
@@ -245,20 +230,26 @@ class Caller:
                 sent.method, sent.params, during, credentials=headers, repeatable=repeatable
             )
         except UpstreamError as error:
-            if (required := lease.login_required(sent.server, error)) is not None:
-                if self._gate.screenings:
-                    await self._gate.screen_words(sent, required, context)
-                raise required from error
-            passed = error
-            if isinstance(error, RpcError) and self._gate.screenings:
-                passed = await self._gate.screen_error(sent, error, context)
-            elif self._gate.screenings and not isinstance(error, _IN_OUR_WORDS):
-                await self._gate.screen_words(sent, error, context)
+            required = lease.login_required(sent.server, error)
+            passed = await self._gate.screen_error(sent, error if required is None else required, context)
+            if required is not None:
+                # It did not run: with a login it may.
+                raise passed from (error if passed is required else None)
             if flow is not None:
                 await flow.failed(passed)
             if passed is not error:
                 raise passed from None
             raise
+
+    async def hand_over_run(self, context: CallContext) -> None:
+        """Note that the client is about to read what the program of this context has read.
+
+        Raises:
+            StoreUnavailable, CallDenied: it could not be noted, and the answer must not be handed over.
+        """
+        if self._flows is not None and context.read is not None:
+            client = context.source.client_id
+            await self._flows.hand_over_run(holder_of(context.principal), client, context.read)
 
     def write_run(self, run: EndedRun, context: CallContext) -> None:
         """Write the row of a run of a program."""

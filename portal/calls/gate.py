@@ -146,29 +146,25 @@ class Gate:
             result = _passed(await screening.screen(result, "incoming", call, context), call, ran="yes")
         return result
 
-    async def screen_error(self, call: Call, error: RpcError, context: CallContext) -> RpcError:
-        """An error that a server answered with, as it may come back: its words may have anything in them.
+    async def screen_error(self, call: Call, error: UpstreamError, context: CallContext) -> UpstreamError:
+        """An error as it may come back: what a server answers with, or says of itself, may have anything in it. One
+        without words of the server is not asked about.
 
         Raises:
-            CallDenied: it may not; the call ran.
+            CallDenied: it may not.
         """
-        content = {"message": error.message, "data": error.data}
-        screened = _passed(await self.screened(dict(content), "incoming", call, context), call, ran="yes")
+        if not self.screenings or not (isinstance(error, RpcError) or error.quotes):
+            return error
+        content: Members = {"message": error.message}
+        if isinstance(error, RpcError):
+            content["data"] = error.data
+        screened = _passed(await self.screened(dict(content), "incoming", call, context), call, ran=error.ran)
         if screened == content:
             return error
-        return RpcError(error.code, str(screened.get("message")), screened.get("data"), server=error.server)
-
-    async def screen_words(self, call: Call, error: UpstreamError, context: CallContext) -> None:
-        """Leave out of an error of our own what may not come back. It may quote what a server said, and stays what it
-        is: there is no result that could be denied."""
-        content: Members = {"message": error.message, "data": error.data}
-        screened = await self.screened(dict(content), "incoming", call, context)
-        if screened == content:
-            return
-        if isinstance(screened, Denial):
-            by = f" ({screened.policy})" if screened.policy else ""
-            screened = {"message": f"the call has failed, and why is kept back{by}"}
-        error.say(str(screened.get("message")), screened.get("data"))
+        message = str(screened.get("message"))
+        if isinstance(error, RpcError):
+            return RpcError(error.code, message, screened.get("data"), server=error.server)
+        return error.in_other_words(message)
 
     async def screened(
         self, content: Members, direction: Direction, call: Call, context: CallContext

@@ -1,7 +1,7 @@
 """The gateway at the gate: every value between a caller and a server is judged by the rules, in both directions.
 
-Where neither the portal nor the server has `secure_web_gateway`, nothing is asked. What a server is, is asked anew for
-each value: a change holds for calls that are under way and for programs that run.
+Where neither the portal nor the server has `secure_web_gateway`, nothing is asked. That, and what the rules are, is
+asked anew for each value: a change holds for calls that are under way and for programs that run.
 """
 
 from __future__ import annotations
@@ -56,9 +56,11 @@ class GatewayScreening:
         if not self._gateway.current.rules or call.method in RELEASES:
             return content
         server = self._servers.snapshot_for(context.on_behalf).servers.get(call.server)
-        # A server that is gone is what it was when the program began.
-        config = server.config if server is not None else context.facts.server
-        if not (self._whole() or (config is not None and config.secure_web_gateway)):
+        # A program goes on with the servers that it began with: the address is that of where the request goes.
+        used = context.facts.server
+        config = used if used is not None else (server.config if server is not None else None)
+        now = server.config if server is not None else config
+        if not (self._whole() or (now is not None and now.secure_web_gateway)):
             return content
         address = None if config is None else address_of(getattr(config, "url", ""))
         outgoing = direction == "outgoing"
@@ -69,7 +71,7 @@ class GatewayScreening:
             fixed=TARGET if outgoing else (),
         )
         facts = self._facts(direction, call.method, call.server, call.name, address, context)
-        ruling = await judge(self._gateway.current, self._gateway.detector, judged, facts)
+        ruling = await self._judged(judged, facts)
         if outgoing and _in_target(ruling, content):
             context.facts.hides_name = True
         denial = self._noted(ruling, facts, context)
@@ -84,7 +86,7 @@ class GatewayScreening:
             return None
         facts = self._facts("outgoing", "tools/call", "", PROGRAM, NO_ADDRESS, context)
         judged = JudgedContent(program, "program", arguments=True, whole=True)
-        ruling = await judge(self._gateway.current, self._gateway.detector, judged, facts)
+        ruling = await self._judged(judged, facts)
         return self._noted(ruling, facts, context, program=True)
 
     async def hides(self, text: str) -> bool:
@@ -106,6 +108,15 @@ class GatewayScreening:
         return self._whole() or any(
             server.config.secure_web_gateway for server in self._servers.snapshot.servers.values()
         )
+
+    async def _judged(self, content: JudgedContent, facts: ValueFacts) -> Ruling:
+        """What the rules make of this content that are in force when it has been judged."""
+        while True:
+            book = self._gateway.current
+            ruling = await judge(book, self._gateway.detector, content, facts)
+            # What was searched for is what the rules need that came meanwhile.
+            if book is self._gateway.current:
+                return ruling
 
     def _facts(
         self,

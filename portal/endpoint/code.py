@@ -36,6 +36,7 @@ from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.request_log import UnlistedName
 from portal.endpoint.views import Catalogs, View, Views
 from portal.errors import Outcome, ServerUnknown
+from portal.flows import RunLabels
 from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, in_words
 from portal.servers import ServerSnapshot
 from portal.shares import holder_of
@@ -120,8 +121,9 @@ class CodeMode:
         line = Line()
         principal = held.request.principal
         told_apart = principal is None or bool(principal.key)
-        handle = RunHandle(OwnRuns(self._runs, owner, run_id, line, told_apart=told_apart))
-        run = LiveRun(run_id, owner, handle, line, holder)
+        read = RunLabels()
+        handle = RunHandle(OwnRuns(self._runs, owner, run_id, line, told_apart=told_apart, read=read))
+        run = LiveRun(run_id, owner, handle, line, holder, read)
 
         def leaves_at() -> float:
             has_progress = held.request.context.on_progress is not None
@@ -180,6 +182,7 @@ class CodeMode:
             source=_source_of_run(context.source),
             protocol="",
             spent={},
+            read=run.read,
             run_id=run.id,
             client=context.client if asks else None,
             on_request=run.line.ask if asks else None,
@@ -191,7 +194,10 @@ class CodeMode:
         began, started, leased = time.perf_counter(), time.time_ns() // 1000, self._caller.run(context)
         answer: RawResult | None = None
         try:
-            answer = await self._execute(arguments, request, run, leased, held, progress)
+            result = await self._execute(arguments, request, run, leased, held, progress)
+            # What it has read its client reads now, also if it was long ago.
+            await self._caller.hand_over_run(context)
+            answer = result
             return answer
         finally:
             us = int((time.perf_counter() - began) * 1_000_000)

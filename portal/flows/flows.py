@@ -1,7 +1,8 @@
 """What everybody has read of what is labelled, and whether they may make a call after it.
 
-    admit        before a call: does a rule refuse it? from memory alone
-    hand_over    before its result reaches the caller: what it has read counts from now on
+    admit            before a call: does a rule refuse it? from memory alone
+    hand_over        before its result reaches the caller: what it has read counts from now on
+    hand_over_run    before the answer of a program reaches the client: what it has read counts anew
 
 What is read, and a rule is about, is written into the database before the result is handed over, so that it holds after
 a restart and in other processes. It is written for longer than it counts (`SLACK`): for so long later reads change
@@ -199,6 +200,27 @@ class Flows:
                 kept.read = read
             if call.run is not None:
                 call.run.add(read)
+
+    async def hand_over_run(self, person: str, client: str, run: RunLabels) -> None:
+        """What a run has read counts from now on, and its answer may be handed over. `person` and `client` are as for
+        `labelled`.
+
+        Raises:
+            StoreUnavailable: it could not be written.
+            CallDenied: there is no room for one more person.
+        """
+        for read in tuple(run):
+            call = LabelledCall(
+                person=_key(person) or OPERATOR,
+                client=_key(client),
+                portal=read.portal,
+                server=read.server,
+                tool=read.tool,
+                name=read.tool,
+                labels=frozenset({read.label}),
+                run=run,
+            )
+            await self.hand_over(call)
 
     async def purge(self) -> None:
         """Drop what does not count any more, from memory and from the database.

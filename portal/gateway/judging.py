@@ -7,7 +7,7 @@ another value. Where it cannot be known whether a rule matches, the value is blo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -98,7 +98,7 @@ async def judge(book: Rulebook, detector: Detecting | None, content: JudgedConte
         if (rule := step.rule) is None:
             return Ruling(content.value, tuple(matches))
         if step.kind == "search":
-            search = await _Search.of(content, detector)
+            search = await _Search.of(content, detector, book.profiles)
             continue
         found = () if search is None else search.found(rule)
         if step.kind == "unsure":
@@ -111,7 +111,7 @@ async def judge(book: Rulebook, detector: Detecting | None, content: JudgedConte
             case "log":
                 matches.append(RuleMatch(rule, found))
             case "redact":
-                redacted = await _without(content, rule, found, detector)
+                redacted = await _without(content, rule, found, detector, book.profiles)
                 if redacted is None:
                     return Ruling(content.value, tuple(matches), RuleBlock(rule, "not redacted", found))
                 content, search = redacted
@@ -122,9 +122,9 @@ async def judge(book: Rulebook, detector: Detecting | None, content: JudgedConte
 class _Search:
     """What a search has said of a content: nothing, if it could not be made."""
 
-    def __init__(self, verdict: Verdict | None, detector: Detecting | None) -> None:
+    def __init__(self, verdict: Verdict | None, ids: Mapping[str, str | None]) -> None:
         self.made = verdict is not None
-        self._detector = detector
+        self.id_of = ids.get
         found: dict[str, list[Detection]] = {}
         for one in verdict.findings if verdict is not None else ():
             found.setdefault(one.profile, []).append(one)
@@ -133,24 +133,29 @@ class _Search:
         self.says = Searched(frozenset(found), verdict is not None and verdict.complete, self.id_of)
 
     @classmethod
-    async def of(cls, content: JudgedContent, detector: Detecting | None) -> _Search:
+    async def of(cls, content: JudgedContent, detector: Detecting | None, profiles: Iterable[str]) -> _Search:
+        """`profiles` are those that rules name, by whatever name."""
         if detector is None:
-            return cls(None, None)
+            return cls(None, {})
+        before = _ids(detector, profiles)
         try:
             verdict = await detector.scanned(content.value, content.root, as_arguments=content.arguments)
         except DetectionUnavailable:
-            return cls(None, detector)
-        return cls(verdict, detector)
-
-    def id_of(self, profile: str) -> str | None:
-        known = self._detector is not None and self._detector.knows(profile)
-        return self._detector.profile(profile) if known and self._detector is not None else None
+            verdict = None
+        # A name that has become another profile's meanwhile is of one that was not searched for.
+        after = _ids(detector, profiles)
+        return cls(verdict, {name: id for name, id in after.items() if before[name] == id})
 
     def found(self, rule: HttpRule) -> tuple[Detection, ...]:
         """What was found of the profiles that the rule asks for."""
         ids = set(map(self.id_of, rule.profiles))
         several = [some for id, some in self._found.items() if id in ids]
         return several[0] if len(several) == 1 else tuple(chain.from_iterable(several))
+
+
+def _ids(detector: Detecting, profiles: Iterable[str]) -> dict[str, str | None]:
+    """The id of each profile by its name, None for one that cannot be used."""
+    return {name: detector.profile(name) if detector.knows(name) else None for name in profiles}
 
 
 def _why_unsure(rule: HttpRule, search: _Search | None, facts: ValueFacts) -> Why:
@@ -164,7 +169,11 @@ def _why_unsure(rule: HttpRule, search: _Search | None, facts: ValueFacts) -> Wh
 
 
 async def _without(
-    content: JudgedContent, rule: HttpRule, found: Sequence[Detection], detector: Detecting | None
+    content: JudgedContent,
+    rule: HttpRule,
+    found: Sequence[Detection],
+    detector: Detecting | None,
+    profiles: Iterable[str],
 ) -> tuple[JudgedContent, _Search] | None:
     """The content without what was found, and a search of that; None if it cannot be taken out.
 
@@ -180,7 +189,7 @@ async def _without(
         current = replace(current, value=changed)
         if _differs(content, current):
             return None
-        search = await _Search.of(current, detector)
+        search = await _Search.of(current, detector, profiles)
         if not search.says.complete:
             return None
         if not (found := search.found(rule)):

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from codemode import RunHandle, Waiting
+from portal.flows import RunLabels
 from portal.runs.line import Line
 
 Result = dict[str, Any]
@@ -27,14 +28,23 @@ class Owner:
 
 class LiveRun:
     """`handle` is what the program is run with, `line` its way to the client. `holder`: in whose part it counts
-    (`portal.shares.holder_of`), by default its owner's."""
+    (`portal.shares.holder_of`), by default its owner's. `read` is what it has read of what is labelled."""
 
-    def __init__(self, id: str, owner: Owner, handle: RunHandle, line: Line, holder: str | None = None) -> None:
+    def __init__(
+        self,
+        id: str,
+        owner: Owner,
+        handle: RunHandle,
+        line: Line,
+        holder: str | None = None,
+        read: RunLabels | None = None,
+    ) -> None:
         self.id = id
         self.owner = owner
         self.holder = owner.person if holder is None else holder
         self.handle = handle
         self.line = line
+        self.read = RunLabels() if read is None else read
         self._task: asyncio.Task[Result] | None = None
 
     @property

@@ -15,6 +15,7 @@ from typing import Final
 
 from codemode import CatalogError, Failure, OnWait, Run
 from portal.config import RunSettings
+from portal.flows import RunLabels
 from portal.runs.line import Line
 from portal.runs.live import LiveRun, Owner, Result
 from portal.shares import Full, Shares
@@ -186,14 +187,25 @@ class OwnRuns:
 
     Through its `line` go the questions of the runs that it waits for. `told_apart`: nobody else is taken for its owner.
     Otherwise, as for callers whom a policy lets in without a login, the ids are the secret, and none is listed.
+    `read` is what the program has read of what is labelled: with the record of an earlier run comes what that has.
     """
 
-    def __init__(self, registry: RunRegistry, owner: Owner, own: str, line: Line, *, told_apart: bool = True) -> None:
+    def __init__(
+        self,
+        registry: RunRegistry,
+        owner: Owner,
+        own: str,
+        line: Line,
+        *,
+        told_apart: bool = True,
+        read: RunLabels | None = None,
+    ) -> None:
         self._registry = registry
         self._owner = owner
         self._own = own
         self._line = line
         self._told_apart = told_apart
+        self._read = RunLabels() if read is None else read
 
     async def result(self, run_id: str, on_wait: OnWait) -> Run:
         run = self._find(run_id)
@@ -201,7 +213,7 @@ class OwnRuns:
             while not run.ended:
                 async with _sharing_its_waits(run, self._own, on_wait):
                     await run.change()
-        return _record(run)
+        return self._record(run)
 
     async def list(self) -> list[dict[str, object]]:
         return [
@@ -221,7 +233,15 @@ class OwnRuns:
         while not run.ended:
             await run.change()
         self._registry.forget(run_id)
-        return _record(run)
+        return self._record(run)
+
+    def _record(self, run: LiveRun) -> Run:
+        record = run.handle.record
+        if record is None or run.stopped:
+            raise CatalogError(f"the run {run.id!r} has no result: the portal failed, or was stopped")
+        for read in run.read:
+            self._read.add(read)
+        return record
 
     def _find(self, run_id: str) -> LiveRun:
         run = self._registry.find(run_id, self._owner)
@@ -244,13 +264,6 @@ async def _sharing_its_waits(run: LiveRun, own: str, on_wait: OnWait) -> AsyncIt
                 if waiting.run != own:
                     await stack.enter_async_context(on_wait(waiting))
         yield
-
-
-def _record(run: LiveRun) -> Run:
-    record = run.handle.record
-    if record is None or run.stopped:
-        raise CatalogError(f"the run {run.id!r} has no result: the portal failed, or was stopped")
-    return record
 
 
 def _status(run: LiveRun) -> str:

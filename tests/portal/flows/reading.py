@@ -10,6 +10,7 @@ from typing import Any
 
 from codemode import CodeTool
 from portal.app import Instance, Parts, serving
+from portal.calls import Gate
 from portal.config import Config, parse_config
 from portal.logs import Discard
 from tests.portal.portals import Kept
@@ -73,6 +74,7 @@ async def guarded(
     labels: Mapping[str, Mapping[str, Any]] = LABELS,
     clock: Clock | None = None,
     upstreams: tuple[Hosted, Hosted] | None = None,
+    gate: Gate | None = None,
     **portal: Any,
 ) -> AsyncIterator[Guarded]:
     """`portal` is that section of the configuration, with the rule where it has no `dataFlow`. It has settled."""
@@ -85,7 +87,7 @@ async def guarded(
         else:
             crm, mail = upstreams
         served = Guarded("", None, kept, clock, crm, mail, dict(portal))  # type: ignore[arg-type]
-        parts = Parts(code=code_tool, records=kept, now=clock)
+        parts = Parts(code=code_tool, records=kept, now=clock, gate=gate)
         served.instance = await stack.enter_async_context(
             Instance.open(served.config(labels), Discard(), lambda text: None, parts)
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import random
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from portal.dlp import Verdict
 from portal.gateway import (
     MOST_FINDINGS,
     JudgedContent,
@@ -144,3 +146,22 @@ async def test_the_reason_says_where_a_caller_finds_it_in_what_it_sent_and_not_i
     out, back = reason_of(ruling.block, "outgoing"), reason_of(ruling.block, "incoming")
     assert "Ada Lovelace" in out and "Ada Lovelace" not in back
     assert "Credentials and Secrets (" in back and "The call was made." in back and "was not sent" in out
+
+
+class Renaming(Searching):
+    """A detector where `own` is another profile after each search: the name was given to another one meanwhile."""
+
+    searches = 0
+
+    async def scanned(self, value: object, root: str = "value", *, as_arguments: bool = False) -> Verdict:
+        verdict = await super().scanned(value, root, as_arguments=as_arguments)
+        self.searches += 1
+        return verdict
+
+    def profile(self, name: str) -> str | None:
+        return ("credentials" if self.searches else "personal") if name == "mine" else super().profile(name)
+
+
+async def test_a_name_that_becomes_another_profiles_during_the_search_lets_nothing_pass(folder: Path) -> None:
+    ruling = await ruled(Renaming(folder), {"a": "ada@example.com"}, rule("block", 'any(dlp.profiles[*] == "mine")'))
+    assert ruling.block is not None and ruling.block.why == "unknown profile"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,7 +14,9 @@ from mcp.shared.exceptions import MCPError
 
 from codemode import CodeTool
 from portal.config import parse_config
+from portal.dlp import Verdict
 from portal.errors import DENIED, ConfigError
+from portal.servers import Snapshot
 from tests.portal.dlp.made_up import SECRETS
 from tests.portal.gateway.searching import Searching
 from tests.portal.portals import GENERATIONS, MODERN, Heard, Kept, KeptEvents, client_of, portal_over
@@ -295,20 +298,20 @@ async def test_our_own_words_about_a_failed_call_do_not_quote_what_may_not_come_
     async with raw_upstream(fail) as raw:
         up = {"url": raw.url}
         async with portal_over({"up": up}, detector=searching, **on(rule("None back", action, id="r"))) as portal:
-            said = []
+            said, seen = [], []
             async with client_of(portal.mcp, MODERN) as client:
                 for _ in range(4):
                     with pytest.raises(MCPError) as failed:
                         await client.call_tool("up_echo", {})
-                    # It has failed as before: there is no answer that could be denied.
-                    assert failed.value.error.code == -32012
+                    seen.append(failed.value.error.code)
                     said.append(failed.value.error.message)
-        kept_back = "kept back (gateway rule r (None back))" if action == "block" else "it is [redacted:"
+        kept_back = "The gateway rule" if action == "block" else "it is [redacted:"
         assert kept_back in said[0] and kept_back in said[1]
+        assert seen == ([DENIED] * 2 if action == "block" else [-32012] * 2) + [-32012] * 2
         # What is cut off in the middle of a secret has no half of it.
         assert "is it," in said[2] and token[:8] not in said[2]
         assert "all fine" in said[3]
-        assert [row.policy for row in portal.kept.records] == ["gateway rule r (None back)"] * 2 + ["", ""]
+        assert [row.policy for row in portal.kept.records] == ["gateway:None back"] * 2 + ["", ""]
         assert token not in all_of(portal.kept)
 
 
@@ -330,6 +333,33 @@ async def test_what_nothing_is_called_is_in_no_row_where_a_rule_would_find_a_sec
     hidden = "[redacted]"
     assert refused == [hidden, hidden, "up_nothing", hidden, hidden, "nobody://b", hidden]
     assert token not in repr(events.rows)
+
+
+@pytest.mark.parametrize("how", ["forbidden", "unauthorized", "no message", "elsewhere"])
+async def test_what_a_server_says_in_another_error_than_one_of_the_protocol_passes_the_rules_too(
+    searching: Searching, how: str
+) -> None:
+    token = secret()
+
+    async def fail(exchange: Exchange) -> None:
+        if how == "elsewhere":
+            await exchange.answer(b"", status=302, also=f"location: http://{token.lower()}.example/{token}")
+        elif how == "no message":
+            await exchange.answer(f"no, {token}".encode(), kind="text/plain")
+        else:
+            await exchange.error(-32000, f"not with {token}", status=403 if how == "forbidden" else 401)
+
+    for action in ("redact", "block"):
+        rules = on(rule("In", action, traffic=f"{CREDENTIALS} and {IN}", id="r"))
+        async with raw_upstream(fail) as raw:
+            raw.tools = [{"name": "echo", "inputSchema": {"type": "object"}}]
+            async with portal_over({"up": {"url": raw.url}}, detector=searching, **rules) as portal:
+                async with client_of(portal.mcp, MODERN) as client:
+                    with pytest.raises(MCPError) as failed:
+                        await client.call_tool("up_echo", {})
+            assert token not in str(failed.value) + repr(failed.value.error) + all_of(portal.kept)
+            assert portal.kept.last.policy == "gateway:In"
+            assert (failed.value.error.code == DENIED) is (action == "block")
 
 
 async def test_nothing_passes_where_nobody_can_say_whether_a_rule_matches(searching: Searching) -> None:
@@ -369,6 +399,74 @@ async def test_a_changed_rule_holds_in_a_program_that_runs(searching: Searching,
         # The result of the call that was under way is kept back already.
         assert "'New'" in str(answer.structured_content)
         assert host.upstream.journal.entries.count("call echo") == 1
+
+
+async def test_rules_are_about_the_host_that_a_program_still_calls_after_its_server_has_moved(
+    code_tool: CodeTool,
+) -> None:
+    """The document may name another host meanwhile: a program goes on with the servers that it began with."""
+    rules = on(rule("Not there", traffic='http.request.host == "127.0.0.1" and mcp.tool.name == "echo"'))
+    program = """
+    await codemode.up.journal({text: "go"});
+    try { return await codemode.up.echo({text: "x"}); } catch (error) { return error.message; }
+    """
+    async with hosted() as host, portal_over({"up": host}, code_tool=code_tool, **rules) as portal:
+        async with client_of(portal.code, MODERN) as client:
+
+            async def move() -> None:
+                await host.upstream.journal.wait("call journal")
+                moved = {"up": {"url": host.url.replace("127.0.0.1", "localhost")}}
+                await portal.instance.apply(parse_config({"mcpServers": moved, "portal": rules}, env={}))
+                await host.upstream.journal.add("go")
+
+            answer, _ = await asyncio.gather(client.call_tool("code", {"code": program}), move())
+        assert answer.structured_content is not None and "'Not there'" in str(answer.structured_content)
+        assert "call echo" not in host.upstream.journal.entries
+
+
+class Swapping(Searching):
+    """A detector whose first search ends after the rules have changed, and has what they need by then."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.change: Callable[[], Awaitable[object]] | None = None
+
+    async def scanned(self, value: object, root: str = "value", *, as_arguments: bool = False) -> Verdict:
+        if self.change is not None:
+            change, self.change = self.change, None
+            await change()
+        verdict = await super().scanned(value, root, as_arguments=as_arguments)
+        return Verdict(tuple(one for one in verdict.findings if one.profile in self.needed), complete=verdict.complete)
+
+
+async def test_a_value_that_was_on_its_way_as_rules_changed_is_judged_by_the_new_ones(folder: Path) -> None:
+    searching = Swapping(folder)
+    former, later = (rule(name, traffic=f'any(dlp.profiles[*] == "{name}")') for name in ("credentials", "own"))
+    async with hosted() as host, portal_over({"up": host}, detector=searching, **on(former)) as portal:
+        document = {"mcpServers": {"up": {"url": host.url}}, "portal": on(later)}
+        searching.change = lambda: portal.instance.apply(parse_config(document, env={}))
+        async with client_of(portal.mcp, MODERN) as client:
+            # Either rule is about it.
+            with pytest.raises(MCPError, match="'own'"):
+                await client.call_tool("up_echo", {"text": f"{secret()} T-12345"})
+        assert "call echo" not in host.upstream.journal.entries
+
+
+async def test_no_new_server_is_served_before_the_rules_that_came_with_it() -> None:
+    async with hosted() as host, portal_over({}) as portal:
+        instance, seen = portal.instance, []
+
+        def served(old: Snapshot, new: Snapshot) -> None:
+            if "up" in new.servers:
+                seen.append(
+                    (len(instance.shared.gateway.current.rules), instance.own.secure_web_gateway)
+                    + (len(instance.shared.quotas.quotas),)
+                )
+
+        portal.servers.subscribe(served)
+        settings = {**on(rule("All", traffic="")), "quotas": [{"name": "few", "calls": 1, "period": 60, "per": []}]}
+        await instance.apply(parse_config({"mcpServers": {"up": {"url": host.url}}, "portal": settings}, env={}))
+        assert seen and set(seen) == {(1, True, 1)}
 
 
 async def test_a_document_with_a_rule_that_cannot_be_used_is_refused(searching: Searching) -> None:
