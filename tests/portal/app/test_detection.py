@@ -97,8 +97,8 @@ async def test_a_changed_document_is_taken_up(parts: Parts) -> None:
         detector.needs(["own", "financial"])
         assert await rules(detector, "T-12345") == ["ticket"]
         assert await instance.apply(config(own={"patterns": {"case": r"C-\d+"}})) == ()
-            # The gateway has said what its rules need: nothing.
-            detector.needs(["own", "financial"])
+        # The gateway has said what its rules need: nothing.
+        detector.needs(["own", "financial"])
         await detector.settled(PATIENCE)
         assert await rules(detector, ["T-12345", "C-1"]) == ["case"]
         await instance.apply(config())

@@ -1,4 +1,4 @@
-"""Results of programs that come late: what a program has read counts from when its client, or another program, has it."""
+"""Results of programs that come late: what a program has read counts from when its client or another program has it."""
 
 from __future__ import annotations
 
