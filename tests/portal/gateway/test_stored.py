@@ -14,10 +14,11 @@ from cloudflare import AsyncCloudflare
 from portal.admin import PREFIX
 from portal.app import Instance, Parts, serving
 from portal.calls import Call
+from portal.config import parse_config
 from portal.errors import CallDenied, StartError
 from portal.identity import Group, Identity
 from portal.objects import GATEWAY_RULE
-from portal.state import plain
+from portal.state import StateUnavailable, plain
 from portal.upstream import CallContext
 from tests.patience import PATIENCE
 from tests.portal.gateway.searching import Searching
@@ -190,3 +191,25 @@ async def test_no_secret_is_in_any_file_of_a_portal_that_keeps_a_log(tmp_path: P
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(b"gateway:Out" in path.read_bytes() for path in files)
     assert [path.name for path in files if secret().encode() in path.read_bytes()] == []
+
+
+async def test_rules_of_a_changed_document_hold_also_while_the_database_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"state": new_state(tmp_path), "identity": {"policies": [EVERYONE]}}
+    changed = on(rule("New", traffic='any(dlp.profiles[*] == "mine")'))
+    changed = {**settings, **changed, "dlp": {"profiles": {"mine": {"patterns": {"case": r"C-\d+"}}}}}
+    quotas = [{"name": "few", "calls": 5, "period": 60, "per": []}]
+    async with opened({"portal": settings}, parts=Parts(code=None)) as instance:
+
+        async def away(*asked: object) -> Any:
+            raise StateUnavailable("it does not answer")
+
+        with monkeypatch.context() as broken:
+            broken.setattr("portal.app.instance.read_stored", away)
+            broken.setattr("portal.profiles.StoredProfiles.read", away)
+            with pytest.raises(StateUnavailable):
+                await instance.apply(parse_config({"portal": {**changed, "quotas": quotas}}, env={}))
+            assert [one.name for one in instance.shared.gateway.current.rules] == ["New"]
+            assert [one.name for one in instance.shared.quotas.quotas] == ["few"]
+            assert instance.shared.detector.knows("mine") and instance.own.secure_web_gateway
