@@ -19,6 +19,8 @@ MOST_FINDINGS = 10_000
 
 Looking = Callable[[bytes], Iterator[Match]]
 _MARKER = re.compile(rb"\[redacted:([a-z0-9-]{1,64})\]")
+# A token that says itself whose it is: nothing becomes one by standing beside something else.
+_PREFIXED = re.compile(rb"[A-Za-z]{2,12}[_-][A-Za-z0-9_-]{24,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,8 @@ class TextSearch:
     def _is_of_several(self, match: Match, spans: Sequence[Span]) -> bool:
         """Whether it is a secret that was split: in one string alone it was found already, or is none there."""
         is_credential = (match.origin or match.profile) == self._credentials
-        return len(spans) > 1 and (not is_credential or match.confidence == "high")
+        is_sure = match.confidence == "high" or _PREFIXED.fullmatch(match.form) is not None
+        return len(spans) > 1 and (not is_credential or is_sure)
 
     @cached_property
     def _markers(self) -> Sequence[Span]:

@@ -41,8 +41,9 @@ RULES = [
 PLACES = ("outside", "inside")
 SECRETS = invented(29)
 TOLD = ("log entry", "progress")
-# In our own words, which may quote the server: there is no answer of its that could be denied.
-FAILED = ("status", "page", "no JSON", "cut off")
+# In our own words, which quote the server. What is cut off in the middle of a secret quotes nothing of it.
+QUOTED = ("status", "page", "no JSON")
+CUT_OFF = "cut off"
 both = pytest.mark.parametrize("server", list(DOES))
 
 
@@ -158,12 +159,12 @@ async def test_what_a_tool_says_with_a_secret_does_not_come_in(
     assert leaks({"answer": text}, [one]) == []
     if how in TOLD:
         assert worked(answer, place), answer
-    elif server == "blocks" and how not in FAILED:
+    elif server == "blocks" and how != CUT_OFF:
         assert denied(answer, place), answer
     elif how in RESULTS and "error" not in how:
         assert worked(answer, place), answer
-    elif how in FAILED and how != "cut off":
-        assert ("kept back" if server == "blocks" else "[redacted") in text.decode()
+    elif how in QUOTED:
+        assert "[redacted" in text.decode()
 
 
 @both

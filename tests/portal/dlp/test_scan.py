@@ -165,6 +165,14 @@ def test_a_secret_split_over_arguments_is_found_in_each_of_them(everything: Dete
     assert {finding.digest for finding in found} == {everything.scan(TOKEN).findings[0].digest}
 
 
+def test_a_split_token_that_says_whose_it_is_is_found_whatever_the_confidence_of_its_rule(everything: Detector) -> None:
+    token = "npm_" + "eMJfnwKwmQMPTqyrScEjpxLTMqObl5amaCL5"
+    (whole,) = everything.scan(token).findings
+    assert whole.confidence == "medium"
+    found = everything.scan({"a": token[:20], "b": token[20:]}, as_arguments=True).findings
+    assert [finding.rule for finding in found] == [whole.rule] * 2
+
+
 def test_arguments_with_one_whole_secret_have_one_finding(everything: Detector) -> None:
     (finding,) = everything.scan({"a": TOKEN, "b": "next", "c": "more"}, as_arguments=True).findings
     assert finding.path == "value.a"

@@ -305,7 +305,7 @@ async def test_our_own_words_about_a_failed_call_do_not_quote_what_may_not_come_
                         await client.call_tool("up_echo", {})
                     seen.append(failed.value.error.code)
                     said.append(failed.value.error.message)
-        kept_back = "The gateway rule" if action == "block" else "it is [redacted:"
+        kept_back = "by the rule 'None back'" if action == "block" else "it is [redacted:"
         assert kept_back in said[0] and kept_back in said[1]
         assert seen == ([DENIED] * 2 if action == "block" else [-32012] * 2) + [-32012] * 2
         # What is cut off in the middle of a secret has no half of it.
