@@ -109,7 +109,9 @@ RESULTS: Mapping[str, Callable[[Sought], dict[str, Any]]] = {
     "embedded bytes": lambda one: {
         "content": [{"type": "resource", "resource": {"uri": "x://y", "blob": b64(f"so: {one.text}")}}]
     },
-    "link": lambda one: {"content": [{"type": "resource_link", "uri": f"x://{quote(one.secret, '')}", "name": "link"}]},
+    "link": lambda one: {
+        "content": [{"type": "resource_link", "uri": f"x://{quote(one.secret, ':')}", "name": "link"}]
+    },
     "description of a link": lambda one: {
         "content": [{"type": "resource_link", "uri": "x://y", "name": "link", "description": one.text}]
     },

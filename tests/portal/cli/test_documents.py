@@ -35,7 +35,8 @@ def test_the_readme_connects_clients_as_the_command_does() -> None:
 
 @pytest.mark.parametrize("document", fenced(CHAPTER, "json"))
 def test_configuration_examples_are_accepted(document: str) -> None:
-    config = parse_config(json.loads(document), env={"HOME": "/home", "TICKETS_TOKEN": "secret"})
+    environment = {"HOME": "/home", "TICKETS_TOKEN": "secret", "METRICS_TOKEN": "of-the-scraper-and-nobody-else"}
+    config = parse_config(json.loads(document), env=environment)
     assert config.servers
 
 
