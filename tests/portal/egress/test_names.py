@@ -128,11 +128,12 @@ async def test_a_good_name_is_answered_while_a_thousand_are_asked_that_nobody_an
         assert await names.addresses("good0.example", NAMED) == ("127.0.0.1",)
         assert await names.addresses("good1.example", ANYBODY) == ("127.0.0.1",)
         assert await names.addresses("good2.example", Wish(Wisher.SERVER, "s")) == ("127.0.0.1",)
-    assert threading.active_count() == threads
+    # What an earlier test has left may end meanwhile.
+    assert threading.active_count() <= threads
     # A thousand names of administrators have one socket; each of a stranger has its own.
     assert descriptors() <= before + 1 + 60
     await give_up(bad)
-    assert (descriptors(), threading.active_count()) == (before, threads)
+    assert descriptors() <= before and threading.active_count() <= threads
 
 
 async def test_a_stranger_past_their_share_is_refused_and_who_gives_up_makes_room(
