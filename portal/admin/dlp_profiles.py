@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from portal.admin.api.answers import ListAnswer
 from portal.admin.api.application import AdminSettings
 from portal.admin.api.collection import Removed
-from portal.admin.api.errors import broken as unreadable
 from portal.admin.api.errors import conflict, in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import ZERO_TRUST
@@ -43,7 +42,7 @@ from portal.objects import (
     SharedDlpEntry,
 )
 from portal.profiles import holder_of, remove_values, write_values
-from portal.state import Broken, Clock, Store, Stored, Transaction
+from portal.state import Clock, Store, Stored, Transaction
 
 Datasets = Mapping[str, Stored[DatasetDocument]]
 ProfileUses = Callable[[Transaction, Collection[str]], Awaitable[str | None]]
@@ -431,13 +430,3 @@ async def _require_own_name(transaction: Transaction, name: str, id: str) -> Non
     others |= {str(one.members.get("name")) for one in scan.broken if one.id != id}
     if name in others or name in PREDEFINED.values() or predefined_of(name) is not None:
         raise conflict("another profile has this name already")
-
-
-def require_readable(found: Stored[DlpProfileDocument] | Broken) -> Stored[DlpProfileDocument]:
-    """
-    Raises:
-        AdminError: the stored profile cannot be read.
-    """
-    if isinstance(found, Broken):
-        raise unreadable(found)
-    return found

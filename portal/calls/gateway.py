@@ -1,7 +1,7 @@
 """The gateway at the gate: every value between a caller and a server is judged by the rules, in both directions.
 
-Where neither the portal nor the server has `secure_web_gateway`, nothing is asked. That, and what the rules are, is
-asked anew for each value: a change holds for calls that are under way and for programs that run.
+Where neither the portal nor the server has `secure_web_gateway`, no rule is asked. Each value is judged by the settings
+and rules of that moment. So a change also holds for calls under way and for running programs.
 """
 
 from __future__ import annotations

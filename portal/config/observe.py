@@ -68,7 +68,7 @@ class TraceSection(Section):
 
 
 class MetricsSection(Section):
-    """`/metrics` is there if `enabled`. Whoever reads it shows `token`; without one everybody who reaches the portal
+    """`/metrics` is there if `enabled`. A reader has to show `token`; without one everybody who reaches the portal
     may, which is for portals without identity alone."""
 
     enabled: bool = True

@@ -181,8 +181,8 @@ def _runs(text: bytes) -> Iterator[tuple[int, int, bool]]:
     Left out are those of small letters alone with a space or a quote behind, nearly all: identifiers, hexadecimal
     digits, names.
     """
-    # Split where a run has the shortest length: one pass, where a search for each run would begin anew some thousand
-    # times. A long run is split several times, with nothing between.
+    # Split at runs of the shortest length: that is one pass, and a search for each run is some thousand. A long run is
+    # split several times, with nothing between.
     between = text.translate(_SHAPE).split(_RUN)
     size = len(text)
     at, start = len(between[0]), -1

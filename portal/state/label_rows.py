@@ -23,7 +23,6 @@ from portal.state.tokens import OpenWriting, Reading
 
 MAX_READ = 5000
 """Rows that are read at once."""
-MAX_TOOL = 512
 
 
 class LabelRows:
