@@ -19,7 +19,6 @@ from portal.flows import RunLabels
 from portal.runs.line import Line
 from portal.runs.live import LiveRun, Owner, Result
 from portal.shares import Full, Shares
-from portal.upstream import CallContext
 from sandbox import Overloaded
 
 MOST_BYTES = 256 * 1024 * 1024
@@ -209,7 +208,7 @@ class OwnRuns:
 
     async def result(self, run_id: str, on_wait: OnWait) -> Run:
         run = self._find(run_id)
-        with run.line.through(CallContext(on_request=self._line.ask, on_log=self._line.log), self._line):
+        with run.line.waited_for_by(self._line):
             while not run.ended:
                 async with _sharing_its_waits(run, self._own, on_wait):
                     await run.change()

@@ -379,29 +379,74 @@ async def test_two_programs_that_wait_for_each_other_end_with_their_time(engine:
                 assert "WallTimeExceeded" in str(ends)
 
 
+async def until_asking(client: Any, *ids: str) -> None:
+    """Returns when each of these runs waits for the answer to a question."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            listed = (await run(client, "return codemode.runs.list()"))["result"]
+            asking = [one["id"] for one in listed if "one.ask" in [wait["tool"] for wait in one["waiting"]]]
+            if set(ids) <= set(asking):
+                return
+
+
+@pytest.mark.parametrize("comes_for", [0, 1], ids=["for the first that waits", "for the second that waits"])
+@both
 async def test_a_question_in_two_programs_that_wait_for_each_other_is_asked_of_who_comes_back(
-    engine: Engine, login: Login
+    mode: str, comes_for: int, code_tool: CodeTool, login: Login
 ) -> None:
     heard = Heard(types.ElicitResult(action="accept", content={}))
     program = """
         await codemode.one.echo({text: ""});
-        const all = await codemode.runs.list();
-        const others = all.map((one) => codemode.runs.result(one.id).catch((error) => error.name));
-        return await codemode.one.ask({text: "sure?"});
+        const [first, second] = await codemode.runs.list();
+        NAME === "second" && await codemode.one.hang({text: ""});
+        const other = codemode.runs.result(NAME === "first" ? second.id : first.id).catch((error) => error.name);
+        return await codemode.one.ask({text: NAME});
     """
-    with Engine(Limits(wall_time=30.0)) as small:
-        async with (
-            InProcessExecutor(small) as executor,
-            serving(login, CodeTool(executor)) as (portal, upstream),
-            client_of(portal.code, LEGACY, elicitation_callback=heard.elicit) as client,
-        ):
-            ids = [(await run(client, program))["executionId"] for _ in range(2)]
-            before = len(asyncio.all_tasks())
-            login.done.set()
-            for _ in ids:
-                await upstream.upstream.journal.wait("call ask")
-            for _ in range(2000):
-                await asyncio.sleep(0)
-            assert len(asyncio.all_tasks()) < before + 100
-            assert [(await run(client, fetching(run_id)))["result"] for run_id in ids] == ["accept legacy"] * 2
-            assert [question.message for question in heard.of("question")] == ["sure?"] * 2
+
+    async def answer(context: Any, params: Any) -> Any:
+        if mode == LEGACY and params.message == names[comes_for]:
+            # Who came back is answered when that ends, so the other question is answered before. A later client
+            # gives both answers at once.
+            await until(lambda: ids[1 - comes_for] in [row.run for row in portal.kept.runs])
+        return await heard.elicit(context, params)
+
+    names = ["first", "second"]
+    async with (
+        serving(login, code_tool) as (portal, upstream),
+        client_of(portal.code, mode, elicitation_callback=answer) as client,
+    ):
+        ids = [(await run(client, program.replace("NAME", f"'{name}'")))["executionId"] for name in names]
+        before = len(asyncio.all_tasks())
+        login.done.set()
+        await upstream.upstream.journal.wait("call ask")  # the first program waits for the second
+        upstream.upstream.release.set()
+        await upstream.upstream.journal.wait("call ask", 2)  # and that for the first
+        await until_asking(client, *ids)
+        for _ in range(2000):
+            await asyncio.sleep(0)
+        assert len(asyncio.all_tasks()) < before + 100
+        assert heard.of("question") == []
+        for one in (comes_for, 1 - comes_for):
+            assert (await run(client, fetching(ids[one])))["result"] == "accept legacy"
+        assert sorted(question.message for question in heard.of("question")) == names
+
+
+@both
+async def test_a_question_is_asked_of_who_comes_back_also_while_a_program_without_a_client_waits(
+    mode: str, code_tool: CodeTool, login: Login
+) -> None:
+    heard = Heard(types.ElicitResult(action="accept", content={}))
+    async with (
+        serving(login, code_tool) as (portal, _),
+        client_of(portal.code, mode, elicitation_callback=heard.elicit) as client,
+    ):
+        asks = "await codemode.one.echo({text: ''}); return codemode.one.ask({text: 'sure?'})"
+        first = (await run(client, asks))["executionId"]
+        second = await run(client, f"const r = await codemode.runs.result('{first}'); return r.length")
+        assert second["status"] == "paused"
+        login.done.set()
+        await until_asking(client, first)
+        assert heard.of("question") == []
+        assert (await run(client, fetching(first)))["result"] == "accept legacy"
+        assert (await run(client, fetching(second["executionId"])))["result"] == len("accept legacy")
+        assert [question.message for question in heard.of("question")] == ["sure?"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -190,6 +190,75 @@ async def test_a_question_waits_for_a_request_and_is_asked_again_when_that_goes(
         second.set_result({"roots": []})
         assert await question == {"roots": []}
     assert asked == ["roots/list"] * 2
+
+
+async def test_a_question_goes_to_the_client_that_is_there_not_to_a_program_that_has_none() -> None:
+    line, waits, comes = Line(), Line(), Line()
+    answer, asked = future(), list[str]()
+    with line.waited_for_by(waits):
+        question = asyncio.create_task(line.ask("roots/list", {}))
+        await turns()
+        with line.waited_for_by(comes), comes.through(client(answer, asked)):
+            await turns()
+            assert asked == ["roots/list"]
+            answer.set_result({"roots": []})
+            assert await question == {"roots": []}
+
+
+async def test_a_question_follows_its_client_through_all_programs_between_and_comes_back_when_one_goes() -> None:
+    line, middle, last = Line(), Line(), Line()
+    first, second = future(), future()
+    early, late = list[str](), list[str]()
+    question = asyncio.create_task(line.ask("roots/list", {}))
+    with middle.waited_for_by(last), last.through(client(first, early)):
+        with line.waited_for_by(middle):
+            await turns()
+            assert early == ["roots/list"]
+            with line.through(client(second, late)):
+                await turns()
+                assert late == []  # it is asked already
+                with line.waited_for_by(middle):  # the same program once more
+                    await turns()
+                await turns()
+                assert late == []
+                second.set_result({"roots": []})
+        await turns()
+        assert first.cancelled() and not question.done()
+        with line.through(client(second, late)):
+            assert await question == {"roots": []}
+    assert late == ["roots/list"]
+
+
+@pytest.mark.parametrize("at", range(3))
+async def test_programs_that_wait_for_each_other_in_a_circle_ask_the_client_of_any_of_them(at: int) -> None:
+    lines = [Line(), Line(), Line()]
+    answer, asked = future(), list[str]()
+    with ExitStack() as circle:
+        for number, line in enumerate(lines):
+            circle.enter_context(line.waited_for_by(lines[number - 1]))
+        questions = [asyncio.create_task(line.ask("roots/list", {})) for line in lines]
+        before = len(asyncio.all_tasks())
+        await turns()
+        assert asked == [] and len(asyncio.all_tasks()) == before
+        with lines[at].through(client(answer, asked)):
+            await turns()
+            assert asked == ["roots/list"] * 3
+            answer.set_result({"roots": []})
+            assert await asyncio.gather(*questions) == [{"roots": []}] * 3
+
+
+async def test_a_log_message_goes_to_the_client_that_is_there() -> None:
+    line, waits, comes = Line(), Line(), Line()
+    logged: list[object] = []
+
+    async def on_log(params: Mapping[str, object]) -> None:
+        logged.append(params)
+
+    with line.waited_for_by(comes), line.waited_for_by(waits):
+        await line.log({"data": 1})
+        with comes.through(CallContext(on_log=on_log)):
+            await line.log({"data": 2})
+    assert logged == [{"data": 2}]
 
 
 async def test_a_refusal_of_the_client_is_the_answer() -> None:
