@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
+from portal.console import CONSOLE_FORMS
 from portal.credentials import forget_sign_ins, keep_sign_in
 from portal.elicitation import FORMS as SERVER_FORMS
 from portal.elicitation import Choices, Elicitations, Offered, PeoplesLogins, PeoplesServers, ServerRoutes
@@ -223,7 +224,7 @@ class PortalIdentity:
         await self.uses.settled()
 
 
-LOGIN_FORMS: tuple[str, ...] = (*FORMS, *SERVER_FORMS)
+LOGIN_FORMS: tuple[str, ...] = (*FORMS, *SERVER_FORMS, *CONSOLE_FORMS)
 OAUTH_ENDPOINTS: tuple[str, ...] = ENDPOINTS
 
 

@@ -191,13 +191,19 @@ class Portal:
         """Build the application again. New requests reach it; those in progress end in the former one."""
         routes: list[BaseRoute]
         if self.identity is not None:
-            routes = self.identity.routes_of(self.path, self.endpoint)
+            routes = [*self._console(self.identity), *self.identity.routes_of(self.path, self.endpoint)]
         else:
             routes = [
                 Route(self.path, self.endpoint, name="mcp"),
                 Route("/", self._public_home, methods=["GET"]),
             ]
         self.app = portal_app(routes, self.path)
+
+    def _console(self, identity: PortalIdentity) -> list[BaseRoute]:
+        """The routes of the console, which is at the document's own portal."""
+        from portal.app.console import console_routes
+
+        return console_routes(self._shared, identity.login) if self.definition.id == OWN else []
 
     async def _public_home(self, request: Request) -> Response:
         # The libraries of the pages are loaded with the first one.

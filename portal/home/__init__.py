@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
+    from portal.home.moments import ago, ahead
     from portal.home.offer import AddressOffer, offered
     from portal.home.public import public_home
     from portal.home.routes import HomeRoutes, HomeSettings
@@ -25,6 +26,8 @@ else:
             "HomeRoutes": "routes",
             "HomeSettings": "routes",
             "UpstreamLogins": "upstream_logins",
+            "ago": "moments",
+            "ahead": "moments",
             "client_setups": "setups",
             "offered": "offer",
             "public_home": "public",
@@ -40,6 +43,8 @@ __all__ = [
     "HomeRoutes",
     "HomeSettings",
     "UpstreamLogins",
+    "ago",
+    "ahead",
     "client_setups",
     "offered",
     "public_home",
