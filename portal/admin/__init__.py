@@ -1,6 +1,6 @@
 """The admin API in Cloudflare's shapes, over the state. Its chapter is `README.md`."""
 
-from portal.admin.api.actions import Actions, KeyedPage, Operations, Page
+from portal.admin.api.actions import Actions, KeyedPage, NumberedPage, Operations
 from portal.admin.api.answers import PageInfo, listing_of
 from portal.admin.api.application import PREFIX, UPLOADS, AdminSettings
 from portal.admin.api.errors import AdminError, broken_message, invalid, not_found
@@ -53,9 +53,9 @@ __all__ = [
     "DeclaredError",
     "Existing",
     "KeyedPage",
+    "NumberedPage",
     "Operation",
     "Operations",
-    "Page",
     "PageInfo",
     "PendingApproval",
     "Plan",

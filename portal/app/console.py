@@ -6,7 +6,7 @@ from starlette.routing import BaseRoute
 
 from portal.admin import ALL
 from portal.app.shared import Shared
-from portal.console import Console, ConsoleRole
+from portal.console import AdminConsole, ConsoleRole
 from portal.identity import LOCAL_ACCOUNTS, Identity
 from portal.login import Login
 
@@ -15,7 +15,7 @@ def console_routes(shared: Shared, login: Login) -> list[BaseRoute]:
     """The routes of the console; none where there is no admin API."""
     if shared.admin is None:
         return []
-    return [*Console(login, shared.admin.actions(), role_of, now=shared.parts.now).routes()]
+    return [*AdminConsole(login, shared.admin.actions(), role_of, now=shared.parts.now).routes()]
 
 
 async def role_of(identity: Identity) -> ConsoleRole | None:

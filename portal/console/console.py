@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 from starlette.routing import Route
 
 from portal.admin import PORTALS, Operations
-from portal.console.frame import Frame, MenuEntry, MenuGroup, RoleOf, Section
+from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
 from portal.console.servers import ServerPages
 from portal.console.visit import Answer, Visit, Went
 from portal.login import Login
 from portal.state import Clock, utc_now
 
 MENU: Sequence[MenuGroup] = (MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),)
-SECTIONS: Sequence[Callable[[Frame], Section]] = (ServerPages,)
+SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (ServerPages,)
 
 
-class Console:
+class AdminConsole:
     """The pages under `/admin`. `login` is that of the portal at which administrators sign in; `role_of` says what
     somebody may do here."""
 
@@ -29,7 +29,7 @@ class Console:
         scripts: Sequence[str] = (),
         now: Clock = utc_now,
     ) -> None:
-        frame = Frame(login, operations, role_of, MENU, scripts, now)
+        frame = ConsoleFrame(login, operations, role_of, MENU, scripts, now)
         self._routes = [frame.page("", "", _first)]
         self._routes += [route for section in SECTIONS for route in section(frame).routes()]
 

@@ -50,13 +50,13 @@ class MenuGroup:
     sections: Sequence[MenuEntry]
 
 
-class Section(Protocol):
+class ConsoleSection(Protocol):
     """The pages of one part of the console."""
 
     def routes(self) -> list[Route]: ...
 
 
-class Frame:
+class ConsoleFrame:
     """Makes endpoints of the handlers of pages and forms. `role_of` says what somebody may do, None for nothing."""
 
     def __init__(

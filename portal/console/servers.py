@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.routing import Route
 
 from portal.admin import ShownServer
-from portal.console.frame import Frame, require_name, sure
+from portal.console.frame import ConsoleFrame, require_name, sure
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "servers", "/admin/servers"
@@ -36,7 +36,7 @@ class Capability:
 
 
 class ServerPages:
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: ConsoleFrame) -> None:
         self._frame = frame
 
     def routes(self) -> list[Route]:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[M]):
+class NumberedPage(Generic[M]):
     """A page of a list. `broken` says which stored objects are missing because they cannot be read."""
 
     items: Sequence[M]
@@ -109,16 +109,20 @@ class Actions:
         """The result of a reading operation."""
         return await self._do("GET", path, names, None, query or {}, lambda result: _one(model, result))
 
-    async def list(self, model: type[M], path: str, query: Mapping[str, str] | None = None, **names: str) -> Page[M]:
+    async def list(
+        self, model: type[M], path: str, query: Mapping[str, str] | None = None, **names: str
+    ) -> NumberedPage[M]:
         """A page of a list; the whole list, up to `MAX_ITEMS`, where `query` asks for no page."""
         asked = dict(query or {})
         asked.setdefault("per_page", str(MAX_ITEMS))
         paging = paging_of(self._operations.find("GET", path), _paging(asked), MAX_ITEMS)
 
-        def answered(result: object) -> Page[M]:
+        def answered(result: object) -> NumberedPage[M]:
             listing = listing_of(result)
             items, info = answers.page(listing.items, paging)
-            return Page([_one(model, item) for item in items], info, [broken_message(one) for one in listing.broken])
+            return NumberedPage(
+                [_one(model, item) for item in items], info, [broken_message(one) for one in listing.broken]
+            )
 
         return await self._do("GET", path, names, None, asked, answered)
 
