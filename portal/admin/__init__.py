@@ -20,10 +20,13 @@ from portal.admin.api.permissions import (
     Area,
 )
 from portal.admin.applying import apply_changes, export_objects, read_existing
+from portal.admin.apps import ShownApp
 from portal.admin.build import Admin, create_admin
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
 from portal.admin.gateway import rule_of_profiles
+from portal.admin.login_settings import ShownOrganization
+from portal.admin.organization import ShownProvider
 from portal.admin.pins import PendingApproval
 from portal.admin.servers import ShownServer, Synced
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
@@ -61,6 +64,9 @@ __all__ = [
     "Plan",
     "ProfileUses",
     "RegistryUpstreams",
+    "ShownApp",
+    "ShownOrganization",
+    "ShownProvider",
     "ShownServer",
     "Synced",
     "Upstreams",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Protocol
@@ -252,11 +252,13 @@ def portal_identity(
     code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF,
     find_server: Callable[[str], ServerConfig | None] = lambda id: None,
     events: EventSink = NO_EVENTS,
+    console: Callable[[Identity], Awaitable[str]] | None = None,
 ) -> PortalIdentity:
     """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
     writes to the operator's console; `offered` are the servers of a person, `choices` those they have turned off;
     `fetch` gets the documents that OAuth clients name. `code_mode` is what the portal's owner has decided by now,
-    `find_server` gives a server by its id. `events` takes rows about sign-ins, consents and refusals.
+    `find_server` gives a server by its id. `events` takes rows about sign-ins, consents and refusals. `console` gives
+    the path of the console to those who may enter it.
 
     Raises:
         ValueError: the public URL is not an origin.
@@ -282,6 +284,8 @@ def portal_identity(
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
     shown = HomeSettings(portal=scope, oauth=settings.oauth, code_mode=code_mode, servers_link=SERVERS_PATH)
+    if console is not None:
+        shown = replace(shown, console=console)
     held, upstream = HeldGrants(store, grants, uses, scope), UpstreamLogins(store, find_server)
     home = HomeRoutes(login, held, upstream, servers, shown, now)
     routes = [*home.routes(), *login_routes.routes(), *server.routes(), *server_routes.routes()]

@@ -9,12 +9,15 @@ from starlette.routing import Route
 from portal.admin import PORTALS, Operations
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
 from portal.console.servers import ServerPages
+from portal.console.start import StartPages
 from portal.console.visit import Answer, Visit, Went
+from portal.home import Connecting
+from portal.http import PortalAddress
 from portal.login import Login
 from portal.state import Clock, utc_now
 
 MENU: Sequence[MenuGroup] = (MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),)
-SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (ServerPages,)
+SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (ServerPages, StartPages)
 
 
 class AdminConsole:
@@ -26,10 +29,11 @@ class AdminConsole:
         login: Login,
         operations: Operations,
         role_of: RoleOf,
+        connect: Callable[[PortalAddress], Connecting],
         scripts: Sequence[str] = (),
         now: Clock = utc_now,
     ) -> None:
-        frame = ConsoleFrame(login, operations, role_of, MENU, scripts, now)
+        frame = ConsoleFrame(login, operations, role_of, MENU, connect, scripts, now)
         self._routes = [frame.page("", "", _first)]
         self._routes += [route for section in SECTIONS for route in section(frame).routes()]
 

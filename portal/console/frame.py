@@ -20,7 +20,8 @@ from starlette.routing import Route
 from portal.admin import Actions, AdminError, ApiCaller, Area, Operations, invalid
 from portal.console.notices import NOTICES
 from portal.console.visit import Answer, ConsoleRole, Problems, Shown, Visit, Went
-from portal.home import ago
+from portal.home import Connecting, ago
+from portal.http import PortalAddress
 from portal.identity import Identity
 from portal.login import Login, LoginSession, form_endpoint
 from portal.pages import Pages, Visitor
@@ -57,7 +58,8 @@ class ConsoleSection(Protocol):
 
 
 class ConsoleFrame:
-    """Makes endpoints of the handlers of pages and forms. `role_of` says what somebody may do, None for nothing."""
+    """Makes endpoints of the handlers of pages and forms. `role_of` says what somebody may do, None for nothing, and
+    `connect` how an agent connects to the portal at an address."""
 
     def __init__(
         self,
@@ -65,9 +67,11 @@ class ConsoleFrame:
         operations: Operations,
         role_of: RoleOf,
         menu: Sequence[MenuGroup],
+        connect: Callable[[PortalAddress], Connecting],
         scripts: Sequence[str] = (),
         now: Clock = utc_now,
     ) -> None:
+        self.connect = connect
         self._login = login
         self._operations = operations
         self._role_of = role_of
@@ -174,8 +178,8 @@ class ConsoleFrame:
             crumbs=answer.crumbs,
             menu=[*self._seen_by(visit)],
             here=here,
-            who=visit.identity.label,
-            role=visit.role.name,
+            viewer=visit.identity.label,
+            viewer_role=visit.role.name,
             editable=self._editable(visit, here),
             said=NOTICES.get(visit.query("said"), "") if not visit.fields else "",
             problems=visit.problems,

@@ -14,4 +14,5 @@ NOTICES: Mapping[str, str] = {
     "enabled": "Enabled. Agents see it from their next request on.",
     "disabled": "Disabled. No agent sees it any more.",
     "ended": "Ended.",
+    "undone": "Undone.",
 }

@@ -61,16 +61,7 @@ class ServerPages:
         return Shown("server_new.html", "Add an MCP server", {"auth_types": AUTH_TYPES}, ABOVE)
 
     async def _add(self, visit: Visit) -> Answer:
-        body: dict[str, object] = {
-            "id": visit.sent("id"),
-            "name": visit.sent("name") or visit.sent("id"),
-            "hostname": visit.sent("hostname"),
-            "auth_type": visit.sent("auth_type"),
-        }
-        for optional in ("description", "auth_credentials"):
-            if value := visit.sent(optional):
-                body[optional] = value
-        made = await visit.api.made(ShownServer, "POST", API, body)
+        made = await visit.api.made(ShownServer, "POST", API, server_body(visit))
         return Went(f"{LIST}/{made.id}", "added-server")
 
     async def _show(self, visit: Visit) -> Answer:
@@ -113,6 +104,20 @@ class ServerPages:
         require_name(visit, visit.id())
         await visit.api.change("DELETE", ITEM, id=visit.id())
         return Went(LIST, "removed")
+
+
+def server_body(visit: Visit) -> Mapping[str, object]:
+    """The server that a form describes, as the API takes it."""
+    body: dict[str, object] = {
+        "id": visit.sent("id"),
+        "name": visit.sent("name") or visit.sent("id"),
+        "hostname": visit.sent("hostname"),
+        "auth_type": visit.sent("auth_type"),
+    }
+    for optional in ("description", "auth_credentials"):
+        if value := visit.sent(optional):
+            body[optional] = value
+    return body
 
 
 def capabilities(listed: Sequence[Mapping[str, object]], server: ShownServer) -> list[Capability]:

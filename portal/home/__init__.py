@@ -10,7 +10,7 @@ from portal.lazy import lazily
 
 if TYPE_CHECKING:
     from portal.home.moments import ago, ahead
-    from portal.home.offer import AddressOffer, offered
+    from portal.home.offer import AddressOffer, Connecting, connecting, offered
     from portal.home.public import public_home
     from portal.home.routes import HomeRoutes, HomeSettings
     from portal.home.setups import CODE_MODE, ClientSetup, client_setups, server_name
@@ -22,6 +22,8 @@ else:
             "CODE_MODE": "setups",
             "AddressOffer": "offer",
             "ClientSetup": "setups",
+            "Connecting": "offer",
+            "connecting": "offer",
             "EndedLogin": "upstream_logins",
             "HomeRoutes": "routes",
             "HomeSettings": "routes",
@@ -39,6 +41,7 @@ __all__ = [
     "CODE_MODE",
     "AddressOffer",
     "ClientSetup",
+    "Connecting",
     "EndedLogin",
     "HomeRoutes",
     "HomeSettings",
@@ -46,6 +49,7 @@ __all__ = [
     "ago",
     "ahead",
     "client_setups",
+    "connecting",
     "offered",
     "public_home",
     "server_name",

@@ -86,7 +86,7 @@ async def administrator(
     await page.wait_for_url(f"{portal.url}/admin**")
     try:
         yield administered
-        assert administered.complaints == []
+        assert not administered.complaints, "\n".join(administered.complaints)
     finally:
         await context.close()
 
