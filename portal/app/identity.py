@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Protocol
@@ -19,7 +19,7 @@ from portal.console import CONSOLE_FORMS
 from portal.credentials import forget_sign_ins, keep_sign_in
 from portal.elicitation import FORMS as SERVER_FORMS
 from portal.elicitation import Choices, Elicitations, Offered, PeoplesLogins, PeoplesServers, ServerRoutes
-from portal.home import HomeRoutes, HomeSettings, UpstreamLogins
+from portal.home import HomeRoutes, HomeSettings, UpstreamLogins, no_console
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -252,7 +252,7 @@ def portal_identity(
     code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF,
     find_server: Callable[[str], ServerConfig | None] = lambda id: None,
     events: EventSink = NO_EVENTS,
-    console: Callable[[Identity], Awaitable[str]] | None = None,
+    console: Callable[[Identity], Awaitable[str]] = no_console,
 ) -> PortalIdentity:
     """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
     writes to the operator's console; `offered` are the servers of a person, `choices` those they have turned off;
@@ -283,9 +283,7 @@ def portal_identity(
     verifier = Verifier(store, now, uses=uses)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
-    shown = HomeSettings(portal=scope, oauth=settings.oauth, code_mode=code_mode, servers_link=SERVERS_PATH)
-    if console is not None:
-        shown = replace(shown, console=console)
+    shown = HomeSettings(scope, settings.oauth, code_mode, SERVERS_PATH, console)
     held, upstream = HeldGrants(store, grants, uses, scope), UpstreamLogins(store, find_server)
     home = HomeRoutes(login, held, upstream, servers, shown, now)
     routes = [*home.routes(), *login_routes.routes(), *server.routes(), *server_routes.routes()]

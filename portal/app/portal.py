@@ -165,6 +165,7 @@ class Portal:
         from portal.app.console import path_for
         from portal.app.identity import IdentitySettings, portal_identity
         from portal.app.offered import offered_servers
+        from portal.home import no_console
         from portal.oauth import SERVERS_PATH
 
         shared, parts = self._shared, self._shared.parts
@@ -186,7 +187,7 @@ class Portal:
             code_mode=self._code_mode,
             find_server=self._find_server,
             events=PortalEvents(shared.events, self.definition.id),
-            console=path_for if self.definition.id == OWN and shared.admin is not None else None,
+            console=path_for if self.definition.id == OWN and shared.admin is not None else no_console,
         )
 
     def _mount(self) -> None:

@@ -31,7 +31,7 @@ MADE = "Made by the first steps"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FirstStep:
     """One step. `done` says in words what there is already, "" for nothing."""
 
     id: str
@@ -189,7 +189,7 @@ async def _own_apps(visit: Visit) -> Sequence[ShownApp]:
     return [one for one in apps.items if one.type in ("mcp", "mcp_portal")]
 
 
-async def _steps(visit: Visit) -> Sequence[Step]:
+async def _steps(visit: Visit) -> Sequence[FirstStep]:
     organization = await visit.api.show(ShownOrganization, ORGANIZATION_API)
     providers = await visit.api.list(ShownProvider, PROVIDERS_API) if visit.may(ORGANIZATION, writing=False) else None
     servers = await visit.api.list(ShownServer, SERVERS_API)
@@ -197,10 +197,10 @@ async def _steps(visit: Visit) -> Sequence[Step]:
     named = [one.name or one.type for one in providers.items] if providers is not None else []
     served, covered = [one.name for one in servers.items], [one.name for one in apps]
     return (
-        Step("name", "Name and address", "What people read, and where agents connect.", organization.name),
-        Step("sign-in", "How people sign in", "Your company's login, or a PIN by e-mail.", _list(named)),
-        Step("server", "The first MCP server", "Its tools are what agents use.", _list(served)),
-        Step("policy", "The first policy", "Who may use the portal and its servers.", _list(covered)),
+        FirstStep("name", "Name and address", "What people read, and where agents connect.", organization.name),
+        FirstStep("sign-in", "How people sign in", "Your company's login, or a PIN by e-mail.", _list(named)),
+        FirstStep("server", "The first MCP server", "Its tools are what agents use.", _list(served)),
+        FirstStep("policy", "The first policy", "Who may use the portal and its servers.", _list(covered)),
     )
 
 

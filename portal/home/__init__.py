@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from portal.home.moments import ago, ahead
     from portal.home.offer import AddressOffer, Connecting, connecting, offered
     from portal.home.public import public_home
-    from portal.home.routes import HomeRoutes, HomeSettings
+    from portal.home.routes import HomeRoutes, HomeSettings, no_console
     from portal.home.setups import CODE_MODE, ClientSetup, client_setups, server_name
     from portal.home.upstream_logins import EndedLogin, UpstreamLogins
 else:
@@ -31,6 +31,7 @@ else:
             "ago": "moments",
             "ahead": "moments",
             "client_setups": "setups",
+            "no_console": "routes",
             "offered": "offer",
             "public_home": "public",
             "server_name": "setups",
@@ -50,6 +51,7 @@ __all__ = [
     "ahead",
     "client_setups",
     "connecting",
+    "no_console",
     "offered",
     "public_home",
     "server_name",

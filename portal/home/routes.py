@@ -35,12 +35,12 @@ MOST_SERVERS = 20
 NAMELESS = "An agent without a name"
 
 
-async def _no_console(identity: Identity) -> str:
+async def no_console(identity: Identity) -> str:
     """There is none here."""
     return ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class HomeSettings:
     """What the home page shows of its portal. `portal` is its id, `code_mode` what its owner has decided by now.
 
@@ -52,7 +52,7 @@ class HomeSettings:
     oauth: OAuthSettings = OAuthSettings()
     code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF
     servers_link: str = ""
-    console: Callable[[Identity], Awaitable[str]] = _no_console
+    console: Callable[[Identity], Awaitable[str]] = no_console
 
 
 @dataclass(frozen=True, slots=True)
