@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from portal.admin.analytics import AnalyticsOperations
+from portal.admin.api.actions import Operations
 from portal.admin.api.application import PREFIX, AdminSettings, create_admin_app
 from portal.admin.api.operations import Operation
 from portal.admin.apps import AppOperations
@@ -69,6 +70,10 @@ class Admin:
     operations: Sequence[Operation]
     settings: AdminSettings
     close_streams: Callable[[], None]
+
+    def actions(self) -> Operations:
+        """The operations for who uses them in this process."""
+        return Operations(self.operations, self.account_id, self.settings)
 
     def route(self) -> Mount:
         """The application at `PREFIX`."""

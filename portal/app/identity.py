@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -15,10 +15,11 @@ from starlette.types import ASGIApp
 from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
+from portal.console import CONSOLE_FORMS
 from portal.credentials import forget_sign_ins, keep_sign_in
 from portal.elicitation import FORMS as SERVER_FORMS
 from portal.elicitation import Choices, Elicitations, Offered, PeoplesLogins, PeoplesServers, ServerRoutes
-from portal.home import HomeRoutes, HomeSettings, UpstreamLogins
+from portal.home import HomeRoutes, HomeSettings, UpstreamLogins, no_console
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -223,7 +224,7 @@ class PortalIdentity:
         await self.uses.settled()
 
 
-LOGIN_FORMS: tuple[str, ...] = (*FORMS, *SERVER_FORMS)
+LOGIN_FORMS: tuple[str, ...] = (*FORMS, *SERVER_FORMS, *CONSOLE_FORMS)
 OAUTH_ENDPOINTS: tuple[str, ...] = ENDPOINTS
 
 
@@ -251,11 +252,13 @@ def portal_identity(
     code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF,
     find_server: Callable[[str], ServerConfig | None] = lambda id: None,
     events: EventSink = NO_EVENTS,
+    console: Callable[[Identity], Awaitable[str]] = no_console,
 ) -> PortalIdentity:
     """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
     writes to the operator's console; `offered` are the servers of a person, `choices` those they have turned off;
     `fetch` gets the documents that OAuth clients name. `code_mode` is what the portal's owner has decided by now,
-    `find_server` gives a server by its id. `events` takes rows about sign-ins, consents and refusals.
+    `find_server` gives a server by its id. `events` takes rows about sign-ins, consents and refusals. `console` gives
+    the path of the console to those who may enter it.
 
     Raises:
         ValueError: the public URL is not an origin.
@@ -280,7 +283,7 @@ def portal_identity(
     verifier = Verifier(store, now, uses=uses)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
-    shown = HomeSettings(portal=scope, oauth=settings.oauth, code_mode=code_mode, servers_link=SERVERS_PATH)
+    shown = HomeSettings(scope, settings.oauth, code_mode, SERVERS_PATH, console)
     held, upstream = HeldGrants(store, grants, uses, scope), UpstreamLogins(store, find_server)
     home = HomeRoutes(login, held, upstream, servers, shown, now)
     routes = [*home.routes(), *login_routes.routes(), *server.routes(), *server_routes.routes()]

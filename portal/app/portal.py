@@ -162,8 +162,10 @@ class Portal:
             ValueError: the section cannot be used.
         """
         from portal.app.admission import PortalAdmission
+        from portal.app.console import path_for
         from portal.app.identity import IdentitySettings, portal_identity
         from portal.app.offered import offered_servers
+        from portal.home import no_console
         from portal.oauth import SERVERS_PATH
 
         shared, parts = self._shared, self._shared.parts
@@ -185,19 +187,32 @@ class Portal:
             code_mode=self._code_mode,
             find_server=self._find_server,
             events=PortalEvents(shared.events, self.definition.id),
+            console=path_for if self.definition.id == OWN and shared.admin is not None else no_console,
         )
 
     def _mount(self) -> None:
         """Build the application again. New requests reach it; those in progress end in the former one."""
         routes: list[BaseRoute]
         if self.identity is not None:
-            routes = self.identity.routes_of(self.path, self.endpoint)
+            routes = [*self._console(self.identity), *self.identity.routes_of(self.path, self.endpoint)]
         else:
             routes = [
                 Route(self.path, self.endpoint, name="mcp"),
                 Route("/", self._public_home, methods=["GET"]),
             ]
         self.app = portal_app(routes, self.path)
+
+    def _console(self, identity: PortalIdentity) -> list[BaseRoute]:
+        """The routes of the console, which is at the document's own portal."""
+        from portal.app.console import console_routes
+        from portal.home import Connecting, connecting, server_name
+        from portal.http import PortalAddress
+
+        def connect(address: PortalAddress) -> Connecting:
+            name = server_name(self.definition.name, "codemode")
+            return connecting(address.url(self.path), self._code_mode(), name)
+
+        return console_routes(self._shared, identity.login, connect) if self.definition.id == OWN else []
 
     async def _public_home(self, request: Request) -> Response:
         # The libraries of the pages are loaded with the first one.

@@ -27,6 +27,7 @@ from portal.servers import Servers
 from portal.state import Clock, utc_now
 
 if TYPE_CHECKING:
+    from portal.admin import Admin
     from portal.app.identity import AdmissionPolicy, IdentitySettings, SharedIdentity
     from portal.elicitation import Choices
     from portal.export import ExportJobs
@@ -76,8 +77,8 @@ class Shared:
     Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
     a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`
     and `choices` are None where nobody signs in, `log` where calls are not written into one, `exports` where there is
-    no log or no store. `kept` keeps arguments and results, where the operator says so. `gateway` has the rules about
-    what may pass, and what searches for secrets.
+    no log or no store, `admin` where nobody signs in. `kept` keeps arguments and results, where the operator says so.
+    `gateway` has the rules about what may pass, and what searches for secrets.
     """
 
     config: Config
@@ -101,6 +102,7 @@ class Shared:
     kept: ContentLog | None = None
     detector: LiveDetector = field(init=False)
     exports: ExportJobs | None = None
+    admin: Admin | None = None
     identity: SharedIdentity | None = None
     choices: Choices | None = None
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
-    from portal.home.offer import AddressOffer, offered
+    from portal.home.moments import ago, ahead
+    from portal.home.offer import AddressOffer, Connecting, connecting, offered
     from portal.home.public import public_home
-    from portal.home.routes import HomeRoutes, HomeSettings
+    from portal.home.routes import HomeRoutes, HomeSettings, no_console
     from portal.home.setups import CODE_MODE, ClientSetup, client_setups, server_name
     from portal.home.upstream_logins import EndedLogin, UpstreamLogins
 else:
@@ -21,11 +22,16 @@ else:
             "CODE_MODE": "setups",
             "AddressOffer": "offer",
             "ClientSetup": "setups",
+            "Connecting": "offer",
+            "connecting": "offer",
             "EndedLogin": "upstream_logins",
             "HomeRoutes": "routes",
             "HomeSettings": "routes",
             "UpstreamLogins": "upstream_logins",
+            "ago": "moments",
+            "ahead": "moments",
             "client_setups": "setups",
+            "no_console": "routes",
             "offered": "offer",
             "public_home": "public",
             "server_name": "setups",
@@ -36,11 +42,16 @@ __all__ = [
     "CODE_MODE",
     "AddressOffer",
     "ClientSetup",
+    "Connecting",
     "EndedLogin",
     "HomeRoutes",
     "HomeSettings",
     "UpstreamLogins",
+    "ago",
+    "ahead",
     "client_setups",
+    "connecting",
+    "no_console",
     "offered",
     "public_home",
     "server_name",

@@ -22,6 +22,7 @@ def public_home(name: str, endpoint: str, policy: CodeModePolicy, portal: str = 
         who="",
         agents=(),
         servers_link="",
+        console="",
         servers=(),
         connect=connect,
     )

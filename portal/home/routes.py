@@ -5,7 +5,7 @@ Every path is below the prefix of the portal. The forms are below `/logout`, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -35,17 +35,24 @@ MOST_SERVERS = 20
 NAMELESS = "An agent without a name"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+async def no_console(identity: Identity) -> str:
+    """There is none here."""
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
 class HomeSettings:
     """What the home page shows of its portal. `portal` is its id, `code_mode` what its owner has decided by now.
 
-    `servers_link` is the path, below the prefix, of the page with a person's servers; "" without one.
+    `servers_link` is the path, below the prefix, of the page with a person's servers; "" without one. `console` gives
+    the path of the administrators' console to those who may enter it, "" to everybody else.
     """
 
     portal: str = ""
     oauth: OAuthSettings = OAuthSettings()
     code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF
     servers_link: str = ""
+    console: Callable[[Identity], Awaitable[str]] = no_console
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,7 @@ class HomeRoutes:
             servers=[] if session is None else await self._shown(replace(session.identity, ip=visitor.ip)),
             most_servers=MOST_SERVERS,
             servers_link=settings.servers_link,
+            console="" if session is None else await settings.console(session.identity),
             connect=connect,
         )
 

@@ -24,6 +24,8 @@ from portal.login.sign_in import LOGIN_PATH, Login, SignInMethod, form_endpoint
 from portal.pages import HOME, Visitor
 
 CLAIM_PATH = "/login/claim"
+CONSOLE_PATH, CLAIMED_PATH = "/admin", "/admin/start"
+"""Where an administrator is led, and the first one: the console, which is at the portal of the instance's address."""
 NOT_CLAIMABLE = "The link was used, has expired, or the portal has an administrator. A restart prints a new one if not."
 NOT_ACCEPTABLE = "The link was used, has expired, or was withdrawn. Ask an administrator for another."
 NOT_RESETTABLE = "The link was used, has expired, or was replaced. Ask the operator of the portal for another."
@@ -76,7 +78,7 @@ class AccountRoutes:
         if first is None:
             return await self._dead(visitor, "claim", NOT_CLAIMABLE)
         self._log.warning("the portal was claimed by its first administrator", who=first.identity.key, ip=visitor.ip)
-        return await self._signed_in(request, visitor, "claim", first, NOT_CLAIMABLE)
+        return await self._signed_in(request, visitor, "claim", first, NOT_CLAIMABLE, CLAIMED_PATH)
 
     # Invitations
 
@@ -134,9 +136,16 @@ class AccountRoutes:
     # Shared by all of them
 
     async def _signed_in(
-        self, request: Request, visitor: Visitor, method: SignInMethod, administrator: Administrator, problem: str
+        self,
+        request: Request,
+        visitor: Visitor,
+        method: SignInMethod,
+        administrator: Administrator,
+        problem: str,
+        then: str = CONSOLE_PATH,
     ) -> Response:
-        response = await self._login.signed_in(request, visitor, administrator.identity, visitor.address.path(HOME))
+        target = visitor.address.path(HOME if visitor.address.prefix else then)
+        response = await self._login.signed_in(request, visitor, administrator.identity, target)
         # Checked after the session is created, as for a login with a password.
         if not await self._administrators.is_unchanged(administrator):
             return await self._dead(visitor, method, problem)

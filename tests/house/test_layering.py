@@ -32,7 +32,7 @@ ROOMS = (
     ("servers",),
     ("calls", "runs"),
     ("admin", "learning", "endpoint"),
-    ("bench",),
+    ("bench", "console"),
     ("app",),
     ("cli",),
 )

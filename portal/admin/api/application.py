@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import TypeVar
 
 import orjson
 import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,27 +20,17 @@ from starlette.routing import Route
 
 from portal.admin.api import answers, errors
 from portal.admin.api.answers import InfoAnswer, Paging, listing_of
-from portal.admin.api.changes import MAX_IN_PATH, change_row
 from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
 from portal.admin.api.operations import ApiCaller, ApiRequest, Operation, Uploaded
+from portal.admin.api.performing import Performance, paging_of, perform, require_allowed, validated
 from portal.admin.tokens import ApiTokens
 from portal.credentials import LEAD
 from portal.gateway import Detecting
 from portal.http import ClientGone, Proxies, Refusal, body_of, client_ip, unrouted
 from portal.login import Delivery
 from portal.logs import NO_EVENTS, EventSink
-from portal.misfits import fitted, misfits
 from portal.sdk import match_whole_paths
-from portal.state import (
-    AlreadyExists,
-    Conflict,
-    DocumentBroken,
-    DocumentInvalid,
-    NotFound,
-    StateError,
-    StateUnavailable,
-)
 
 PREFIX = "/client/v4"
 MAX_BODY = 1024 * 1024
@@ -52,9 +40,6 @@ UPLOADS = re.compile(rf"{PREFIX}/accounts/[^/]+/dlp/datasets/[^/]+/upload/[^/]+"
 """The paths that take bytes."""
 MUCH = 64 * 1024
 """Bytes. A larger body is validated in a thread."""
-MAX_PROBLEMS = 20
-IN_FORCE_SECONDS = 1.0
-M = TypeVar("M", bound=BaseModel)
 
 
 async def _at_once(seconds: float) -> None:
@@ -133,37 +118,27 @@ def _route(
         operation = methods["GET" if request.method == "HEAD" else request.method]
         address = client_ip(request.scope, settings.proxies)
         names = {name: str(value) for name, value in request.path_params.items() if name != "account_id"}
-        at, caller = time.time_ns() // 1000, None
 
-        def note(result: object = None, error: AdminError | None = None) -> None:
-            row = change_row(operation, names, caller, ip=address, at=at, result=result, error=error)
-            if row is not None:
-                settings.events.write(row)
+        async def caller() -> ApiCaller:
+            return await tokens.authenticate(request.headers.get("authorization", ""), address)
 
+        async def asked(known: ApiCaller) -> ApiRequest:
+            return await _asked(operation, request, known, tokens, names, account_id, settings)
+
+        def answered(result: object) -> Response:
+            return _answered(operation, paging_of(operation, request.query_params, MAX_WHOLE), result)
+
+        elsewhere = request.path_params["account_id"] != account_id
+        wanted = Performance(operation, names, address, caller, asked, elsewhere=elsewhere)
         try:
-            caller = await tokens.authenticate(request.headers.get("authorization", ""), address)
-            result, response = await _perform(operation, request, caller, tokens, names, account_id, settings)
+            return await perform(wanted, answered, settings.events, settings.in_force)
         except AdminError as error:
-            note(error=error)
             return refusal_of(error)
-        except StateUnavailable as error:
-            refused = AdminError(503, [Problem(errors.UNAVAILABLE, error.words)], {"retry-after": str(error.seconds)})
-            note(error=refused)
-            return refusal_of(refused)
-        except StateError as error:
-            refused = _state_error(error)
-            note(error=refused)
-            return refusal_of(refused)
-        except Exception:
-            note(error=AdminError(500, [Problem(errors.FAULT, "the portal failed on this request")]))
-            raise
-        note(result)
-        return response
 
     return Route(f"/accounts/{{account_id}}{path}", answer, methods=sorted(methods))
 
 
-async def _perform(
+async def _asked(
     operation: Operation,
     request: Request,
     caller: ApiCaller,
@@ -171,52 +146,32 @@ async def _perform(
     names: Mapping[str, str],
     account_id: str,
     settings: AdminSettings,
-) -> tuple[object, Response]:
-    """The result of an operation, and the answer with it."""
-    # The same answer for every other account, so that nobody learns which accounts exist.
-    if request.path_params["account_id"] != account_id:
-        raise errors.forbidden("Authentication error: the token does not belong to this account")
-    _require_allowed(operation, caller)
+) -> ApiRequest:
+    """What a request asks for, once its caller may ask for it."""
 
     async def permitted() -> None:
         address, authorization = client_ip(request.scope, settings.proxies), request.headers.get("authorization", "")
-        _require_allowed(operation, await tokens.authenticate(authorization, address))
+        require_allowed(operation, await tokens.authenticate(authorization, address))
 
-    if any(len(name) > MAX_IN_PATH or not name.isprintable() for name in names.values()):
-        raise errors.not_found("the object")
     body = await _body(operation, request, caller.by)
-    paging = _paging(operation, request)
-    query = None if operation.query is None else _validated(operation.query, dict(request.query_params))
-    asked = ApiRequest(caller, account_id, names, body, paging, query, request.headers, permitted)
-    result = await operation.handler(asked)
+    paging = paging_of(operation, request.query_params, MAX_WHOLE)
+    query = None if operation.query is None else validated(operation.query, dict(request.query_params))
+    return ApiRequest(caller, account_id, names, body, paging, query, request.headers, permitted)
+
+
+def _answered(operation: Operation, paging: Paging, result: object) -> Response:
+    """The answer with the result of an operation."""
     if isinstance(result, Response):
-        return result, result
-    if operation.writing:
-        # Who has just denied somebody may rely on it when the answer comes.
-        await settings.in_force(IN_FORCE_SECONDS)
+        return result
     if isinstance(result, InfoAnswer):
         content = answers.success([_plain(one) for one in result.items])
-        return result, _answer(operation.status, content | {"result_info": _plain(result.info)})
+        return _answer(operation.status, content | {"result_info": _plain(result.info)})
     if operation.listed:
         listing = listing_of(result)
         items, info = answers.page(listing.items, paging)
         page = answers.success([_plain(one) for one in items], listing.broken)
-        return result, _answer(operation.status, page | {"result_info": info})
-    return result, _answer(operation.status, answers.success(_plain(result)))
-
-
-def _require_allowed(operation: Operation, caller: ApiCaller) -> None:
-    if operation.area is not None and not operation.area.allows(caller.permissions, writing=operation.writing):
-        raise errors.forbidden()
-
-
-def _paging(operation: Operation, request: Request) -> Paging:
-    if not operation.listed:
-        return Paging()
-    paging = _validated(Paging, dict(request.query_params))
-    if operation.whole and "page" not in request.query_params and "per_page" not in request.query_params:
-        return paging.model_copy(update={"per_page": MAX_WHOLE})
-    return paging
+        return _answer(operation.status, page | {"result_info": info})
+    return _answer(operation.status, answers.success(_plain(result)))
 
 
 async def _body(operation: Operation, request: Request, by: str) -> BaseModel | None:
@@ -242,8 +197,8 @@ async def _body(operation: Operation, request: Request, by: str) -> BaseModel | 
         raise errors.invalid("the body is not a JSON object")
     if len(received) > MUCH:
         # Each member that does not fit is described, which takes a second for a body full of them.
-        return await asyncio.to_thread(_validated, operation.body, data)
-    return _validated(operation.body, data)
+        return await asyncio.to_thread(validated, operation.body, data)
+    return validated(operation.body, data)
 
 
 def _refused_body(refusal: Refusal, most: int) -> AdminError:
@@ -252,38 +207,6 @@ def _refused_body(refusal: Refusal, most: int) -> AdminError:
         return AdminError(413, [Problem(errors.TOO_LARGE, f"the body is over {most} bytes")])
     code = {429: errors.LIMITED, 503: errors.UNAVAILABLE}.get(refusal.status, errors.INVALID)
     return AdminError(refusal.status, [Problem(code, refusal.message)], refusal.headers)
-
-
-def _validated(model: type[M], data: Mapping[str, object]) -> M:
-    try:
-        return fitted(model, data)
-    except ValidationError as error:
-        found = misfits(error, data)
-    except RecursionError:
-        raise errors.invalid("the body is nested too deep") from None
-    problems = [Problem(errors.INVALID, one.problem, _pointer(one.place)) for one in found[:MAX_PROBLEMS]]
-    raise AdminError(400, problems)
-
-
-def _pointer(location: tuple[int | str, ...]) -> str:
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)[:512]
-
-
-def _state_error(error: StateError) -> AdminError:
-    match error:
-        case NotFound():
-            return errors.not_found(error.kind.replace("_", " "))
-        case AlreadyExists():
-            return errors.conflict(f"a {error.kind.replace('_', ' ')} with that id exists already")
-        case Conflict():
-            return errors.conflict(str(error))
-        case DocumentBroken():
-            message = f"the stored {error.kind.replace('_', ' ')} {error.id!r} cannot be read ({error.reason}); "
-            return AdminError(409, [Problem(errors.BROKEN, message + "replace or delete it")])
-        case DocumentInvalid():
-            return errors.invalid(str(error))
-        case _:
-            raise error
 
 
 def _plain(result: object) -> object:

@@ -1,0 +1,237 @@
+"""What every page of the console has: who may see it, the navigation around it, and how its forms are answered.
+
+A page reads through the operations of the admin API, a form changes something through them and sends the browser on to
+a page (RFC 9110 section 15.4.4). Where the API refuses a form, its page comes back with what was typed and with what is
+wrong beside each field. Nothing here needs a script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+from urllib.parse import urlencode, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from portal.admin import Actions, AdminError, ApiCaller, Area, Operations, invalid
+from portal.console.notices import NOTICES
+from portal.console.visit import Answer, ConsoleRole, Problems, Shown, Visit, Went
+from portal.home import Connecting, ago
+from portal.http import PortalAddress
+from portal.identity import Identity
+from portal.login import Login, LoginSession, form_endpoint
+from portal.pages import Pages, Visitor
+from portal.state import Clock, utc_now
+
+CONSOLE_PATH = "/admin"
+PageHandler = Callable[[Visit], Awaitable[Answer]]
+RoleOf = Callable[[Identity], Awaitable[ConsoleRole | None]]
+NOT_ADMINISTRATOR = (
+    "You are signed in, but you are no administrator of this portal. Ask an administrator to invite you."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MenuEntry:
+    """A part of the console in the navigation. Who may not read its `area` does not see it; None is for everybody."""
+
+    id: str
+    title: str
+    path: str
+    area: Area | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MenuGroup:
+    title: str
+    sections: Sequence[MenuEntry]
+
+
+class ConsoleSection(Protocol):
+    """The pages of one part of the console."""
+
+    def routes(self) -> list[Route]: ...
+
+
+class ConsoleFrame:
+    """Makes endpoints of the handlers of pages and forms. `role_of` says what somebody may do, None for nothing, and
+    `connect` how an agent connects to the portal at an address."""
+
+    def __init__(
+        self,
+        login: Login,
+        operations: Operations,
+        role_of: RoleOf,
+        menu: Sequence[MenuGroup],
+        connect: Callable[[PortalAddress], Connecting],
+        scripts: Sequence[str] = (),
+        now: Clock = utc_now,
+    ) -> None:
+        self.connect = connect
+        self._login = login
+        self._operations = operations
+        self._role_of = role_of
+        self._menu = menu
+        self._scripts = scripts
+        self._now = now
+        self._pages = Pages("portal.console", own_scripts=True)
+
+    def page(self, path: str, here: str, handle: PageHandler) -> Route:
+        """The route of a page. `here` is the id of its entry in the navigation."""
+
+        async def endpoint(request: Request) -> Response:
+            visitor = self._login.visitors.of(request)
+            found = await self._visit(request, visitor)
+            if isinstance(found, Response):
+                return found
+            visit, session = found
+            return await self._answer(visit, session, here, handle)
+
+        return Route(CONSOLE_PATH + path, endpoint, methods=["GET"])
+
+    def form(
+        self, path: str, here: str, handle: PageHandler, again: PageHandler, names: Mapping[str, str] | None = None
+    ) -> Route:
+        """The route of a form. Where the API refuses what it does, `again` makes its page with the problems; `names`
+        are the fields of members of the body that are called otherwise."""
+
+        async def endpoint(request: Request, visitor: Visitor, fields: Mapping[str, str]) -> Response:
+            back = visitor.address.path(CONSOLE_PATH)
+            session = await self._login.sender(request, visitor, fields, back)
+            if isinstance(session, Response):
+                return session
+            found = await self._visit(request, visitor, session)
+            if isinstance(found, Response):
+                return found
+            visit = replace(found[0], fields=fields)
+            try:
+                answer = await handle(visit)
+            except AdminError as error:
+                refused = replace(visit, problems=Problems.of(error, names))
+                return await self._answer(refused, session, here, again, status=error.status)
+            return await self._rendered(visit, session, here, answer)
+
+        return Route(CONSOLE_PATH + path, form_endpoint(self._login, endpoint), methods=["POST"])
+
+    # Who it is
+
+    async def _visit(
+        self, request: Request, visitor: Visitor, session: LoginSession | None = None
+    ) -> tuple[Visit, LoginSession] | Response:
+        session = session or await self._login.session(request, visitor)
+        if session is None:
+            query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
+            return self._login.sign_in(visitor, visitor.address.path(_within(request, visitor)) + query)
+        identity = replace(session.identity, ip=visitor.ip)
+        role = await self._role_of(identity)
+        if role is None:
+            home = visitor.address.path("/")
+            return await self._login.message(
+                visitor, 403, "This is the administrators' console", NOT_ADMINISTRATOR, home, "Go to your own page"
+            )
+        api = self._actions(request, visitor, session)
+        return Visit(request, visitor, identity, role, api), session
+
+    def _actions(self, request: Request, visitor: Visitor, session: LoginSession) -> Actions:
+        async def caller() -> ApiCaller:
+            # Asked again for what lasts: the session may have ended, or the role be another.
+            known = await self._login.session(request, visitor)
+            role = await self._role_of(session.identity) if known is not None else None
+            permissions = role.permissions if role is not None else frozenset[str]()
+            return ApiCaller(session.identity.key, permissions, name="console")
+
+        return self._operations.of(caller, visitor.ip)
+
+    # How it is answered
+
+    async def _answer(
+        self, visit: Visit, session: LoginSession, here: str, handle: PageHandler, status: int = 200
+    ) -> Response:
+        """The page that a handler makes; where the API refuses, a page that says why."""
+        try:
+            answer = await handle(visit)
+        except AdminError as error:
+            title = "There is nothing here" if error.status == 404 else "This does not work"
+            text = " ".join(Problems.of(error).fields.values()) or " ".join(Problems.of(error).loose)
+            answer = Shown("refused.html", title, {"text": text, "back": CONSOLE_PATH}, status=error.status)
+        if isinstance(answer, Shown) and answer.status == 200:
+            answer = replace(answer, status=status)
+        return await self._rendered(visit, session, here, answer)
+
+    async def _rendered(self, visit: Visit, session: LoginSession, here: str, answer: Answer) -> Response:
+        visitor = visit.visitor
+        if isinstance(answer, Went):
+            target = visitor.address.path(_going(answer))
+            return visitor.remember(RedirectResponse(target, 303, {"Cache-Control": "no-store"}))
+        design = (await self._login.directory.rules()).design
+        return self._pages.page(
+            answer.template,
+            design,
+            visitor,
+            status=answer.status,
+            person=session.binding,
+            title=answer.title,
+            crumbs=answer.crumbs,
+            menu=[*self._seen_by(visit)],
+            here=here,
+            viewer=visit.identity.label,
+            viewer_role=visit.role.name,
+            editable=self._editable(visit, here),
+            said=NOTICES.get(visit.query("said"), "") if not visit.fields else "",
+            problems=visit.problems,
+            sent=visit.fields if visit.problems.fields or visit.problems.loose else {},
+            scripts=[visitor.address.path(source) for source in self._scripts],
+            ago=partial(_ago, self._now),
+            **answer.values,
+        )
+
+    def _editable(self, visit: Visit, here: str) -> bool:
+        """Whether the administrator may change something on pages of this entry."""
+        areas = [one.area for group in self._menu for one in group.sections if one.id == here]
+        return any(area is None or visit.may(area) for area in areas)
+
+    def _seen_by(self, visit: Visit) -> Sequence[MenuGroup]:
+        groups = []
+        for group in self._menu:
+            seen = [one for one in group.sections if one.area is None or visit.may(one.area, writing=False)]
+            if seen:
+                groups.append(MenuGroup(group.title, seen))
+        return groups
+
+
+def sure(
+    title: str, *, name: str, action: str, back: str, deed: str = "Remove", consequences: Sequence[str] = ()
+) -> Shown:
+    """The page before something that cannot be undone: it asks for the name of the thing. Its form is sent to
+    `action`, whose handler calls `require_name` first."""
+    values = {"name": name, "action": action, "back": back, "deed": deed, "consequences": consequences}
+    return Shown("sure.html", title, values)
+
+
+def require_name(visit: Visit, name: str) -> None:
+    """
+    Raises:
+        AdminError: the form does not have the name of the thing.
+    """
+    if visit.sent("name") != name:
+        raise invalid("this is not its name; nothing was done", "/name")
+
+
+def _going(answer: Went) -> str:
+    """The path that a browser is sent to, with the key of what that page says."""
+    parts = urlsplit(answer.path)
+    said = urlencode({"said": answer.said}) if answer.said else ""
+    return parts._replace(query="&".join(filter(None, (parts.query, said)))).geturl()
+
+
+def _ago(now: Clock, at: object) -> str:
+    return ago(at, now()) if hasattr(at, "tzinfo") else str(at)  # type: ignore[arg-type]
+
+
+def _within(request: Request, visitor: Visitor) -> str:
+    """The path that is asked for, below the portal's prefix."""
+    return request.url.path.removeprefix(visitor.address.prefix)

@@ -1,0 +1,101 @@
+"""An administrator at the console, in a real Chromium: pages with their complaints, and what axe says of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, Page, async_playwright
+
+from tests.portal.axe import RUN
+from tests.portal.browser import FLAGS, needs_browser
+from tests.portal.login.guarded import EMAIL, PASSWORD, Guarded
+
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 740}
+SCHEMES = ("light", "dark")
+PICTURES = Path(folder) if (folder := os.environ.get("CODEMODE_PICTURES")) else None
+"""Where pictures of the pages go, for those who look at them."""
+
+
+@dataclass
+class Administered:
+    """A page of an administrator. `complaints` are what the browser logged, and what it blocked."""
+
+    page: Page
+    url: str
+    complaints: list[str] = field(default_factory=list)
+
+    async def open(self, path: str) -> None:
+        """Open a page of the console, by its path below `/admin`."""
+        await self.page.goto(f"{self.url}/admin{path}")
+
+    async def press(self, name: str) -> None:
+        """Press a button, and wait for the page that follows."""
+        await self.page.get_by_role("button", name=name, exact=True).first.click()
+        await self.page.wait_for_load_state("load")
+
+    async def check(self, axe: str, folder: Path | None = None, name: str = "") -> None:
+        """The page is as axe wants it and fits, light and dark, wide and narrow. With a `folder`, keep pictures."""
+        await self.page.wait_for_load_state("load")
+        await self.page.add_script_tag(content=axe)
+        for size, viewport in (("wide", WIDE), ("narrow", NARROW)):
+            await self.page.set_viewport_size(viewport)  # type: ignore[arg-type]
+            for scheme in SCHEMES:
+                await self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                found = await self.page.evaluate(RUN)
+                assert not found, "\n".join((f"{self.page.url}, {scheme}, {size}:", *found))
+                over = await self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                assert over <= 0, (self.page.url, scheme, size, f"{over} px too wide")
+                if folder is not None:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    await self.page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
+        await self.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    path = needs_browser()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def administrator(
+    portal: Guarded, browser: Browser, *, scripts: bool = True, email: str = EMAIL, **options: Any
+) -> AsyncIterator[Administered]:
+    """An administrator who has signed in and is at the console. With `scripts` the policy of the pages is bypassed
+    only for axe: what the pages themselves bring is held to it."""
+    await portal.account(email)
+    context = await browser.new_context(java_script_enabled=scripts, bypass_csp=scripts, **options)
+    page = await context.new_page()
+    administered = Administered(page, portal.url)
+    page.on("console", _noting(administered.complaints))
+    page.on("pageerror", lambda error: administered.complaints.append(str(error)))
+    await page.goto(f"{portal.url}/admin")
+    await page.get_by_label("E-mail").last.fill(email)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url(f"{portal.url}/admin**")
+    try:
+        yield administered
+        assert not administered.complaints, "\n".join(administered.complaints)
+    finally:
+        await context.close()
+
+
+def _noting(complaints: list[str]) -> Callable[[Any], None]:
+    def note(message: Any) -> None:
+        # A form that comes back with what is wrong in it has a status of its own.
+        is_refused_form = "the server responded with a status of 4" in message.text
+        if message.type in ("error", "warning") and "favicon" not in message.text and not is_refused_form:
+            complaints.append(f"{message.location.get('url', '')}: {message.text}")
+
+    return note

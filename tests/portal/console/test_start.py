@@ -1,0 +1,82 @@
+"""The first steps: from the claim of a portal to an agent that is connected, in a browser and without scripts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from portal.app import Instance, Parts, serving
+from portal.config import parse_config
+from portal.logs import Discard
+from tests.portal.axe import axe_source
+from tests.portal.console.browsing import PICTURES, administrator, chromium
+from tests.portal.login.guarded import PASSWORD, guarded_portal
+from tests.portal.upstreams.hosting import hosted
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def unclaimed(folder: Path) -> AsyncIterator[tuple[Instance, str]]:
+    """An instance as `codemode serve` starts it the first time, and its URL."""
+    document = {
+        "mcpServers": {},
+        "portal": {"state": f"sqlite:///{folder}/state.db", "identity": {}},
+    }
+    config = parse_config(document, env={})
+    async with Instance.open(config, Discard(), lambda line: None, Parts(code=None)) as instance:
+        async with serving(instance) as url:
+            yield instance, url
+
+
+async def test_who_claims_a_portal_is_led_to_an_agent_and_can_undo_each_step(tmp_path: Path) -> None:
+    async with hosted() as upstream, unclaimed(tmp_path) as (instance, url), chromium() as browser:
+        identity = instance.own.identity
+        assert identity is not None
+        page = await (await browser.new_context(java_script_enabled=False)).new_page()
+        await page.goto(url + str(await identity.claim_path()))
+        await page.get_by_label("Name").fill("Ada")
+        await page.get_by_label("E-mail").fill("ada@example.com")
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button").click()
+        await page.get_by_role("heading", name="First steps").wait_for()
+        await page.get_by_role("link", name="Begin: Name and address").click()
+        await page.get_by_label("Name").fill("Acme tools")
+        await page.get_by_role("button", name="Save and go on").click()
+        # How people sign in is left out.
+        await page.get_by_role("heading", name="How people sign in").wait_for()
+        assert await page.locator("header .brand").inner_text() == "Acme tools"
+        await page.get_by_role("link", name="Skip", exact=True).click()
+        await page.get_by_label("HTTP URL").fill(upstream.url)
+        await page.get_by_label("Server ID").fill("notes")
+        await page.get_by_role("button", name="Save and go on").click()
+        await page.get_by_role("heading", name="The first policy").wait_for()
+        await page.get_by_label("E-mail addresses").fill("ada@example.com\ngrace@example.com")
+        await page.get_by_role("button", name="Save and go on").click()
+        await page.get_by_role("heading", name="Connect an agent").wait_for()
+        assert f"{url}/mcp" in await page.locator(".paste").first.inner_text()
+        # Each step is undone.
+        await page.goto(f"{url}/admin/start")
+        assert await page.get_by_text("Done", exact=True).count() == 3
+        for step, undo in (("policy", "Undo"), ("server", "Undo"), ("name", "Undo")):
+            await page.goto(f"{url}/admin/start/{step}")
+            await page.get_by_role("button", name=undo).click()
+            await page.get_by_text("Undone.").wait_for()
+        await page.goto(f"{url}/admin/start")
+        assert await page.get_by_text("Done", exact=True).count() == 0
+
+
+async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
+    axe = axe_source()
+    async with guarded_portal(tmp_path) as portal, chromium() as browser, administrator(portal, browser) as admin:
+        for step in ("", "/name", "/sign-in", "/server", "/policy", "/agent"):
+            await admin.open(f"/start{step}")
+            await admin.check(axe, PICTURES, f"start{step.replace('/', '-')}")
