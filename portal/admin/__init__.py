@@ -10,6 +10,18 @@ from portal.admin.build import Admin, create_admin
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
 from portal.admin.gateway import rule_of_profiles
+from portal.admin.policy_test import (
+    LaterGuard,
+    PolicyTester,
+    QuestionUnfit,
+    TestedFact,
+    TestedPolicy,
+    TestedRule,
+    TestedServer,
+    TestedTool,
+    TesterAnswer,
+    TesterQuestion,
+)
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
 
 __all__ = [
@@ -24,10 +36,20 @@ __all__ = [
     "Change",
     "DeclaredError",
     "Existing",
+    "LaterGuard",
     "Operation",
     "Plan",
+    "PolicyTester",
     "ProfileUses",
+    "QuestionUnfit",
     "RegistryUpstreams",
+    "TestedFact",
+    "TestedPolicy",
+    "TestedRule",
+    "TestedServer",
+    "TestedTool",
+    "TesterAnswer",
+    "TesterQuestion",
     "Upstreams",
     "apply_changes",
     "broken_message",
