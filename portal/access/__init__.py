@@ -31,7 +31,7 @@ from portal.access.stored import (
     read_objects,
     server_access,
 )
-from portal.access.tools import Capabilities, DisplaySetting, MergedSetting, ToolList, merged
+from portal.access.tools import Capabilities, DisplaySetting, MergedSetting, ToolList, merged, settings_of
 from portal.objects import SELECTORS
 
 __all__ = [
@@ -86,5 +86,6 @@ __all__ = [
     "read_objects",
     "refused_for_identity",
     "server_access",
+    "settings_of",
     "standing_of",
 ]
