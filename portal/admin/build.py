@@ -109,7 +109,7 @@ async def create_admin(
         *PolicyTestOperations(tester).operations(),
         *GroupOperations(store, check_decisions).operations(),
         *AppOperations(store, check_decisions).operations(),
-        *IdentityProviders(store).operations(),
+        *IdentityProviders(store, settings).operations(),
         *ServiceTokenApi(store, ServiceTokens(store, clock)).operations(),
         *CustomPages(store, check_decisions).operations(),
         *ListOperations(store, check_decisions, clock).operations(),

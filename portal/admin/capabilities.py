@@ -11,7 +11,7 @@ from portal.access import Capabilities, MergedSetting
 from portal.objects import CapabilitySetting
 
 if TYPE_CHECKING:
-    from portal.admin.upstreams import Definition
+    from portal.admin.upstreams import ListedDefinition
 
 
 class Override(CapabilitySetting):
@@ -78,7 +78,7 @@ class OfferedCapability(BaseModel):
 
 
 def offered(
-    definitions: Iterable[Definition], tools: Capabilities, prompts: Capabilities, *, pinned: bool
+    definitions: Iterable[ListedDefinition], tools: Capabilities, prompts: Capabilities, *, pinned: bool
 ) -> tuple[OfferedCapability, ...]:
     """The definitions of a server under these settings of its tools and prompts."""
     return tuple(

@@ -44,7 +44,7 @@ class Observed(BaseModel):
     waiting_approvals: int = 0
 
 
-class Definition(NamedTuple):
+class ListedDefinition(NamedTuple):
     """A tool or prompt of a server as its list has it now, by raw name. `waits` is None for what may be used, otherwise
     whether it is new or has changed since it was approved."""
 
@@ -58,7 +58,7 @@ class Upstreams(Protocol):
     def fault(self, server_id: str) -> Fault:
         """What about a stored server keeps it from being configured, "" where nothing does."""
 
-    def definitions(self, server_id: str) -> Sequence[Definition]:
+    def definitions(self, server_id: str) -> Sequence[ListedDefinition]:
         """What a server lists now, also what waits for approval."""
 
     def observed(self, server_id: str) -> Observed:
@@ -89,7 +89,7 @@ class NotRunning:
     def fault(self, server_id: str) -> Fault:
         return ""
 
-    def definitions(self, server_id: str) -> Sequence[Definition]:
+    def definitions(self, server_id: str) -> Sequence[ListedDefinition]:
         return ()
 
     def own_token(self, server_id: str) -> OwnToken | None:
@@ -138,16 +138,16 @@ class RegistryUpstreams:
         history = self._stored.history(server_id)
         return history.fault if history is not None else ""
 
-    def definitions(self, server_id: str) -> Sequence[Definition]:
+    def definitions(self, server_id: str) -> Sequence[ListedDefinition]:
         server = self._servers.snapshot.servers.get(server_id)
         if server is None:
             return ()
         waiting = [
-            Definition(one.kind, one.name, _text(json.loads(one.now)), "new" if one.is_new else "changed")
+            ListedDefinition(one.kind, one.name, _text(json.loads(one.now)), "new" if one.is_new else "changed")
             for one in server.pending
         ]
-        tools = [Definition("tool", str(tool["name"]), _text(tool), None) for tool in server.tools]
-        prompts = [Definition("prompt", str(prompt["name"]), _text(prompt), None) for prompt in server.prompts]
+        tools = [ListedDefinition("tool", str(tool["name"]), _text(tool), None) for tool in server.tools]
+        prompts = [ListedDefinition("prompt", str(prompt["name"]), _text(prompt), None) for prompt in server.prompts]
         return [*tools, *prompts, *waiting]
 
     async def sync(self, server_id: str) -> Observed:

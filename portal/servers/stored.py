@@ -32,10 +32,10 @@ from portal.servers.listing_changes import (
 )
 from portal.servers.servers import Servers
 from portal.servers.snapshot import ServerSnapshot, Snapshot
-from portal.state import Follower, SecretUnreadable, StateUnavailable, Stored, background
+from portal.state import DocumentBroken, Follower, SecretUnreadable, StateUnavailable, background
 
 if TYPE_CHECKING:
-    from portal.state import Store
+    from portal.state import Store, Stored
 
 NOTED_BY = "what the server lists"
 """Who the audit trail names for a change of a server's lists."""
@@ -261,12 +261,15 @@ class StoredServers:
             return
         async with self._store.transaction() as transaction:
             if await transaction.find(SERVER, id) is not None:
-                found = await transaction.find(SERVER_CHANGES, id)
-                before = found.document.changes if isinstance(found, Stored) else ()
+                try:
+                    found = await transaction.get(SERVER_CHANGES, id)
+                    is_new, before = found is None, found.document.changes if found is not None else ()
+                except DocumentBroken:
+                    is_new, before = False, ()
                 kept = before
                 for change in changes:
                     kept = with_change(kept, change)
-                if found is None:
+                if is_new:
                     await transaction.create(SERVER_CHANGES, id, ChangesDocument(changes=kept), by=NOTED_BY)
                 elif kept != before:
                     await transaction.replace(SERVER_CHANGES, id, ChangesDocument(changes=kept), by=NOTED_BY)
