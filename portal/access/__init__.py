@@ -2,6 +2,7 @@
 
 from portal.access.access import NO_SERVERS, Access, ServerView, Standing
 from portal.access.assumed import assumed_sources
+from portal.access.compiling import RuleOutcome
 from portal.access.documents import (
     AccessDocument,
     AccessGroup,
@@ -14,6 +15,7 @@ from portal.access.documents import (
     read_document,
 )
 from portal.access.errors import PolicyError
+from portal.access.explained import ExplainedServer, Explanation, ToolHints, explain
 from portal.access.live import LiveAccess, NoSignals, Signals, denied, keep_standing, portal_decision, standing_of
 from portal.access.policies import DEFAULT_DENY, LOGIN_ENDED, Decision, PolicyOutcome, compile_policies
 from portal.access.possible import ADDRESS, BestCase, refused_for_identity
@@ -29,7 +31,7 @@ from portal.access.stored import (
     read_objects,
     server_access,
 )
-from portal.access.tools import Capabilities, DisplaySetting, MergedSetting, ToolList, merged
+from portal.access.tools import Capabilities, DisplaySetting, MergedSetting, ToolList, merged, settings_of
 from portal.objects import SELECTORS
 
 __all__ = [
@@ -50,6 +52,8 @@ __all__ = [
     "Capabilities",
     "Decision",
     "DisplaySetting",
+    "ExplainedServer",
+    "Explanation",
     "LiveAccess",
     "MergedSetting",
     "NoSignals",
@@ -57,11 +61,13 @@ __all__ = [
     "Policy",
     "PolicyError",
     "PolicyOutcome",
+    "RuleOutcome",
     "ServerAccess",
     "ServerView",
     "Signals",
     "Sources",
     "Standing",
+    "ToolHints",
     "ToolList",
     "ToolPolicy",
     "UnreadablePolicy",
@@ -70,6 +76,7 @@ __all__ = [
     "attached_to",
     "compile_policies",
     "denied",
+    "explain",
     "keep_standing",
     "merged",
     "policies_of",
@@ -79,5 +86,6 @@ __all__ = [
     "read_objects",
     "refused_for_identity",
     "server_access",
+    "settings_of",
     "standing_of",
 ]

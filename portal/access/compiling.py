@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from typing import Protocol
+from typing import Literal, Protocol
+
+from pydantic import BaseModel
 
 from portal.access.documents import AccessGroup, AccessList
 from portal.access.errors import PolicyError
@@ -24,6 +27,22 @@ from portal.objects import Rules, rules
 
 MAX_DEPTH = 16
 MAX_WARNINGS = 1000
+MAX_RULE_WORDS = 200
+"""Characters of a rule in words."""
+MAX_RULES_SHOWN = 200
+Part = Literal["include", "require", "exclude"]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleOutcome:
+    """The result of one rule of a policy. `rule` is the rule in words; `outcome` None is "cannot be known", and
+    `problem` then says why nobody can know it, "" where only this caller is not known well enough."""
+
+    part: Part
+    selector: str
+    rule: str
+    outcome: bool | None
+    problem: str = ""
 
 
 class RuleHolder(Protocol):
@@ -84,6 +103,19 @@ class RuleCompiler:
                 return f"exclude {rule.selector} {'cannot be known' if outcome is None else 'matches'}"
         return f"include {next(rule.selector for rule, outcome in outcomes if outcome)} matches"
 
+    def rule_outcomes(self, holder: RuleHolder, subject: Subject) -> Iterator[RuleOutcome]:
+        """The outcome of each rule of a holder, at most `MAX_RULES_SHOWN`."""
+        parts: tuple[tuple[Part, Rules], ...] = (
+            ("include", holder.include),
+            ("require", holder.require),
+            ("exclude", holder.exclude),
+        )
+        for part, rule in [(part, rule) for part, held in parts for rule in held][:MAX_RULES_SHOWN]:
+            found = self._test_or_problem(rule)
+            problem = found if isinstance(found, str) else ""
+            outcome = None if isinstance(found, str) else found(subject)
+            yield RuleOutcome(part, rule.selector, _in_words(rule), outcome, problem)
+
     def _test(self, rule: rules.Rule) -> Test:
         test = self._test_or_problem(rule)
         return unknown_test if isinstance(test, str) else test
@@ -114,6 +146,17 @@ class RuleCompiler:
             tests.append(group_named(provider, names) if known else unknown_test)
         single = (rules.Email, rules.EmailDomain, rules.Ip, rules.Geo, rules.OktaGroup)
         return tests + [self._test(rule) for rule in alternatives if not isinstance(rule, single)]
+
+
+def _in_words(rule: rules.Rule) -> str:
+    """The selector with its parameters, as in `email_domain example.com` or `okta engineers at idp`."""
+    parameters = rule.parameters
+    values = parameters.model_dump(mode="json") if isinstance(parameters, BaseModel) else {}
+    assert isinstance(values, Mapping)
+    provider = values.get("identity_provider_id")
+    own = [str(value) for name, value in values.items() if name != "identity_provider_id" and value not in (None, "")]
+    words = " ".join([rule.selector, *own, *(["at", str(provider)] if provider else [])])
+    return words if len(words) <= MAX_RULE_WORDS else words[: MAX_RULE_WORDS - 3] + "..."
 
 
 def _cached(identifier: str, test: Test) -> Test:

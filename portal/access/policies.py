@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from portal.access.compiling import RuleCompiler
+from portal.access.compiling import RuleCompiler, RuleOutcome
 from portal.access.documents import AccessGroup, AccessList, Policy, ToolPolicy
 from portal.access.selectors import Test
 from portal.access.sources import NO_SOURCES, Sources
@@ -41,13 +41,15 @@ LOGIN_ENDED = Decision("deny", "Your login no longer holds. Sign in again.", "lo
 
 @dataclass(frozen=True, slots=True)
 class PolicyOutcome:
-    """The result of one policy for an identity. `outcome` None is "cannot be known"; `why` gives the reason."""
+    """The result of one policy for an identity. `outcome` None is "cannot be known"; `why` gives the reason, `rules`
+    the result of each of its rules."""
 
     policy: str
     name: str
     decision: str
     outcome: bool | None
     why: str
+    rules: tuple[RuleOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,8 @@ class Policies:
             outcome, why = False, "needs a service token, client certificate or linked application"
         if policy.decision == "allow" and not identity.logged_in:
             outcome, why = False, "needs a login"
-        return PolicyOutcome(policy.id, policy.name, policy.decision, outcome, why)
+        rules = tuple(self._compiler.rule_outcomes(policy, subject))
+        return PolicyOutcome(policy.id, policy.name, policy.decision, outcome, why, rules)
 
 
 def compile_policies(

@@ -82,14 +82,15 @@ def merged(server: Settings, portal: Settings, *, default_disabled: bool) -> tup
 
 
 def tool_settings(server: ServerAccess, portal: PortalServer) -> Capabilities:
-    return _capabilities(server.updated_tools, portal.updated_tools, portal.default_disabled)
+    return settings_of(server.updated_tools, portal.updated_tools, default_disabled=portal.default_disabled)
 
 
 def prompt_settings(server: ServerAccess, portal: PortalServer) -> Capabilities:
-    return _capabilities(server.updated_prompts, portal.updated_prompts, portal.default_disabled)
+    return settings_of(server.updated_prompts, portal.updated_prompts, default_disabled=portal.default_disabled)
 
 
-def _capabilities(server: Settings, portal: Settings, default_disabled: bool) -> Capabilities:
+def settings_of(server: Settings, portal: Settings, *, default_disabled: bool) -> Capabilities:
+    """The settings of a server's tools or prompts at a portal."""
     shown = {one.name: one.shown for one in merged(server, portal, default_disabled=default_disabled)}
     return Capabilities(shown, DisplaySetting(enabled=not default_disabled))
 

@@ -28,6 +28,18 @@ from portal.admin.gateway import rule_of_profiles
 from portal.admin.login_settings import ShownOrganization
 from portal.admin.organization import ShownProvider
 from portal.admin.pins import PendingApproval
+from portal.admin.policy_test import (
+    LaterGuard,
+    PolicyTester,
+    QuestionUnfit,
+    TestedFact,
+    TestedPolicy,
+    TestedRule,
+    TestedServer,
+    TestedTool,
+    TesterAnswer,
+    TesterQuestion,
+)
 from portal.admin.servers import ShownServer, Synced
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
 
@@ -56,19 +68,29 @@ __all__ = [
     "DeclaredError",
     "Existing",
     "KeyedPage",
+    "LaterGuard",
     "NumberedPage",
     "Operation",
     "Operations",
     "PageInfo",
     "PendingApproval",
     "Plan",
+    "PolicyTester",
     "ProfileUses",
+    "QuestionUnfit",
     "RegistryUpstreams",
     "ShownApp",
     "ShownOrganization",
     "ShownProvider",
     "ShownServer",
     "Synced",
+    "TestedFact",
+    "TestedPolicy",
+    "TestedRule",
+    "TestedServer",
+    "TestedTool",
+    "TesterAnswer",
+    "TesterQuestion",
     "Upstreams",
     "apply_changes",
     "broken_message",

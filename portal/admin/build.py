@@ -31,6 +31,7 @@ from portal.admin.logs import LogOperations
 from portal.admin.members import MemberOperations
 from portal.admin.organization import CustomPages, IdentityProviders, ServiceTokenApi
 from portal.admin.policies import GroupOperations, PolicyOperations, check_decisions
+from portal.admin.policy_test import PolicyTester, PolicyTestOperations
 from portal.admin.portals import PortalOperations
 from portal.admin.quotas import QuotaOperations
 from portal.admin.servers import ServerOperations
@@ -92,12 +93,13 @@ async def create_admin(
     exports: ExportJobs | None = None,
     rules: Path | None = None,
     profile_uses: ProfileUses = no_uses,
+    tester: PolicyTester | None = None,
 ) -> Admin:
     """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
     `waiting`, without `quotas` no call was counted, without `exports` no job of the export runs.
 
-    `rules` is the folder of the compiled rules of detection. `profile_uses` says what uses a profile of detection: that
-    one is not removed.
+    `tester` answers what policies say of somebody; without one no portal runs in this process. `rules` is the folder
+    of the compiled rules of detection. `profile_uses` says what uses a profile of detection: that one is not removed.
     """
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
@@ -109,9 +111,10 @@ async def create_admin(
         *servers.operations(),
         *PortalOperations(store, servers).operations(),
         *PolicyOperations(store, check_decisions).operations(),
+        *PolicyTestOperations(tester).operations(),
         *GroupOperations(store, check_decisions).operations(),
         *AppOperations(store, check_decisions).operations(),
-        *IdentityProviders(store).operations(),
+        *IdentityProviders(store, settings).operations(),
         *ServiceTokenApi(store, ServiceTokens(store, clock)).operations(),
         *CustomPages(store, check_decisions).operations(),
         *ListOperations(store, check_decisions, clock).operations(),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from portal.access import MergedSetting
+from portal.access import Capabilities, MergedSetting
 from portal.objects import CapabilitySetting
+
+if TYPE_CHECKING:
+    from portal.admin.upstreams import ListedDefinition
 
 
 class Override(CapabilitySetting):
@@ -56,6 +59,41 @@ class ShownOverride(BaseModel):
             server_alias=server.alias if server is not None else None,
             server_description=server.description if server is not None else None,
         )
+
+
+class OfferedCapability(BaseModel):
+    """A tool or prompt as it is offered. `name` is the upstream's, `alias` and `description` are those that are shown.
+
+    `approval` is whether its definition is the one that was approved, for a server that is pinned: `new` and `changed`
+    ones are withheld until they are approved.
+    """
+
+    kind: Literal["tool", "prompt"]
+    name: str
+    enabled: bool
+    alias: str | None = None
+    description: str
+    pinned: bool
+    approval: Literal["not_pinned", "approved", "new", "changed"]
+
+
+def offered(
+    definitions: Iterable[ListedDefinition], tools: Capabilities, prompts: Capabilities, *, pinned: bool
+) -> tuple[OfferedCapability, ...]:
+    """The definitions of a server under these settings of its tools and prompts."""
+    return tuple(
+        OfferedCapability(
+            kind=one.kind,
+            name=one.name,
+            enabled=setting.enabled,
+            alias=setting.alias,
+            description=one.description if setting.description is None else setting.description,
+            pinned=pinned,
+            approval=one.waits or ("approved" if pinned else "not_pinned"),
+        )
+        for one in definitions
+        for setting in [(tools if one.kind == "tool" else prompts).of(one.name)]
+    )
 
 
 AnyOverride = TypeVar("AnyOverride", bound=Override)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, Field
 
 from portal.admin.api.answers import ListAnswer
+from portal.admin.api.application import AdminSettings
 from portal.admin.api.collection import Collection, Removed
 from portal.admin.api.errors import invalid, not_found
 from portal.admin.api.operations import ApiRequest, NoBody, Operation
 from portal.admin.api.permissions import CUSTOM_PAGES, ORGANIZATION, SERVICE_TOKENS
 from portal.admin.policies import Name
-from portal.login import ProviderInvalid, places, read_provider
+from portal.http import is_loopback
+from portal.login import CALLBACK_PATH, ProviderInvalid, check_provider, places, read_provider
 from portal.oauth import DEFAULT_DURATION, SERVICE_TOKEN, ServiceTokenDocument, ServiceTokens, shown_document
-from portal.objects import CUSTOM_PAGE, IDENTITY_PROVIDER, PageDocument, ProviderDocument
+from portal.objects import CUSTOM_PAGE, IDENTITY_PROVIDER, PORTAL, PageDocument, ProviderDocument
 from portal.state import KEEP, Keep, Store, Stored
 
 SECRET = "client_secret"
 MAX_PAGE = 512 * 1024
+MAX_TESTS = 4
+"""Tests of identity providers at once."""
+MAX_URLS = 200
 
 
 class ProviderBody(BaseModel):
@@ -40,9 +47,38 @@ class ShownProvider(BaseModel):
     updated_at: datetime
 
 
+class ProviderStep(BaseModel):
+    """One check of a sign-in. `ok` is null for what cannot be tested from here; `to_do` says what to do about it."""
+
+    name: str
+    ok: bool | None
+    words: str
+    to_do: str = ""
+
+
+class ProviderTested(BaseModel):
+    """`ok` is whether no step failed. `redirect_urls` are those to register at the provider."""
+
+    ok: bool
+    redirect_urls: tuple[str, ...]
+    steps: tuple[ProviderStep, ...]
+
+
 class IdentityProviders(Collection[ProviderBody, ProviderDocument]):
     kind, path, noun = IDENTITY_PROVIDER, "/access/identity_providers", "identity provider"
     area, body, answer = ORGANIZATION, ProviderBody, ShownProvider
+
+    def __init__(self, store: Store, settings: AdminSettings) -> None:
+        super().__init__(store)
+        self._settings = settings
+        self._testing = asyncio.Semaphore(MAX_TESTS)
+
+    def operations(self) -> list[Operation]:
+        path, words = f"{self.path}/{{id}}/test", "Test what a sign-in at an identity provider would find"
+        test = Operation(
+            "POST", path, words, self._test, ProviderTested, ORGANIZATION, NoBody, reading=True, body_required=False
+        )
+        return [*super().operations(), test]
 
     def document(self, body: ProviderBody, before: ProviderDocument | None) -> ProviderDocument:
         config = {name: value for name, value in body.config.items() if name != SECRET}
@@ -73,6 +109,37 @@ class IdentityProviders(Collection[ProviderBody, ProviderDocument]):
                 raise invalid("must be sent again when an address of the provider changes", f"/config/{SECRET}")
             replaced = await transaction.replace(self.kind, request.path["id"], document, by=request.by, secret=secret)
         return self.show(replaced)
+
+    async def _test(self, request: ApiRequest) -> ProviderTested:
+        stored = await self._store.get(self.kind, request.path["id"])
+        if stored is None:
+            raise not_found(self.noun)
+        secret = await self._store.secret(self.kind, stored.id) if stored.has_secret else None
+        urls = await self._redirect_urls()
+        try:
+            provider = read_provider(stored.id, stored.document, (secret or b"").decode())
+        except ProviderInvalid as error:
+            step = ProviderStep(name="config", ok=False, words=f"{error}.", to_do="Send the provider again with PUT.")
+            return ProviderTested(ok=False, redirect_urls=urls, steps=(step,))
+        async with self._testing:
+            found = await check_provider(provider, urls, has_mail=self._settings.delivery.mail is not None)
+        steps = [ProviderStep(name=one.name, ok=one.ok, words=one.words, to_do=one.to_do) for one in found]
+        return ProviderTested(ok=all(step.ok is not False for step in steps), redirect_urls=urls, steps=tuple(steps))
+
+    async def _redirect_urls(self) -> tuple[str, ...]:
+        """Where a provider sends people back: at the document's own portal, and at each stored one."""
+        origin = self._settings.delivery.origin
+        if not origin:
+            return ()
+        urls = [origin + CALLBACK_PATH]
+        for portal in await self._store.list(PORTAL):
+            if portal.document.hostname == self._settings.hostname:
+                continue
+            urls.append(f"{origin}/{portal.id}{CALLBACK_PATH}")
+            if not is_loopback(portal.document.hostname):
+                port = urlsplit(origin).port
+                urls.append(f"https://{portal.document.hostname}{f':{port}' if port else ''}{CALLBACK_PATH}")
+        return tuple(dict.fromkeys(urls))[:MAX_URLS]
 
 
 def _moved(before: ProviderDocument, document: ProviderDocument) -> bool:

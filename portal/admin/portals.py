@@ -191,10 +191,11 @@ class PortalOperations:
         self, entry: PortalServerDocument, server: Stored[ServerDocument], logins: OwnLogins
     ) -> ShownPortalServer:
         document, hidden = server.document, entry.default_disabled
-        shown = self._servers.shown(server, logins).model_dump(exclude={"updated_tools", "updated_prompts"})
+        shown = self._servers.shown(server, logins).model_dump(exclude={"updated_tools", "updated_prompts", "offered"})
         return ShownPortalServer(
             **shown,
             server_id=server.id,
+            offered=self._servers.offered(server, entry),
             default_disabled=hidden,
             on_behalf=entry.on_behalf,
             updated_tools=_merged_overrides(document.updated_tools, entry.updated_tools, hidden),

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import orjson
 from pydantic import AfterValidator, BaseModel, Field
 
+from portal.access import settings_of
 from portal.admin import credentials
 from portal.admin.api.answers import ListAnswer
 from portal.admin.api.application import AdminSettings
@@ -17,15 +18,16 @@ from portal.admin.api.collection import Removed
 from portal.admin.api.errors import in_use, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import PORTALS
-from portal.admin.capabilities import Override, Overrides, PromptOverrides
+from portal.admin.capabilities import OfferedCapability, Override, Overrides, PromptOverrides, offered
 from portal.admin.credentials import AuthConfigSummary, AuthenticationStatus
+from portal.admin.fixes import Fix, fix_of
 from portal.admin.pins import ApprovalOperations
 from portal.admin.server_logins import LoginOperations, OwnLogins, ShownCredential, read_own_logins
 from portal.admin.upstreams import ErrorDetails, Status, Upstreams
 from portal.config import Labels
 from portal.credentials import open_secret
-from portal.objects import PORTAL, SERVER, AuthType, CapabilitySetting, ServerDocument
-from portal.servers import ListingChange
+from portal.objects import PORTAL, SERVER, AuthType, CapabilitySetting, PortalServer, ServerDocument
+from portal.servers import SERVER_CHANGES, ListingChange
 from portal.state import KEEP, Broken, Clock, Keep, Store, Stored, Transaction
 
 PATH = "/access/ai-controls/mcp/servers"
@@ -94,9 +96,11 @@ class ShownServer(BaseModel):
     """One server.
 
     If `assertion_audience` (ours) is set, calls carry an assertion for it that names the caller. `tools` and `prompts`
-    are from the last listing, `capability_changes` (ours) are the changes between listings. A server with `pin` (ours)
-    offers only approved definitions; `waiting_approvals` counts those that wait. `credential` (ours) is the portal's
-    own login. `labels` (ours), of the server and of single tools in `updated_tools`, are for data-flow rules.
+    are from the last listing, `offered` (ours) are both with their settings and whether they are approved, and
+    `capability_changes` (ours) are the last changes between listings. `fix` (ours) is the next thing to do, null where
+    all is well. A server with `pin` (ours) offers only approved definitions; `waiting_approvals` counts those that
+    wait. `credential` (ours) is the portal's own login. `labels` (ours), of the server and of single tools in
+    `updated_tools`, are for data-flow rules.
     """
 
     id: str
@@ -121,6 +125,8 @@ class ShownServer(BaseModel):
     last_successful_sync: datetime | None = None
     tools: tuple[Mapping[str, object], ...] = ()
     prompts: tuple[Mapping[str, object], ...] = ()
+    offered: tuple[OfferedCapability, ...] = ()
+    fix: Fix | None = None
     capability_changes: tuple[ListingChange, ...] = ()
     waiting_approvals: int = 0
     created_at: datetime
@@ -160,8 +166,12 @@ class ServerOperations:
         credential = logins.of(stored.id, document, self._upstreams.own_token(stored.id))
         state = credential.state if credential is not None else None
         status = credentials.authentication_status(document, has_secret=stored.has_secret, state=state)
+        observed = self._upstreams.observed(stored.id)
+        ends = credential is not None and credential.ending == "soon"
         return ShownServer(
-            **self._upstreams.observed(stored.id).model_dump(),
+            **observed.model_dump(),
+            offered=self.offered(stored, PortalServer(server_id=stored.id)),
+            fix=fix_of(observed, document.auth_type, status, fault=self._upstreams.fault(stored.id), login_ends=ends),
             id=stored.id,
             name=document.name,
             hostname=document.hostname,
@@ -182,6 +192,13 @@ class ServerOperations:
             modified_at=stored.modified_at,
             modified_by=stored.modified_by,
         )
+
+    def offered(self, stored: Stored[ServerDocument], entry: PortalServer) -> tuple[OfferedCapability, ...]:
+        """What a server offers at a portal with this entry of it."""
+        document = stored.document
+        tools = settings_of(document.updated_tools, entry.updated_tools, default_disabled=entry.default_disabled)
+        prompts = settings_of(document.updated_prompts, entry.updated_prompts, default_disabled=entry.default_disabled)
+        return offered(self._upstreams.definitions(stored.id), tools, prompts, pinned=document.pin)
 
     async def _list(self, request: ApiRequest) -> ListAnswer[ShownServer]:
         search = request.paging.search.lower()
@@ -252,6 +269,8 @@ class ServerOperations:
             if users:
                 raise in_use(f"the server is used by the portal {users[0]}; detach it first")
             deleted = await transaction.delete(SERVER, id, by=request.by)
+            if await transaction.find(SERVER_CHANGES, id) is not None:
+                await transaction.delete(SERVER_CHANGES, id, by=request.by)
         if isinstance(deleted, Broken):
             return Removed(id=deleted.id)
         return self.shown(deleted, await self.own_logins())

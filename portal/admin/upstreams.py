@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
 from portal.credentials import OwnToken, ServerCredentials
 from portal.pins import PendingDefinition
-from portal.servers import History, ListingChange, Servers, ServerSnapshot, StoredServers
+from portal.servers import Fault, History, ListingChange, Servers, ServerSnapshot, StoredServers
 
 SYNC_SECONDS = 60.0
 
@@ -43,7 +44,23 @@ class Observed(BaseModel):
     waiting_approvals: int = 0
 
 
+class ListedDefinition(NamedTuple):
+    """A tool or prompt of a server as its list has it now, by raw name. `waits` is None for what may be used, otherwise
+    whether it is new or has changed since it was approved."""
+
+    kind: Literal["tool", "prompt"]
+    name: str
+    description: str
+    waits: Literal["new", "changed"] | None
+
+
 class Upstreams(Protocol):
+    def fault(self, server_id: str) -> Fault:
+        """What about a stored server keeps it from being configured, "" where nothing does."""
+
+    def definitions(self, server_id: str) -> Sequence[ListedDefinition]:
+        """What a server lists now, also what waits for approval."""
+
     def observed(self, server_id: str) -> Observed:
         """The state that is known now, without a request; `waiting` for a server without one."""
 
@@ -68,6 +85,12 @@ class NotRunning:
 
     async def sync(self, server_id: str) -> Observed:
         return Observed()
+
+    def fault(self, server_id: str) -> Fault:
+        return ""
+
+    def definitions(self, server_id: str) -> Sequence[ListedDefinition]:
+        return ()
 
     def own_token(self, server_id: str) -> OwnToken | None:
         return None
@@ -111,12 +134,31 @@ class RegistryUpstreams:
             }
         )
 
+    def fault(self, server_id: str) -> Fault:
+        history = self._stored.history(server_id)
+        return history.fault if history is not None else ""
+
+    def definitions(self, server_id: str) -> Sequence[ListedDefinition]:
+        server = self._servers.snapshot.servers.get(server_id)
+        if server is None:
+            return ()
+        waiting = [
+            ListedDefinition(one.kind, one.name, _text(json.loads(one.now)), "new" if one.is_new else "changed")
+            for one in server.pending
+        ]
+        tools = [ListedDefinition("tool", str(tool["name"]), _text(tool), None) for tool in server.tools]
+        prompts = [ListedDefinition("prompt", str(prompt["name"]), _text(prompt), None) for prompt in server.prompts]
+        return [*tools, *prompts, *waiting]
+
     async def sync(self, server_id: str) -> Observed:
         if server_id in self._servers.snapshot.servers:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SYNC_SECONDS):
                     await self._servers.refresh(server_id)
             self._stored.synced(server_id)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SYNC_SECONDS):
+                    await self._stored.described()
         return self.observed(server_id)
 
     def own_token(self, server_id: str) -> OwnToken | None:
@@ -128,6 +170,11 @@ class RegistryUpstreams:
 
     async def approve(self, server_id: str, definitions: Iterable[PendingDefinition], *, by: str) -> None:
         await self._servers.approve(server_id, definitions, by=by)
+
+
+def _text(definition: Mapping[str, object]) -> str:
+    description = definition.get("description")
+    return description if isinstance(description, str) else ""
 
 
 def error_details(server: ServerSnapshot) -> ErrorDetails | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import ip_network
 
@@ -9,7 +10,9 @@ from portal.admin import Admin, AdminSettings, RegistryUpstreams, create_admin, 
 from portal.app.access import read_stored
 from portal.app.definitions import OWN, definitions
 from portal.app.identity import PortalIdentity
+from portal.app.portal import Portal
 from portal.app.shared import Shared
+from portal.app.tester import InstanceTester
 from portal.config import Config
 from portal.elicitation import PORTAL_LOGIN_PATH
 from portal.login import Delivery, Smtp
@@ -17,8 +20,8 @@ from portal.servers import StoredServers
 from portal.state import Store
 
 
-async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
-    """The admin API over the instance's store, its running servers and its log."""
+async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str, Portal]) -> Admin:
+    """The admin API over the instance's store, its running servers, its log and its portals."""
     upstreams = RegistryUpstreams(shared.servers, stored, shared.credentials)
     settings = AdminSettings(events=shared.events)
     configure_admin(settings, shared.config)
@@ -33,6 +36,7 @@ async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
         exports=shared.exports,
         rules=shared.parts.detection_rules,
         profile_uses=rule_of_profiles,
+        tester=InstanceTester(shared, portals),
     )
 
 

@@ -324,7 +324,7 @@ class Instance:
         stack.push_async_callback(self._signals.aclose)
         stored = StoredServers(store, self.servers, self.config.servers, self._why_unfit)
         self._stored_servers = await stack.enter_async_context(stored)
-        self.admin = self.shared.admin = await open_admin(self.shared, stored)
+        self.admin = self.shared.admin = await open_admin(self.shared, stored, self.portals)
         await stack.enter_async_context(background(self._forget_expired()))
         self._follower = Follower(store, ACCESS_KINDS, self._follow, self._unavailable)
         stack.push_async_callback(self._follower.aclose)

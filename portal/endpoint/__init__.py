@@ -4,7 +4,22 @@ from portal.endpoint.code import CodeRunner
 from portal.endpoint.endpoint import Endpoint
 from portal.endpoint.health import health, status
 from portal.endpoint.login_prompts import LoginPage
+from portal.endpoint.modes import ModeRefused
 from portal.endpoint.portal_tools import PersonServer, PersonServers
+from portal.endpoint.sight import ServerSight, Sight, ToolSight
 from portal.endpoint.views import Contents
 
-__all__ = ["CodeRunner", "Contents", "Endpoint", "LoginPage", "PersonServer", "PersonServers", "health", "status"]
+__all__ = [
+    "CodeRunner",
+    "Contents",
+    "Endpoint",
+    "LoginPage",
+    "ModeRefused",
+    "PersonServer",
+    "PersonServers",
+    "ServerSight",
+    "Sight",
+    "ToolSight",
+    "health",
+    "status",
+]

@@ -14,13 +14,14 @@ from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
 
 from codemode import Meanings, work_for
-from portal.access import LiveAccess, denied, keep_standing, portal_decision, standing_of
+from portal.access import LiveAccess, Standing, denied, keep_standing, portal_decision, standing_of
 from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings, RunSettings
 from portal.endpoint.background import Background
 from portal.endpoint.changes import STREAMS, ChangeNotices, ListenStreams, asks_for_stream
 from portal.endpoint.code import CODE, CodeMode, CodeRunner
 from portal.endpoint.express import Express
+from portal.endpoint.generations import NEWER
 from portal.endpoint.login_prompts import LoginPages, LoginPrompts
 from portal.endpoint.modes import Mode, ModeRefused, select_mode
 from portal.endpoint.optimized import Minimized, Query, QueryAndExecute, failure
@@ -37,10 +38,12 @@ from portal.endpoint.room import no_room_error
 from portal.endpoint.server import Handler, PortalMcpServer, walled
 from portal.endpoint.session_room import SessionRoom, begins_session, has_sessions, session_named
 from portal.endpoint.sessions import Session, Sessions, scope_of
+from portal.endpoint.sight import Sight, sight_of
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
 from portal.endpoint.under_way import SECONDS as UNDER_WAY_SECONDS
 from portal.endpoint.under_way import Begun, NoRoom, UnderWay, counted, size_of
-from portal.endpoint.views import Catalogs, Contents, Views, warm_search
+from portal.endpoint.views import Catalogs, Contents, View, Views, warm_search
+from portal.errors import CallDenied
 from portal.http import HttpSettings, Refusal, body_of, body_read, no_room, refuse, unrouted
 from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.logs import NO_EVENTS, EventSink
@@ -283,6 +286,25 @@ class Endpoint:
         if self._sessions.belongs_to_another(scope, caller):
             return Refusal(404, "session", "Session not found.", INVALID_REQUEST)
         return None
+
+    async def sight(self, standing: Standing, query: bytes = b"") -> Sight:
+        """What the caller of these decisions would see with this query string in the URL of the endpoint.
+
+        Raises:
+            ModeRefused: the query string asks for no mode.
+        """
+        mode = select_mode(query, self._code_mode if self._has_code else CodeModePolicy.OFF)
+        caller = standing.identity
+        snapshot = self._views.snapshot(caller)
+        view: View | str
+        listed: tuple[str, ...] = ()
+        try:
+            view = self._views.for_standing(standing, snapshot, caller)
+            definitions = await self._tools.definitions(view, mode, NEWER)
+            listed = tuple(str(definition["name"]) for definition in definitions)
+        except CallDenied as denial:
+            view = str(denial)
+        return sight_of(mode, snapshot, standing, view, listed, self._views.turned_off_by(caller))
 
     def apply(self, name: str, instructions: str | None, code_mode: CodeModePolicy, runs: RunSettings) -> None:
         """Take up what the portal's owner decided.

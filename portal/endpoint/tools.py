@@ -23,6 +23,7 @@ from portal.errors import LoginRequired, UpstreamUnavailable
 from portal.exact import encode
 
 _PARAM_HEADER = "mcp-param-"
+Definitions = list[Mapping[str, Any]]
 # Tools whose definitions are shaped on the event loop.
 _SHAPED_AT_ONCE = 100
 
@@ -69,11 +70,15 @@ class ToolMethods:
         return await self._views.listed(request.scope, wholly=request.mode is Mode.CODE)
 
     async def _list(self, view: View, request: ClientRequest) -> RawResult:
-        key = (request.mode, request.generation)
+        return {"tools": await self.definitions(view, request.mode, request.generation)}
+
+    async def definitions(self, view: View, mode: Mode, generation: Generation) -> Definitions:
+        """What `tools/list` has for the callers of a view."""
+        key = (mode, generation)
         tools = view.lists.get(key)
         if tools is None:
-            tools = view.lists[key] = await self._modes[request.mode].tools(view, request.generation)
-        return {"tools": tools}
+            tools = view.lists[key] = await self._modes[mode].tools(view, generation)
+        return tools
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> RawResult:
         return await self._modes[request.mode].call(request, name, arguments)

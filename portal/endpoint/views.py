@@ -173,7 +173,9 @@ class Views:
             snapshot = self.snapshot(principal_of(scope)) if snapshot is None else snapshot
             standing = standing_of(scope)
             caller = principal_of(scope)
-            view = self.for_caller(caller, snapshot) if standing is None else self._of(standing, snapshot, caller)
+            view = (
+                self.for_caller(caller, snapshot) if standing is None else self.for_standing(standing, snapshot, caller)
+            )
             scope[_SCOPE_KEY] = snapshot.version, view
         return cast(View, view)
 
@@ -186,7 +188,7 @@ class Views:
         snapshot = self.snapshot(principal) if snapshot is None else snapshot
         if self.access is None:
             return self.whole_of(snapshot)
-        return self._of(self._standing(principal), snapshot, principal)
+        return self.for_standing(self._standing(principal), snapshot, principal)
 
     def connecting(self, scope: Scope | None) -> frozenset[str]:
         """The servers of a request's caller that are still connecting for the first time. Raises as `for_caller`."""
@@ -227,8 +229,12 @@ class Views:
         shared = self._servers.snapshot.connecting
         return await self.arrived(scope, lambda server: wholly or server.id not in shared, briefly=True)
 
-    def _of(self, standing: Standing, snapshot: Snapshot, principal: Identity | None) -> View:
-        """The view of the caller with these decisions."""
+    def turned_off_by(self, principal: Identity | None) -> frozenset[str]:
+        """The servers that a caller has turned off."""
+        return self._off(principal)
+
+    def for_standing(self, standing: Standing, snapshot: Snapshot, principal: Identity | None) -> View:
+        """The view of the caller with these decisions. Raises as `for_caller`."""
         if self.access is None:
             return self.whole_of(snapshot)
         if not standing.portal.allowed:

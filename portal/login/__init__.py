@@ -12,6 +12,7 @@ from portal.login.administrators import (
     TooManyAccounts,
 )
 from portal.login.attempts import Attempts
+from portal.login.checks import ProviderCheck, check_provider
 from portal.login.directory import (
     LOGIN_SETTINGS,
     LOGIN_SETTINGS_ID,
@@ -36,12 +37,13 @@ from portal.login.passwords import Passwords, why_unfit
 from portal.login.pin import Pins, normal_email
 from portal.login.providers import OidcProvider, OneTimePin, Provider, ProviderInvalid, places, read_provider
 from portal.login.remote import LoginFailed, ProviderTokens, SignedIn, authorization_url
-from portal.login.routes import CHOOSE, LoginRoutes
+from portal.login.routes import CALLBACK_PATH, CHOOSE, LoginRoutes
 from portal.login.sessions import EVERYWHERE, SESSION, LoginSession, LoginSessions
 from portal.login.sign_in import STALE_FORM, Login, form_endpoint, see_other
 
 __all__ = [
     "ADMINISTRATOR",
+    "CALLBACK_PATH",
     "CHOOSE",
     "EVERYWHERE",
     "IDP",
@@ -77,12 +79,14 @@ __all__ = [
     "Passwords",
     "Pins",
     "Provider",
+    "ProviderCheck",
     "ProviderInvalid",
     "ProviderTokens",
     "SignedIn",
     "Smtp",
     "TooManyAccounts",
     "authorization_url",
+    "check_provider",
     "claims_of_verified",
     "end_of",
     "form_endpoint",

@@ -8,6 +8,7 @@ from portal.oauth.forgetting import forget_clients
 from portal.oauth.grants import Grants
 from portal.oauth.held import HeldGrant, HeldGrants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
+from portal.oauth.people import KnownPerson, known_person
 from portal.oauth.redirects import may_come_back, split_redirect
 from portal.oauth.routes import (
     AGENT_ID,
@@ -26,6 +27,7 @@ from portal.oauth.service_tokens import (
     SERVICE_TOKEN,
     ServiceTokenDocument,
     ServiceTokens,
+    identity_of_token,
     shown_document,
 )
 from portal.oauth.settings import OAuthSettings, read_oauth_settings
@@ -57,6 +59,7 @@ __all__ = [
     "HeldGrant",
     "HeldGrants",
     "KeySettings",
+    "KnownPerson",
     "LoginSignals",
     "Logins",
     "OAuthSettings",
@@ -72,6 +75,8 @@ __all__ = [
     "end_departed",
     "fetch_document",
     "forget_clients",
+    "identity_of_token",
+    "known_person",
     "may_come_back",
     "read_oauth_settings",
     "refusal_of",

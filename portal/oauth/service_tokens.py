@@ -68,6 +68,11 @@ class NewServiceToken:
     client_secret: str
 
 
+def identity_of_token(stored: Stored[ServiceTokenDocument]) -> Identity:
+    """Who comes in with this service token."""
+    return Identity(service_token_id=stored.id, common_name=stored.document.client_id, name=stored.document.name)
+
+
 class ServiceTokens:
     """Creates, rotates and verifies them.
 
@@ -135,7 +140,7 @@ class ServiceTokens:
         stored = (await self._by_client_id.get()).get(client_id)
         if stored is None or not self._is_valid(stored.document, _hash(client_secret)):
             return None
-        return Identity(service_token_id=stored.id, common_name=client_id, name=stored.document.name)
+        return identity_of_token(stored)
 
     async def _read(self) -> Mapping[str, Stored[ServiceTokenDocument]]:
         return {stored.document.client_id: stored for stored in await self._store.list(SERVICE_TOKEN)}

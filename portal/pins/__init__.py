@@ -1,7 +1,7 @@
 """Pinned servers: their first listing is approved, and definitions that are new or change later wait for approval."""
 
 from portal.pins.approvals import ApprovalStore, PinsUnusable
-from portal.pins.definitions import PendingDefinition, canonical, digest, judge
+from portal.pins.definitions import PendingDefinition, approve_all, canonical, digest, judge
 from portal.pins.file_approvals import FileApprovals
 from portal.pins.pinning import Pinning, ScreenedListing, screen
 from portal.pins.schema_changes import Level, SchemaChange, Side, schema_changes
@@ -21,6 +21,7 @@ __all__ = [
     "ScreenedListing",
     "Side",
     "StoredApprovals",
+    "approve_all",
     "canonical",
     "describe_changes",
     "digest",

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import structlog
@@ -18,30 +18,47 @@ from pydantic import ValidationError
 from portal.config import HttpServer, ServerConfig
 from portal.credentials import CredentialsInvalid, open_secret, read_headers, stored_oauth
 from portal.objects import SERVER, ServerDocument
-from portal.servers.listing_changes import ListingChange, name_changes
+from portal.servers.listing_changes import (
+    MAX_CHANGES,
+    SERVER_CHANGES,
+    ChangesDocument,
+    Definitions,
+    KeptChange,
+    ListingChange,
+    definitions_of,
+    described,
+    listing_change,
+    with_change,
+)
 from portal.servers.servers import Servers
 from portal.servers.snapshot import ServerSnapshot, Snapshot
-from portal.state import Follower, SecretUnreadable, StateUnavailable
+from portal.state import DocumentBroken, Follower, SecretUnreadable, StateUnavailable, background
 
 if TYPE_CHECKING:
     from portal.state import Store, Stored
 
-MAX_CHANGES = 20
+NOTED_BY = "what the server lists"
+"""Who the audit trail names for a change of a server's lists."""
 # Shorter parameters of a request for a token are words such as "consent".
 MIN_SECRET = 16
 
 
+Fault = Literal["", "document", "credentials", "left_out"]
+"""Why a stored server cannot be configured: its document or its credentials cannot be used, or it may not be served."""
+
+
 @dataclass(slots=True)
 class History:
-    """The last readings of a stored server's lists, and their last `MAX_CHANGES` changes.
+    """The last readings of a stored server's lists, and their last `MAX_CHANGES` changes, also of before a restart.
 
     `last_synced` is the time of the last attempt, `last_successful_sync` that of the last one that worked. `problem`
-    is the reason the server cannot be configured, or None.
+    is the reason the server cannot be configured, or None, and `fault` what about it is the problem.
     """
 
     last_synced: datetime | None = None
     last_successful_sync: datetime | None = None
     problem: str | None = None
+    fault: Fault = ""
     changes: deque[ListingChange] = field(default_factory=lambda: deque(maxlen=MAX_CHANGES))
 
 
@@ -68,6 +85,10 @@ class StoredServers:
         self._configured = configured
         self._unfit = unfit
         self._omissions: dict[str, str] = {}
+        # Changes that have no details yet, or are not in the database yet, in their order.
+        self._noted: asyncio.Queue[_Noted] = asyncio.Queue()
+        self._unkept: dict[str, list[ListingChange]] = {}
+        self._kept: dict[str, tuple[KeptChange, ...]] = {}
         self._histories: dict[str, History] = {}
         # The follower and `configure` may both read; the one that read first must not apply last.
         self._applying = asyncio.Lock()
@@ -77,6 +98,9 @@ class StoredServers:
     async def __aenter__(self) -> StoredServers:
         async with AsyncExitStack() as exits:
             exits.callback(self._servers.subscribe(self._replaced))
+            scan = await self._store.scan(SERVER_CHANGES)
+            self._kept = {one.id: one.document.changes for one in scan.stored}
+            await exits.enter_async_context(background(self._describe_and_keep()))
             # Follow before the first reading, so that a change during it is read too.
             self._follower = Follower(self._store, {SERVER.name}, self._apply, self._not_read)
             exits.push_async_callback(self._follower.aclose)
@@ -106,6 +130,10 @@ class StoredServers:
         """Read the stored servers again soon: what makes a server unfit has changed."""
         self._follower.again()
 
+    async def described(self) -> None:
+        """Return when the changes that were noted until now have their details, and are kept if the store answers."""
+        await self._noted.join()
+
     def history(self, server_id: str) -> History | None:
         """The history of a stored server, or None if no server of that id is stored."""
         return self._histories.get(server_id)
@@ -127,7 +155,8 @@ class StoredServers:
             }
             for id, why in omissions.items():
                 if id not in self._configured:
-                    self._histories[id].problem = f"the server is left out: {why}"
+                    history = self._histories[id]
+                    history.problem, history.fault = f"the server is left out: {why}", "left_out"
                 if self._omissions.get(id) != why:
                     self._log.warning("a server is left out", server=id, reason=why)
             self._omissions = omissions
@@ -140,22 +169,35 @@ class StoredServers:
         configs: dict[str, ServerConfig] = {}
         found = await self._store.scan(SERVER)
         for broken in found.broken:
-            self._histories.setdefault(broken.id, History()).problem = "the stored server cannot be read"
+            history = self._history_of(broken.id)
+            history.problem, history.fault = "the stored server cannot be read", "document"
         for stored in found.stored:
-            history = self._histories.setdefault(stored.id, History())
+            history = self._history_of(stored.id)
             try:
                 configs[stored.id] = server_config(stored, await self._store.secret(SERVER, stored.id))
-                history.problem = None
+                history.problem, history.fault = None, ""
             except (CredentialsInvalid, SecretUnreadable, ValidationError) as error:
                 # Don't include pydantic's message: it can contain the credential.
                 quotable = not isinstance(error, ValidationError)
                 problem = str(error) if quotable else "the stored server cannot be used"
                 if history.problem != problem:
                     self._log.warning("a server is left out", server=stored.id, reason=problem)
-                history.problem = problem
+                history.problem, history.fault = problem, "credentials" if quotable else "document"
         for removed in set(self._histories) - {one.id for one in found.stored} - {one.id for one in found.broken}:
             del self._histories[removed]
+            self._kept.pop(removed, None)
+            self._unkept.pop(removed, None)
+        for waiting in self._unkept:
+            self._noted.put_nowait(_Noted(waiting))
         return configs
+
+    def _history_of(self, id: str) -> History:
+        """The history of a server; a new one has the changes that are kept of it."""
+        history = self._histories.get(id)
+        if history is None:
+            history = self._histories[id] = History()
+            history.changes.extend(self._kept.get(id, ()))
+        return history
 
     def _replaced(self, old: Snapshot, new: Snapshot) -> None:
         for id, server in new.servers.items():
@@ -178,11 +220,70 @@ class StoredServers:
     def _note_changes(self, before: ServerSnapshot, after: ServerSnapshot) -> None:
         if before.listing.digest == after.listing.digest:
             return
-        tools = name_changes(before.tools, after.tools)
-        prompts = name_changes(before.prompts, after.prompts)
-        if tools or prompts:
-            self._histories[after.id].changes.append(ListingChange(at=datetime.now(UTC), tools=tools, prompts=prompts))
-            self._log.info("the tools or prompts of a server changed", server=after.id, tools=tools.model_dump())
+        old = definitions_of(before.tools, before.prompts, before.pending)
+        new = definitions_of(after.tools, after.prompts, after.pending)
+        change = listing_change(old, new, datetime.now(UTC))
+        if change is not None:
+            self._histories[after.id].changes.append(change)
+            self._noted.put_nowait(_Noted(after.id, change, old, new))
+            tools = change.tools.model_dump()
+            self._log.info("the tools or prompts of a server changed", server=after.id, tools=tools)
+
+    async def _describe_and_keep(self) -> None:
+        """Give each change its details, and keep it. What the store does not take is kept with the next
+        change, or the next reading of the stored servers."""
+        while True:
+            noted = await self._noted.get()
+            try:
+                if noted.change is not None:
+                    change = await asyncio.to_thread(described, noted.change, noted.before, noted.after)
+                    history = self._histories.get(noted.server)
+                    if history is not None and noted.change in history.changes:
+                        history.changes[history.changes.index(noted.change)] = change
+                    self._unkept.setdefault(noted.server, []).append(change)
+                await self._keep(noted.server)
+            except StateUnavailable as error:
+                self._log.debug("a change of a server is not kept yet", server=noted.server, reason=str(error))
+            except Exception:
+                # The edge of a background task: one change that cannot be kept must not stop the next ones.
+                self._unkept.pop(noted.server, None)
+                self._log.exception("a change of a server is not kept", server=noted.server)
+            finally:
+                self._noted.task_done()
+
+    async def _keep(self, id: str) -> None:
+        """
+        Raises:
+            StateUnavailable: nothing was stored.
+        """
+        changes = self._unkept.get(id, [])
+        if not changes:
+            return
+        async with self._store.transaction() as transaction:
+            if await transaction.find(SERVER, id) is not None:
+                try:
+                    found = await transaction.get(SERVER_CHANGES, id)
+                    is_new, before = found is None, found.document.changes if found is not None else ()
+                except DocumentBroken:
+                    is_new, before = False, ()
+                kept = before
+                for change in changes:
+                    kept = with_change(kept, change)
+                if is_new:
+                    await transaction.create(SERVER_CHANGES, id, ChangesDocument(changes=kept), by=NOTED_BY)
+                elif kept != before:
+                    await transaction.replace(SERVER_CHANGES, id, ChangesDocument(changes=kept), by=NOTED_BY)
+        self._unkept.pop(id, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """A change to be described and kept; without one, what is not kept yet."""
+
+    server: str
+    change: ListingChange | None = None
+    before: Definitions = field(default_factory=dict)
+    after: Definitions = field(default_factory=dict)
 
 
 def server_config(stored: Stored[ServerDocument], secret: bytes | None) -> HttpServer:

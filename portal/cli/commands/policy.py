@@ -15,7 +15,17 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from portal.access import Access, AccessDocument, Decision, PolicyError, PolicyOutcome, assumed_sources, read_document
+from portal.access import (
+    Access,
+    AccessDocument,
+    Decision,
+    PolicyError,
+    PolicyOutcome,
+    ToolHints,
+    assumed_sources,
+    explain,
+    read_document,
+)
 from portal.app import StoredState, access_of_portal, database_place, open_store, read_stored
 from portal.bench import is_configuration
 from portal.cli.database import say_database, state_errors
@@ -51,8 +61,7 @@ class PolicyQuery:
     portal: str = ""
 
 
-Tools = Mapping[str, Mapping[str, Mapping[str, object]]]
-"""Annotations of tools, by server id and raw tool name."""
+Tools = ToolHints
 
 
 class DecisionJson(TypedDict):
@@ -64,6 +73,15 @@ class DecisionJson(TypedDict):
     policy_name: str | None
 
 
+class RuleJson(TypedDict):
+    """One rule of a policy, in words, and whether it matches."""
+
+    part: str
+    rule: str
+    outcome: str
+    problem: str
+
+
 class ConsideredJson(TypedDict):
     """One policy that was considered, and whether it matches."""
 
@@ -72,6 +90,7 @@ class ConsideredJson(TypedDict):
     decision: str
     outcome: str
     why: str
+    rules: list[RuleJson]
 
 
 class PortalJson(DecisionJson):
@@ -279,21 +298,19 @@ def decide_call(access: Access, identity: Identity, query: PolicyQuery, tools: T
 
 
 def decisions(access: Access, identity: Identity, tools: Tools) -> DecisionsJson:
-    """The decisions about an identity: for the portal, each server and each tool."""
+    """The decisions about an identity: for the portal, each server and each tool, as `portal.access` explains."""
+    found = explain(access.standing(identity), tools)
     return {
-        "portal": {**decision_json(access.portal(identity)), "considered": considered_json(access.explain(identity))},
+        "portal": {**decision_json(found.decision), "considered": considered_json(found.considered)},
         "servers": {
-            server: {
-                **decision_json(access.server(identity, server)),
-                "considered": considered_json(access.explain(identity, server)),
-                "tools": {
-                    tool: decision_json(access.tool(identity, server, tool, annotations))
-                    for tool, annotations in tools[server].items()
-                },
+            id: {
+                **decision_json(server.decision),
+                "considered": considered_json(server.considered),
+                "tools": {tool: decision_json(decision) for tool, decision in server.tools.items()},
             }
-            for server in tools
+            for id, server in found.servers.items()
         },
-        "warnings": list(access.warnings),
+        "warnings": list(found.warnings),
     }
 
 
@@ -315,6 +332,10 @@ def considered_json(policies: Iterable[PolicyOutcome]) -> list[ConsideredJson]:
             "decision": one.decision,
             "outcome": words[one.outcome],
             "why": one.why,
+            "rules": [
+                {"part": rule.part, "rule": rule.rule, "outcome": words[rule.outcome], "problem": rule.problem}
+                for rule in one.rules
+            ],
         }
         for one in policies
     ]

@@ -98,6 +98,12 @@ async def test_what_waits_is_shown_and_approved_as_it_was_read(tmp_path: Path) -
             await run.result("POST", "/up/sync")
             shown = await run.result("GET", "/up")
             assert shown["waiting_approvals"] == 1 and "echo" not in {tool["name"] for tool in shown["tools"]}
+            assert (shown["fix"]["action"], shown["capability_changes"][0]["tools"]["changed"]) == ("approve", ["echo"])
+            assert shown["capability_changes"][0]["details"][0]["what"] == [
+                'description: "The tool echo" became "Other."'
+            ]
+            approvals = {one["name"]: one["approval"] for one in shown["offered"] if one["kind"] == "tool"}
+            assert approvals.pop("echo") == "changed" and set(approvals.values()) == {"approved"}
             (waits,) = await run.result("GET", "/up/pins")
             assert (waits["kind"], waits["name"], waits["new"]) == ("tool", "echo", False)
             assert waits["what"] == ['description: "The tool echo" became "Other."']
@@ -117,6 +123,9 @@ async def test_what_waits_is_shown_and_approved_as_it_was_read(tmp_path: Path) -
             assert approved["waiting_approvals"] == 0 and approved["approved"][0]["name"] == "echo"
             shown = await run.result("GET", "/up")
             assert "echo" in {tool["name"] for tool in shown["tools"]}
+            # The approval is no change of the server's.
+            assert shown["fix"] is None and len(shown["capability_changes"]) == 1
+            assert {one["approval"] for one in shown["offered"]} == {"approved"}
             entry = next(entry for entry in await run.store.audit() if entry.kind == "pin")
             assert entry.by.startswith("api-token:") and entry.action == "replace"
             upstream.behaviour.said["echo"] = {"description": "Again other."}

@@ -233,7 +233,7 @@ def test_a_page(store: Store, given: dict[str, Any]) -> None:
 @QUICK
 @given(PROVIDER)
 def test_an_identity_provider(store: Store, given: dict[str, Any]) -> None:
-    same_after_reading(IdentityProviders(store), IdentityProviders.body, given)
+    same_after_reading(IdentityProviders(store, AdminSettings()), IdentityProviders.body, given)
 
 
 @QUICK

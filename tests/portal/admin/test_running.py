@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 from cloudflare import AsyncCloudflare
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from portal.access import Access, Decision
 from portal.access.sources import NO_SOURCES
@@ -23,6 +26,7 @@ from portal.credentials import ServerCredentials
 from portal.http import running
 from portal.http.edge import HttpSettings
 from portal.identity import Identity
+from portal.servers import SERVER_CHANGES
 from portal.servers.servers import Servers
 from portal.servers.stored import StoredServers
 from portal.state import KeyRing, Store
@@ -59,10 +63,10 @@ class Running:
 
 
 @asynccontextmanager
-async def portal(folder: Path, document: dict[str, Any] | None = None) -> AsyncIterator[Running]:
+async def portal(folder: Path, document: dict[str, Any] | None = None, state: str = "") -> AsyncIterator[Running]:
     configured = parse_config({"mcpServers": document or {}}, env={}).servers
     async with (
-        Store.open(new_state(folder), KeyRing.in_memory()) as store,
+        Store.open(state or new_state(folder), KeyRing.open(folder / "s.key")) as store,
         ServerCredentials(store) as credentials,
         Servers(configured, credentials=credentials) as servers,
         StoredServers(store, servers, configured) as stored,
@@ -113,6 +117,68 @@ async def test_what_a_server_offers_otherwise_than_before_is_shown(tmp_path: Pat
         read = await run.mcp.servers.read("up", account_id=run.account)
         [change] = read.capability_changes
         assert (change["tools"]["added"], change["tools"]["removed"]) == (["new"], ["old"])
+
+
+async def test_what_changed_of_a_tool_is_said_in_words_and_outlasts_a_restart(tmp_path: Path) -> None:
+    numbers = {"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]}
+    behaviour = Behaviour(more=[{"name": "add", "description": "Adds.", "inputSchema": numbers}])
+    async with hosted(behaviour) as upstream:
+        state = new_state(tmp_path)
+        async with portal(tmp_path, state=state) as run:
+            await run.mcp.servers.create(
+                account_id=run.account, id="up", auth_type="unauthenticated", hostname=upstream.url, name="Up"
+            )
+            await run.until(lambda: "up" in run.servers.snapshot.servers)
+            await run.until(lambda: run.servers.snapshot.servers["up"].state == "ready")
+            for count in range(25):
+                more = {"type": "object", "properties": {"a": {"type": "string"}, f"b{count}": {"type": "number"}}}
+                behaviour.more[:] = [{"name": "add", "description": f"Adds {count}.", "inputSchema": more}]
+                await run.mcp.servers.sync("up", account_id=run.account)
+            read = await run.mcp.servers.read("up", account_id=run.account)
+            assert len(read.capability_changes) == 20
+        async with portal(tmp_path, state=state) as run:
+            changes = (await run.mcp.servers.read("up", account_id=run.account)).capability_changes
+            assert len(changes) == 20
+            [detail] = changes[-1]["details"]
+            assert (detail["kind"], detail["name"], detail["members"]) == (
+                "tool",
+                "add",
+                ["description", "inputSchema"],
+            )
+            assert (detail["description_before"], detail["description_after"]) == ("Adds 23.", "Adds 24.")
+            assert "parameter `b23` was removed" in detail["what"] and "parameter `b24` was added" in detail["what"]
+            assert "mark" not in changes[-1]
+            await run.mcp.servers.delete("up", account_id=run.account)
+            assert await run.store.find(SERVER_CHANGES, "up") is None
+
+
+async def test_each_way_to_fail_has_its_own_fix(tmp_path: Path) -> None:
+    async def answer(request: Request) -> Response:
+        return Response(status_code=int(request.path_params["status"]))
+
+    app = Starlette(routes=[Route("/{status:int}/mcp", answer, methods=["GET", "POST", "DELETE"])])
+    async with running(app, http=HttpSettings()) as there, portal(tmp_path) as run:
+        wanted = {
+            "gone": ("unauthenticated", f"{there}/404/mcp", "edit_url"),
+            "shut": ("unauthenticated", f"{there}/401/mcp", "change_auth_type"),
+            "wrong": ("bearer", f"{there}/401/mcp", "edit_credentials"),
+            "login": ("oauth", f"{there}/401/mcp", "log_in"),
+            "ill": ("unauthenticated", f"{there}/500/mcp", "sync"),
+            "dead": ("unauthenticated", "http://127.0.0.1:1/mcp", "start_server"),
+            "plain": ("unauthenticated", there.replace("http://", "https://") + "/500/mcp", "start_server"),
+            "far": ("unauthenticated", "http://169.254.1.1/mcp", "edit_url"),
+        }
+        for id, (auth_type, url, _) in wanted.items():
+            more = {"auth_credentials": "t"} if auth_type == "bearer" else {}
+            await run.mcp.servers.create(
+                account_id=run.account, id=id, auth_type=auth_type, hostname=url, name=id, **more
+            )
+        await run.until(lambda: set(wanted) <= set(run.servers.snapshot.servers))
+        await run.until(lambda: all(run.servers.snapshot.servers[id].state == "error" for id in wanted))
+        for id, (_, _, action) in wanted.items():
+            read = await run.mcp.servers.read(id, account_id=run.account)
+            assert (id, read.fix["action"]) == (id, action), read.error
+            assert read.fix["words"].endswith(".")
 
 
 async def test_a_server_that_does_not_answer_is_shown_with_the_reason(tmp_path: Path) -> None:
