@@ -50,7 +50,8 @@ class Site:
 def document(assets: Assets, body: str, *, scripts: list[str], sheets: list[str] | None = None) -> str:
     """A whole page, with `scripts` and `sheets` by their paths."""
     links = "".join(f'<link rel="stylesheet" href="{path}">' for path in sheets or [])
-    tags = "".join(f'<script src="{path}" defer></script>' for path in scripts)
+    # Not deferred: htmx would begin before its extensions are there.
+    tags = "".join(f'<script src="{path}"></script>' for path in scripts)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A page</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

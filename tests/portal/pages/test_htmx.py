@@ -9,11 +9,10 @@ from itertools import count
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from portal.pages.assets import CONSOLE_POLICY, Assets
+from portal.pages.assets import CONSOLE_POLICY, HTMX_SCRIPTS, Assets
 from tests.portal.browser import browser
 from tests.portal.pages.site import EVENT_STREAM, VIOLATIONS, Site, document, served, violations
 
-SCRIPTS = ("htmx.min.js", "hx-sse.min.js", "htmx-guard.js")
 HTML = "text/html; charset=utf-8"
 BODY = """
 <div id="poll" hx-get="/tick" hx-trigger="every 50ms">0</div>
@@ -32,7 +31,7 @@ def chromium() -> Iterator[Browser]:
         yield opened
 
 
-def site_of(body: str, *, policy: str = CONSOLE_POLICY, scripts: tuple[str, ...] = SCRIPTS, said: str = "") -> Site:
+def site_of(body: str, *, policy: str = CONSOLE_POLICY, scripts: tuple[str, ...] = HTMX_SCRIPTS, said: str = "") -> Site:
     """`said` is what the server answers to a click."""
     assets, ticks = Assets(), count(1)
     paths = assets.paths(*scripts)
@@ -85,7 +84,7 @@ def test_polling_forms_streams_and_boosted_links_work_under_the_policy(chromium:
 
 
 def test_without_its_guard_htmx_swaps_nothing_where_trusted_types_are_required(chromium: Browser) -> None:
-    with served(site_of('<div id="poll" hx-get="/tick" hx-trigger="load">0</div>', scripts=SCRIPTS[:2])) as site:
+    with served(site_of('<div id="poll" hx-get="/tick" hx-trigger="load">0</div>', scripts=HTMX_SCRIPTS[:2])) as site:
         page = opened(chromium, site)
         page.locator("html[data-violated]").wait_for()
         assert page.locator("#poll").text_content() == "0"
