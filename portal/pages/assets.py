@@ -19,8 +19,8 @@ ASSETS_PATH = "/console/assets"
 OWN = ("charts.css", "charts.js", "htmx-guard.js")
 """In the folder of the templates."""
 HTMX_SCRIPTS = ("htmx.min.js", "hx-sse.min.js", "htmx-guard.js")
-"""In this order, in the head, and without `defer`: a deferred htmx begins before its extensions are there, so that now and
-then a page is without its stream, or without the guard."""
+"""In this order, in the head, and without `defer`: a deferred htmx begins before its extensions are there, so that now
+and then a page is without its stream, or without the guard."""
 CHART_SCRIPTS = ("uplot.min.js", "charts.js")
 """May be deferred. With them goes `uplot.min.css`."""
 # Not the system's table of types: with a wrong type a browser does not run a script.

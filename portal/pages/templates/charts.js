@@ -1,1 +1,88 @@
-//
+// Turns charts over time into ones that show a value under the pointer, and in which dragging leads to the page of that
+// time. The drawing of the page stays where this does not run, and its table in any case.
+(() => {
+  const fits = (text) => getComputedStyle(document.documentElement).getPropertyValue(text).trim();
+  const axis = (extra) => ({
+    stroke: fits("--dim"),
+    grid: { stroke: fits("--line"), width: 1 },
+    ticks: { show: false },
+    font: "12px system-ui, sans-serif",
+    ...extra,
+  });
+  const duration = (ms) => (ms >= 1000 ? `${+(ms / 1000).toPrecision(3)} s` : `${+ms.toPrecision(3)} ms`);
+  const number = (value) => value.toLocaleString("en");
+
+  function options(figure, drawing, width) {
+    const say = drawing.unit === "ms" ? duration : number;
+    const span = drawing.span || 0;
+    const zoom = figure.dataset.zoom;
+    const shown = drawing.series.map(({ label, colour }) => ({
+      label,
+      stroke: fits(`--series-${colour}`),
+      width: 2,
+      dash: drawing.kind === "lines" && colour !== 1 ? [5, 3] : undefined,
+      fill: drawing.kind === "columns" ? fits(`--series-${colour}`) : undefined,
+      paths: drawing.kind === "columns" ? uPlot.paths.bars({ size: [0.86], align: 1 }) : undefined,
+      points: { show: false },
+      value: (plot, value) => (value === null || value === undefined ? "-" : say(value)),
+    }));
+    return {
+      width,
+      height: 196,
+      tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
+      cursor: { drag: { x: Boolean(zoom), y: false, setScale: false } },
+      scales: {
+        x: { time: true, range: (plot, first, last) => [first, Math.max(last + span, first + 1)] },
+        y: { range: (plot, least, most) => [0, most > 0 ? most * 1.05 : 1] },
+      },
+      axes: [axis({}), axis({ size: 64, values: (plot, ticks) => ticks.map(say) })],
+      series: [{ value: (plot, at) => (at ? `${new Date(at * 1000).toISOString().slice(0, 19)}Z` : "-") }, ...shown],
+      hooks: {
+        setSelect: [
+          (plot) => {
+            if (!zoom || plot.select.width < 4) return;
+            const at = (left) => new Date(plot.posToVal(left, "x") * 1000).toISOString().slice(0, 19) + "Z";
+            const to = new URL(zoom, location.href);
+            to.searchParams.set("from", at(plot.select.left));
+            to.searchParams.set("to", at(plot.select.left + plot.select.width));
+            location.assign(to);
+          },
+        ],
+      },
+    };
+  }
+
+  function draw(figure) {
+    const still = figure.querySelector("svg.plot");
+    if (!still || figure.querySelector(".zoomable")) return;
+    const drawing = JSON.parse(figure.dataset.series);
+    const place = document.createElement("div");
+    place.className = "zoomable";
+    // What it shows is in the caption and in the table.
+    place.setAttribute("aria-hidden", "true");
+    still.after(place);
+    const data = [drawing.at, ...drawing.series.map(({ values }) => values)];
+    let plot;
+    const again = () => {
+      plot?.destroy();
+      plot = new uPlot(options(figure, drawing, place.clientWidth), data, place);
+    };
+    again();
+    still.toggleAttribute("hidden", true);
+    figure.querySelector(".legend")?.toggleAttribute("hidden", true);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+    new ResizeObserver(() => {
+      if (plot.width !== place.clientWidth) plot.setSize({ width: place.clientWidth, height: 196 });
+    }).observe(place);
+  }
+
+  function all() {
+    for (const figure of document.querySelectorAll("figure[data-series]")) draw(figure);
+  }
+
+  if (typeof uPlot === "undefined") return;
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", all);
+  else all();
+  // What htmx swaps in.
+  document.addEventListener("htmx:after:swap", all);
+})();

@@ -31,7 +31,9 @@ def chromium() -> Iterator[Browser]:
         yield opened
 
 
-def site_of(body: str, *, policy: str = CONSOLE_POLICY, scripts: tuple[str, ...] = HTMX_SCRIPTS, said: str = "") -> Site:
+def site_of(
+    body: str, *, policy: str = CONSOLE_POLICY, scripts: tuple[str, ...] = HTMX_SCRIPTS, said: str = ""
+) -> Site:
     """`said` is what the server answers to a click."""
     assets, ticks = Assets(), count(1)
     paths = assets.paths(*scripts)
