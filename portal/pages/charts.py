@@ -8,6 +8,7 @@ a name or number says, it is escaped, and has a place in the picture.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,8 +30,13 @@ from portal.pages.scales import (
 PLOT_HEIGHT = 140
 """Of columns and lines, in px."""
 SPARK_WIDTH, SPARK_HEIGHT = 100, 24
+MAX_NAME = 120
 MAX_POINTS = 500
 """Of one chart: what is more is left out from the front, because the newest matters most."""
+
+
+# What changes the order of a text for the eye, or is not seen, in what somebody must judge.
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
 class Drawing(str):
@@ -77,7 +83,7 @@ class LatencyPoint:
 class BarPlace:
     """Where a bar is drawn: its length in percent."""
 
-    bar: ChartBar
+    label: str
     length: float
     shown: str
     href: str
@@ -179,7 +185,12 @@ def bar_places(rows: Sequence[ChartBar], *, unit: str = "") -> list[BarPlace]:
     longest = max((finite(row.value) for row in rows), default=0.0)
     say = duration_words if unit == "ms" else number_words
     return [
-        BarPlace(row, percent(finite(row.value), 0, longest), row.shown or say(row.value), safe_link(row.href))
+        BarPlace(
+            short_words(row.label, MAX_NAME),
+            percent(finite(row.value), 0, longest),
+            row.shown or say(row.value),
+            safe_link(row.href),
+        )
         for row in rows
     ]
 
@@ -204,6 +215,16 @@ def safe_link(href: str) -> str:
     # A browser takes "/\" for "//", and leaves out tabs and line ends.
     plain = href.isprintable() and href[:1] in ("/", "?", "#") and href[1:2] not in ("/", "\\")
     return href if plain else ""
+
+
+def seen_words(text: str) -> str:
+    """The text with what is not seen, or turns the order of what is, written out: nothing hides in it."""
+    return _UNSEEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", text)
+
+
+def short_words(text: str, most: int) -> str:
+    """The same of its first `most` characters."""
+    return seen_words(text) if len(text) <= most else f"{seen_words(text[:most])}…"
 
 
 def drawn(macro: str, **values: object) -> Drawing:

@@ -6,21 +6,18 @@ colour and a pattern.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from portal.pages.charts import Drawing, drawn, safe_link
+from portal.pages.charts import MAX_NAME, Drawing, drawn, safe_link, seen_words, short_words
 from portal.pages.scales import duration_ticks, duration_words, finite, percent
 
 MAX_CALLS = 200
 MAX_LINES = 5_000
 MAX_LINE = 2_000
-MAX_LABELS = 8
-# What changes the order of a text for the eye, or is not seen, in a program that somebody must judge.
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+MAX_LABELS, MAX_LABEL = 8, 40
 
 
 class CallOutcome(StrEnum):
@@ -73,6 +70,7 @@ class CallPlace:
 
     call: TimelineCall
     id: str
+    name: str
     at: float
     length: float
     mark: str
@@ -151,7 +149,8 @@ def call_places(run: ProgramTimeline) -> list[CallPlace]:
                 took=f"{duration_words(end - begin)} so far"
                 if call.duration is None
                 else duration_words(call.duration),
-                labels=tuple(seen_words(label) for label in call.labels[:MAX_LABELS]),
+                name=short_words(call.name, MAX_NAME),
+                labels=tuple(short_words(label, MAX_LABEL) for label in call.labels[:MAX_LABELS]),
                 more_labels=max(0, len(call.labels) - MAX_LABELS),
                 href=safe_link(call.href),
             )
@@ -203,11 +202,6 @@ def listing_lines(source: str, calls: Sequence[TimelineCall]) -> tuple[list[List
         for number, text in enumerate(texts[:MAX_LINES], 1)
     ]
     return lines, max(0, len(texts) - MAX_LINES)
-
-
-def seen_words(text: str) -> str:
-    """The text with what is not seen, or turns the order of what is, written out: nothing hides in it."""
-    return _UNSEEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", text)
 
 
 def _cut(line: str) -> str:
