@@ -7,7 +7,7 @@ from portal.pages.charts import ChartBar, ChartSlot, LatencyPoint, bars, columns
 from portal.pages.pages import STYLE_PATH, style_sheet
 from portal.pages.rules import Design
 from portal.pages.timeline import CallOutcome, ProgramTimeline, TimelineCall, listing, waterfall
-from tests.portal.pages.site import Site, document
+from tests.portal.pages.site import Site, document, needs_scripts
 
 NOON = 1_796_040_000.0
 HOSTILE = "<script>document.title = 'ran'</script>\u202e\"' & {{ 7 * 7 }}" + "x" * 80
@@ -72,8 +72,8 @@ def body() -> str:
 
 def site(*, scripts: bool) -> Site:
     """The page at `/`."""
-    assets = Assets()
-    sheets = [STYLE_PATH, *assets.paths("uplot.min.css", "charts.css")]
+    assets = needs_scripts() if scripts else Assets()
+    sheets = [STYLE_PATH, *assets.paths("uplot.min.css"), *assets.paths("charts.css")]
     page = document(assets, body(), scripts=assets.paths(*CHART_SCRIPTS) if scripts else [], sheets=sheets)
     return Site(
         {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
 from playwright.sync_api import Page
 
 from portal.pages.assets import ASSET_HEADERS, ASSETS_PATH, CONSOLE_POLICY, HTMX_CONFIG, Assets
@@ -20,6 +22,18 @@ addEventListener("securitypolicyviolation", (event) => {
 });
 """
 EVENT_STREAM = "text/event-stream"
+
+
+def needs_scripts() -> Assets:
+    """The files of the pages, or the test is skipped because those of others were not built in; it fails instead where
+    npm has to be there."""
+    assets = Assets()
+    if assets.missing:
+        reason = f"without a network the build left out {', '.join(assets.missing)} (make tries again)"
+        if os.environ.get("CODEMODE_REQUIRE_NODE") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return assets
 
 
 @dataclass

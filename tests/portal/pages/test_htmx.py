@@ -9,9 +9,9 @@ from itertools import count
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from portal.pages.assets import CONSOLE_POLICY, HTMX_SCRIPTS, Assets
+from portal.pages.assets import CONSOLE_POLICY, HTMX_SCRIPTS
 from tests.portal.browser import browser
-from tests.portal.pages.site import EVENT_STREAM, VIOLATIONS, Site, document, served, violations
+from tests.portal.pages.site import EVENT_STREAM, VIOLATIONS, Site, document, needs_scripts, served, violations
 
 HTML = "text/html; charset=utf-8"
 BODY = """
@@ -35,7 +35,7 @@ def site_of(
     body: str, *, policy: str = CONSOLE_POLICY, scripts: tuple[str, ...] = HTMX_SCRIPTS, said: str = ""
 ) -> Site:
     """`said` is what the server answers to a click."""
-    assets, ticks = Assets(), count(1)
+    assets, ticks = needs_scripts(), count(1)
     paths = assets.paths(*scripts)
     assert paths
 

@@ -28,6 +28,7 @@ from portal.pages.vendor import (
     vendor,
 )
 from tests.house.source import ROOT
+from tests.portal.pages.site import needs_scripts
 
 ACCOUNT = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
 SERVED = {file.name for package in PACKAGES for file in package.files if not file.name.endswith("LICENSE")}
@@ -64,6 +65,7 @@ def test_the_account_names_nothing_else() -> None:
 
 
 def test_the_files_that_were_built_in_are_those_of_the_table() -> None:
+    needs_scripts()
     for package in PACKAGES:
         for file in package.files:
             assert hashlib.sha256((VENDORED / file.name).read_bytes()).hexdigest() == file.sha256
@@ -87,6 +89,7 @@ def test_an_archive_or_a_file_with_another_hash_is_refused() -> None:
 
 
 def test_a_file_that_was_changed_is_written_again(tmp_path: Path) -> None:
+    needs_scripts()
     vendor(tmp_path)
     (tmp_path / "htmx.min.js").write_text("changed")
     vendor(tmp_path)
@@ -117,6 +120,7 @@ def test_the_registry_is_the_one_of_npms_configuration(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_missing_or_changed_is_left_out_of_pages(tmp_path: Path) -> None:
+    needs_scripts()
     assert set(Assets(tmp_path).missing) == SERVED
     vendor(tmp_path)
     (tmp_path / "hx-sse.min.js").write_text("changed")
@@ -126,7 +130,7 @@ def test_a_file_that_is_missing_or_changed_is_left_out_of_pages(tmp_path: Path) 
 
 
 def test_a_file_is_served_under_its_own_hash_only() -> None:
-    assets = Assets()
+    assets = needs_scripts()
     asset = assets.named("htmx.min.js")
     assert asset is not None and asset.media_type == "text/javascript; charset=utf-8"
     assert assets.path("htmx.min.js") == f"{ASSETS_PATH}/{asset.hash}/htmx.min.js"
@@ -136,6 +140,7 @@ def test_a_file_is_served_under_its_own_hash_only() -> None:
 
 
 def test_the_wheel_carries_them_and_their_licences(tmp_path: Path) -> None:
+    needs_scripts()
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
