@@ -1,10 +1,14 @@
 // Turns charts over time into ones that show a value under the pointer, and in which dragging leads to the page of that
 // time. The drawing of the page stays where this does not run, and its table in any case.
 (() => {
-  const fits = (text) => getComputedStyle(document.documentElement).getPropertyValue(text).trim();
+  const HEIGHT = 196;
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  // How to end what is drawn at each place.
+  const live = new Map();
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const axis = (extra) => ({
-    stroke: fits("--dim"),
-    grid: { stroke: fits("--line"), width: 1 },
+    stroke: colour("--dim"),
+    grid: { stroke: colour("--line"), width: 1 },
     ticks: { show: false },
     font: "12px system-ui, sans-serif",
     ...extra,
@@ -17,32 +21,35 @@
     const same = index > 0 && new Date(all[index - 1] * 1000).toISOString().startsWith(day);
     return same || step >= 86400 ? words : `${words}\n${day}`;
   };
-  const number = (value) => value.toLocaleString("en");
+  const amount = (value) => value.toLocaleString("en");
 
   function options(figure, drawing, width) {
-    const say = drawing.unit === "ms" ? duration : number;
+    const say = drawing.unit === "ms" ? duration : amount;
     const span = drawing.span || 0;
     const zoom = figure.dataset.zoom;
-    const shown = drawing.series.map(({ label, colour }) => ({
+    const shown = drawing.series.map(({ label, colour: number }) => ({
       label,
-      stroke: fits(`--series-${colour}`),
+      stroke: colour(`--series-${number}`),
       width: 2,
-      dash: drawing.kind === "lines" && colour !== 1 ? [5, 3] : undefined,
-      fill: drawing.kind === "columns" ? fits(`--series-${colour}`) : undefined,
+      dash: drawing.kind === "lines" && number !== 1 ? [5, 3] : undefined,
+      fill: drawing.kind === "columns" ? colour(`--series-${number}`) : undefined,
       paths: drawing.kind === "columns" ? uPlot.paths.bars({ size: [0.86], align: 1 }) : undefined,
       points: { show: false },
       value: (plot, value) => (value === null || value === undefined ? "-" : say(value)),
     }));
     return {
       width,
-      height: 196,
+      height: HEIGHT,
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
       cursor: { drag: { x: Boolean(zoom), y: false, setScale: false } },
       scales: {
         x: { time: true, range: (plot, first, last) => [first, Math.max(last + span, first + 1)] },
         y: { range: (plot, least, most) => [0, most > 0 ? most * 1.05 : 1] },
       },
-      axes: [axis({ size: 44, values: (plot, ticks, index, space, step) => ticks.map(time(step)) }), axis({ size: 64, values: (plot, ticks) => ticks.map(say) })],
+      axes: [
+        axis({ size: 44, values: (plot, ticks, index, space, step) => ticks.map(time(step)) }),
+        axis({ size: 64, values: (plot, ticks) => ticks.map(say) }),
+      ],
       series: [{ value: (plot, at) => (at ? `${new Date(at * 1000).toISOString().slice(0, 19)}Z` : "-") }, ...shown],
       hooks: {
         setSelect: [
@@ -77,13 +84,24 @@
     again();
     still.toggleAttribute("hidden", true);
     figure.querySelector(".legend")?.toggleAttribute("hidden", true);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
-    new ResizeObserver(() => {
-      if (plot.width !== place.clientWidth) plot.setSize({ width: place.clientWidth, height: 196 });
-    }).observe(place);
+    dark.addEventListener("change", again);
+    const resized = new ResizeObserver(() => {
+      if (plot.width !== place.clientWidth) plot.setSize({ width: place.clientWidth, height: HEIGHT });
+    });
+    resized.observe(place);
+    live.set(place, () => {
+      dark.removeEventListener("change", again);
+      resized.disconnect();
+      plot.destroy();
+    });
   }
 
   function all() {
+    for (const [place, end] of live) {
+      if (place.isConnected) continue;
+      live.delete(place);
+      end();
+    }
     for (const figure of document.querySelectorAll("figure[data-series]")) draw(figure);
   }
 

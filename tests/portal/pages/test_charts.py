@@ -16,6 +16,7 @@ from portal.pages.charts import (
     PLOT_HEIGHT,
     ChartBar,
     ChartSlot,
+    Drawing,
     LatencyPoint,
     bar_places,
     bars,
@@ -25,6 +26,7 @@ from portal.pages.charts import (
     slot_places,
     sparkline,
 )
+from portal.pages.pages import templates
 from portal.pages.scales import (
     duration_ticks,
     duration_words,
@@ -177,6 +179,11 @@ def test_the_numbers_are_in_a_table_and_whoever_does_not_see_hears_a_sentence() 
     assert '<a href="/console/calls?x=1">2026-11-30 12:00:00</a></th><td class="number">1,200</td>' in drawing
     assert 'aria-label="2026-11-30 12:00:00 UTC: 1,203, 3 failed"' in drawing
     assert 'role="img" aria-label="Calls: last 8, highest 12"' in sparkline([3, 12, 8], label="Calls")
+
+
+def test_a_template_takes_a_drawing_as_it_is_and_nothing_else() -> None:
+    page = templates().from_string("{{ drawing }}{{ text }}")
+    assert page.render(drawing=Drawing("<b>"), text="<b>") == "<b>&lt;b&gt;"
 
 
 def test_a_chart_of_nothing_says_so() -> None:

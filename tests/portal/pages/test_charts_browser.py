@@ -8,10 +8,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, expect
 
+from portal.pages.assets import CHART_SCRIPTS, HTMX_SCRIPTS
+from portal.pages.charts import ChartSlot, columns
 from tests.portal.axe import RUN, axe_source
 from tests.portal.browser import browser
-from tests.portal.pages.demo import site
-from tests.portal.pages.site import VIOLATIONS, served, violations
+from tests.portal.pages.demo import NOON, site
+from tests.portal.pages.site import VIOLATIONS, Site, document, needs_scripts, served, violations
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,27 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(chromium: Browse
                 assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert page.title() == "A page"
             page.close()
+
+
+def test_a_chart_that_is_swapped_in_is_drawn_anew_and_the_one_before_ends(chromium: Browser) -> None:
+    assets = needs_scripts()
+    chart = columns([ChartSlot(NOON, NOON + 60, 3, 1), ChartSlot(NOON + 60, NOON + 120, 5, 0)], id="a", label="A")
+    inner = f'<button hx-get="/part" hx-target="#there">Again</button><div id="there">{chart}</div>'
+    sheets = [*assets.paths("uplot.min.css"), *assets.paths("charts.css")]
+    whole = document(assets, inner, scripts=assets.paths(*HTMX_SCRIPTS, *CHART_SCRIPTS), sheets=sheets)
+    answers = {"/": lambda sent: ("text/html", whole), "/part": lambda sent: ("text/html", f"<i>new</i>{chart}")}
+    with served(Site(answers, assets=assets)) as demo:
+        page = chromium.new_page()
+        page.add_init_script(VIOLATIONS)
+        page.goto(demo.url)
+        expect(page.locator("canvas")).to_have_count(1)
+        page.get_by_role("button").click()
+        page.locator("#there i").wait_for()
+        expect(page.locator("canvas")).to_have_count(1)
+        page.emulate_media(color_scheme="dark")
+        expect(page.locator("canvas")).to_have_count(1)
+        assert violations(page) == []
+        page.close()
 
 
 def test_without_scripts_a_column_and_a_row_lead_on(chromium: Browser) -> None:
