@@ -62,7 +62,7 @@ constraints: $(VENV)/.developer ## Resolve again and pin every library with its 
 	$(BIN)/uv pip compile pyproject.toml $(PINNED) --all-extras --constraint constraints.txt --output-file constraints-dev.txt
 
 clean: ## Remove what was built here (the caches of the user stay)
-	rm -rf $(VENV) dist build sandbox/guest/*.wasm sandbox/guest/NOTICE
+	rm -rf $(VENV) dist build sandbox/guest/*.wasm sandbox/guest/NOTICE portal/pages/vendored/*.js portal/pages/vendored/*.css portal/pages/vendored/*.LICENSE
 
 $(BIN)/python:
 	@echo "Making $(VENV) ..."
@@ -77,8 +77,12 @@ sandbox/guest/guest.wasm: $(BIN)/python $(wildcard sandbox/guest/*.c sandbox/gue
 	@$(BIN)/python sandbox/guest/build.py
 	@touch $@
 
+# Without a network the pages do without these scripts, and the next make tries again.
+portal/pages/vendored/htmx.min.js: $(BIN)/python portal/pages/vendor.py
+	@$(BIN)/python portal/pages/vendor.py
+
 # Every library is pinned with its hash; the project itself is then linked in without resolving anything again.
-$(VENV)/.user: $(BIN)/python pyproject.toml constraints.txt sandbox/guest/guest.wasm
+$(VENV)/.user: $(BIN)/python pyproject.toml constraints.txt sandbox/guest/guest.wasm | portal/pages/vendored/htmx.min.js
 	@echo "Installing the portal and its libraries ..."
 	@$(PIP) install --quiet --require-hashes --requirement constraints.txt
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .

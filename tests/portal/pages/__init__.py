@@ -1,0 +1,1 @@
+"""Tests of the pages: their scripts, charts and style sheets."""
