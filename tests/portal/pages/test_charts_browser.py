@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from portal.pages.assets import CHART_SCRIPTS, HTMX_SCRIPTS
 from portal.pages.charts import ChartSlot, columns
+from tests.patience import PATIENCE
 from tests.portal.axe import RUN, axe_source
 from tests.portal.browser import browser
 from tests.portal.pages.demo import NOON, site
@@ -18,6 +19,8 @@ from tests.portal.pages.site import VIOLATIONS, Site, document, needs_scripts, s
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    # A machine with much to do takes longer than playwright waits.
+    expect.set_options(timeout=1000 * PATIENCE)
     with browser() as opened:
         yield opened
 

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from portal.pages.assets import CONSOLE_POLICY, HTMX_SCRIPTS
+from tests.patience import PATIENCE
 from tests.portal.browser import browser
 from tests.portal.pages.site import EVENT_STREAM, VIOLATIONS, Site, document, needs_scripts, served, violations
 
@@ -27,6 +28,8 @@ BODY = """
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    # A machine with much to do takes longer than playwright waits.
+    expect.set_options(timeout=1000 * PATIENCE)
     with browser() as opened:
         yield opened
 
