@@ -13,6 +13,7 @@ from portal.home import Connecting
 from portal.http import PortalAddress
 from portal.identity import LOCAL_ACCOUNTS, Identity
 from portal.login import Login
+from portal.pages import Assets
 
 
 def console_routes(shared: Shared, login: Login, connect: Callable[[PortalAddress], Connecting]) -> list[BaseRoute]:
@@ -20,7 +21,7 @@ def console_routes(shared: Shared, login: Login, connect: Callable[[PortalAddres
     at an address."""
     if shared.admin is None:
         return []
-    return [*AdminConsole(login, shared.admin.actions(), role_of, connect, now=shared.parts.now).routes()]
+    return [*AdminConsole(login, shared.admin.actions(), role_of, connect, Assets(), now=shared.parts.now).routes()]
 
 
 async def role_of(identity: Identity) -> ConsoleRole | None:

@@ -24,7 +24,7 @@ from portal.home import Connecting, ago
 from portal.http import PortalAddress
 from portal.identity import Identity
 from portal.login import Login, LoginSession, form_endpoint
-from portal.pages import Pages, Visitor
+from portal.pages import CHART_SCRIPTS, HTMX_CONFIG, HTMX_SCRIPTS, Assets, Pages, Visitor
 from portal.state import Clock, utc_now
 
 CONSOLE_PATH = "/admin"
@@ -68,7 +68,7 @@ class ConsoleFrame:
         role_of: RoleOf,
         menu: Sequence[MenuGroup],
         connect: Callable[[PortalAddress], Connecting],
-        scripts: Sequence[str] = (),
+        assets: Assets,
         now: Clock = utc_now,
     ) -> None:
         self.connect = connect
@@ -76,7 +76,7 @@ class ConsoleFrame:
         self._operations = operations
         self._role_of = role_of
         self._menu = menu
-        self._scripts = scripts
+        self._assets = assets
         self._now = now
         self._pages = Pages("portal.console", own_scripts=True)
 
@@ -184,7 +184,10 @@ class ConsoleFrame:
             said=NOTICES.get(visit.query("said"), "") if not visit.fields else "",
             problems=visit.problems,
             sent=visit.fields if visit.problems.fields or visit.problems.loose else {},
-            scripts=[visitor.address.path(source) for source in self._scripts],
+            htmx_config=HTMX_CONFIG,
+            htmx=[visitor.address.path(source) for source in self._assets.paths(*HTMX_SCRIPTS)],
+            chart_sheet=visitor.address.path(self._assets.path("uplot.min.css")),
+            chart_scripts=[visitor.address.path(source) for source in self._assets.paths(*CHART_SCRIPTS)],
             ago=partial(_ago, self._now),
             **answer.values,
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from portal.pages.vendor import PACKAGES, VENDORED
 
-ASSETS_PATH = "/console/assets"
+ASSETS_PATH = "/admin/assets"
 OWN = ("charts.css", "charts.js", "htmx-guard.js")
 """In the folder of the templates."""
 HTMX_SCRIPTS = ("htmx.min.js", "hx-sse.min.js", "htmx-guard.js")

@@ -17,12 +17,13 @@ from urllib.parse import quote, urlsplit
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from portal.pages.assets import CONSOLE_POLICY
 from portal.pages.contrast import readable
 from portal.pages.rules import Block, Design
 from portal.pages.visitor import FORM_FIELD, Visitor
 
 STYLE_PATH = "/login/style.css"
-SHEETS = ("style.css", "console.css")
+SHEETS = ("style.css", "charts.css", "console.css")
 """The files of the one style sheet."""
 STRICT = {
     "Cache-Control": "no-store",
@@ -77,7 +78,10 @@ class Pages:
             form_token=visitor.form_token(person),
             **values,
         )
-        policy = content_policy(design, form_targets, script=script_text(script), own_scripts=self._own_scripts)
+        if self._own_scripts:
+            policy = CONSOLE_POLICY.replace("img-src 'self'", f"img-src 'self' {design.logo_origin}".rstrip())
+        else:
+            policy = content_policy(design, form_targets, script=script_text(script))
         return visitor.remember(HTMLResponse(html, status, {**STRICT, "Content-Security-Policy": policy}))
 
     def blocked(
@@ -147,12 +151,10 @@ def link_of(contact: str) -> str:
     return f"mailto:{quote(contact, safe='@')}" if _ADDRESS.fullmatch(contact) else ""
 
 
-def content_policy(design: Design, form_targets: Sequence[str], *, script: str = "", own_scripts: bool = False) -> str:
-    """A policy that allows our style sheet, the logo, forms to ourselves and to `form_targets`, and this one script;
-    with `own_scripts` the files of the portal too."""
+def content_policy(design: Design, form_targets: Sequence[str], *, script: str = "") -> str:
+    """A policy that allows our style sheet, the logo, forms to ourselves and to `form_targets`, and this one script."""
     targets = "".join(f" {source}" for source in sorted({csp_source(url) for url in form_targets} - {""}))
-    policy = page_policy(design, style="'self'", forms=f"'self'{targets}", script=script)
-    return f"{policy}; script-src 'self'; connect-src 'self'" if own_scripts and not script else policy
+    return page_policy(design, style="'self'", forms=f"'self'{targets}", script=script)
 
 
 def page_policy(design: Design, *, style: str, forms: str, script: str = "") -> str:

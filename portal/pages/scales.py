@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-MOST = 1e15
+LEAST, MOST = 1e-9, 1e15
 LAST_SECOND = 253402300799.0
 """The end of the year 9999 (UTC), after which Python has no dates."""
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -29,8 +29,8 @@ class Tick:
 
 
 def finite(value: float, most: float = MOST) -> float:
-    """The value as charts take it: 0 for what is no number or less than 0, at most `most`."""
-    return 0.0 if math.isnan(value) or value <= 0 else min(float(value), most)
+    """The value as charts take it: 0 for what is no number or less than `LEAST`, at most `most`."""
+    return 0.0 if math.isnan(value) or value < LEAST else min(float(value), most)
 
 
 def percent(value: float, first: float, last: float) -> float:

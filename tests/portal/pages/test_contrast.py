@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from portal.pages.pages import script_text, style_sheet
-from portal.pages.rules import Design
+from portal.pages.contrast import ENOUGH, readable
+from portal.pages.contrast import contrast as ratio_of
+from portal.pages.pages import script_text
 
 SERIES = [f"--series-{number}" for number in range(1, 7)]
 
@@ -35,9 +38,25 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_series_has_a_contrast_of_three_to_its_card(dark: bool) -> None:
-    pages, charts = (variables(text)[dark] for text in (style_sheet(Design()), script_text("charts.css")))
+    pages, charts = (variables(text)[dark] for text in (script_text("style.css"), script_text("charts.css")))
     assert set(SERIES) <= charts.keys()
     low = {name: contrast(charts[name], pages["--card"]) for name in SERIES}
     assert {name: ratio for name, ratio in low.items() if ratio < 3} == {}
     # Words of these two colours are small.
     assert all(low[name] >= 4.5 for name in ("--series-2", "--series-3"))
+
+
+COLOURS = st.integers(0, 0xFFFFFF).map(lambda number: f"#{number:06x}")
+
+
+@given(COLOURS, COLOURS)
+def test_text_on_a_background_that_somebody_chose_can_be_read(background: str, text: str) -> None:
+    shown = readable(background, text)
+    assert ratio_of(background, shown) >= ENOUGH * 0.999 or shown != text
+    assert ratio_of(background, shown) >= 4.1
+    assert shown == text or ratio_of(background, text) < ENOUGH
+
+
+@given(COLOURS, COLOURS)
+def test_contrast_is_the_same_both_ways_and_that_of_the_formula(one: str, other: str) -> None:
+    assert ratio_of(one, other) == ratio_of(other, one) == pytest.approx(contrast(one, other))
