@@ -14,9 +14,9 @@ from portal.endpoint.modes import Mode
 from portal.endpoint.views import View
 from portal.servers import ServerSnapshot, Snapshot
 
-HiddenBy = Literal["policy", "setting", "approval", "person", "login", "server", "name"]
+HiddenBy = Literal["policy", "setting", "approval", "person", "login", "name"]
 """What hides a tool: a policy of the portal, the server or the tool; its setting; a pin; the person, who has turned the
-server off; a missing login; the server, which lists nothing; another tool that has its name."""
+server off; a missing login; another tool that has its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
