@@ -102,7 +102,7 @@ class TestedTool(TesterDecision):
     listed_as: str = ""
     shown: bool
     callable: bool
-    hidden_by: Literal["policy", "setting", "approval", "person", "login", "server", "name"] | None = None
+    hidden_by: Literal["policy", "setting", "approval", "person", "login", "name"] | None = None
     alias: str | None = None
 
 

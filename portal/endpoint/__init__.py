@@ -6,7 +6,7 @@ from portal.endpoint.health import health, status
 from portal.endpoint.login_prompts import LoginPage
 from portal.endpoint.modes import ModeRefused
 from portal.endpoint.portal_tools import PersonServer, PersonServers
-from portal.endpoint.sight import ServerSight, Sight, ToolSight
+from portal.endpoint.sight import ServerSight, Sight, ToolSight, sight_in
 from portal.endpoint.views import Contents
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "Sight",
     "ToolSight",
     "health",
+    "sight_in",
     "status",
 ]

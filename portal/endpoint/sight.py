@@ -8,15 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from portal.access import Decision, ExplainedServer, Explanation, Standing, ToolHints, explain
+from portal.access import NO_SERVERS, Decision, ExplainedServer, Explanation, Standing, ToolHints, explain
 from portal.endpoint.aggregate import Target
 from portal.endpoint.modes import Mode
-from portal.endpoint.views import View
+from portal.endpoint.selection import Curated, select
+from portal.endpoint.views import ListedContent, View
 from portal.servers import ServerSnapshot, Snapshot
 
-HiddenBy = Literal["policy", "setting", "approval", "person", "login", "server", "name"]
+HiddenBy = Literal["policy", "setting", "approval", "person", "login", "name"]
 """What hides a tool: a policy of the portal, the server or the tool; its setting; a pin; the person, who has turned the
-server off; a missing login; the server, which lists nothing; another tool that has its name."""
+server off; a missing login; another tool that has its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,19 @@ def sight_of(
         )
     refusal = view if isinstance(view, str) else ""
     return Sight(mode=mode, listed=listed, refusal=refusal, explanation=explanation, servers=tuple(servers))
+
+
+def sight_in(snapshot: Snapshot, standing: Standing) -> Sight:
+    """What a caller would see of these servers without code mode, where no endpoint serves them."""
+    view: View | str
+    listed: tuple[str, ...] = ()
+    if not standing.portal.allowed:
+        view = standing.portal.reason
+    else:
+        selection = select(snapshot, standing, Curated())
+        view = View(selection, ListedContent(selection)) if selection.servers else NO_SERVERS
+        listed = tuple(view.aggregate.tools) if isinstance(view, View) else ()
+    return sight_of(Mode.TOOLS, snapshot, standing, view, listed, frozenset())
 
 
 def _tools_in_sight(

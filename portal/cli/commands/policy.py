@@ -21,6 +21,7 @@ from portal.access import (
     Decision,
     PolicyError,
     PolicyOutcome,
+    Standing,
     ToolHints,
     assumed_sources,
     explain,
@@ -34,9 +35,11 @@ from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
 from portal.config import Config, read_text
 from portal.config import read_document as read_file
+from portal.endpoint import ToolSight, sight_in
 from portal.errors import InputError
 from portal.identity import Group as IdentityGroup
 from portal.identity import Identity
+from portal.servers import Snapshot
 
 MAX_BYTES = 4 * 1024 * 1024
 _TEXTS = {"id", "email", "name", "idp_id", "idp_type", "login_method", "ip", "country", "common_name", "user_risk"}
@@ -97,8 +100,15 @@ class PortalJson(DecisionJson):
     considered: list[ConsideredJson]
 
 
+class ToolJson(DecisionJson):
+    """`listed_as` is the tool's name for clients, "" where it is hidden; only where servers list their tools."""
+
+    listed_as: NotRequired[str]
+    hidden_by: NotRequired[str | None]
+
+
 class ServerJson(PortalJson):
-    tools: dict[str, DecisionJson]
+    tools: dict[str, ToolJson]
 
 
 class CallJson(DecisionJson):
@@ -121,14 +131,16 @@ async def test(query: PolicyQuery) -> Exit:
     identity = read_identity(query.identity)
     access, config = await access_of(query, stderr)
     tools = tools_in_document(access.document)
+    snapshot = Snapshot()
     if config is not None:
-        listed = await tools_of_servers(config, stderr)
+        snapshot = await snapshot_of_servers(config, stderr)
+        listed = tools_in(snapshot)
         if query.file is None:
             # A portal may show fewer servers than the configuration has.
             listed = {id: listed[id] for id in listed if id in tools}
         tools = merge_tools(tools, listed)
     called = None if query.call is None else decide_call(access, identity, query, tools)
-    report = decisions(access, identity, tools)
+    report = decisions(access, identity, tools, snapshot)
     if called is not None:
         report["call"] = called
     if query.as_json:
@@ -259,13 +271,18 @@ def tools_in_document(document: AccessDocument) -> Tools:
     return tools
 
 
-async def tools_of_servers(config: Config, stderr: Console) -> Tools:
-    """The tools the configured servers list now."""
+async def snapshot_of_servers(config: Config, stderr: Console) -> Snapshot:
+    """What the configured servers list now."""
     async with connect(config, stderr) as session:
-        return {
-            server.id: {str(tool["name"]): _annotations(tool) for tool in server.tools}
-            for server in session.snapshot.servers.values()
-        }
+        return session.snapshot
+
+
+def tools_in(snapshot: Snapshot) -> Tools:
+    """The tools in a snapshot with their annotations."""
+    return {
+        server.id: {str(tool["name"]): _annotations(tool) for tool in server.tools}
+        for server in snapshot.servers.values()
+    }
 
 
 def _annotations(tool: Mapping[str, object]) -> Mapping[str, object]:
@@ -297,21 +314,41 @@ def decide_call(access: Access, identity: Identity, query: PolicyQuery, tools: T
     }
 
 
-def decisions(access: Access, identity: Identity, tools: Tools) -> DecisionsJson:
-    """The decisions about an identity: for the portal, each server and each tool, as `portal.access` explains."""
-    found = explain(access.standing(identity), tools)
+def decisions(access: Access, identity: Identity, tools: Tools, snapshot: Snapshot | None = None) -> DecisionsJson:
+    """The decisions about an identity: for the portal, each server and each tool, as `portal.access` explains, and the
+    names under which a client would have the tools of the snapshot."""
+    standing = access.standing(identity)
+    found, seen = explain(standing, tools), _seen(snapshot or Snapshot(), standing)
     return {
         "portal": {**decision_json(found.decision), "considered": considered_json(found.considered)},
         "servers": {
             id: {
                 **decision_json(server.decision),
                 "considered": considered_json(server.considered),
-                "tools": {tool: decision_json(decision) for tool, decision in server.tools.items()},
+                "tools": {tool: _tool_json(decision, seen.get((id, tool))) for tool, decision in server.tools.items()},
             }
             for id, server in found.servers.items()
         },
         "warnings": list(found.warnings),
     }
+
+
+def _seen(snapshot: Snapshot, standing: Standing) -> Mapping[tuple[str, str], ToolSight]:
+    """What a client would see of each tool that a server lists."""
+    sight = sight_in(snapshot, standing)
+    return {(server.id, tool.name): tool for server in sight.servers for tool in server.tools}
+
+
+def _tool_json(decision: Decision, seen: ToolSight | None) -> ToolJson:
+    found: ToolJson = {
+        "effect": decision.effect,
+        "reason": decision.reason if seen is None else seen.reason,
+        "policy": decision.policy,
+        "policy_name": decision.policy_name,
+    }
+    if seen is not None:
+        found["listed_as"], found["hidden_by"] = seen.listed_as, seen.hidden_by
+    return found
 
 
 def decision_json(decision: Decision) -> DecisionJson:

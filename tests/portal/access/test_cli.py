@@ -15,6 +15,8 @@ from portal.cli.commands.policy import test as policy_test
 from portal.cli.exits import CommandError, Exit
 from portal.identity import Group, Identity
 from tests.portal.cli.command import as_forked, in_process
+from tests.portal.upstreams.hosting import hosted
+from tests.portal.upstreams.server import Behaviour
 
 DOCUMENT = """
 portal:
@@ -145,3 +147,23 @@ def test_what_a_document_refers_to_counts_as_configured(file: Path) -> None:
         {"d"},
     ]
     assert "l" in found.identity_providers
+
+
+@pytest.mark.anyio
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+async def test_with_a_configuration_each_tool_has_the_name_that_a_client_would_have(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    async with hosted(Behaviour()) as upstream:
+        config = tmp_path / "codemode.json"
+        config.write_text(json.dumps({"mcpServers": {"tickets": {"url": upstream.url}}}))
+        policies = tmp_path / "access.yaml"
+        policies.write_text(DOCUMENT.replace("name: list_tickets", "name: echo, alias: say"))
+        _, found = await asked(capsys, policies, ADA, config=config)
+        tools = found["servers"]["tickets"]["tools"]
+        assert (tools["echo"]["listed_as"], tools["echo"]["hidden_by"]) == ("tickets_say", None)
+        assert tools["fail"]["listed_as"] == "tickets_fail"
+        # Named by the policies, and listed by nobody.
+        assert "listed_as" not in tools["purge"]
+        _, found = await asked(capsys, policies, "eve@elsewhere.example", config=config)
+        assert found["servers"]["tickets"]["tools"]["echo"]["hidden_by"] == "policy"

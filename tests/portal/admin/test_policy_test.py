@@ -17,6 +17,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codemode import CodeTool
 from portal.access import Access, Sources, read_document
 from portal.app import Instance, Parts, serving
 from portal.identity import Group, Identity
@@ -32,7 +33,9 @@ from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.server import Behaviour
 
-pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
 OBJECT = {"type": "object"}
 ADA = Identity(
     id="idp:ada",
@@ -154,6 +157,8 @@ async def tried(folder: Path) -> AsyncIterator[Tried]:
                         "CF-Access-Client-Secret": robot.client_secret,
                     },
                 }
+                # What was stored is taken up first: it would replace the policies of a test.
+                await admin.settings.in_force(PATIENCE)
                 api = f"{url}/client/v4/accounts/{admin.account_id}"
                 yield Tried(url, api, instance, api_token, credentials, robot.stored.id)
 
@@ -361,3 +366,82 @@ def test_a_call_with_arguments_and_what_may_block_it_later_are_answered(loop: Bl
         [server] = asked["servers"]
         [tool] = server["tools"]
         assert (tool["shown"], tool["callable"]) == (True, may)
+
+
+@pytest.mark.anyio
+async def test_what_an_administrator_stores_decides_the_tester_s_next_answer_in_code_mode_too(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with hosted(Behaviour()) as upstream:
+        document = {
+            "mcpServers": {"one": {"url": upstream.url, "labels": ["external"]}},
+            "portal": {
+                "state": new_state(tmp_path),
+                "identity": {"posture": {"integrations": ["disk"]}},
+                "quotas": [{"name": "Few", "calls": 5, "period": 60, "per": ["person"], "tools": ["echo"]}],
+                "dataFlow": {"rules": [{"name": "no-leaks", "when": ["secret"], "target": ["external"]}]},
+                "secureWebGateway": True,
+                "gateway": {
+                    "rules": [{"id": "calm", "name": "Calm", "action": "block", "traffic": 'mcp.tool.name == "wipe"'}]
+                },
+            },
+        }
+        parts = Parts(code=code_tool, records=Kept())
+        async with opened(document, lambda line: None, parts=parts) as instance, serving(instance) as url:
+            await instance.servers.settled()
+            assert instance.admin is not None
+            token = (await instance.admin.tokens.create_with_all("test", "test")).value
+            at = f"{url}/client/v4/accounts/{instance.admin.account_id}"
+            head = {"Authorization": f"Bearer {token}"}
+            async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE, headers=head) as http:
+
+                async def post(path: str, body: dict[str, Any]) -> Any:
+                    answer = await http.post(f"{at}{path}", json=body)
+                    assert answer.status_code in (200, 201), answer.text
+                    return answer.json()["result"]
+
+                ann = {"email": "ann@example.com"}
+                # Nobody but its administrators may use a portal without policies.
+                nobody = await post("/access/policies/test", ann)
+                assert (nobody["decision"], nobody["considered"][0]["id"]) == ("deny", "administrators")
+                rule = {"device_posture": {"integration_uid": "disk"}}
+                body = {"name": "Ann", "decision": "allow", "include": [{"email": ann}], "require": [rule]}
+                policy = await post("/access/policies", body)
+                app = {"type": "mcp_portal", "name": "Here", "domain": "localhost", "policies": [{"id": policy["id"]}]}
+                await post("/access/apps", app)
+                denied = await post("/access/policies/test", ann)
+                [considered] = denied["considered"]
+                assert (denied["decision"], considered["outcome"]) == ("deny", "cannot be known")
+                pushed = {"subject": "ann@example.com", "device_posture": {"disk": True}}
+                await post("/access/assessments", {"assessments": [pushed]})
+                allowed = await post("/access/policies/test", {**ann, "query": "codemode=search_and_execute"})
+                assert (allowed["decision"], allowed["mode"], allowed["listed"]) == ("allow", "code", ["code"])
+                facts = {fact["fact"]: fact for fact in allowed["facts"]}
+                assert (facts["device_posture"]["source"], facts["device_posture"]["value"]) == (
+                    "known",
+                    {"disk": True},
+                )
+                [server] = allowed["servers"]
+                assert all(tool["shown"] for tool in server["tools"])
+                guards = {guard["guard"]: guard for guard in server["may_also_block"]}
+                assert {kind: guard["name"] for kind, guard in guards.items()} == {
+                    "quota": "Few",
+                    "data_flow": "no-leaks",
+                    "gateway": "Calm",
+                }
+                assert (guards["quota"]["tools"], guards["data_flow"]["tools"]) == (["echo"], [])
+
+
+@pytest.mark.anyio
+async def test_a_person_who_turned_a_server_off_is_answered_so(tmp_path: Path) -> None:
+    async with tried(tmp_path) as portal:
+        portal.decide_by(OPEN)
+        choices = portal.instance.shared.choices
+        assert choices is not None
+        await choices.choose("", ADA.key, {"two": False})
+        answer = await portal.ask("ada", country="DE")
+        two = next(server for server in answer["servers"] if server["id"] == "two")
+        assert not two["available"] and "turned the server off" in two["unavailable"]
+        # What a policy denies would not be there either if it were on.
+        assert {tool["name"] for tool in two["tools"] if tool["hidden_by"] != "person"} == {"fail"}
+        assert not any(name.startswith("two_") for name in answer["listed"])

@@ -152,6 +152,39 @@ async def test_what_changed_of_a_tool_is_said_in_words_and_outlasts_a_restart(tm
             assert await run.store.find(SERVER_CHANGES, "up") is None
 
 
+async def test_what_a_server_offers_is_shown_with_its_settings_and_those_of_a_portal(tmp_path: Path) -> None:
+    async with hosted(Behaviour()) as upstream, portal(tmp_path) as run:
+        settings = [{"name": "echo", "alias": "say", "description": "Says it."}, {"name": "fail", "enabled": False}]
+        await run.mcp.servers.create(
+            account_id=run.account,
+            id="up",
+            auth_type="unauthenticated",
+            hostname=upstream.url,
+            name="Up",
+            updated_tools=settings,
+        )
+        await run.until(lambda: "up" in run.servers.snapshot.servers)
+        await run.until(lambda: run.servers.snapshot.servers["up"].state == "ready")
+
+        def told(answer: Any) -> dict[str, tuple[bool, str | None, str]]:
+            tools = [one for one in answer if one["kind"] == "tool"]
+            assert all((one["pinned"], one["approval"]) == (False, "not_pinned") for one in tools)
+            return {one["name"]: (one["enabled"], one["alias"], one["description"]) for one in tools}
+
+        read = await run.mcp.servers.read("up", account_id=run.account)
+        assert read.fix is None
+        shown = told(read.offered)
+        assert shown["echo"] == (True, "say", "Says it.") and shown["fail"][0] is False and shown["log"][0] is True
+        assert any(one["kind"] == "prompt" for one in read.offered)
+        entry = {"server_id": "up", "default_disabled": True, "updated_tools": [{"name": "fail", "enabled": True}]}
+        made = await run.mcp.portals.create(
+            account_id=run.account, id="team", hostname="team.example", name="Team", servers=[entry]
+        )
+        [server] = made.servers
+        shown = told(server.offered)
+        assert (shown["echo"], shown["fail"][0], shown["log"][0]) == ((False, "say", "Says it."), True, False)
+
+
 async def test_each_way_to_fail_has_its_own_fix(tmp_path: Path) -> None:
     async def answer(request: Request) -> Response:
         return Response(status_code=int(request.path_params["status"]))
