@@ -36,8 +36,11 @@ from portal.admin.servers import ServerOperations
 from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
 from portal.admin.upstreams import NotRunning, Upstreams
+from portal.admin.users import UserOperations
 from portal.dlp import rules_folder
 from portal.export import ExportJobs
+from portal.home import Holdings
+from portal.login import People
 from portal.oauth import ServiceTokens, SigningKeys
 from portal.objects import Document
 from portal.quotas import Quotas
@@ -87,12 +90,13 @@ async def create_admin(
     exports: ExportJobs | None = None,
     rules: Path | None = None,
     profile_uses: ProfileUses = no_uses,
+    holdings: Holdings | None = None,
 ) -> Admin:
     """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
     `waiting`, without `quotas` no call was counted, without `exports` no job of the export runs.
 
     `rules` is the folder of the compiled rules of detection. `profile_uses` says what uses a profile of detection: that
-    one is not removed.
+    one is not removed. `holdings` are what people have begun, and are the caller's to close.
     """
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
@@ -100,6 +104,7 @@ async def create_admin(
     detection = RuleSource(rules or rules_folder())
     servers = ServerOperations(store, upstreams or NotRunning(), clock, settings)
     reading = LogReading(store, log, settings)
+    held = holdings or Holdings.over(store, clock)
     operations = [
         *servers.operations(),
         *PortalOperations(store, servers).operations(),
@@ -121,6 +126,7 @@ async def create_admin(
         *QuotaOperations(store, quotas or Quotas()).operations(),
         *OrganizationOperations(store, settings).operations(),
         *MemberOperations(store, clock, settings).operations(),
+        *UserOperations(store, People(store, clock), held, settings).operations(),
         *LogOperations(reading).operations(),
         *AnalyticsOperations(reading, clock).operations(),
         *ExportOperations(store, exports).operations(),

@@ -12,13 +12,14 @@ from portal.app.identity import PortalIdentity
 from portal.app.shared import Shared
 from portal.config import Config
 from portal.elicitation import PORTAL_LOGIN_PATH
+from portal.home import Holdings
 from portal.login import Delivery, Smtp
 from portal.servers import StoredServers
 from portal.state import Store
 
 
-async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
-    """The admin API over the instance's store, its running servers and its log."""
+async def open_admin(shared: Shared, stored: StoredServers, holdings: Holdings) -> Admin:
+    """The admin API over the instance's store, its running servers, its log, and what people have begun."""
     upstreams = RegistryUpstreams(shared.servers, stored, shared.credentials)
     settings = AdminSettings(events=shared.events)
     configure_admin(settings, shared.config)
@@ -33,6 +34,7 @@ async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
         exports=shared.exports,
         rules=shared.parts.detection_rules,
         profile_uses=rule_of_profiles,
+        holdings=holdings,
     )
 
 

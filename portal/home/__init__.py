@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
+    from portal.home.holdings import Ended, Holdings, held_since
     from portal.home.offer import AddressOffer, offered
     from portal.home.public import public_home
     from portal.home.routes import HomeRoutes, HomeSettings
@@ -21,11 +22,14 @@ else:
             "CODE_MODE": "setups",
             "AddressOffer": "offer",
             "ClientSetup": "setups",
+            "Ended": "holdings",
             "EndedLogin": "upstream_logins",
+            "Holdings": "holdings",
             "HomeRoutes": "routes",
             "HomeSettings": "routes",
             "UpstreamLogins": "upstream_logins",
             "client_setups": "setups",
+            "held_since": "holdings",
             "offered": "offer",
             "public_home": "public",
             "server_name": "setups",
@@ -36,11 +40,14 @@ __all__ = [
     "CODE_MODE",
     "AddressOffer",
     "ClientSetup",
+    "Ended",
     "EndedLogin",
+    "Holdings",
     "HomeRoutes",
     "HomeSettings",
     "UpstreamLogins",
     "client_setups",
+    "held_since",
     "offered",
     "public_home",
     "server_name",

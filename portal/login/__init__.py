@@ -37,11 +37,12 @@ from portal.login.invitations import (
 from portal.login.mail import Console, Mail, Smtp
 from portal.login.oidc import Oidc, same_issuer
 from portal.login.passwords import Passwords, why_unfit
+from portal.login.people import People, Person, person_id
 from portal.login.pin import Pins, normal_email
 from portal.login.providers import OidcProvider, OneTimePin, Provider, ProviderInvalid, places, read_provider
 from portal.login.remote import LoginFailed, ProviderTokens, SignedIn, authorization_url
 from portal.login.routes import CHOOSE, LoginRoutes
-from portal.login.sessions import EVERYWHERE, SESSION, LoginSession, LoginSessions
+from portal.login.sessions import EVERYWHERE, PERSON, SESSION, HeldSession, LoginSession, LoginSessions
 from portal.login.sign_in import STALE_FORM, Login, form_endpoint, see_other
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "INVITATION",
     "LOGIN_SETTINGS",
     "LOGIN_SETTINGS_ID",
+    "PERSON",
     "RESET_PATH",
     "ROLES",
     "SESSION",
@@ -65,6 +67,7 @@ __all__ = [
     "Console",
     "Delivery",
     "Directory",
+    "HeldSession",
     "Invitation",
     "Invitations",
     "LastAdministrator",
@@ -80,6 +83,8 @@ __all__ = [
     "OidcProvider",
     "OneTimePin",
     "Passwords",
+    "People",
+    "Person",
     "Pins",
     "Provider",
     "ProviderInvalid",
@@ -95,6 +100,7 @@ __all__ = [
     "form_endpoint",
     "link_path",
     "normal_email",
+    "person_id",
     "places",
     "read_provider",
     "read_renewed_id_token",

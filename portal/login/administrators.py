@@ -21,7 +21,7 @@ from pydantic import Field
 from portal.errors import PortalError
 from portal.identity import LOCAL_ACCOUNTS, Identity
 from portal.login.passwords import Passwords
-from portal.login.sessions import EVERYWHERE
+from portal.login.sessions import EVERYWHERE, PERSON
 from portal.objects import Document
 from portal.state import Broken, Kind, NotFound, Store, Stored, Transaction, utc_now
 
@@ -245,6 +245,7 @@ class Administrators:
             if removed.role in ("owner", None):
                 await _require_an_owner(transaction)
             await _end_logins(transaction, removed.identity)
+            await transaction.tokens.revoke_subject(removed.identity.id, kinds=(PERSON.name,))
             # Otherwise the removed administrator could still accept an invitation of their own.
             await revoke_invitations_by(transaction, removed.identity.id, by=by)
         return removed

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.admin.api import answers, errors
-from portal.admin.api.answers import InfoAnswer, Paging, listing_of
+from portal.admin.api.answers import DoneAnswer, InfoAnswer, Paging, listing_of
 from portal.admin.api.changes import MAX_IN_PATH, change_row
 from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
@@ -196,6 +196,9 @@ async def _perform(
         await settings.in_force(IN_FORCE_SECONDS)
     if isinstance(result, InfoAnswer):
         content = answers.success([_plain(one) for one in result.items])
+        return result, _answer(operation.status, content | {"result_info": _plain(result.info)})
+    if isinstance(result, DoneAnswer):
+        content = answers.success(_plain(result.result))
         return result, _answer(operation.status, content | {"result_info": _plain(result.info)})
     if operation.listed:
         listing = listing_of(result)
