@@ -32,6 +32,8 @@ from portal.admin.organization import CustomPages, IdentityProviders, ServiceTok
 from portal.admin.policies import GroupOperations, PolicyOperations, check_decisions
 from portal.admin.portals import PortalOperations
 from portal.admin.quotas import QuotaOperations
+from portal.admin.role_rules import RoleRulesOperations
+from portal.admin.roles import AdministratorRoles
 from portal.admin.servers import ServerOperations
 from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
@@ -63,7 +65,7 @@ ACCOUNT, ACCOUNT_ID = Kind("settings", InstanceAccount), "account"
 @dataclass(frozen=True, slots=True)
 class Admin:
     """The API of one account. `tokens` creates the first API token; `settings` may change while the API serves.
-    `close_streams` ends the answers that would go on for ever.
+    `roles` says which role somebody has who has signed in. `close_streams` ends the answers that would go on for ever.
     """
 
     app: Starlette
@@ -72,6 +74,7 @@ class Admin:
     operations: Sequence[Operation]
     settings: AdminSettings
     close_streams: Callable[[], None]
+    roles: AdministratorRoles
 
     def route(self) -> Mount:
         """The application at `PREFIX`."""
@@ -126,14 +129,16 @@ async def create_admin(
         *QuotaOperations(store, quotas or Quotas()).operations(),
         *OrganizationOperations(store, settings).operations(),
         *MemberOperations(store, clock, settings).operations(),
+        *RoleRulesOperations(store, check_decisions).operations(),
         *UserOperations(store, People(store, clock), held, settings).operations(),
         *LogOperations(reading).operations(),
         *AnalyticsOperations(reading, clock).operations(),
         *ExportOperations(store, exports).operations(),
         *tokens.operations(),
     ]
+    roles = AdministratorRoles(store, lambda: settings.identity)
     app = create_admin_app(operations, tokens, account_id, settings)
-    return Admin(app, account_id, tokens, operations, settings, reading.close)
+    return Admin(app, account_id, tokens, operations, settings, reading.close, roles)
 
 
 async def read_account_id(store: Store) -> str:

@@ -43,6 +43,7 @@ def configure_admin(settings: AdminSettings, config: Config) -> None:
     section = config.portal.identity
     settings.documented_profiles = frozenset(config.portal.dlp.profiles)
     settings.lead = timedelta(seconds=config.portal.credential_notices.lead)
+    settings.identity = section
     if section is None:
         return
     settings.login_page = PORTAL_LOGIN_PATH

@@ -27,6 +27,7 @@ from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
 from portal.admin.api.operations import ApiCaller, ApiRequest, Operation, Uploaded
 from portal.admin.tokens import ApiTokens
+from portal.config import IdentitySection
 from portal.credentials import LEAD
 from portal.gateway import Detecting
 from portal.http import ClientGone, Proxies, Refusal, body_of, client_ip, unrouted
@@ -71,7 +72,8 @@ class AdminSettings:
     in at a server, "" if there is none; `lead` is how long before its end a login is announced. `in_force` returns when
     the portals of this process decide by what is stored, or after the seconds it is given: a change is answered then.
     `documented_profiles` are the ids of the profiles of detection that the document sets. `events` takes the rows of
-    changes and refusals. `detector` is what searches for secrets, None where nothing does or it is not known.
+    changes and refusals. `identity` is the section of the configuration about people. `detector` is what searches for
+    secrets, None where nothing does or it is not known.
     """
 
     proxies: Proxies = ()
@@ -84,6 +86,7 @@ class AdminSettings:
     in_force: Callable[[float], Awaitable[None]] = _at_once
     events: EventSink = NO_EVENTS
     detector: Detecting | None = None
+    identity: IdentitySection | None = None
 
 
 def create_admin_app(
