@@ -17,7 +17,7 @@ from portal.access.documents import (
 from portal.access.errors import PolicyError
 from portal.access.explained import ExplainedServer, Explanation, ToolHints, explain
 from portal.access.live import LiveAccess, NoSignals, Signals, denied, keep_standing, portal_decision, standing_of
-from portal.access.policies import DEFAULT_DENY, LOGIN_ENDED, Decision, PolicyOutcome, compile_policies
+from portal.access.policies import DEFAULT_DENY, LOGIN_ENDED, Decision, Policies, PolicyOutcome, compile_policies
 from portal.access.possible import ADDRESS, BestCase, refused_for_identity
 from portal.access.sources import NO_SOURCES, Sources
 from portal.access.stored import (
@@ -58,6 +58,7 @@ __all__ = [
     "MergedSetting",
     "NoSignals",
     "Objects",
+    "Policies",
     "Policy",
     "PolicyError",
     "PolicyOutcome",

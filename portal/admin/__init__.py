@@ -18,6 +18,7 @@ from portal.admin.api.permissions import (
     SERVICE_TOKENS,
     ZERO_TRUST,
     Area,
+    permissions_of_role,
 )
 from portal.admin.applying import apply_changes, export_objects, read_existing
 from portal.admin.apps import ShownApp
@@ -40,6 +41,7 @@ from portal.admin.policy_test import (
     TesterAnswer,
     TesterQuestion,
 )
+from portal.admin.roles import AdministratorRoles
 from portal.admin.servers import ShownServer, Synced
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
 
@@ -61,6 +63,7 @@ __all__ = [
     "Admin",
     "AdminError",
     "AdminSettings",
+    "AdministratorRoles",
     "ApiCaller",
     "ApiRequest",
     "Area",
@@ -99,6 +102,7 @@ __all__ = [
     "invalid",
     "listing_of",
     "not_found",
+    "permissions_of_role",
     "plan",
     "read_existing",
     "rule_of_profiles",

@@ -34,12 +34,17 @@ from portal.admin.policies import GroupOperations, PolicyOperations, check_decis
 from portal.admin.policy_test import PolicyTester, PolicyTestOperations
 from portal.admin.portals import PortalOperations
 from portal.admin.quotas import QuotaOperations
+from portal.admin.role_rules import RoleRulesOperations
+from portal.admin.roles import AdministratorRoles
 from portal.admin.servers import ServerOperations
 from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
 from portal.admin.upstreams import NotRunning, Upstreams
+from portal.admin.users import UserOperations
 from portal.dlp import rules_folder
 from portal.export import ExportJobs
+from portal.home import Holdings
+from portal.login import People
 from portal.oauth import ServiceTokens, SigningKeys
 from portal.objects import Document
 from portal.quotas import Quotas
@@ -62,7 +67,7 @@ ACCOUNT, ACCOUNT_ID = Kind("settings", InstanceAccount), "account"
 @dataclass(frozen=True, slots=True)
 class Admin:
     """The API of one account. `tokens` creates the first API token; `settings` may change while the API serves.
-    `close_streams` ends the answers that would go on for ever.
+    `roles` says which role somebody has who has signed in. `close_streams` ends the answers that would go on for ever.
     """
 
     app: Starlette
@@ -71,6 +76,7 @@ class Admin:
     operations: Sequence[Operation]
     settings: AdminSettings
     close_streams: Callable[[], None]
+    roles: AdministratorRoles
 
     def actions(self) -> Operations:
         """The operations for who uses them in this process."""
@@ -94,12 +100,14 @@ async def create_admin(
     rules: Path | None = None,
     profile_uses: ProfileUses = no_uses,
     tester: PolicyTester | None = None,
+    holdings: Holdings | None = None,
 ) -> Admin:
     """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
     `waiting`, without `quotas` no call was counted, without `exports` no job of the export runs.
 
     `tester` answers what policies say of somebody; without one no portal runs in this process. `rules` is the folder
     of the compiled rules of detection. `profile_uses` says what uses a profile of detection: that one is not removed.
+    `holdings` are what people have begun, and are the caller's to close.
     """
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
@@ -107,6 +115,7 @@ async def create_admin(
     detection = RuleSource(rules or rules_folder())
     servers = ServerOperations(store, upstreams or NotRunning(), clock, settings)
     reading = LogReading(store, log, settings)
+    held = holdings or Holdings.over(store, clock)
     operations = [
         *servers.operations(),
         *PortalOperations(store, servers).operations(),
@@ -129,13 +138,16 @@ async def create_admin(
         *QuotaOperations(store, quotas or Quotas()).operations(),
         *OrganizationOperations(store, settings).operations(),
         *MemberOperations(store, clock, settings).operations(),
+        *RoleRulesOperations(store, check_decisions).operations(),
+        *UserOperations(store, People(store, clock), held, settings).operations(),
         *LogOperations(reading).operations(),
         *AnalyticsOperations(reading, clock).operations(),
         *ExportOperations(store, exports).operations(),
         *tokens.operations(),
     ]
+    roles = AdministratorRoles(store, lambda: settings.identity)
     app = create_admin_app(operations, tokens, account_id, settings)
-    return Admin(app, account_id, tokens, operations, settings, reading.close)
+    return Admin(app, account_id, tokens, operations, settings, reading.close, roles)
 
 
 async def read_account_id(store: Store) -> str:

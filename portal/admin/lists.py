@@ -15,6 +15,7 @@ from portal.admin.api.errors import in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import ZERO_TRUST
 from portal.admin.policies import Name
+from portal.admin.roles import RoleRules, role_holders
 from portal.login import normal_email
 from portal.objects import (
     APP,
@@ -227,12 +228,15 @@ async def _require_unused(transaction: Transaction, id: str) -> None:
     holders += [one.document for one in await transaction.list(GROUP)]
     if (user := next((one.name for one in holders if id in _lists_of(one)), None)) is not None:
         raise in_use(f"{user!r} uses this list")
+    for name, role in await role_holders(transaction):
+        if id in _lists_of(role):
+            raise in_use(f"{name} uses this list")
     for app in await transaction.list(APP):
         if any(isinstance(policy, OwnPolicy) and id in _lists_of(policy) for policy in app.document.policies):
             raise in_use(f"{app.document.name!r} uses this list")
 
 
-def _lists_of(holder: PolicyDocument | GroupDocument) -> set[str]:
+def _lists_of(holder: PolicyDocument | GroupDocument | RoleRules) -> set[str]:
     ids: set[str] = set()
     for rule in (*holder.include, *holder.require, *holder.exclude):
         if isinstance(rule, rules.EmailList):

@@ -1,7 +1,9 @@
 """The administrators of the portal and the people invited to become one: `members`.
 
 A member is `accepted` (has a local account) or `pending` (has an invitation link). Its id stays the same when it
-accepts. There are no roles: every administrator has the same permissions.
+accepts. A member has one role, which says what they may do.
+
+Whoever gives somebody a role, or a link with which they come in, gives away what the role may. They must have it.
 """
 
 from __future__ import annotations
@@ -10,17 +12,20 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator
 
 from portal.admin.api.answers import ListAnswer
 from portal.admin.api.application import AdminSettings
 from portal.admin.api.collection import Removed
-from portal.admin.api.errors import conflict, in_use, invalid, not_found
+from portal.admin.api.errors import conflict, forbidden, in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, NoBody, Operation
-from portal.admin.api.permissions import ACCOUNT
+from portal.admin.api.permissions import ACCOUNT, permissions_of_role
+from portal.admin.roles import ShownRole, role_of_id, shown_role
 from portal.login import (
     ADMINISTRATOR,
     INVITATION,
+    RESET_PATH,
+    ROLES,
     AccountError,
     AddressInvalid,
     AddressTaken,
@@ -30,27 +35,56 @@ from portal.login import (
     Invitations,
     NewInvitation,
     Passwords,
+    ResetLink,
+    Role,
+    link_path,
 )
-from portal.state import Broken, Clock, NotFound, Store
+from portal.state import Broken, Clock, NotFound, Store, Stored
 
 PATH = "/members"
 Result = TypeVar("Result")
 
 
-class MemberBody(BaseModel):
-    """The person to invite. Cloudflare's SDK sends `roles`; they must be empty here."""
+class RoleLink(BaseModel):
+    """A role by its id. Cloudflare's SDK sends an id where it invites, and a role as it is listed where it changes."""
 
-    email: Annotated[str, Field(min_length=3, max_length=254)]
-    roles: Annotated[tuple[object, ...], Field(max_length=100)] = ()
+    id: Annotated[str, Field(max_length=64)]
+
+
+def _links(value: object) -> object:
+    if not isinstance(value, list | tuple):
+        return value
+    return [{"id": one} if isinstance(one, str) else one for one in value]
+
+
+def _known(links: tuple[RoleLink, ...]) -> tuple[RoleLink, ...]:
+    if len(links) > 1:
+        raise ValueError("must be one role: the higher ones include the others")
+    if any(role_of_id(link.id) is None for link in links):
+        raise ValueError("must be the id of a role: GET /roles lists them")
+    return links
+
+
+RoleLinks = Annotated[tuple[RoleLink, ...], Field(max_length=100), BeforeValidator(_links), AfterValidator(_known)]
+
+
+class _MemberChange(BaseModel):
     policies: Annotated[tuple[object, ...], Field(max_length=100)] = ()
-    status: str | None = None
 
-    @field_validator("roles", "policies")
+    @field_validator("policies")
     @classmethod
     def _empty(cls, value: tuple[object, ...]) -> tuple[object, ...]:
         if value:
-            raise ValueError("must be empty: every administrator has the same permissions")
+            raise ValueError("must be empty: what a member may do is said by the role")
         return value
+
+
+class MemberBody(_MemberChange):
+    """The person to invite. Without a role they become an `admin`."""
+
+    email: Annotated[str, Field(min_length=3, max_length=254)]
+    roles: RoleLinks = ()
+    status: str | None = None
 
     @field_validator("status")
     @classmethod
@@ -58,6 +92,12 @@ class MemberBody(BaseModel):
         if value not in (None, "pending"):
             raise ValueError("must be pending: a person becomes an administrator by accepting")
         return value
+
+
+class MemberReplacement(_MemberChange):
+    """What changes of a member: the role."""
+
+    roles: Annotated[RoleLinks, Field(min_length=1)]
 
 
 class User(BaseModel):
@@ -72,14 +112,14 @@ class ShownMember(BaseModel):
     email: str
     status: Literal["accepted", "pending"]
     user: User
-    roles: tuple[str, ...] = ()
+    roles: tuple[ShownRole, ...] = ()
     expires_at: datetime | None = None
     created_at: datetime
     created_by: str
     updated_at: datetime
 
 
-class InvitationLink(BaseModel):
+class MemberLink(BaseModel):
     """`url` is shown only here, and is a path if the portal's address is unknown. `mailed`: a mail server took it."""
 
     url: str
@@ -88,7 +128,11 @@ class InvitationLink(BaseModel):
 
 
 class NewMember(ShownMember):
-    invitation: InvitationLink
+    invitation: MemberLink
+
+
+class ResetMember(ShownMember):
+    reset: MemberLink
 
 
 class MemberOperations:
@@ -100,16 +144,23 @@ class MemberOperations:
         self._settings = settings
 
     def operations(self) -> list[Operation]:
-        item, area = PATH + "/{id}", ACCOUNT
-        renew = f"{item}/invitation"
+        item, area, one = PATH + "/{id}", ACCOUNT, ShownMember
+        renew, reset = f"{item}/invitation", f"{item}/reset"
+        change = "Change the role of an administrator or invitation"
+        ended = "End the password and every session of an administrator, and make a link for a new one"
         return [
-            Operation("GET", PATH, "List administrators and invitations", self._list, ShownMember, area, listed=True),
+            Operation("GET", PATH, "List administrators and invitations", self._list, one, area, listed=True),
             Operation("POST", PATH, "Invite an administrator", self._invite, NewMember, area, MemberBody, status=201),
-            Operation("GET", item, "Show an administrator or invitation", self._get, ShownMember, area),
+            Operation("GET", item, "Show an administrator or invitation", self._get, one, area),
+            Operation("PUT", item, change, self._change, one, area, MemberReplacement),
+            Operation("PATCH", item, change, self._change, one, area, MemberReplacement),
             Operation("DELETE", item, "Remove an administrator or invitation", self._delete, Removed, area),
             Operation(
                 "POST", renew, "Make a new invitation link", self._renew, NewMember, area, NoBody, body_required=False
             ),
+            Operation("POST", reset, ended, self._reset, ResetMember, area, NoBody, body_required=False),
+            Operation("GET", "/roles", "List roles", self._roles, ShownRole, area, listed=True),
+            Operation("GET", "/roles/{id}", "Show a role", self._role, ShownRole, area),
         ]
 
     async def _list(self, request: ApiRequest) -> ListAnswer[ShownMember]:
@@ -125,14 +176,55 @@ class MemberOperations:
             raise broken.error
         raise not_found("member")
 
+    async def _roles(self, request: ApiRequest) -> list[ShownRole]:
+        return [shown_role(role) for role in ROLES]
+
+    async def _role(self, request: ApiRequest) -> ShownRole:
+        role = role_of_id(request.path["id"])
+        if role is None:
+            raise not_found("role")
+        return shown_role(role)
+
     async def _invite(self, request: ApiRequest) -> NewMember:
         body = request.read(MemberBody)
-        return await self._delivered(await _api_errors(lambda: self._invitations.invite(body.email, by=request.by)))
+        role = _role_in(body.roles) or "admin"
+        _require_grantable(request, role)
+        return await self._delivered(
+            await _api_errors(lambda: self._invitations.invite(body.email, by=request.by, role=role))
+        )
 
     async def _renew(self, request: ApiRequest) -> NewMember:
-        return await self._delivered(
-            await _api_errors(lambda: self._invitations.renew(request.path["id"], by=request.by))
-        )
+        id = request.path["id"]
+        await self._require_held(request)
+        return await self._delivered(await _api_errors(lambda: self._invitations.renew(id, by=request.by)))
+
+    async def _change(self, request: ApiRequest) -> ShownMember:
+        id, role = request.path["id"], _role_in(request.read(MemberReplacement).roles)
+        assert role is not None, "the body has one"
+        await self._require_held(request)
+        _require_grantable(request, role)
+        try:
+            return _pending(await self._invitations.change_role(id, role, by=request.by))
+        except NotFound:
+            return _accepted(await _api_errors(lambda: self._administrators.change_role(id, role, by=request.by)))
+
+    async def _reset(self, request: ApiRequest) -> ResetMember:
+        id = request.path["id"]
+        await self._require_held(request)
+        reset = self._administrators.offer_reset
+        link: ResetLink = await _api_errors(lambda: reset(id, by=request.by, keeping_one=True))
+        delivery = self._settings.delivery
+        mailed = await delivery.send_reset(link)
+        url = delivery.url(link_path(RESET_PATH, link.token))
+        shown = MemberLink(url=url, expires_at=link.expires_at, mailed=mailed)
+        return ResetMember(**_accepted(link.administrator).model_dump(), reset=shown)
+
+    async def _require_held(self, request: ApiRequest) -> None:
+        """Raises AdminError: 403 if the caller lacks a permission that this member has."""
+        id = request.path["id"]
+        for found in (await self._store.find(INVITATION, id), await self._store.find(ADMINISTRATOR, id)):
+            if isinstance(found, Stored):
+                _require_grantable(request, found.document.role)
 
     async def _delete(self, request: ApiRequest) -> Removed:
         id = request.path["id"]
@@ -156,8 +248,22 @@ class MemberOperations:
     async def _delivered(self, new: NewInvitation) -> NewMember:
         delivery = self._settings.delivery
         mailed = await delivery.send(new)
-        link = InvitationLink(url=delivery.url(new.path), expires_at=new.invitation.expires_at, mailed=mailed)
+        link = MemberLink(url=delivery.url(new.path), expires_at=new.invitation.expires_at, mailed=mailed)
         return NewMember(**_pending(new.invitation).model_dump(), invitation=link)
+
+
+def _require_grantable(request: ApiRequest, role: Role) -> None:
+    """Raises AdminError: 403 if the caller lacks a permission of this role."""
+    if not permissions_of_role(role) <= request.caller.permissions:
+        raise forbidden(f"Authentication error: the caller has not all the permissions of the role {role}")
+
+
+def _role_in(links: tuple[RoleLink, ...]) -> Role | None:
+    return role_of_id(links[0].id) if links else None
+
+
+def _roles_of(role: Role | None) -> tuple[ShownRole, ...]:
+    return () if role is None else (shown_role(role),)
 
 
 async def _api_errors(change: Callable[[], Awaitable[Result]]) -> Result:
@@ -179,6 +285,7 @@ def _accepted(administrator: Administrator) -> ShownMember:
         email=administrator.email,
         status="accepted",
         user=User(email=administrator.email, first_name=administrator.name),
+        roles=_roles_of(administrator.role),
         created_at=administrator.created_at,
         created_by=administrator.created_by,
         updated_at=administrator.modified_at,
@@ -191,6 +298,7 @@ def _pending(invitation: Invitation) -> ShownMember:
         email=invitation.email,
         status="pending",
         user=User(email=invitation.email),
+        roles=_roles_of(invitation.role),
         expires_at=invitation.expires_at,
         created_at=invitation.created_at,
         created_by=invitation.created_by,

@@ -12,6 +12,7 @@ from portal.access import Access, PolicyError, access_document, read_objects
 from portal.admin.api.collection import Collection
 from portal.admin.api.errors import conflict, invalid
 from portal.admin.api.permissions import ORGANIZATION, POLICIES
+from portal.admin.roles import RoleRules, role_holders
 from portal.objects import (
     CUSTOM_PAGE,
     GROUP,
@@ -105,10 +106,13 @@ async def check_decisions(transaction: Transaction) -> None:
                 raise conflict(f"the application {app.document.name!r} uses a policy that does not exist")
     holders: list[PolicyDocument | GroupDocument] = [one.document for one in objects.policies]
     holders += [one.document for one in objects.groups]
-    for holder in holders:
+    named: list[tuple[str, PolicyDocument | GroupDocument | RoleRules]] = [
+        (repr(holder.name), holder) for holder in holders
+    ]
+    for name, holder in [*named, *await role_holders(transaction)]:
         for rule in (*holder.include, *holder.require, *holder.exclude):
             if isinstance(rule, rules.InGroup) and rule.group.id not in groups:
-                raise conflict(f"{holder.name!r} uses a group that does not exist")
+                raise conflict(f"{name} uses a group that does not exist")
     for id in [portal.id for portal in objects.portals] or [""]:
         try:
             Access(access_document(objects, id))

@@ -15,13 +15,14 @@ from portal.app.shared import Shared
 from portal.app.tester import InstanceTester
 from portal.config import Config
 from portal.elicitation import PORTAL_LOGIN_PATH
+from portal.home import Holdings
 from portal.login import Delivery, Smtp
 from portal.servers import StoredServers
 from portal.state import Store
 
 
-async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str, Portal]) -> Admin:
-    """The admin API over the instance's store, its running servers, its log and its portals."""
+async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str, Portal], holdings: Holdings) -> Admin:
+    """The admin API over the instance's store, running servers, log and portals, and over what people have begun."""
     upstreams = RegistryUpstreams(shared.servers, stored, shared.credentials)
     settings = AdminSettings(events=shared.events)
     configure_admin(settings, shared.config)
@@ -37,6 +38,7 @@ async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str
         rules=shared.parts.detection_rules,
         profile_uses=rule_of_profiles,
         tester=InstanceTester(shared, portals),
+        holdings=holdings,
     )
 
 
@@ -45,6 +47,7 @@ def configure_admin(settings: AdminSettings, config: Config) -> None:
     section = config.portal.identity
     settings.documented_profiles = frozenset(config.portal.dlp.profiles)
     settings.lead = timedelta(seconds=config.portal.credential_notices.lead)
+    settings.identity = section
     if section is None:
         return
     settings.login_page = PORTAL_LOGIN_PATH

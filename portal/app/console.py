@@ -6,29 +6,36 @@ from collections.abc import Callable
 
 from starlette.routing import BaseRoute
 
-from portal.admin import ALL
+from portal.admin import Admin, permissions_of_role
 from portal.app.shared import Shared
 from portal.console import CONSOLE_PATH, AdminConsole, ConsoleRole
 from portal.home import Connecting
 from portal.http import PortalAddress
-from portal.identity import LOCAL_ACCOUNTS, Identity
+from portal.identity import Identity
 from portal.login import Login
 from portal.pages import Assets
 
 
-def console_routes(shared: Shared, login: Login, connect: Callable[[PortalAddress], Connecting]) -> list[BaseRoute]:
-    """The routes of the console; none where there is no admin API. `connect` says how an agent connects to the portal
-    at an address."""
-    if shared.admin is None:
-        return []
-    return [*AdminConsole(login, shared.admin.actions(), role_of, connect, Assets(), now=shared.parts.now).routes()]
+class ConsoleDoor:
+    """Who may enter the console of an instance, and its routes."""
 
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
 
-async def role_of(identity: Identity) -> ConsoleRole | None:
-    """The role of somebody in the console: every local account is an administrator."""
-    return ConsoleRole("owner", ALL) if identity.idp_id == LOCAL_ACCOUNTS else None
+    def routes(self, login: Login, connect: Callable[[PortalAddress], Connecting]) -> list[BaseRoute]:
+        """None where there is no admin API. `connect` says how an agent connects to the portal at an address."""
+        admin = self._shared.admin
+        if admin is None:
+            return []
+        console = AdminConsole(login, admin.actions(), self.role_of, connect, Assets(), now=self._shared.parts.now)
+        return [*console.routes()]
 
+    async def role_of(self, identity: Identity) -> ConsoleRole | None:
+        """What somebody may do in the console, None for nothing."""
+        admin: Admin | None = self._shared.admin
+        role = await admin.roles.of(identity) if admin is not None else None
+        return ConsoleRole(role, permissions_of_role(role)) if role is not None else None
 
-async def path_for(identity: Identity) -> str:
-    """The path of the console for those who may enter it, "" for everybody else."""
-    return CONSOLE_PATH if await role_of(identity) is not None else ""
+    async def path_for(self, identity: Identity) -> str:
+        """The path of the console for those who may enter it, "" for everybody else."""
+        return CONSOLE_PATH if await self.role_of(identity) is not None else ""

@@ -34,6 +34,7 @@ from portal.login import (
     Mail,
     OneTimePin,
     Passwords,
+    People,
     Pins,
     Provider,
     Smtp,
@@ -265,7 +266,7 @@ def portal_identity(
     """
     store, now = shared.store.scoped(scope), shared.now
     origins = Origins(settings.public_url, settings.host_url)
-    login = _login(shared, store, settings, origins, admission, events)
+    login = _login(shared, store, settings, origins, admission, events, scope)
     administrators = Administrators(store, shared.passwords, now)
     pins = Pins(store.tokens, settings.mail or Console(announce), now)
     login_routes = _login_routes(login, shared, store, administrators, pins, admission)
@@ -328,10 +329,18 @@ def _login(
     origins: Origins,
     admission: AdmissionPolicy,
     events: EventSink,
+    scope: str,
 ) -> Login:
     visitors, directory = Visitors(origins, settings.proxies), _directory(store, settings)
     forget = partial(forget_sign_ins, store)
-    sessions = LoginSessions(store.tokens, now=shared.now, ended=shared.logins.settled, forget=forget)
+    sessions = LoginSessions(
+        store.tokens,
+        now=shared.now,
+        ended=shared.logins.settled,
+        forget=forget,
+        note=People(store, shared.now).note,
+        portal=scope,
+    )
     return Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact, events)
 
 

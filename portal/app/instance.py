@@ -48,9 +48,11 @@ from portal.errors import ConfigError, StartError
 from portal.flows import Flows
 from portal.gateway import HttpRuleRefused
 from portal.http import Edge, HttpSettings, Proxies, running
+from portal.identity import Identity
 from portal.logs import EventLog, RecordSink, set_level
 from portal.quotas import counts_kept
 from portal.servers import Servers, StoredServers
+from portal.shares import holder_of
 from portal.state import Follower, StateError, StateUnavailable, background
 
 if TYPE_CHECKING:
@@ -310,6 +312,7 @@ class Instance:
         from portal.app.identity import SharedIdentity
         from portal.app.signals import SignalSources
         from portal.elicitation import Choices
+        from portal.home import Holdings
 
         store, now = self.shared.require_store(), self.shared.parts.now
         self.shared.identity = shared = SharedIdentity.over(store, now, self.shared.parts.passwords)
@@ -324,7 +327,11 @@ class Instance:
         stack.push_async_callback(self._signals.aclose)
         stored = StoredServers(store, self.servers, self.config.servers, self._why_unfit)
         self._stored_servers = await stack.enter_async_context(stored)
-        self.admin = self.shared.admin = await open_admin(self.shared, stored, self.portals)
+        holdings = Holdings.over(
+            store, now, ended=shared.logins.settled, find_server=self._find_server, programs=self._programs_of
+        )
+        stack.push_async_callback(holdings.aclose)
+        self.admin = self.shared.admin = await open_admin(self.shared, stored, self.portals, holdings)
         await stack.enter_async_context(background(self._forget_expired()))
         self._follower = Follower(store, ACCESS_KINDS, self._follow, self._unavailable)
         stack.push_async_callback(self._follower.aclose)
@@ -481,18 +488,35 @@ class Instance:
             if portal.access is not None:
                 portal.access.changed()
 
+    def _find_server(self, id: str) -> ServerConfig | None:
+        found = self.servers.snapshot.servers.get(id)
+        return found.config if found is not None else None
+
+    def _programs_of(self, identity: Identity) -> int:
+        """How many programs of a person are under way, at all portals."""
+        holder = holder_of(identity)
+        return sum(portal.endpoint.programs_of(holder) for portal in self.portals.values())
+
     async def _forget_expired(self) -> None:
         """Delete tokens that have expired or whose account is gone, and clients that nobody uses, now and every quarter
         of an hour: each login leaves some, and strangers leave more."""
+        from portal.home import held_since
+        from portal.login import People
         from portal.oauth import end_departed, forget_clients
 
         store = self.shared.require_store()
+        people, adopted = People(store, self.shared.parts.now), False
         while True:
             pause = PURGE_SECONDS
             try:
                 await store.tokens.purge(self.shared.parts.now())
                 await end_departed(store)
                 await forget_clients(store, self.shared.parts.now())
+                if not adopted:
+                    # Those who signed in before sign-ins were noted.
+                    await people.adopt(await held_since(store))
+                    adopted = True
+                await people.trim()
             except StateUnavailable as error:
                 self._log.debug("expired tokens could not be deleted", reason=str(error))
                 pause = PURGE_AGAIN_SECONDS

@@ -162,7 +162,7 @@ class Portal:
             ValueError: the section cannot be used.
         """
         from portal.app.admission import PortalAdmission
-        from portal.app.console import path_for
+        from portal.app.console import ConsoleDoor
         from portal.app.identity import IdentitySettings, portal_identity
         from portal.app.offered import offered_servers
         from portal.home import no_console
@@ -187,7 +187,7 @@ class Portal:
             code_mode=self._code_mode,
             find_server=self._find_server,
             events=PortalEvents(shared.events, self.definition.id),
-            console=path_for if self.definition.id == OWN and shared.admin is not None else no_console,
+            console=ConsoleDoor(shared).path_for if self.definition.id == OWN else no_console,
         )
 
     def _mount(self) -> None:
@@ -204,7 +204,7 @@ class Portal:
 
     def _console(self, identity: PortalIdentity) -> list[BaseRoute]:
         """The routes of the console, which is at the document's own portal."""
-        from portal.app.console import console_routes
+        from portal.app.console import ConsoleDoor
         from portal.home import Connecting, connecting, server_name
         from portal.http import PortalAddress
 
@@ -212,7 +212,7 @@ class Portal:
             name = server_name(self.definition.name, "codemode")
             return connecting(address.url(self.path), self._code_mode(), name)
 
-        return console_routes(self._shared, identity.login, connect) if self.definition.id == OWN else []
+        return ConsoleDoor(self._shared).routes(identity.login, connect) if self.definition.id == OWN else []
 
     async def _public_home(self, request: Request) -> Response:
         # The libraries of the pages are loaded with the first one.

@@ -22,6 +22,7 @@ from portal.cli.options import (
     KindArgument,
     PruneOption,
     RemovedArgument,
+    RoleOption,
     ServerArgument,
     StateOption,
     StoreConfigOption,
@@ -530,18 +531,22 @@ def remove(
 @admin_group.command()
 def invite(
     email: EmailArgument,
+    role: RoleOption = None,
     state: StateOption = None,
     config: StoreConfigOption = None,
     create: CreateOption = False,
 ) -> None:
     """Invite an administrator: prints a link that works once, within three days.
 
+    An owner may do everything; an admin (unless --role says otherwise) all but
+    change administrators, API tokens and account settings; an auditor reads.
+
     The link is mailed too if the configuration names a mail server. For an
     address that is invited already, a new link replaces the earlier one.
     """
     from portal.cli.commands.administrators import invite_administrator
 
-    finish(lambda: invite_administrator(email, state, config, create=create))
+    finish(lambda: invite_administrator(email, state, config, create=create, role=role))
 
 
 @admin_group.command("reset-password")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -42,4 +42,7 @@ ServerArgument = Annotated[
     str, typer.Argument(metavar="SERVER", help="The server, by its id.", autocompletion=complete_server)
 ]
 EmailArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="The administrator's e-mail address.")]
+RoleOption = Annotated[
+    Literal["owner", "admin", "auditor"] | None, typer.Option("--role", help="What the administrator may do.")
+]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `codemode admin list` prints it.")]

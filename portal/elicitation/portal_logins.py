@@ -30,8 +30,7 @@ from portal.credentials import (
 from portal.elicitation.offered import name_of, readable
 from portal.elicitation.people import BegunDocument, NoLogin, PeoplesLogins
 from portal.http import PortalAddress, Rate, normal_url
-from portal.identity import LOCAL_ACCOUNTS
-from portal.login import Login, LoginSession, form_endpoint
+from portal.login import Login, LoginSession, form_endpoint, role_of_account
 from portal.oauth import SERVERS_PATH
 from portal.pages import Visitor
 from portal.shares import network_of
@@ -41,7 +40,9 @@ PORTAL_LOGIN_PATH = f"{SERVERS_PATH}/portal-login"
 REQUEST = "request"
 TITLE = "The portal is not logged in"
 ENDED = "This link has expired, was used already, or was replaced by a later one. Ask the admin API for another."
-NOT_YOURS = "Only an administrator of this portal logs it in to a server. Sign out, and sign in as one."
+NOT_YOURS = (
+    "Only an administrator of this portal who may change its servers logs it in to one. Sign out, and sign in as one."
+)
 GONE = "This server is not there any more, or has no login."
 BEGUN_ELSEWHERE = "Somebody else began this login in this browser."
 ENDED_MEANWHILE = "This login has expired, was used already, or was begun in another browser. Open the link again."
@@ -171,7 +172,8 @@ class PortalLogins:
         session = await self._login.session(request, visitor)
         if session is None:
             return self._login.sign_in(visitor, back)
-        if session.identity.idp_id != LOCAL_ACCOUNTS:
+        # The link was asked for by somebody who may change servers. Who opens it must be one too.
+        if await role_of_account(self._logins.store, session.identity) not in ("owner", "admin"):
             out = visitor.address.path("/logout")
             return await self._login.message(visitor, 403, "This link is not for you", NOT_YOURS, out, "Sign out")
         return session

@@ -321,6 +321,10 @@ class Endpoint:
             self._code_mode = code_mode
             self._changes.publish(ToolsListChanged())
 
+    def programs_of(self, holder: str) -> int:
+        """How many programs of this holder (`portal.shares.holder_of`) are under way."""
+        return self._runs.under_way(holder)
+
     @property
     def session_count(self) -> int:
         """How many sessions of 2025 clients are open."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
+    from portal.home.holdings import Ended, Holdings, held_since
     from portal.home.moments import ago, ahead
     from portal.home.offer import AddressOffer, Connecting, connecting, offered
     from portal.home.public import public_home
@@ -24,7 +25,9 @@ else:
             "ClientSetup": "setups",
             "Connecting": "offer",
             "connecting": "offer",
+            "Ended": "holdings",
             "EndedLogin": "upstream_logins",
+            "Holdings": "holdings",
             "HomeRoutes": "routes",
             "HomeSettings": "routes",
             "UpstreamLogins": "upstream_logins",
@@ -32,6 +35,7 @@ else:
             "ahead": "moments",
             "client_setups": "setups",
             "no_console": "routes",
+            "held_since": "holdings",
             "offered": "offer",
             "public_home": "public",
             "server_name": "setups",
@@ -43,7 +47,9 @@ __all__ = [
     "AddressOffer",
     "ClientSetup",
     "Connecting",
+    "Ended",
     "EndedLogin",
+    "Holdings",
     "HomeRoutes",
     "HomeSettings",
     "UpstreamLogins",
@@ -51,6 +57,7 @@ __all__ = [
     "ahead",
     "client_setups",
     "connecting",
+    "held_since",
     "no_console",
     "offered",
     "public_home",

@@ -16,10 +16,11 @@ from starlette.routing import Route
 
 from portal.config import CodeModePolicy
 from portal.elicitation import PeoplesServers, ServerOnPage
+from portal.home.holdings import Ended, Holdings
 from portal.home.moments import ago, ahead
 from portal.home.offer import connecting
 from portal.home.setups import server_name
-from portal.home.upstream_logins import EndedLogin, UpstreamLogins
+from portal.home.upstream_logins import UpstreamLogins
 from portal.identity import Identity
 from portal.login import CHOOSE, Login, form_endpoint
 from portal.logs import event
@@ -55,20 +56,6 @@ class HomeSettings:
     console: Callable[[Identity], Awaitable[str]] = no_console
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """What signing out everywhere has ended: so many browsers, the agents of these names, and logins at servers."""
-
-    browsers: int
-    agents: tuple[str, ...]
-    servers: tuple[EndedLogin, ...]
-
-    @property
-    def logins(self) -> int:
-        """How many logins at servers have ended."""
-        return sum(one.outcome != "kept" for one in self.servers)
-
-
 class HomeRoutes:
     """The routes of one portal. Close it before its store."""
 
@@ -84,6 +71,7 @@ class HomeRoutes:
         self._login = login
         self._grants = grants
         self._upstream = upstream
+        self._holdings = Holdings(login.sessions, grants, upstream)
         self._servers = servers
         self._settings = settings
         self._now = now
@@ -204,20 +192,17 @@ class HomeRoutes:
         return response
 
     async def _end_everything(self, visitor: Visitor, identity: Identity) -> Response:
-        """End all that this person has begun here, and say what that was."""
-        held = await self._grants.of(identity, everywhere=True)
-        browsers = await self._login.sessions.count(identity)
-        # First those who could begin something new at a server.
-        await self._login.sessions.end_everywhere(identity)
-        servers = await self._upstream.end(identity)
-        self._log.info("signed out everywhere", who=identity.key, agents=len(held), servers=len(servers))
-        return await self._signed_out(visitor, Ended(browsers, tuple(map(_name_of, held)), servers))
+        """End all that this person has begun, and say what that was."""
+        return await self._signed_out(visitor, await self._holdings.end(identity))
 
     async def _signed_out(self, visitor: Visitor, ended: Ended | None = None, left: int = 0) -> Response:
         """The page for who is signed out: in this browser, where `left` agents go on, or everywhere with what ended."""
         design = (await self._login.directory.rules()).design
         sign_in = visitor.address.path(CHOOSE)
-        return self._login.pages.page("signed_out.html", design, visitor, ended=ended, left=left, sign_in=sign_in)
+        agents = [] if ended is None else [_name_of(one) for one in ended.agents]
+        return self._login.pages.page(
+            "signed_out.html", design, visitor, ended=ended, agents=agents, left=left, sign_in=sign_in
+        )
 
 
 def _shown(held: HeldGrant, now: datetime) -> Mapping[str, str]:

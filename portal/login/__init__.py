@@ -4,12 +4,16 @@ from portal.login.administrators import (
     ADMINISTRATOR,
     IDP,
     INVITATION,
+    ROLES,
     AccountError,
     AddressTaken,
     Administrator,
     Administrators,
     LastAdministrator,
+    ResetLink,
+    Role,
     TooManyAccounts,
+    role_of_account,
 )
 from portal.login.attempts import Attempts
 from portal.login.checks import ProviderCheck, check_provider
@@ -34,11 +38,12 @@ from portal.login.invitations import (
 from portal.login.mail import Console, Mail, Smtp
 from portal.login.oidc import Oidc, same_issuer
 from portal.login.passwords import Passwords, why_unfit
+from portal.login.people import People, Person, person_id
 from portal.login.pin import Pins, normal_email
 from portal.login.providers import OidcProvider, OneTimePin, Provider, ProviderInvalid, places, read_provider
 from portal.login.remote import LoginFailed, ProviderTokens, SignedIn, authorization_url
 from portal.login.routes import CALLBACK_PATH, CHOOSE, LoginRoutes
-from portal.login.sessions import EVERYWHERE, SESSION, LoginSession, LoginSessions
+from portal.login.sessions import EVERYWHERE, PERSON, SESSION, HeldSession, LoginSession, LoginSessions
 from portal.login.sign_in import STALE_FORM, Login, form_endpoint, see_other
 
 __all__ = [
@@ -50,7 +55,9 @@ __all__ = [
     "INVITATION",
     "LOGIN_SETTINGS",
     "LOGIN_SETTINGS_ID",
+    "PERSON",
     "RESET_PATH",
+    "ROLES",
     "SESSION",
     "STALE_FORM",
     "AccountError",
@@ -62,6 +69,7 @@ __all__ = [
     "Console",
     "Delivery",
     "Directory",
+    "HeldSession",
     "Invitation",
     "Invitations",
     "LastAdministrator",
@@ -77,11 +85,15 @@ __all__ = [
     "OidcProvider",
     "OneTimePin",
     "Passwords",
+    "People",
+    "Person",
     "Pins",
     "Provider",
     "ProviderCheck",
     "ProviderInvalid",
     "ProviderTokens",
+    "ResetLink",
+    "Role",
     "SignedIn",
     "Smtp",
     "TooManyAccounts",
@@ -92,9 +104,11 @@ __all__ = [
     "form_endpoint",
     "link_path",
     "normal_email",
+    "person_id",
     "places",
     "read_provider",
     "read_renewed_id_token",
+    "role_of_account",
     "same_issuer",
     "see_other",
     "stored_name",

@@ -3,8 +3,8 @@
 The first administrator claims the instance with a one-time link that only the server's console shows. Later ones are
 invited (`invitations`). Every portal has the same accounts; a link works at the portal that offered it.
 
-The transaction that creates or removes an account also checks that it may: at no moment do two accounts have the same
-address, or is there no account that can sign in.
+The transaction that creates, changes or removes an account also checks that it may: at no moment do two accounts have
+the same address, or is there no owner who can sign in.
 """
 
 from __future__ import annotations
@@ -14,23 +14,32 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal, get_args
 
 from pydantic import Field
 
 from portal.errors import PortalError
 from portal.identity import LOCAL_ACCOUNTS, Identity
 from portal.login.passwords import Passwords
-from portal.login.sessions import EVERYWHERE
+from portal.login.sessions import EVERYWHERE, PERSON
 from portal.objects import Document
 from portal.state import Broken, Kind, NotFound, Store, Stored, Transaction, utc_now
 
+Role = Literal["owner", "admin", "auditor"]
+"""What an administrator may do: everything; everything but to change administrators, API tokens and account settings;
+to read."""
+ROLES: tuple[Role, ...] = get_args(Role)
+"""The roles, the highest first."""
+
 
 class AccountDocument(Document):
-    """A local account; `email` is in lower case. `password_hash` is "" from a reset until its link is used."""
+    """A local account; `email` is in lower case. `password_hash` is "" from a reset until its link is used. An account
+    of before there were roles has none: it had everything."""
 
     email: str
     name: str = ""
     password_hash: str = Field("", repr=False)
+    role: Role = "owner"
 
 
 class LinkDocument(Document):
@@ -44,10 +53,11 @@ class ResetDocument(Document):
 
 
 class InvitationDocument(Document):
-    """`email` is in lower case; `expires_at` is an ISO 8601 time."""
+    """`email` is in lower case; `expires_at` is an ISO 8601 time. The account that is made of it has this role."""
 
     email: str
     expires_at: datetime
+    role: Role = "owner"
 
 
 ADMINISTRATOR = Kind("admin", AccountDocument)
@@ -71,7 +81,7 @@ class AddressTaken(AccountError):
 
 
 class LastAdministrator(AccountError):
-    """Nobody else could sign in as administrator."""
+    """Nobody else could sign in as owner."""
 
 
 class TooManyAccounts(AccountError):
@@ -82,7 +92,8 @@ class TooManyAccounts(AccountError):
 class Administrator:
     """One account. `has_password` is false from a reset until its link is used: nobody can sign in with it meanwhile.
 
-    `revision` is the revision of the stored account, which grows with every change.
+    `role` is None for an account that cannot be read. `revision` is that of the stored account, which grows with every
+    change.
     """
 
     id: str
@@ -93,6 +104,7 @@ class Administrator:
     created_at: datetime
     created_by: str
     modified_at: datetime
+    role: Role | None = None
 
     @property
     def identity(self) -> Identity:
@@ -139,14 +151,14 @@ class Administrators:
             (administrator for administrator in await self.list() if administrator.email == _normalized(email)), None
         )
 
-    async def create(self, email: str, name: str, password: str, *, by: str) -> Identity:
+    async def create(self, email: str, name: str, password: str, *, by: str, role: Role = "owner") -> Identity:
         """
         Raises:
             AddressTaken: there is one with this address.
         """
-        password_hash = await self._passwords.hash(password)
+        password_hash, id = await self._passwords.hash(password), str(uuid.uuid4())
         async with self._store.transaction() as transaction:
-            administrator = await make_account(transaction, str(uuid.uuid4()), email, name, password_hash, by=by)
+            administrator = await make_account(transaction, id, email, name, password_hash, by=by, role=role)
         return administrator.identity
 
     # The first one
@@ -199,20 +211,41 @@ class Administrators:
         stored = await self._store.find(ADMINISTRATOR, administrator.id)
         return isinstance(stored, Stored) and stored.revision == administrator.revision
 
-    # Removing, and new passwords
+    # Roles, removing, and new passwords
+
+    async def change_role(self, id: str, role: Role, *, by: str) -> Administrator:
+        """The administrator with this role. What they are signed in with goes on, and may do what the role may. Of who
+        is an owner no more the invitations end that they made.
+
+        Raises:
+            LastAdministrator: nobody else could sign in as owner.
+            NotFound: there is no such account.
+        """
+        async with self._store.transaction() as transaction:
+            stored = await transaction.get(ADMINISTRATOR, id)
+            if stored is None:
+                raise NotFound(ADMINISTRATOR.name, id)
+            document = stored.document.model_copy(update={"role": role})
+            changed = _administrator(await transaction.replace(ADMINISTRATOR, id, document, by=by))
+            if stored.document.role == "owner" and role != "owner":
+                await _require_an_owner(transaction)
+                # An invitation that they made may be one for an owner, and its link in their hands.
+                await revoke_invitations_by(transaction, changed.identity.id, by=by)
+        return changed
 
     async def remove(self, id: str, *, by: str) -> Administrator:
         """Remove an account with its sessions and grants, and the invitations that it made.
 
         Raises:
-            LastAdministrator: nobody else could sign in.
+            LastAdministrator: nobody else could sign in as owner.
             NotFound: there is no such account.
         """
         async with self._store.transaction() as transaction:
             removed = _administrator(await transaction.delete(ADMINISTRATOR, id, by=by))
-            if not any(one.document.password_hash for one in await transaction.list(ADMINISTRATOR)):
-                raise LastAdministrator("the last administrator who can sign in stays; invite another first")
+            if removed.role in ("owner", None):
+                await _require_an_owner(transaction)
             await _end_logins(transaction, removed.identity)
+            await transaction.tokens.revoke_subject(removed.identity.id, kinds=(PERSON.name,))
             # Otherwise the removed administrator could still accept an invitation of their own.
             await revoke_invitations_by(transaction, removed.identity.id, by=by)
         return removed
@@ -227,16 +260,19 @@ class Administrators:
         async with self._store.transaction() as transaction:
             return await _change_password(transaction, id, password_hash, by=by)
 
-    async def offer_reset(self, id: str, *, by: str) -> ResetLink:
+    async def offer_reset(self, id: str, *, by: str, keeping_one: bool = False) -> ResetLink:
         """A link that lets the administrator choose a password. It ends the current password, and every session,
-        grant and earlier link.
+        grant and earlier link. With `keeping_one` the last owner who can sign in keeps the password.
 
         Raises:
+            LastAdministrator: nobody else could sign in as owner.
             NotFound: there is no such account.
         """
         token, expires_at = secrets.token_urlsafe(32), self._now() + RESET_LIFETIME
         async with self._store.transaction() as transaction:
             changed = await _change_password(transaction, id, "", by=by)
+            if keeping_one and changed.role == "owner":
+                await _require_an_owner(transaction)
             subject = changed.identity.id
             await transaction.tokens.issue(
                 RESET, token, subject=subject, document=ResetDocument(id=id), expires_at=expires_at
@@ -264,8 +300,17 @@ class Administrators:
             return await _change_password(transaction, id, password_hash, by="reset link")
 
 
+async def role_of_account(store: Store, identity: Identity) -> Role | None:
+    """The role of this local account now; None for anybody else, and where the account is gone or cannot be read."""
+    scheme, _, id = identity.id.partition(":")
+    if scheme != IDP or identity.idp_id != IDP:
+        return None
+    found = await store.find(ADMINISTRATOR, id)
+    return found.document.role if isinstance(found, Stored) else None
+
+
 async def make_account(
-    transaction: Transaction, id: str, email: str, name: str, password_hash: str, *, by: str
+    transaction: Transaction, id: str, email: str, name: str, password_hash: str, *, by: str, role: Role = "owner"
 ) -> Administrator:
     """
     Raises:
@@ -274,7 +319,7 @@ async def make_account(
     address = _normalized(email)
     if any(one.document.email == address for one in await transaction.list(ADMINISTRATOR)):
         raise AddressTaken("there is an administrator with this address")
-    document = AccountDocument(email=address, name=name, password_hash=password_hash)
+    document = AccountDocument(email=address, name=name, password_hash=password_hash, role=role)
     return _administrator(await transaction.create(ADMINISTRATOR, id, document, by=by))
 
 
@@ -290,7 +335,7 @@ async def _change_password(transaction: Transaction, id: str, password_hash: str
     stored = await transaction.get(ADMINISTRATOR, id)
     if stored is None:
         raise NotFound(ADMINISTRATOR.name, id)
-    # Unknown members of the document stay, such as a role that a newer version has written.
+    # Unknown members of the document stay: a newer version may have written them.
     document = stored.document.model_copy(update={"password_hash": password_hash})
     changed = _administrator(await transaction.replace(ADMINISTRATOR, id, document, by=by))
     await _end_logins(transaction, changed.identity)
@@ -301,6 +346,13 @@ async def _any_account(transaction: Transaction) -> bool:
     """Whether there is an account. An unreadable one counts, or the next claim would take over the portal."""
     scan = await transaction.scan(ADMINISTRATOR)
     return bool(scan.stored or scan.broken)
+
+
+async def _require_an_owner(transaction: Transaction) -> None:
+    """Raises `LastAdministrator` where no owner could sign in after this transaction."""
+    accounts = [stored.document for stored in await transaction.list(ADMINISTRATOR)]
+    if not any(account.role == "owner" and account.password_hash for account in accounts):
+        raise LastAdministrator("the last owner who can sign in stays one; make another owner first")
 
 
 async def _end_logins(transaction: Transaction, identity: Identity) -> None:
@@ -325,4 +377,5 @@ def _administrator(entry: Stored[AccountDocument] | Broken) -> Administrator:
         entry.created_at,
         entry.created_by,
         entry.modified_at,
+        document.role,
     )

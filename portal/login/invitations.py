@@ -25,6 +25,8 @@ from portal.login.administrators import (
     Administrator,
     InvitationDocument,
     LinkDocument,
+    ResetLink,
+    Role,
     TooManyAccounts,
     make_account,
 )
@@ -43,7 +45,8 @@ class AddressInvalid(AccountError):
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """An invitation that is not accepted yet. After `expires_at` its link does not work until it is renewed."""
+    """An invitation that is not accepted yet. After `expires_at` its link does not work until it is renewed. `role` is
+    None if the invitation cannot be read."""
 
     id: str
     email: str
@@ -51,6 +54,7 @@ class Invitation:
     created_at: datetime
     created_by: str
     modified_at: datetime
+    role: Role | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,9 @@ class Invitations:
         """All invitations, including expired ones, in order of creation."""
         return [_invitation(stored) for stored in await self._store.list(INVITATION)]
 
-    async def invite(self, email: str, *, by: str) -> NewInvitation:
-        """
+    async def invite(self, email: str, *, by: str, role: Role = "admin") -> NewInvitation:
+        """An invitation to become an administrator of this role.
+
         Raises:
             AddressInvalid: that is not an e-mail address.
             AddressTaken: there is an administrator with this address, or an invitation for it.
@@ -95,7 +100,7 @@ class Invitations:
                 raise AddressTaken("this address is invited already; make its link again, or revoke the invitation")
             if sum(len(scan.stored) + len(scan.broken) for scan in (accounts, invitations)) >= MAX_ACCOUNTS:
                 raise TooManyAccounts(f"there are {MAX_ACCOUNTS} administrators and invitations")
-            document = InvitationDocument(email=address, expires_at=self._expiry())
+            document = InvitationDocument(email=address, expires_at=self._expiry(), role=role)
             stored = await transaction.create(INVITATION, str(uuid.uuid4()), document, by=by)
             return await self._with_link(transaction, _invitation(stored))
 
@@ -113,6 +118,19 @@ class Invitations:
             renewed = _invitation(await transaction.replace(INVITATION, id, document, by=by))
             await transaction.tokens.revoke_subject(id, kinds=(INVITATION.name,))
             return await self._with_link(transaction, renewed)
+
+    async def change_role(self, id: str, role: Role, *, by: str) -> Invitation:
+        """The invitation, for this role. Its link stays.
+
+        Raises:
+            NotFound: there is no such invitation.
+        """
+        async with self._store.transaction() as transaction:
+            stored = await transaction.get(INVITATION, id)
+            if stored is None:
+                raise NotFound(INVITATION.name, id)
+            document = stored.document.model_copy(update={"role": role})
+            return _invitation(await transaction.replace(INVITATION, id, document, by=by))
 
     async def revoke(self, id: str, *, by: str) -> Invitation:
         """
@@ -148,7 +166,13 @@ class Invitations:
                 await transaction.delete(INVITATION, invitation.id, by=by)
                 # The account gets the id of the invitation, so that a member keeps its id when it accepts.
                 return await make_account(
-                    transaction, invitation.id, invitation.email, name or invitation.email, password_hash, by=by
+                    transaction,
+                    invitation.id,
+                    invitation.email,
+                    name or invitation.email,
+                    password_hash,
+                    by=by,
+                    role=stored.document.role,
                 )
         except (NotFound, AddressTaken):
             return None
@@ -181,30 +205,58 @@ class Delivery:
 
     async def send(self, new: NewInvitation) -> bool:
         """Send the link to the address. Returns whether a mail server accepted it; the log has the reason if not."""
+        url, invitation = self.url(new.path), new.invitation
+        return await self._send("an invitation", invitation.id, lambda portal: letter_of(invitation, url, portal))
+
+    async def send_reset(self, link: ResetLink) -> bool:
+        """As `send`, the link with which an administrator chooses a new password."""
+        url = self.url(link_path(RESET_PATH, link.token))
+        whom = link.administrator.id
+        return await self._send("a link for a new password", whom, lambda portal: letter_of_reset(link, url, portal))
+
+    async def _send(self, what: str, id: str, letter: Callable[[str], Message]) -> bool:
         if self.mail is None or not self.origin:
             return False
         name = await self.portal() if self.portal is not None else ""
         try:
-            await self.mail.send(letter_of(new.invitation, self.url(new.path), name))
+            await self.mail.send(letter(name))
         except MailFailed as error:
             log = structlog.get_logger("portal.login")
-            log.error("an invitation could not be sent", id=new.invitation.id, reason=str(error))
+            log.error(f"{what} could not be sent", id=id, reason=str(error))
             return False
         return True
 
 
 def letter_of(invitation: Invitation, url: str, portal: str) -> Message:
     """The mail to the invited person. `portal` is the name of the portal."""
-    # A subject has one line (RFC 5322 section 2.2).
-    name = " ".join(portal.split()) or "a portal"
-    until = invitation.expires_at.strftime("%Y-%m-%d %H:%M UTC")
+    name = _subject_of(portal)
     return Message(
         invitation.email,
         f"You are invited to administer {name}",
         f"You are invited to be an administrator of {name}. Choose a password here:\n\n{url}\n\n"
-        f"The link works once, until {until}. If you did not expect this, do nothing: without the link nobody becomes "
-        "administrator in your name.\n",
+        f"The link works once, until {_moment(invitation.expires_at)}. If you did not expect this, do nothing: without "
+        "the link nobody becomes administrator in your name.\n",
     )
+
+
+def letter_of_reset(link: ResetLink, url: str, portal: str) -> Message:
+    """The mail to an administrator whose password was ended. `portal` is the name of the portal."""
+    name = _subject_of(portal)
+    return Message(
+        link.administrator.email,
+        f"Choose a new password for {name}",
+        f"An administrator of {name} has ended your password and signed you out. Choose a new one here:\n\n{url}\n\n"
+        f"The link works once, until {_moment(link.expires_at)}.\n",
+    )
+
+
+def _subject_of(portal: str) -> str:
+    # A subject has one line (RFC 5322 section 2.2).
+    return " ".join(portal.split()) or "a portal"
+
+
+def _moment(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def link_path(path: str, token: str) -> str:
@@ -221,4 +273,5 @@ def _invitation(stored: Stored[InvitationDocument] | Broken) -> Invitation:
         stored.created_at,
         stored.created_by,
         stored.modified_at,
+        stored.document.role,
     )

@@ -134,7 +134,7 @@ class Login:
         """Begin a session for this person, and send the browser on to `target` if that is a path of the portal."""
         rules = await self.directory.rules()
         response = see_other(safe_return(target, visitor.address.prefix))
-        await self.sessions.begin(response, request, visitor.address, identity, rules.session_duration)
+        await self.sessions.begin(response, request, visitor.address, identity, rules.session_duration, visitor.ip)
         self._log.info("signed in", who=identity.key, method=identity.login_method, ip=visitor.ip)
         return visitor.remember(response)
 

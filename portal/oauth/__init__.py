@@ -5,7 +5,7 @@ from portal.oauth.assertions import Assertions
 from portal.oauth.authentication import Authentication, Enrich, with_endpoint
 from portal.oauth.clients import Clients, Fetch, document_fetches, fetch_document
 from portal.oauth.forgetting import forget_clients
-from portal.oauth.grants import Grants
+from portal.oauth.grants import REFRESH, Grants
 from portal.oauth.held import HeldGrant, HeldGrants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
 from portal.oauth.people import KnownPerson, known_person
@@ -45,6 +45,7 @@ __all__ = [
     "FORMS",
     "KEY_SETTINGS",
     "KEY_SETTINGS_ID",
+    "REFRESH",
     "SERVERS_PATH",
     "SERVICE_TOKEN",
     "Admit",

@@ -22,7 +22,8 @@ class HeldGrant:
 
     `client_name` is what the consent page called it, "" if it has no name. `publisher` is the host that vouches for the
     name. `vouched` says who does: its own document, an administrator who connected the application, or nobody.
-    Times are UTC. `last_used` is exact to the lifetime of an access token, or to an hour if that is longer.
+    `portal` is the id of the portal that it was given at. Times are UTC. `last_used` is exact to the lifetime of an
+    access token, or to an hour if that is longer.
     """
 
     family: str
@@ -33,6 +34,7 @@ class HeldGrant:
     since: datetime
     last_used: datetime
     until: datetime
+    portal: str = ""
 
 
 class HeldGrants:
@@ -66,16 +68,18 @@ class HeldGrants:
                     found.since,
                     last_used,
                     document.until,
+                    document.portal,
                 )
             )
         return sorted(held, key=lambda one: one.last_used, reverse=True)
 
-    async def end(self, identity: Identity, family: str) -> HeldGrant | None:
-        """End a grant that this person has given at this portal: its tokens, and what runs with them.
+    async def end(self, identity: Identity, family: str, *, everywhere: bool = False) -> HeldGrant | None:
+        """End a grant that this person has given at this portal, or at any: its tokens, and what runs with them.
 
-        Returns what it was; None if the person has none of this family here.
+        Returns what it was; None if the person has none of this family there.
         """
-        found = next((one for one in await self.of(identity) if one.family == family), None)
+        held = await self.of(identity, everywhere=everywhere)
+        found = next((one for one in held if one.family == family), None)
         if found is not None:
             await self._grants.end(family)
         return found

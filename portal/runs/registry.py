@@ -58,6 +58,10 @@ class RunRegistry:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def under_way(self, holder: str) -> int:
+        """How many runs of this holder have begun and not ended."""
+        return self._room.of(holder)
+
     def admit(self, holder: str) -> None:
         """Count a run that begins. `dismiss` is to be called when it has ended.
 

@@ -178,6 +178,16 @@ class Tokens:
             listed = [(_token(row, kind), from_stored(row["since"])) for row in found.mappings()]
         return [Family(token, since) for token, since in listed if token is not None]
 
+    async def keep_newest(self, kind: Kind[D], most: int) -> int:
+        """Forget the oldest tokens of this kind where there are more than so many; how many there were."""
+        of_kind = tokens.c.kind == kind.name
+        newest = select(tokens.c.issued_at).where(of_kind).order_by(tokens.c.issued_at.desc()).offset(most).limit(1)
+        async with self._writing() as (connection, _):
+            last = (await connection.execute(newest)).scalar()
+            if last is None:
+                return 0
+            return (await connection.execute(delete(tokens).where(of_kind, tokens.c.issued_at <= last))).rowcount
+
     async def purge(self, now: datetime) -> int:
         """Forget what has expired by then; how many there were. In small steps: other writers come in between."""
         key = tuple_(tokens.c.kind, tokens.c.digest)

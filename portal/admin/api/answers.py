@@ -101,6 +101,15 @@ class InfoAnswer:
     info: BaseModel
 
 
+@dataclass(frozen=True, slots=True)
+class DoneAnswer:
+    """The result of something that was done, and what is said about it. `id` is whom or what it was about."""
+
+    result: BaseModel
+    info: BaseModel
+    id: str = ""
+
+
 def listing_of(result: object) -> ListAnswer[object]:
     """The result of an operation that lists, as a `ListAnswer`.
 

@@ -19,12 +19,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.admin.api import answers, errors
-from portal.admin.api.answers import InfoAnswer, Paging, listing_of
+from portal.admin.api.answers import DoneAnswer, InfoAnswer, Paging, listing_of
 from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
 from portal.admin.api.operations import ApiCaller, ApiRequest, Operation, Uploaded
 from portal.admin.api.performing import Performance, paging_of, perform, require_allowed, validated
 from portal.admin.tokens import ApiTokens
+from portal.config import IdentitySection
 from portal.credentials import LEAD
 from portal.gateway import Detecting
 from portal.http import ClientGone, Proxies, Refusal, body_of, client_ip, unrouted
@@ -56,7 +57,8 @@ class AdminSettings:
     in at a server, "" if there is none; `lead` is how long before its end a login is announced. `in_force` returns when
     the portals of this process decide by what is stored, or after the seconds it is given: a change is answered then.
     `documented_profiles` are the ids of the profiles of detection that the document sets. `events` takes the rows of
-    changes and refusals. `detector` is what searches for secrets, None where nothing does or it is not known.
+    changes and refusals. `identity` is the section of the configuration about people. `detector` is what searches for
+    secrets, None where nothing does or it is not known.
     """
 
     proxies: Proxies = ()
@@ -69,6 +71,7 @@ class AdminSettings:
     in_force: Callable[[float], Awaitable[None]] = _at_once
     events: EventSink = NO_EVENTS
     detector: Detecting | None = None
+    identity: IdentitySection | None = None
 
 
 def create_admin_app(
@@ -165,6 +168,9 @@ def _answered(operation: Operation, paging: Paging, result: object) -> Response:
         return result
     if isinstance(result, InfoAnswer):
         content = answers.success([_plain(one) for one in result.items])
+        return _answer(operation.status, content | {"result_info": _plain(result.info)})
+    if isinstance(result, DoneAnswer):
+        content = answers.success(_plain(result.result))
         return _answer(operation.status, content | {"result_info": _plain(result.info)})
     if operation.listed:
         listing = listing_of(result)

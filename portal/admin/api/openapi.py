@@ -68,6 +68,8 @@ def document(operations: Iterable[Operation], prefix: str) -> dict[str, object]:
 def answer_model(operation: Operation) -> type[BaseModel]:
     # The model is parameterized with a value, which annotations cannot express.
     result = operation.result
+    if operation.info is not None and operation.single:
+        return SuccessWith[result, operation.info]  # type: ignore[valid-type,name-defined]
     if operation.info is not None:
         return SuccessWith[tuple[result, ...], operation.info]  # type: ignore[valid-type,name-defined]
     return SuccessPage[tuple[result, ...]] if operation.listed else Success[result]  # type: ignore[valid-type]
@@ -79,8 +81,9 @@ def _operation(operation: Operation) -> dict[str, object]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 256}}
         for name in names
     ]
-    asked = Paging if operation.listed else operation.query
-    if asked is not None:
+    for asked in (Paging if operation.listed else None, operation.query):
+        if asked is None:
+            continue
         properties = asked.model_json_schema()["properties"]
         parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
     return {

@@ -84,8 +84,8 @@ def _as(model: type[B], found: BaseModel | None) -> B:
 
 
 Handler = Callable[[ApiRequest], Awaitable[object]]
-"""Returns the result; for an operation that lists, a `ListAnswer` or a sequence; with `info`, an `InfoAnswer`. An
-operation with another `media_type` returns the response."""
+"""Returns the result; for an operation that lists, a `ListAnswer` or a sequence; with `info`, an `InfoAnswer`, or a
+`DoneAnswer` if it is `single`. An operation with another `media_type` returns the response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Operation:
 
     With `area` None any valid token may call it. It needs the write permission unless the method is GET; `reading`
     overrides that. `status` is the HTTP status of success. A list that is `whole` has all items unless the request asks
-    for a page: its clients do not know pages.
+    for a page: its clients do not know pages. With `single` the `info` is about one result.
     """
 
     method: Method
@@ -113,6 +113,7 @@ class Operation:
     info: type[BaseModel] | None = None
     media_type: str = "application/json"
     whole: bool = False
+    single: bool = False
 
     @property
     def writing(self) -> bool:

@@ -1,10 +1,13 @@
-"""The permissions of API tokens, under Cloudflare's names. A permission that is not granted is denied. Pure."""
+"""The permissions of API tokens and of administrators, under Cloudflare's names. A permission that is not granted is
+denied. Pure."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from portal.login import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,17 @@ ACCOUNT = Area("Account Settings")
 
 AREAS = (PORTALS, POLICIES, ORGANIZATION, SERVICE_TOKENS, CUSTOM_PAGES, POSTURE, ZERO_TRUST, LOGS, API_TOKENS, ACCOUNT)
 ALL = frozenset(name for area in AREAS for name in (area.read, area.write))
+READING = frozenset(area.read for area in AREAS)
+OF_OWNERS = frozenset({ACCOUNT.write, API_TOKENS.write})
+"""The permissions that are as good as a way to every other one."""
+
+
+_OF_ROLES: Mapping[Role, frozenset[str]] = {"owner": ALL, "admin": ALL - OF_OWNERS, "auditor": READING}
+
+
+def permissions_of_role(role: Role) -> frozenset[str]:
+    """What an administrator of this role may do."""
+    return _OF_ROLES[role]
 
 
 def group_id(permission: str) -> str:

@@ -54,6 +54,8 @@ async def list_objects(kind: str, state: str | None, config: Path | None, *, as_
         more = [str(row[key]) for key in members if row.get(key)]
         if isinstance(labels := row.get("labels"), list):
             more += [str(label) for label in labels]
+        if isinstance(roles := row.get("roles"), list):
+            more = [str(role["key"]) for role in roles] + more
         name = str(row.get("name") or row.get("email") or "")
         table.add_row(Text(str(row.get("id") or row.get("uid"))), Text(name), Text(" ".join(more)))
     stdout.print(table if rows else f"There are no {kind}.")

@@ -26,6 +26,7 @@ from portal.login import (
     Invitation,
     Invitations,
     Passwords,
+    Role,
     link_path,
     normal_email,
     why_unfit,
@@ -36,8 +37,13 @@ BY = "codemode admin"
 MAX_LINE = 4096
 
 
-async def invite_administrator(email: str, state: str | None, config: Path | None, *, create: bool) -> Exit:
-    """Make an invitation, or another link for the one that there is. The link goes to standard output, this once."""
+async def invite_administrator(
+    email: str, state: str | None, config: Path | None, *, create: bool, role: Role | None
+) -> Exit:
+    """Make an invitation, or another link for the one that there is. The link goes to standard output, this once.
+
+    Without a role a new invitation is for an `admin`, and one that there is keeps its own.
+    """
     stdout, stderr = consoles()
     async with open_database(state, config, stderr, create=create) as (store, document):
         delivery = await _delivery(store, document)
@@ -45,8 +51,10 @@ async def invite_administrator(email: str, state: str | None, config: Path | Non
         there = await _invitation_of(invitations, email)
         try:
             if there is None:
-                made = await invitations.invite(email, by=BY)
+                made = await invitations.invite(email, by=BY, role=role or "admin")
             else:
+                if role is not None:
+                    await invitations.change_role(there.id, role, by=BY)
                 made = await invitations.renew(there.id, by=BY)
         except AccountError as error:
             raise CommandError(f"{email}: {error}.") from error
@@ -54,7 +62,8 @@ async def invite_administrator(email: str, state: str | None, config: Path | Non
     until = f"{made.invitation.expires_at:%Y-%m-%d %H:%M} UTC"
     again = "Another link; the earlier one is dead. " if there is not None else ""
     sent = "It was mailed. " if mailed else ""
-    stderr.print(f"{again}{sent}The link makes its holder administrator, once, until {until}:", highlight=False)
+    becomes = f"{again}{sent}The link makes its holder {made.invitation.role or 'an administrator'}"
+    stderr.print(f"{becomes}, once, until {until}:", highlight=False)
     _show_link(stdout, stderr, delivery, made.path)
     return Exit.OK
 

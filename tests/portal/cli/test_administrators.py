@@ -76,10 +76,26 @@ def test_administrators_and_who_is_invited_are_listed_invited_and_removed(comman
     assert "revoked: HAL@example.com" in command("admin", "remove", "HAL@example.com").stderr
     assert "Removed, with every session" in command("admin", "remove", EMAIL.upper()).stderr
     last = command("admin", "remove", OTHER)
-    assert (last.exit_code, "the last administrator who can sign in stays" in last.stderr) == (1, True)
-    assert [line.split()[1:] for line in command("admin", "list").stdout.splitlines()[1:]] == [[OTHER, "accepted"]]
+    assert (last.exit_code, "the last owner who can sign in stays one" in last.stderr) == (1, True)
+    assert [line.split()[1:] for line in command("admin", "list").stdout.splitlines()[1:]] == [
+        [OTHER, "owner", "accepted"]
+    ]
     trail = command("admin", "audit").stdout
     assert "create invitation" in " ".join(trail.split()) and "delete admin" in " ".join(trail.split())
+
+
+def test_an_invitation_says_the_role_and_the_list_shows_it(command: Command, tmp_path: Path) -> None:
+    make(tmp_path, EMAIL)
+    assert "makes its holder auditor" in command("admin", "invite", OTHER, "--role", "auditor").stderr
+    assert "makes its holder admin" in command("admin", "invite", "hal@example.com").stderr
+    assert "makes its holder owner" in command("admin", "invite", "hal@example.com", "--role", "owner").stderr
+    listed = [line.split()[1:4] for line in command("admin", "list").stdout.splitlines()[1:]]
+    assert listed == [
+        [EMAIL, "owner", "accepted"],
+        [OTHER, "auditor", "pending"],
+        ["hal@example.com", "owner", "pending"],
+    ]
+    assert command("admin", "invite", "eve@example.com", "--role", "king").exit_code == 2
 
 
 def test_an_administrator_is_a_kind_like_others(command: Command, tmp_path: Path) -> None:

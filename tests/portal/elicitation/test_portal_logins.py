@@ -181,6 +181,21 @@ async def test_a_person_who_is_no_administrator_reads_that_the_link_is_not_for_t
                 assert "Team files" not in page.html
 
 
+async def test_nor_is_it_for_an_administrator_who_only_reads(tmp_path: Path) -> None:
+    async with login_authority() as issuing, protected(issuing) as (_, host):
+        async with people(tmp_path, {}) as portal, http_client() as http:
+            link = await link_of(await api_of(portal, http), host.url)
+            await there(portal)
+            await portal.account()
+            administrators = portal.identity.administrators
+            made = administrators.create("eve@example.com", "Eve", PASSWORD, by="test", role="auditor")
+            await made
+            async with browser_at(portal.url) as browser:
+                page = await sign_in(browser, await browser.open(link), "eve@example.com")
+                assert page.status == 403 and "This link is not for you" in page.html
+                assert "Team files" not in page.html
+
+
 async def test_the_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_path: Path) -> None:
     path, axe = needs_browser(), axe_source()
     async with login_authority() as issuing, protected(issuing, needed="read") as (_, host):

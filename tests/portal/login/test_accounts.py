@@ -68,7 +68,7 @@ async def test_an_invitation_makes_whom_it_names_whatever_the_form_says(tmp_path
         await browser.submit(page, "/login/invitation", name="Eve", password=PASSWORD, **more)
         assert [one.email for one in await portal.identity.administrators.list()] == [EMAIL, OTHER]
         (stored,) = [one for one in await portal.store.list(plain("admin")) if one.document["email"] == OTHER]
-        assert stored.id != "chosen" and "role" not in stored.document
+        assert stored.id != "chosen" and stored.document["role"] == "admin"
 
 
 @pytest.mark.parametrize("path", ["/login/claim", "/login/invitation", "/login/reset"])

@@ -221,6 +221,63 @@ async def test_an_administrator_without_a_password_is_not_who_stays(opened: Open
         assert [one.email for one in await accounts.administrators.list()] == [OTHER]
 
 
+async def test_an_administrator_who_is_no_owner_is_not_who_stays_and_goes_freely(opened: Opener) -> None:
+    async with opened() as store:
+        accounts = Accounts(store)
+        ada, grace = await accounts.make(EMAIL), await accounts.make(OTHER)
+        await accounts.administrators.change_role(grace.id, "admin", by="ann")
+        for refused in (
+            accounts.administrators.remove(ada.id, by="ann"),
+            accounts.administrators.change_role(ada.id, "auditor", by="ann"),
+            accounts.administrators.offer_reset(ada.id, by="ann", keeping_one=True),
+        ):
+            with pytest.raises(LastAdministrator):
+                await refused
+        assert await accounts.administrators.sign_in(EMAIL, PASSWORD) == ada
+        await accounts.administrators.remove(grace.id, by="ann")
+
+
+async def test_of_the_last_two_owners_who_make_each_other_less_at_once_one_stays(opened: Opener) -> None:
+    async with opened() as here, opened() as there:
+        accounts = Accounts(here)
+        pair = [await accounts.make(EMAIL), await accounts.make(OTHER)]
+        changes = [
+            Accounts(store).administrators.change_role(one.id, "admin", by="the other")
+            for store, one in zip((here, there), pair, strict=True)
+        ]
+        results = await asyncio.gather(*changes, return_exceptions=True)
+        assert [type(one) for one in results].count(LastAdministrator) == 1, results
+        assert sorted(str(one.role) for one in await accounts.administrators.list()) == ["admin", "owner"]
+
+
+async def test_an_account_and_an_invitation_of_before_there_were_roles_are_those_of_owners(opened: Opener) -> None:
+    async with opened() as store:
+        accounts = Accounts(store)
+        made = await accounts.invitations.invite(OTHER, by="ann")
+        for kind, id, members in (
+            ("admin", "old", {"email": EMAIL, "name": "Ada", "password_hash": "x"}),
+            ("invitation", made.invitation.id, {"email": OTHER, "expires_at": "2099-01-01T00:00:00Z"}),
+        ):
+            write = store.create if kind == "admin" else store.replace
+            await write(plain(kind), id, members, by="an earlier version")
+        assert [one.role for one in await accounts.administrators.list()] == ["owner"]
+        assert [one.role for one in await accounts.invitations.list()] == ["owner"]
+        accepted = await accounts.invitations.accept(made.token, "Grace", PASSWORD)
+        assert accepted is not None and accepted.role == "owner"
+
+
+async def test_who_is_an_owner_no_more_has_no_link_left_that_makes_one(opened: Opener) -> None:
+    async with opened() as store:
+        accounts = Accounts(store)
+        ada, grace = await accounts.make(EMAIL), await accounts.make(OTHER)
+        made = await accounts.invitations.invite("eve@example.com", by=grace.identity.id, role="owner")
+        await accounts.signed_in(grace)
+        await accounts.administrators.change_role(grace.id, "admin", by=ada.identity.id)
+        assert await accounts.invitations.accept(made.token, "Eve", PASSWORD) is None
+        # What they are signed in with goes on: their next request may do what the role may.
+        assert await accounts.held(grace) == list(EVERYWHERE)
+
+
 async def test_who_is_removed_has_no_link_left_that_makes_an_administrator(opened: Opener) -> None:
     async with opened() as store:
         accounts = Accounts(store)
@@ -290,10 +347,10 @@ async def test_what_a_newer_program_says_of_an_account_stays(opened: Opener) -> 
         ada = await accounts.make(EMAIL)
         stored = await store.get(ADMINISTRATOR, ada.id)
         assert stored is not None
-        await store.replace(ADMINISTRATOR, ada.id, stored.document.model_copy(update={"role": "auditor"}), by="newer")
+        await store.replace(ADMINISTRATOR, ada.id, stored.document.model_copy(update={"team": "platform"}), by="newer")
         await accounts.administrators.set_password(ada.id, "another password", by="operator")
         changed = await store.get(ADMINISTRATOR, ada.id)
-        assert changed is not None and (changed.document.model_extra or {})["role"] == "auditor"
+        assert changed is not None and (changed.document.model_extra or {})["team"] == "platform"
 
 
 async def test_no_link_or_password_is_stored_readably(tmp_path: Path) -> None:
