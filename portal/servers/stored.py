@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -37,6 +37,7 @@ from portal.state import DocumentBroken, Follower, SecretUnreadable, StateUnavai
 if TYPE_CHECKING:
     from portal.state import Store, Stored
 
+KEEP_SECONDS = 2.0
 NOTED_BY = "what the server lists"
 """Who the audit trail names for a change of a server's lists."""
 # Shorter parameters of a request for a token are words such as "consent".
@@ -111,6 +112,10 @@ class StoredServers:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # A change that was noted a moment ago is kept before the end.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KEEP_SECONDS):
+                await self.described()
         await self._exits.aclose()
 
     async def configure(self, configured: Mapping[str, ServerConfig]) -> None:
