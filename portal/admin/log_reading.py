@@ -107,6 +107,7 @@ class LoggedRow(BaseModel):
     trace: str
     span: str
     parent_span: str
+    line: int
     at: int
     us: int
     instance: str

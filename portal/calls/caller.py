@@ -301,6 +301,7 @@ class LeasedRun:
             self._context,
             run_id=call.run_id,
             number=call.seq,
+            line=call.line,
             traffic=Traffic(),
             facts=CallFacts(),
             on_wait=call.on_wait,
