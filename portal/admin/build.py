@@ -32,6 +32,7 @@ from portal.admin.organization import CustomPages, IdentityProviders, ServiceTok
 from portal.admin.policies import GroupOperations, PolicyOperations, check_decisions
 from portal.admin.portals import PortalOperations
 from portal.admin.quotas import QuotaOperations
+from portal.admin.runs import RunOperations
 from portal.admin.servers import ServerOperations
 from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
@@ -41,11 +42,12 @@ from portal.export import ExportJobs
 from portal.oauth import ServiceTokens, SigningKeys
 from portal.objects import Document
 from portal.quotas import Quotas
+from portal.runs import RunHistory, WatchedRuns
 from portal.sdk import mount_any_path
 from portal.state import AlreadyExists, Clock, Kind, Store, utc_now
 
 if TYPE_CHECKING:
-    from portal.logs import CallLog
+    from portal.logs import CallLog, ContentLog
 
 
 class InstanceAccount(Document):
@@ -87,9 +89,12 @@ async def create_admin(
     exports: ExportJobs | None = None,
     rules: Path | None = None,
     profile_uses: ProfileUses = no_uses,
+    runs: WatchedRuns | None = None,
+    contents: ContentLog | None = None,
 ) -> Admin:
     """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
-    `waiting`, without `quotas` no call was counted, without `exports` no job of the export runs.
+    `waiting`, without `quotas` no call was counted, without `exports` no job of the export runs, without `runs` no
+    program is under way, without `contents` no program of a run is shown.
 
     `rules` is the folder of the compiled rules of detection. `profile_uses` says what uses a profile of detection: that
     one is not removed.
@@ -122,6 +127,7 @@ async def create_admin(
         *OrganizationOperations(store, settings).operations(),
         *MemberOperations(store, clock, settings).operations(),
         *LogOperations(reading).operations(),
+        *RunOperations(reading, RunHistory(runs or WatchedRuns(), log, contents), runs, settings).operations(),
         *AnalyticsOperations(reading, clock).operations(),
         *ExportOperations(store, exports).operations(),
         *tokens.operations(),

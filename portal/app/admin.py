@@ -33,6 +33,8 @@ async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
         exports=shared.exports,
         rules=shared.parts.detection_rules,
         profile_uses=rule_of_profiles,
+        runs=shared.runs,
+        contents=shared.kept,
     )
 
 
