@@ -274,13 +274,17 @@ class Caller:
             client = context.source.client_id
             await self._flows.hand_over_run(holder_of(context.principal), client, context.read)
 
+    async def keeps_program(self, program: str) -> bool:
+        """Whether the text of a program is kept: the operator has said so, and no rule asks for anything in it. Where
+        only some servers are screened, a program with that in it may run."""
+        return self._contents is not None and self._contents.wants_programs() and not await self.hides(program)
+
     def row_of(self, run: EndedRun, context: CallContext) -> LogRow:
         """The row of a run of a program, which is not written."""
         return run_row(run, context, portal=self._portal)
 
     def write_run(self, run: EndedRun, context: CallContext, program: str | None = None) -> None:
-        """Write the row of a run of a program, and keep the program, if there is a text that may be kept, where the
-        operator has said so."""
+        """Write the row of a run of a program, and keep the program, if there is one that is kept (`keeps_program`)."""
         context.facts.rows += 1
         row, holder = self.row_of(run, context), holder_of(context.principal)
         name = self._records.write(row, holder)

@@ -188,7 +188,8 @@ class CodeMode:
         if self._person_servers is not None and context.principal is not None and context.principal.key:
             at = partial(login_at, views=self._views, request=request)
             run.handle.servers = ProgramServers(self._person_servers, context.principal, logins, at)
-        is_screened = await self._screen(arguments.get("code"), run, context)
+        is_kept = await self._screen(arguments.get("code"), run, context)
+        watched.shows_program = is_kept
         if run.handle.ending is None:
             await self._log_in(arguments.get("code"), request, run, logins)
         above = context.source.trace
@@ -218,16 +219,18 @@ class CodeMode:
         finally:
             us = int((time.perf_counter() - began) * 1_000_000)
             end = ended(run.id, arguments.get("code"), answer, leased.received, started, us)
-            record = run.handle.record if is_screened else None
+            record = run.handle.record if is_kept else None
             text = None if record is None else record.program
             self._caller.write_run(replace(end, parent_span="" if above is None else above.span), context, text)
 
     async def _screen(self, program: object, run: LiveRun, context: CallContext) -> bool:
-        """Whether a program may run; a run whose program may not is ended before it begins."""
-        if isinstance(program, str) and (denial := await self._caller.screen_program(program, context)) is not None:
+        """Whether a program is kept. A run whose program may not run is ended before it begins."""
+        if not isinstance(program, str):
+            return False
+        if (denial := await self._caller.screen_program(program, context)) is not None:
             run.handle.end(Failure("denied", "ToolError", denial.reason))
             return False
-        return True
+        return await self._caller.keeps_program(program)
 
     async def _execute(
         self,

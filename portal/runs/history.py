@@ -71,9 +71,7 @@ class RunHistory:
             LogUnavailable: the log does not answer.
             SecretUnreadable: its program was changed, or its key is gone.
         """
-        own = identity is not None
-        kept = self._contents is not None and self._contents.wants_programs()
-        live = self._live.story(run_id, identity, with_program=with_program and (own or kept))
+        live = self._live.story(run_id, identity, with_program=with_program)
         if live is not None or self._log is None:
             return live
         found = await self._read(self._log, run_id)

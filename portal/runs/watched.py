@@ -34,12 +34,13 @@ class _Open:
 
 class WatchedRun:
     """One run under way; it is told of its calls (`portal.calls.RunWatcher`). `row` says who runs it, where and since
-    when. `since` is when its program began, from which its calls count."""
+    when; calls count from then on. `shows_program`: its text is kept, so that others than its person may see it."""
 
     def __init__(self, run: LiveRun, row: LogRow, room: Shares) -> None:
         self.run = run
         self.row = row
         self.made = 0
+        self.shows_program = False
         self._room = room
         self._open: dict[int, _Open] = {}
         self._rows: list[LogRow] = []
@@ -78,13 +79,14 @@ class WatchedRun:
             waiting=self.run.handle.waits.open,
         )
 
-    def story(self, now: int, *, with_program: bool) -> RunStory:
-        """The run with its calls so far."""
+    def story(self, now: int, *, with_program: bool, own: bool = False) -> RunStory:
+        """The run with its calls so far. `own`: for the person whose it is."""
         since = self.row.at
         calls = [call_of(row, since) for row in self._rows]
         calls += [_pending(one, since, now) for one in self._open.values()]
         record = self.run.handle.record
-        program = record.program if with_program and record is not None else None
+        shown = with_program and (own or self.shows_program)
+        program = record.program if shown and record is not None else None
         return story_of(self.facts(now), calls, more=self._left_out, program=program)
 
     def end(self, failure: Failure) -> None:
@@ -152,8 +154,8 @@ class WatchedRuns:
 
     def story(self, run_id: str, identity: str | None = None, *, with_program: bool) -> RunStory | None:
         """The run with this id and its calls so far; None if it is not under way, or another's."""
-        found = self.find(run_id, identity)
-        return None if found is None else found.story(self._now(), with_program=with_program)
+        found, own = self.find(run_id, identity), identity is not None
+        return None if found is None else found.story(self._now(), with_program=with_program, own=own)
 
     def has_ended(self, run_id: str) -> bool:
         """Whether this is one of the runs that ended last: its row may still be on its way to the log."""
