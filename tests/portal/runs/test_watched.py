@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,8 +42,8 @@ def of_call(number: int, run: str, who: str, **more: Any) -> LogRow:
 
 
 @asynccontextmanager
-async def logged(folder: Path, *rows: LogRow) -> AsyncIterator[CallLog]:
-    async with CallLog.open(LogPlace(url=f"sqlite:///{folder}/logs.db", folder=folder)) as log:
+async def logged(place: LogPlace, *rows: LogRow) -> AsyncIterator[CallLog]:
+    async with CallLog.open(place) as log:
         for one in rows:
             log.write(one._replace(at=RECENT))
         await log.stored()
@@ -88,10 +87,10 @@ def test_calls_of_one_run_of_one_person_and_of_all_are_bounded(monkeypatch: pyte
         assert len(one.story(0, with_program=False).calls) == 1
 
 
-async def test_runs_under_way_come_first_and_only_where_they_are_asked_for(tmp_path: Path) -> None:
+async def test_runs_under_way_come_first_and_only_where_they_are_asked_for(place: LogPlace) -> None:
     runs = WatchedRuns(lambda: 5_000)
     rows = [run_row(f"exec_{n}", "ada") for n in range(3)] + [of_call(1, "exec_0", "ada")]
-    async with logged(tmp_path, *rows) as log:
+    async with logged(place, *rows) as log:
         history = RunHistory(runs, log)
         with under_way(runs, "exec_7", "ada", at=10), under_way(runs, "exec_8", "bob", at=20, portal="team"):
 
@@ -110,7 +109,7 @@ async def test_runs_under_way_come_first_and_only_where_they_are_asked_for(tmp_p
             assert await ids(before=first.reached) == ([], ["exec_0"])
 
 
-async def test_a_person_sees_their_own_runs_and_none_of_anybody_else(tmp_path: Path) -> None:
+async def test_a_person_sees_their_own_runs_and_none_of_anybody_else(place: LogPlace) -> None:
     runs = WatchedRuns(lambda: 5_000)
     rows = [
         run_row("exec_a", "ada", portal="team"),
@@ -122,7 +121,7 @@ async def test_a_person_sees_their_own_runs_and_none_of_anybody_else(tmp_path: P
         of_call(1, "exec_mixed", "ada"),
         run_row("exec_mixed", "bob"),
     ]
-    async with logged(tmp_path, *rows) as log:
+    async with logged(place, *rows) as log:
         history = RunHistory(runs, log)
         ada, elsewhere = PersonRuns(history, runs, "ada"), PersonRuns(history, runs, "ada", "other")
         with under_way(runs, "exec_c", "ada", portal="team") as own, under_way(runs, "exec_d", "bob") as others:
@@ -167,9 +166,9 @@ async def test_without_a_log_only_runs_under_way_are_known() -> None:
     assert await history.find("exec_1") is None and (await history.page()).ended == ()
 
 
-async def test_a_row_that_is_on_its_way_to_the_log_is_waited_for(tmp_path: Path) -> None:
+async def test_a_row_that_is_on_its_way_to_the_log_is_waited_for(place: LogPlace) -> None:
     runs = WatchedRuns()
-    async with logged(tmp_path) as log:
+    async with logged(place) as log:
         history = RunHistory(runs, log)
         with under_way(runs, "exec_1", "ada"):
             log.write(run_row("exec_1", "ada", at=RECENT))
