@@ -15,6 +15,7 @@ from codemode.waits import OnWait
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """One call of a program. `server` is the configured id, `tool` the raw name; `seq` counts from 1 within the run.
+    `line` is where the program makes it, from 1 in its own text; 0 where that is not known.
 
     A caller that has to wait for a person does so in a block of `on_wait`; without it the call fails.
     """
@@ -25,6 +26,7 @@ class ToolCall:
     tool: str
     arguments: dict[str, Any]
     on_wait: OnWait | None = field(default=None, compare=False, repr=False)
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ class _Calls:
         """The record of a tool call, for the answer. The local functions of `codemode` have none."""
         if self._catalog.get(call.name) is None:
             return None
-        record = RunCall(len(self._run.calls) + 1, call.name, self._elapsed())
+        record = RunCall(len(self._run.calls) + 1, call.name, self._elapsed(), line=call.line)
         self._run.calls.append(record)
         return record
 
@@ -231,7 +231,7 @@ class _Calls:
         if mismatches := self._catalog.argument_check(entry.path).mismatches(arguments):
             return self._wrong_arguments(entry, clipped("; ".join(mismatches), _MISMATCH_TOKENS))
         on_wait = partial(self._wait, call.id, entry.path) if self._followed else None
-        made = ToolCall(self._run.id, record.seq, entry.server.id, entry.tool.name, arguments, on_wait)
+        made = ToolCall(self._run.id, record.seq, entry.server.id, entry.tool.name, arguments, on_wait, record.line)
         outcome = await self._outcome(made)
         limit = self._limits.tool_result
         return await off_loop(lambda: settle(outcome, limit=limit, tool=entry.path), *_content(outcome))

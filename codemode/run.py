@@ -22,7 +22,8 @@ _NAMES = {"syntax": "SyntaxError", "deadlock": "Deadlock"}
 @dataclass(slots=True)
 class RunCall:
     """One tool call. `status`: ok, error, denied, cancelled or pending. `at`: milliseconds from the start of the run to
-    the call; `ms`: milliseconds that it took. `run`: the earlier run that made the call, if this one took it over."""
+    the call; `ms`: milliseconds that it took. `run`: the earlier run that made the call, if this one took it over.
+    `line`: where the program makes it, from 1; 0 where that is not known. Agents do not read it."""
 
     seq: int
     tool: str
@@ -30,6 +31,7 @@ class RunCall:
     status: str = "pending"
     ms: float = 0.0
     run: str = ""
+    line: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         call = {"seq": self.seq, "tool": self.tool, "status": self.status, "at": self.at, "ms": self.ms}

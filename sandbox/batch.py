@@ -2,7 +2,7 @@
 
 Into the guest go length-prefixed frames (the payloads are JSON), out of it comes one JSON array:
 
-    ["suspended", [[id, name, arguments], ...], wake_at or null, logs]
+    ["suspended", [[id, name, arguments, line], ...], wake_at or null, logs]
     ["completed", has_value, value, logs, calls]
     ["failed", {"kind", "name"?, "message", "stack"?}, logs, calls]          logs: [[level, text], ...]
 
@@ -153,10 +153,10 @@ def _calls(items: Any) -> tuple[HostCall, ...]:
 
 
 def _call(item: Any) -> HostCall:
-    if type(item) is list and len(item) == 3:
-        id, name, arguments = item
-        if type(id) is int and type(name) is str and 0 < id < 2**31:
-            return HostCall(id, name, arguments)
+    if type(item) is list and len(item) == 4:
+        id, name, arguments, line = item
+        if type(id) is int and type(name) is str and 0 < id < 2**31 and type(line) is int and 0 <= line < 2**31:
+            return HostCall(id, name, arguments, line)
     raise GuestAbiError("the guest's outcome holds a malformed host call")
 
 

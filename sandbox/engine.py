@@ -25,7 +25,7 @@ from sandbox.wasm import Layout, Settings, Trap, WasmEngine, WasmInstance, WasmM
 
 _Runs: TypeAlias = tuple[int, Iterable[tuple[int, bytes]]]  # the size of the memory, and (offset, bytes) pairs
 _MOST_IMAGES = 64
-ABI = 2
+ABI = 3
 _SETUP = Limits(cpu_time=60.0, wall_time=600.0)
 
 

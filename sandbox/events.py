@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from sandbox.errors import GuestError, LimitExceeded
@@ -11,11 +11,16 @@ from sandbox.errors import GuestError, LimitExceeded
 
 @dataclass(frozen=True, slots=True)
 class HostCall:
-    """A call the program makes to its host. `arguments` is decoded JSON, None when the program passes no argument."""
+    """A call the program makes to its host. `arguments` is decoded JSON, None when the program passes no argument.
+
+    `line` is where the program makes it, from 1, by the engine's stack; 0 where that does not say. A program can make
+    it say anything, so it is for people to read, and two calls are the same whatever it is.
+    """
 
     id: int
     name: str
     arguments: Any
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

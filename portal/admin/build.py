@@ -36,6 +36,7 @@ from portal.admin.portals import PortalOperations
 from portal.admin.quotas import QuotaOperations
 from portal.admin.role_rules import RoleRulesOperations
 from portal.admin.roles import AdministratorRoles
+from portal.admin.runs import RunOperations
 from portal.admin.servers import ServerOperations
 from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
@@ -48,11 +49,12 @@ from portal.login import People
 from portal.oauth import ServiceTokens, SigningKeys
 from portal.objects import Document
 from portal.quotas import Quotas
+from portal.runs import RunHistory, WatchedRuns
 from portal.sdk import mount_any_path
 from portal.state import AlreadyExists, Clock, Kind, Store, utc_now
 
 if TYPE_CHECKING:
-    from portal.logs import CallLog
+    from portal.logs import CallLog, ContentLog
 
 
 class InstanceAccount(Document):
@@ -101,9 +103,12 @@ async def create_admin(
     profile_uses: ProfileUses = no_uses,
     tester: PolicyTester | None = None,
     holdings: Holdings | None = None,
+    runs: WatchedRuns | None = None,
+    contents: ContentLog | None = None,
 ) -> Admin:
     """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
-    `waiting`, without `quotas` no call was counted, without `exports` no job of the export runs.
+    `waiting`, without `quotas` no call was counted, without `exports` no job of the export runs, without `runs` no
+    program is under way, without `contents` no program of a run is shown.
 
     `tester` answers what policies say of somebody; without one no portal runs in this process. `rules` is the folder
     of the compiled rules of detection. `profile_uses` says what uses a profile of detection: that one is not removed.
@@ -141,6 +146,7 @@ async def create_admin(
         *RoleRulesOperations(store, check_decisions).operations(),
         *UserOperations(store, People(store, clock), held, settings).operations(),
         *LogOperations(reading).operations(),
+        *RunOperations(reading, RunHistory(runs or WatchedRuns(), log, contents), runs, settings).operations(),
         *AnalyticsOperations(reading, clock).operations(),
         *ExportOperations(store, exports).operations(),
         *tokens.operations(),

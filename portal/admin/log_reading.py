@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -107,6 +108,7 @@ class LoggedRow(BaseModel):
     trace: str
     span: str
     parent_span: str
+    line: int
     at: int
     us: int
     instance: str
@@ -156,9 +158,19 @@ class LogReading:
         """
         if self._log is None:
             raise AdminError(404, [Problem(errors.NOT_FOUND, _OFF)])
+        with self.asking(request):
+            return await self._log.database.read(work)
+
+    @contextmanager
+    def asking(self, request: ApiRequest) -> Iterator[None]:
+        """A block that asks the log something.
+
+        Raises:
+            AdminError: it does not answer, or this token asks too much at once.
+        """
         try:
             with self._shares.held(request.by):
-                return await self._log.database.read(work)
+                yield
         except Full as full:
             raise busy(full, "questions about the log") from None
         except LogUnavailable as error:

@@ -39,6 +39,8 @@ async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str
         profile_uses=rule_of_profiles,
         tester=InstanceTester(shared, portals),
         holdings=holdings,
+        runs=shared.runs,
+        contents=shared.kept,
     )
 
 

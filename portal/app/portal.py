@@ -79,6 +79,7 @@ class Portal:
             meanings=shared.meanings,
             events=PortalEvents(shared.events, definition.id),
             on_trace=shared.traces.begin,
+            watched=shared.runs,
         )
         self._mount()
 

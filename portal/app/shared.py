@@ -23,6 +23,7 @@ from portal.logs import NO_EVENTS, EventSink
 from portal.observe import Traces
 from portal.pins import Pinning
 from portal.quotas import Quotas
+from portal.runs import WatchedRuns
 from portal.servers import Servers
 from portal.state import Clock, utc_now
 
@@ -77,8 +78,9 @@ class Shared:
     Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
     a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`
     and `choices` are None where nobody signs in, `log` where calls are not written into one, `exports` where there is
-    no log or no store, `admin` where nobody signs in. `kept` keeps arguments and results, where the operator says so.
-    `gateway` has the rules about what may pass, and what searches for secrets.
+    no log or no store, `admin` where nobody signs in. `kept` keeps arguments, results and programs, where the operator
+    says so. `runs` are those under way at all portals. `gateway` has the rules about what may pass, and what searches
+    for secrets.
     """
 
     config: Config
@@ -95,6 +97,7 @@ class Shared:
     contents: Contents = field(default_factory=Contents)
     traces: Traces = field(default_factory=Traces)
     quotas: Quotas = field(default_factory=Quotas)
+    runs: WatchedRuns = field(default_factory=WatchedRuns)
     gateway: LiveGateway = field(default_factory=LiveGateway)
     store: Store | None = None
     log: CallLog | None = None

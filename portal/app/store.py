@@ -170,7 +170,7 @@ def content_settings(section: ContentsSection | None) -> ContentSettings:
     if section is None:
         return ContentSettings()
     rules = [ContentRule(one.server, one.tools, one.arguments, one.results) for one in section.calls]
-    return ContentSettings(rules, Masks.of(section.mask), section.max_bytes)
+    return ContentSettings(rules, Masks.of(section.mask), section.max_bytes, section.programs)
 
 
 async def rewrap_kept(config: Config, keys: KeyRing, kid: str) -> int:

@@ -1,7 +1,7 @@
 """Every call to an upstream server passes through here, from a client, a program or the command line."""
 
 from portal.calls.assertions import AssertionCredentials
-from portal.calls.caller import Caller, LeasedRun, Records
+from portal.calls.caller import Caller, LeasedRun, Records, RunWatcher
 from portal.calls.gate import Call, Gate
 from portal.calls.gateway import GatewayScreening
 from portal.calls.policy import PolicyAdmission
@@ -21,6 +21,7 @@ __all__ = [
     "PolicyAdmission",
     "QuotaAdmission",
     "Records",
+    "RunWatcher",
     "request_row",
     "session_name",
 ]

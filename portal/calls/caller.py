@@ -59,19 +59,35 @@ class Records(Protocol):
 
 
 class KeptContents(Protocol):
-    """Keeps arguments and results of calls, where the operator has said so."""
+    """Keeps arguments and results of calls, and programs, where the operator has said so."""
 
     def wants(self, server: str, tool: str) -> Wanted:
         """What of the calls of a tool is kept."""
 
+    def wants_programs(self) -> bool:
+        """Whether the text of a program is kept."""
+
     def take(self, name: RowName, at: int, content: Content, size: int, holder: str = "") -> None:
-        """Keep the content of the call whose row has this name and began `at` (microseconds since 1970), of about
-        `size` bytes. Quick, and never raises."""
+        """Keep the content of the call or run whose row has this name and began `at` (microseconds since 1970), of
+        about `size` bytes. Quick, and never raises."""
 
 
 class Observer(Protocol):
     def observe(self, call: Call, result: Mapping[str, object], snapshot: Snapshot, caller: Identity | None) -> None:
         """Learn from the result of a tool, after the screenings: what this caller has seen. Quick, and never raises."""
+
+
+class RunWatcher(Protocol):
+    """Is told of the calls of one program while it runs. Quick, and never raises."""
+
+    def began(self, call: ToolCall, at: int) -> None:
+        """A call began `at` (microseconds since 1970)."""
+
+    def noted(self, row: LogRow) -> None:
+        """A call has this row. One that is made again after a login has two."""
+
+    def ended(self, call: ToolCall) -> None:
+        """A call that began has ended."""
 
 
 class Caller:
@@ -114,12 +130,14 @@ class Caller:
         with self._servers.lease(context.on_behalf) as lease:
             return await self.call_on(lease, call, context)
 
-    def run(self, context: CallContext = NO_CONTEXT) -> LeasedRun:
+    def run(self, context: CallContext = NO_CONTEXT, watcher: RunWatcher | None = None) -> LeasedRun:
         """A caller for one program, whose servers stay as they are until the block ends."""
         context = self._for_caller(context)
-        return LeasedRun(self, self._servers.lease(context.on_behalf), context)
+        return LeasedRun(self, self._servers.lease(context.on_behalf), context, watcher)
 
-    async def call_on(self, lease: Lease, call: Call, context: CallContext) -> dict[str, Any]:
+    async def call_on(
+        self, lease: Lease, call: Call, context: CallContext, watcher: RunWatcher | None = None
+    ) -> dict[str, Any]:
         """As `call`, on the servers of a lease that is on behalf of the same person as the context."""
         holder = holder_of(context.principal)
         if not self._records.has_room(holder):
@@ -188,21 +206,26 @@ class Caller:
                 received=traffic.received - received_before,
             )
             context.facts.rows += 1
-            name = self._records.write(row, holder)
-            if self._contents is not None and name is not None and passed is not None:
-                self._keep(self._contents, name, row, passed, answer, holder)
+            if watcher is not None:
+                watcher.noted(row)
+            self._write(row, passed, answer, holder)
 
-    @staticmethod
-    def _keep(
-        contents: KeptContents,
-        name: RowName,
+    def _write(
+        self,
         row: LogRow,
-        passed: Mapping[str, object],
+        passed: Mapping[str, object] | None,
         answer: Mapping[str, object] | None,
         holder: str,
     ) -> None:
-        """Keep what of a call is wanted."""
-        if row.method != "tools/call" or not any(wanted := contents.wants(row.server, row.name)):
+        """Write the row of a call, and keep what of the call is wanted."""
+        name, contents = self._records.write(row, holder), self._contents
+        if (
+            contents is None
+            or name is None
+            or passed is None
+            or row.method != "tools/call"
+            or not any(wanted := contents.wants(row.server, row.name))
+        ):
             return
         arguments = passed.get("arguments") if wanted.arguments else None
         content = Content(arguments if isinstance(arguments, Mapping) else None, answer if wanted.results else None)
@@ -251,10 +274,22 @@ class Caller:
             client = context.source.client_id
             await self._flows.hand_over_run(holder_of(context.principal), client, context.read)
 
-    def write_run(self, run: EndedRun, context: CallContext) -> None:
-        """Write the row of a run of a program."""
+    async def keeps_program(self, program: str) -> bool:
+        """Whether the text of a program is kept: the operator has said so, and no rule asks for anything in it. Where
+        only some servers are screened, a program with that in it may run."""
+        return self._contents is not None and self._contents.wants_programs() and not await self.hides(program)
+
+    def row_of(self, run: EndedRun, context: CallContext) -> LogRow:
+        """The row of a run of a program, which is not written."""
+        return run_row(run, context, portal=self._portal)
+
+    def write_run(self, run: EndedRun, context: CallContext, program: str | None = None) -> None:
+        """Write the row of a run of a program, and keep the program, if there is one that is kept (`keeps_program`)."""
         context.facts.rows += 1
-        self._records.write(run_row(run, context, portal=self._portal), holder_of(context.principal))
+        row, holder = self.row_of(run, context), holder_of(context.principal)
+        name = self._records.write(row, holder)
+        if self._contents is not None and name is not None and program and self._contents.wants_programs():
+            self._contents.take(name, row.at, Content(program=program), 256 + len(program), holder)
 
     def whose(self, server: str, principal: Identity | None) -> str:
         """A text that is the same for all callers whose calls of a server use the same connections."""
@@ -271,9 +306,10 @@ class Caller:
 class LeasedRun:
     """The `codemode.ToolCaller` of one program; a `with` block. `snapshot` is what its servers offer."""
 
-    def __init__(self, caller: Caller, lease: Lease, context: CallContext) -> None:
+    def __init__(self, caller: Caller, lease: Lease, context: CallContext, watcher: RunWatcher | None = None) -> None:
         self._caller = caller
         self._lease = lease
+        self._watcher = watcher
         # No protocol: a program cannot be handed a question to come back with, so upstreams ask its client or fail.
         # Budgets (`spent`) count the calls of this program alone.
         own = not context.protocol and context.spent is not None
@@ -301,20 +337,23 @@ class LeasedRun:
             self._context,
             run_id=call.run_id,
             number=call.seq,
+            line=call.line,
             traffic=Traffic(),
             facts=CallFacts(),
             on_wait=call.on_wait,
             on_request=asking.ask if asking.possible else None,
         )
-        made = Call.tool(call.server, call.tool, call.arguments)
+        made, watcher = Call.tool(call.server, call.tool, call.arguments), self._watcher
+        if watcher is not None:
+            watcher.began(call, time.time_ns() // 1000)
         try:
             try:
-                result = await self._caller.call_on(self._lease, made, context)
+                result = await self._caller.call_on(self._lease, made, context, watcher)
             except LoginRequired as required:
                 # It did not run: with a login it may.
                 if context.on_login is None or not await context.on_login(required, call.on_wait):
                     raise
-                result = await self._caller.call_on(self._lease, made, context)
+                result = await self._caller.call_on(self._lease, made, context, watcher)
             return asking.explained(ToolReturned(result))
         except CallDenied as denied:
             return ToolDenied(denied.reason, denied.policy, denied.details)
@@ -326,6 +365,8 @@ class LeasedRun:
             return ToolFailed(failure.message, failure.code, failure.data)
         finally:
             self.received += context.traffic.received
+            if watcher is not None:
+                watcher.ended(call)
 
 
 def _without_store(error: StateUnavailable) -> StoreUnavailable:

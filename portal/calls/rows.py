@@ -71,6 +71,7 @@ def call_row(
         span="" if own is None or not own.recorded else own.span,
         parent_span="" if above is None else above.span,
         labels=",".join(sorted(context.facts.labels))[:MAX_NAME] if context.facts.labels else "",
+        line=context.line,
     )
 
 

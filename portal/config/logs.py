@@ -29,20 +29,28 @@ class ContentCallsSection(Section):
 
 
 class ContentsSection(Section):
-    """Arguments and results that are kept with the log, sealed. `mask` are names and paths of members that are masked
-    beside those that always are. A content has at most `max_bytes`, and is kept for `keep_days` whole days."""
+    """What is kept with the log, sealed: arguments and results of `calls`, and with `programs` the text of each program
+    that runs. `mask` are names and paths of members that are masked beside those that always are. A content has at most
+    `max_bytes`, and is kept for `keep_days` whole days."""
 
-    calls: tuple[ContentCallsSection, ...] = Field(min_length=1, max_length=MAX_RULES)
+    calls: tuple[ContentCallsSection, ...] = Field(default=(), max_length=MAX_RULES)
+    programs: bool = False
     mask: tuple[Pattern, ...] = Field(default=(), max_length=MAX_RULES)
     max_bytes: int = Field(default=65_536, ge=1024, le=1024 * 1024)
     keep_days: int = Field(default=7, ge=1, le=3650)
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> Self:
+        if not self.calls and not self.programs:
+            raise ValueError("keeps nothing: write `calls`, or set `programs` to true")
+        return self
 
 
 class LogSection(Section):
     """`database` is the URL of a database of the log; without it the log is beside the portal's own database. Whole
     days are kept for `keep_days`. When there is no room for a row, because the database does not answer, calls go on
-    and the row is dropped and counted (`drop`), or calls wait (`block`). `contents` are arguments and results that are
-    kept; without it there are none."""
+    and the row is dropped and counted (`drop`), or calls wait (`block`). `contents` are arguments, results and programs
+    that are kept; without it there are none."""
 
     enabled: bool = True
     database: str | None = Field(default=None, repr=False)

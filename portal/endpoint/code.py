@@ -37,7 +37,7 @@ from portal.endpoint.request_log import UnlistedName
 from portal.endpoint.views import Catalogs, View, Views
 from portal.errors import Outcome, ServerUnknown
 from portal.flows import RunLabels
-from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, in_words
+from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, WatchedRun, WatchedRuns, in_words
 from portal.servers import ServerSnapshot
 from portal.shares import holder_of
 from portal.trace_context import new_span
@@ -80,7 +80,9 @@ class CodeMode:
         runs: RunRegistry,
         logins: LoginPrompts,
         person_servers: PersonServers | None,
+        watched: WatchedRuns,
     ) -> None:
+        self._watched = watched
         self._views = views
         self._caller = caller
         self._catalogs = catalogs
@@ -129,7 +131,7 @@ class CodeMode:
             has_progress = held.request.context.on_progress is not None
             return held.since + (settings.patience_with_progress if has_progress else settings.patience)
 
-        task = run.start(self._program(arguments, held, run, progress))
+        task = run.start(self._watched_program(arguments, held, run, progress))
         self._runs.note(task)
         task.add_done_callback(lambda _: self._runs.dismiss(holder))
         with line.through(CallContext(on_request=held.on_request, on_log=held.log)):
@@ -160,8 +162,21 @@ class CodeMode:
             return await task
         return paused(run.id, waiting, record.calls)
 
-    async def _program(
+    async def _watched_program(
         self, arguments: Mapping[str, Any], held: HeldWork, run: LiveRun, progress: "RunProgress"
+    ) -> RawResult:
+        """As `_program`; meanwhile others can see and end the run."""
+        row = self._caller.row_of(begun(run.id, arguments.get("code")), held.request.context)
+        with self._watched.watching(run, row) as watched:
+            return await self._program(arguments, held, run, progress, watched)
+
+    async def _program(
+        self,
+        arguments: Mapping[str, Any],
+        held: HeldWork,
+        run: LiveRun,
+        progress: "RunProgress",
+        watched: WatchedRun,
     ) -> RawResult:
         """Run the program to its end. In a task of its own: the request may end before it does."""
         request = held.request
@@ -173,7 +188,8 @@ class CodeMode:
         if self._person_servers is not None and context.principal is not None and context.principal.key:
             at = partial(login_at, views=self._views, request=request)
             run.handle.servers = ProgramServers(self._person_servers, context.principal, logins, at)
-        await self._screen(arguments.get("code"), run, context)
+        is_kept = await self._screen(arguments.get("code"), run, context)
+        watched.shows_program = is_kept
         if run.handle.ending is None:
             await self._log_in(arguments.get("code"), request, run, logins)
         above = context.source.trace
@@ -191,7 +207,8 @@ class CodeMode:
             on_pause=None,
             on_login=logins.log_in,
         )
-        began, started, leased = time.perf_counter(), time.time_ns() // 1000, self._caller.run(context)
+        began, started, leased = time.perf_counter(), time.time_ns() // 1000, self._caller.run(context, watched)
+        watched.program_begins(started)
         answer: RawResult | None = None
         try:
             result = await self._execute(arguments, request, run, leased, held, progress)
@@ -202,12 +219,18 @@ class CodeMode:
         finally:
             us = int((time.perf_counter() - began) * 1_000_000)
             end = ended(run.id, arguments.get("code"), answer, leased.received, started, us)
-            self._caller.write_run(replace(end, parent_span="" if above is None else above.span), context)
+            record = run.handle.record if is_kept else None
+            text = None if record is None else record.program
+            self._caller.write_run(replace(end, parent_span="" if above is None else above.span), context, text)
 
-    async def _screen(self, program: object, run: LiveRun, context: CallContext) -> None:
-        """End a run before it begins if its program may not run."""
-        if isinstance(program, str) and (denial := await self._caller.screen_program(program, context)) is not None:
+    async def _screen(self, program: object, run: LiveRun, context: CallContext) -> bool:
+        """Whether a program is kept. A run whose program may not run is ended before it begins."""
+        if not isinstance(program, str):
+            return False
+        if (denial := await self._caller.screen_program(program, context)) is not None:
             run.handle.end(Failure("denied", "ToolError", denial.reason))
+            return False
+        return await self._caller.keeps_program(program)
 
     async def _execute(
         self,
@@ -326,6 +349,13 @@ _OUTCOMES: Mapping[str, Outcome] = {
     "wall_time": "timeout",
 }
 """How a run ended that failed, by the kind of its error; "error" for all others."""
+
+
+def begun(id: str, program: object) -> EndedRun:
+    """What is known of a run as it begins: as if it had ended at once."""
+    sent = len(program) if isinstance(program, str) else 0
+    at = time.time_ns() // 1000
+    return EndedRun(id=id, at=at, us=0, outcome="ok", reason="", sent=sent, answered=0, received=0)
 
 
 def ended(id: str, program: object, answer: Mapping[str, Any] | None, received: int, at: int, us: int) -> EndedRun:

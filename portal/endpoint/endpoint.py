@@ -47,7 +47,7 @@ from portal.errors import CallDenied
 from portal.http import HttpSettings, Refusal, body_of, body_read, no_room, refuse, unrouted
 from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.logs import NO_EVENTS, EventSink
-from portal.runs import RunRegistry
+from portal.runs import RunRegistry, WatchedRuns
 from portal.sdk import rename
 from portal.servers import Servers
 from portal.shares import Full, Shares, holder_of
@@ -85,11 +85,12 @@ class Endpoint:
         meanings: Meanings | None = None,
         events: EventSink = NO_EVENTS,
         on_trace: OnTrace = found_in,
+        watched: WatchedRuns | None = None,
     ) -> None:
         """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
         `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.
         `meanings` belongs to the caller; None where search goes by words alone. `events` takes the rows of requests.
-        `on_trace` gives each request its place in a trace.
+        `on_trace` gives each request its place in a trace. `watched` has the runs under way; portals may share it.
         """
         self._log = RequestLog(events, caller.hides)
         self._on_trace = on_trace
@@ -120,7 +121,7 @@ class Endpoint:
         query = Query(self._catalogs, meanings)
         code: CodeMode | None = None
         if code_tool is not None:
-            kept = self._questions, self._runs, prompts, person_servers
+            kept = self._questions, self._runs, prompts, person_servers, watched or WatchedRuns()
             code = CodeMode(self._views, caller, self._catalogs, code_tool, *kept)
         self._code = code
         self._tools = ToolMethods(self._views, self._modes(tools, query, prompts))

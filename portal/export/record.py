@@ -105,6 +105,7 @@ _OURS: Mapping[str, ExportField] = {
     "InstanceNumber": _ours("int", "The number of the row in it: both name the row for ever.", lambda s, _: s.number),
     "Kind": _ours("string", "What the row is of: `tool`, `prompt`, `resource`, `run`, ...", _text("kind")),
     "Labels": _ours("string", "The labels of the server and the tool.", _text("labels")),
+    "Line": _ours("int", "The line of the program that makes the call, from 1; else 0.", _text("line")),
     "Name": _ours("string", "The name or URI of whatever was called.", _text("name")),
     "Outcome": _ours("string", "How it ended: `ok`, `tool_error`, `denied`, `timeout`, ...", _text("outcome")),
     "ParentID": _ours("string", "The run or request that caused it.", _text("parent")),

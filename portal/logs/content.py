@@ -1,4 +1,4 @@
-"""Which arguments and results of calls are kept: none, but where the operator says so. Pure."""
+"""Which arguments and results of calls, and which programs, are kept: none, but where the operator says so. Pure."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ class ContentRule:
 
 @dataclass(frozen=True, slots=True)
 class ContentSettings:
-    """What is kept of which calls. No rules: nothing. `most` is the largest content in bytes."""
+    """What is kept of which calls. No rules: nothing. `programs`: the text of each program. `most` is the largest
+    content in bytes."""
 
     rules: Sequence[ContentRule] = ()
     masks: Masks = Masks.of()
     most: int = 65_536
+    programs: bool = False
 
     def wants(self, server: str, tool: str) -> Wanted:
         """What of the calls of a tool is kept."""
@@ -48,7 +50,9 @@ class ContentSettings:
 
 
 class Content(NamedTuple):
-    """The arguments and the result of a call as they were when they went out and came back; None: not kept."""
+    """The arguments and the result of a call as they were when they went out and came back, or the program of a run;
+    None: not kept."""
 
     arguments: Mapping[str, object] | None = None
     result: Mapping[str, object] | None = None
+    program: str | None = None

@@ -1,10 +1,10 @@
-"""The arguments and results of calls, where the operator has said so: masked, sealed, and kept for a time of their own.
+"""Arguments and results of calls, and programs, where the operator has said so: masked, sealed, kept for a time.
 
     take ─▶ waiting in memory ─▶ a thread: masked, cut, sealed ─▶ a table of the log's database ─▶ removed in time
 
-A content has the name of the row of its call (instance and number), and is sealed for that name alone with the keys of
-the portal's database (`portal.state`). It is never in the journal, nor anywhere else in the clear: a process that is
-killed loses what waits. What there is no room for, or cannot be stored, is dropped and counted.
+A content has the name of the row of its call or run (instance and number), and is sealed for that name alone with the
+keys of the portal's database (`portal.state`). It is never in the journal, nor anywhere else in the clear: a process
+that is killed loses what waits. What there is no room for, or cannot be stored, is dropped and counted.
 """
 
 from __future__ import annotations
@@ -88,9 +88,24 @@ class ContentLog:
         """What of the calls of a tool is kept."""
         return self._settings().wants(server, tool)
 
+    def wants_programs(self) -> bool:
+        """Whether the text of a program is kept."""
+        return self._settings().programs
+
+    async def read(self, name: RowName) -> dict[str, object] | None:
+        """What is kept of the call or run whose row has this name, as `read_content`.
+
+        Raises:
+            LogUnavailable: the database does not answer.
+            SecretUnreadable: it was changed or moved, or its key is not in the file any more.
+        """
+        if any(one.name == name for one in self._waiting):
+            await self.stored()
+        return await self._database.read(partial(read_content, name=name, keys=self._keys))
+
     def take(self, name: RowName, at: int, content: Content, size: int, holder: str = "") -> None:
-        """Keep the content of the call whose row has this name and began `at`. `size` is about how many bytes it has.
-        Does not wait and does not fail."""
+        """Keep the content of the call or run whose row has this name and began `at`. `size` is about how many bytes it
+        has. Does not wait and does not fail."""
         if self._closing or self._room.full_for(holder, size) is not None:
             self._drop(1, "there is no room")
             return
@@ -156,10 +171,8 @@ def _sealed(taken: Sequence[_Waiting], settings: ContentSettings, keys: KeyRing)
 
 
 def _sealed_one(one: _Waiting, settings: ContentSettings, key: Key) -> _Sealed:
-    half = settings.most if None in one.content else settings.most // 2
-    members = {
-        name: masked(value, settings.masks, half) for name, value in one.content._asdict().items() if value is not None
-    }
+    kept = {name: value for name, value in one.content._asdict().items() if value is not None}
+    members = {name: masked(value, settings.masks, settings.most // len(kept)) for name, value in kept.items()}
     # Not orjson: a number of any size, and half a character, are kept as they were.
     sealed = seal(json.dumps(members).encode(), _place(one.name), key)
     return {
@@ -181,7 +194,8 @@ def _insert(connection: Connection, rows: Sequence[_Sealed]) -> None:
 
 
 def read_content(connection: Connection, name: RowName, keys: KeyRing) -> dict[str, object] | None:
-    """What is kept of the call whose row has this name: `arguments`, `result`; None if there is nothing.
+    """What is kept of the call whose row has this name: `arguments`, `result`; of a run its `program`; None if there is
+    nothing.
 
     Raises:
         SecretUnreadable: it was changed or moved, or its key is not in the file any more.

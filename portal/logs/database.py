@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from portal.logs.batch import lock
-from portal.logs.schema import ADDED, VERSION, facts, metadata
+from portal.logs.schema import ADDED_BY, VERSION, calls, facts, metadata
 from portal.state import StateUnusable, begin_sqlite, is_failure, make_private_file, parse_url, reason_of
 
 T = TypeVar("T")
@@ -147,11 +147,13 @@ def _prepare(connection: Connection) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
-    """Add the columns that a log of version 1 does not have."""
-    if connection.execute(select(facts.c.value).where(facts.c.name == "version")).scalar() != "1":
+    """Add the columns that a log of an older version does not have."""
+    found = connection.execute(select(facts.c.value).where(facts.c.name == "version")).scalar()
+    if found is None or not found.isdecimal() or int(found) >= VERSION:
         return
-    for name in ADDED:
-        connection.execute(text(f"ALTER TABLE calls ADD COLUMN {name} TEXT"))
+    for version, names in ADDED_BY.items():
+        for name in names if version > int(found) else ():
+            connection.execute(text(f"ALTER TABLE calls ADD COLUMN {name} {calls.c[name].type}"))
     connection.execute(update(facts).where(facts.c.name == "version").values(value=str(VERSION)))
 
 

@@ -195,4 +195,4 @@ def _read(connection: Connection, query: Query, limit: int) -> list[StoredRow]:
 
 
 def _row(written: Sequence[object]) -> LogRow:
-    return LogRow._make([*written, *[""] * (len(LogRow._fields) - len(written))])
+    return LogRow(*written)  # type: ignore[arg-type]  # the columns, in order

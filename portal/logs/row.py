@@ -33,8 +33,9 @@ class LogRow(NamedTuple):
     prompt or the URI of a resource. `upstream_protocol` is what the server speaks. `portal` is "" for the document's
     own.
 
-    Where it belongs: `run` is the program's execution, `call` the number of the call in it (from 1), `parent` the run
-    or request that caused it. `trace`, `span` and `parent_span` are ids of W3C Trace Context.
+    Where it belongs: `run` is the program's execution, `call` the number of the call in it (from 1), `line` the line
+    of the program that makes it (from 1; 0: not known), `parent` the run or request that caused it. `trace`, `span` and
+    `parent_span` are ids of W3C Trace Context.
 
     How it ended: `outcome`, with the `policy` that decided and the `reason` in words; `error_code` is that of JSON-RPC.
     `bytes_in` went to the server and `bytes_out` came back; `tokens_saved` are those of results that no model has read.
@@ -73,6 +74,7 @@ class LogRow(NamedTuple):
     span: str = ""
     parent_span: str = ""
     labels: str = ""
+    line: int = 0
 
     @property
     def time(self) -> str:

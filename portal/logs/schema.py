@@ -8,15 +8,16 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 
 from portal.logs.row import COLUMNS, LogRow
 
-VERSION = 2
+VERSION = 3
 DAY = 86_400_000_000
 """Microseconds."""
 HOUR = 3_600_000_000
 BOUNDS = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000, 30_000_000, 100_000_000)
 """Upper ends, in microseconds, of the parts that times are counted in; the twelfth part has no end."""
 
-ADDED = ("span", "parent_span", "labels")
-"""Columns that came with version 2, in order. They are null in older rows, whose batches were hashed without them."""
+ADDED_BY = {2: ("span", "parent_span", "labels"), 3: ("line",)}
+"""Columns that came with a version, in order. They are null in older rows, whose batches were hashed without them."""
+ADDED = tuple(name for names in ADDED_BY.values() for name in names)
 
 metadata = MetaData()
 
@@ -28,12 +29,13 @@ _NUMBERS = {
     "tokens_saved": BigInteger,
     "error_code": BigInteger,
     "call": Integer,
+    "line": Integer,
 }
 
 
 def _column(name: str) -> Column[int] | Column[str]:
     if (kind := _NUMBERS.get(name)) is not None:
-        return Column(name, kind, nullable=name == "error_code")
+        return Column(name, kind, nullable=name == "error_code" or name in ADDED)
     return Column(name, Text, nullable=name in ADDED)
 
 

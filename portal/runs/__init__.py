@@ -1,7 +1,36 @@
-"""The programs of a portal that outlive the request which started them."""
+"""The programs of a portal: those that outlive the request which started them, and runs as people look at them."""
 
+from typing import TYPE_CHECKING
+
+from portal.lazy import lazily
 from portal.runs.line import Line
 from portal.runs.live import LiveRun, Owner, in_words
 from portal.runs.registry import OwnRuns, RunRegistry, TooManyRuns
+from portal.runs.watched import WatchedRun, WatchedRuns, ended_by
+from portal.runs.waterfall import CallOfRun, RunFacts, RunStory, parallel_width
 
-__all__ = ["Line", "LiveRun", "OwnRuns", "Owner", "RunRegistry", "TooManyRuns", "in_words"]
+if TYPE_CHECKING:
+    from portal.runs.history import PersonRuns, RunHistory, RunPage
+else:
+    # It reads the log, with a database library that a portal without a log does not load.
+    __getattr__ = lazily(__name__, {"PersonRuns": "history", "RunHistory": "history", "RunPage": "history"})
+
+__all__ = [
+    "CallOfRun",
+    "Line",
+    "LiveRun",
+    "OwnRuns",
+    "Owner",
+    "PersonRuns",
+    "RunFacts",
+    "RunHistory",
+    "RunPage",
+    "RunRegistry",
+    "RunStory",
+    "TooManyRuns",
+    "WatchedRun",
+    "WatchedRuns",
+    "ended_by",
+    "in_words",
+    "parallel_width",
+]

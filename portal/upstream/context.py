@@ -110,8 +110,8 @@ class CallContext:
     block in which the call waits for a person, and is set only if the caller can say so to them: a program's call.
     `on_login(required, on_wait)` asks the person for a login, and says whether there is another one now.
 
-    `source` and `number`, that of the call in its program (0 for none), are for the log. `traffic` counts what is sent
-    and received. `facts` are of one call, and two calls at a time have two.
+    `source`, and `number` and `line`, those of the call in its program (0 for none), are for the log. `traffic` counts
+    what is sent and received. `facts` are of one call, and two calls at a time have two.
     """
 
     run_id: str = ""
@@ -132,6 +132,7 @@ class CallContext:
     on_login: OnLogin | None = None
     source: CallSource = CallSource()
     number: int = 0
+    line: int = 0
     traffic: Traffic = field(default_factory=Traffic, compare=False)
     facts: CallFacts = field(default_factory=CallFacts, compare=False)
 

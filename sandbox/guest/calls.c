@@ -13,7 +13,7 @@ struct call {
 
 static struct call *calls;
 static uint32_t made, room, open_calls;
-static Bytes fresh; /* the calls that the host does not know yet: "[id,name,arguments],..." */
+static Bytes fresh; /* the calls that the host does not know yet: "[id,name,arguments,line],..." */
 static JSValue error_constructor = JS_UNDEFINED;
 
 static bool grow(void) {
@@ -87,6 +87,7 @@ static JSValue js_call(JSContext *ctx, JSValueConst self, int argc, JSValueConst
         JS_FreeValue(ctx, JS_GetException(ctx));
         call.error = JS_UNDEFINED;
     }
+    uint32_t line = JS_IsUndefined(call.error) ? 0 : error_line(ctx, call.error);
     /* Code of the program may have run above (getters, Error.prepareStackTrace) and made calls: check again. */
     if (made >= guest_limits.calls) stop_for_calls(ctx);
     if (!grow()) {
@@ -103,6 +104,8 @@ static JSValue js_call(JSContext *ctx, JSValueConst self, int argc, JSValueConst
     bytes_u32(&fresh, made);
     bytes_char(&fresh, ',');
     bytes_put(&fresh, json.data, json.size);
+    bytes_char(&fresh, ',');
+    bytes_u32(&fresh, line);
     bytes_char(&fresh, ']');
     bytes_release(&json);
     if (fresh.failed) {

@@ -91,6 +91,29 @@ void clean_stack_property(JSContext *ctx, JSValueConst error) {
     bytes_release(&text);
 }
 
+/* The line of the program that an error comes from, by the first frame of its stack that is in the program; 0 if there is
+   none. The program may have written the text, so the number may be any, but none of the program's code runs. */
+uint32_t error_line(JSContext *ctx, JSValueConst error) {
+    static const char place[] = PROGRAM_FILE ":";
+    JSValue stack = error_stack(ctx, error);
+    uint32_t line = 0;
+    if (JS_IsString(stack)) {
+        size_t size;
+        const char *text = JS_ToCStringLen(ctx, &size, stack);
+        if (!text) JS_FreeValue(ctx, JS_GetException(ctx));
+        const char *end = text ? text + (size < STACK_CAP ? size : STACK_CAP) : NULL;
+        for (const char *at = text; at && (at = memchr(at, 'p', (size_t)(end - at))); at++) {
+            if ((size_t)(end - at) < sizeof place || memcmp(at, place, sizeof place - 1)) continue;
+            for (at += sizeof place - 1; at < end && *at >= '0' && *at <= '9' && line < 100000000; at++)
+                line = line * 10 + (uint32_t)(*at - '0');
+            break;
+        }
+        JS_FreeCString(ctx, text);
+    }
+    JS_FreeValue(ctx, stack);
+    return line;
+}
+
 /* Appends error[name]. False when it is not a text, or empty. */
 static bool text_of(JSContext *ctx, JSValueConst error, const char *name, Bytes *out) {
     JSValue value = JS_GetPropertyStr(ctx, error, name);

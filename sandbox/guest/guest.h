@@ -8,7 +8,7 @@
 #include <string.h>
 #include "quickjs.h"
 
-#define GUEST_ABI 2
+#define GUEST_ABI 3
 #define PROGRAM_FILE "program.js"
 
 /* The words through which the host finds everything else. To the host every field is hostile and is bounds-checked. */
@@ -95,6 +95,7 @@ void logs_take(Bytes *out, bool last);
 /* failure.c: a thrown value as the failed outcome. */
 int failure_install(JSContext *ctx);
 JSValue error_stack(JSContext *ctx, JSValueConst error);
+uint32_t error_line(JSContext *ctx, JSValueConst error);
 void clean_stack_property(JSContext *ctx, JSValueConst error);
 void describe_error(JSContext *ctx, JSValueConst error, Bytes *out);
 void failure_from_exception(JSContext *ctx, Bytes *out, const char *kind, JSValue thrown);

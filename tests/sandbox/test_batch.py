@@ -29,10 +29,10 @@ LIMITS = Limits()
 
 
 def test_each_shape_is_read() -> None:
-    assert decode_outcome(b'["suspended",[[1,"a",{"b":1}]],12.5,[["warn","w"]]]', LIMITS) == Suspended(
+    assert decode_outcome(b'["suspended",[[1,"a",{"b":1},1]],12.5,[["warn","w"]]]', LIMITS) == Suspended(
         (HostCall(1, "a", {"b": 1}),), (LogLine("warn", "w"),), 12.5
     )
-    assert decode_outcome(b'["completed",true,[1],[],[[2,"e",null]]]', LIMITS) == Completed(
+    assert decode_outcome(b'["completed",true,[1],[],[[2,"e",null,1]]]', LIMITS) == Completed(
         [1], (), True, (HostCall(2, "e", None),)
     )
     assert decode_outcome(b'["completed",false,null,[],[]]', LIMITS) == Completed(None, (), False)
@@ -53,12 +53,17 @@ MALFORMED = [
     b'["suspended",[],"soon",[]]',
     b'["suspended",[],true,[]]',
     b'["suspended",[],1e999,[]]',
-    b'["suspended",[[0,"a",1]],null,[]]',
-    b'["suspended",[[true,"a",1]],null,[]]',
-    b'["suspended",[[1.0,"a",1]],null,[]]',
-    b'["suspended",[[4294967296,"a",1]],null,[]]',
-    b'["suspended",[[1,2,1]],null,[]]',
+    b'["suspended",[[0,"a",1,1]],null,[]]',
+    b'["suspended",[[true,"a",1,1]],null,[]]',
+    b'["suspended",[[1.0,"a",1,1]],null,[]]',
+    b'["suspended",[[4294967296,"a",1,1]],null,[]]',
+    b'["suspended",[[1,2,1,1]],null,[]]',
     b'["suspended",[[1,"a"]],null,[]]',
+    b'["suspended",[[1,"a",1]],null,[]]',
+    b'["suspended",[[1,"a",1,-1]],null,[]]',
+    b'["suspended",[[1,"a",1,true]],null,[]]',
+    b'["suspended",[[1,"a",1,4294967296]],null,[]]',
+    b'["suspended",[[1,"a",1,1,1]],null,[]]',
     b'["completed",1,2,[],[]]',
     b'["completed",true,2,[]]',
     b'["completed",true,2,[["loud","x"]],[]]',
@@ -107,7 +112,7 @@ def test_any_json_decodes_or_is_refused(parts: tuple[Any, ...], size: int) -> No
 
 
 GOOD = [
-    b'["suspended",[[1,"a",{"b":1}],[2,"c",null]],12.5,[["warn","w"]]]',
+    b'["suspended",[[1,"a",{"b":1},1],[2,"c",null,1]],12.5,[["warn","w"]]]',
     b'["completed",true,{"x":[1,2]},[["log","l"]],[]]',
     b'["failed",{"kind":"exception","name":"E","message":"m","stack":"    at f (program.js:3:7)"},[],[]]',
 ]

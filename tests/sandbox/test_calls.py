@@ -48,6 +48,65 @@ def test_calls_made_together_arrive_together_in_order(programs: Programs, engine
     programs.on_thread(play)
 
 
+LINES = """
+async function page(number) {
+  return await host.get({ number })
+}
+const first = await host.first(), all = await Promise.all([1, 2].map((n) => page(n)))
+await new Promise((done) => setTimeout(done, 1))
+for (const one of all)
+  await host.put(one)
+eval("host.other()")
+"""
+
+
+def test_a_call_has_the_line_of_the_program_that_makes_it(programs: Programs, engine: Engine) -> None:
+    found: list[tuple[str, int]] = []
+
+    def answer(call: HostCall) -> Settlement:
+        found.append((call.name, call.line))
+        return Settlement.value(call.id, None)
+
+    programs.run(LINES, answer=answer)
+    assert found == [("first", 5), ("get", 3), ("get", 3), ("put", 8), ("put", 8), ("other", 9)]
+
+
+def test_the_line_of_a_call_is_kept_by_a_program_that_was_frozen(programs: Programs, engine: Engine) -> None:
+    def play() -> None:
+        with engine.isolate() as isolate:
+            isolate.start("await host.a()\n\nawait host.b()", NOW, SEED)
+            frozen = isolate.freeze()
+        with engine.thaw(frozen) as thawed:
+            outcome = thawed.resume([Settlement.value(1, None)], NOW)
+            assert isinstance(outcome, Suspended) and [call.line for call in outcome.calls] == [3]
+
+    programs.on_thread(play)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "Error.prepareStackTrace = () => 'program.js:99999999999999999999999:1'",
+        "Error.prepareStackTrace = () => 'program.js:'",
+        "Error.prepareStackTrace = () => 'p'.repeat(1_000_000)",
+        "Error.prepareStackTrace = () => ({})",
+        "Error.prepareStackTrace = () => { throw 1 }",
+        "Error.stackTraceLimit = 0",
+        "Object.defineProperty(Error.prototype, 'stack', { get() { throw 1 } })",
+        "globalThis.Error = undefined",
+    ],
+)
+def test_a_program_that_plays_with_stacks_gets_no_more_than_a_wrong_line(programs: Programs, first: str) -> None:
+    found: list[int] = []
+
+    def answer(call: HostCall) -> Settlement:
+        found.append(call.line)
+        return Settlement.value(call.id, 7)
+
+    assert programs.value(f"{first}\nawait host.get()", answer=answer) == 7
+    assert len(found) == 1 and 0 <= found[0] < 2**31
+
+
 def test_an_error_settlement_rejects_with_an_error_of_that_name_and_properties(programs: Programs) -> None:
     def answer(call: HostCall) -> Settlement:
         return Settlement.error(
@@ -212,11 +271,12 @@ def test_a_program_that_patches_promises_cannot_reach_the_resolving_functions(pr
 
 
 def test_a_guest_that_invents_calls_is_not_believed() -> None:
-    for calls in ('[[2,"x",null]]', '[[1,"x",null],[1,"x",null]]', '[[1,"x",null],[3,"x",null]]', '[[201,"x",null]]'):
+    for ids in ((2,), (1, 1), (1, 3), (201,)):
+        calls = ",".join(f'[{id},"x",null,1]' for id in ids)
         conversation = Conversation(Limits())
         conversation.start("1", NOW, SEED)
         with pytest.raises(GuestAbiError, match="out of turn"):
-            conversation.receive(f'["suspended",{calls},null,[]]'.encode())
+            conversation.receive(f'["suspended",[{calls}],null,[]]'.encode())
 
 
 def test_then_and_symbols_of_host_are_no_calls(programs: Programs) -> None:

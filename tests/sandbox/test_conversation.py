@@ -5,7 +5,7 @@ import pytest
 from sandbox import Completed, Conversation, GuestAbiError, IsolateClosed, Limits, LocalStateError, Settlement, State
 from tests.sandbox.programs import NOW, SEED
 
-SUSPENDED = b'["suspended",[[1,"a",null]],null,[]]'
+SUSPENDED = b'["suspended",[[1,"a",null,1]],null,[]]'
 DONE = b'["completed",true,1,[],[]]'
 
 
@@ -76,8 +76,8 @@ def test_nonsense_ends_the_conversation() -> None:
 def test_a_thawed_run_knows_only_what_it_waits_for() -> None:
     conversation = Conversation(Limits(), waiting=(3, 5))
     conversation.resume([Settlement.value(5, None)], NOW)
-    conversation.receive(b'["suspended",[[9,"x",null]],null,[]]')
+    conversation.receive(b'["suspended",[[9,"x",null,1]],null,[]]')
     assert conversation.waiting == {3, 9}
     conversation.resume([Settlement.value(3, None)], NOW)
     with pytest.raises(GuestAbiError, match="out of turn"):
-        conversation.receive(b'["suspended",[[12,"x",null]],null,[]]')
+        conversation.receive(b'["suspended",[[12,"x",null,1]],null,[]]')

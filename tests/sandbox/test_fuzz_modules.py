@@ -46,7 +46,7 @@ from .hostile.puppet import (
 )
 
 LIMITS = Limits(cpu_time=0.05, wall_time=HOUR, memory=1 * MiB)
-SUSPENDED = b'["suspended",[[1,"x",null]],null,[]]'
+SUSPENDED = b'["suspended",[[1,"x",null,1]],null,[]]'
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ def test_an_image_made_by_it_is_an_image_of_its_own(stage: Stage) -> None:
 
 @given(
     st.lists(
-        st.sampled_from([SUSPENDED, b'["completed",true,1,[],[]]', b"]", b'["suspended",[[2,"x",1]],null,[]]']),
+        st.sampled_from([SUSPENDED, b'["completed",true,1,[],[]]', b"]", b'["suspended",[[2,"x",1,1]],null,[]]']),
         max_size=5,
     )
 )

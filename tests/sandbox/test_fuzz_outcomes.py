@@ -121,7 +121,7 @@ def test_a_value_deeper_than_allowed_is_refused(place: str, shape: tuple[bytes, 
     deep = shape[0] * levels + b"1" + shape[1] * levels
     data = {
         "value": b'["completed",true,%b,[],[]]',
-        "argument": b'["suspended",[[1,"x",%b]],null,[]]',
+        "argument": b'["suspended",[[1,"x",%b,1]],null,[]]',
         "message": b'["failed",{"kind":"exception","message":%b},[],[]]',
         "junk": b"%b",
     }[place] % deep
@@ -134,7 +134,7 @@ def test_values_as_deep_as_allowed_are_read() -> None:
         deep = shape[0] * 20 + b"1" + shape[1] * 20
         assert isinstance(decode_outcome(b'["completed",true,%b,[],[]]' % deep, LIMITS), Completed)
         many = b"[%b]" % b",".join([shape[0] * 19 + shape[1] * 19] * 100) if shape[0] == b"[" else deep
-        assert isinstance(decode_outcome(b'["suspended",[[1,"x",%b]],null,[]]' % many, LIMITS), Suspended)
+        assert isinstance(decode_outcome(b'["suspended",[[1,"x",%b,1]],null,[]]' % many, LIMITS), Suspended)
 
 
 def test_the_parser_reads_as_deep_as_is_said() -> None:
@@ -199,7 +199,7 @@ def test_the_largest_honest_outcomes_are_read() -> None:
     logs = [["error", text + " (cut: the log is full)"]] * LIMITS.log_lines + [
         ["warn", "9 more log lines were dropped"]
     ]
-    calls = [[n, "n" * 1024, "a" * LIMITS.arguments] for n in range(1, 4)]
+    calls = [[n, "n" * 1024, "a" * LIMITS.arguments, 99_999_999] for n in range(1, 4)]
     for outcome in (
         ["completed", True, "r" * (LIMITS.result - 2), logs, calls],
         ["suspended", calls, 1.0, logs],

@@ -210,7 +210,7 @@ async def test_what_the_guest_says_wrongly_costs_the_run_and_not_the_worker(tmp_
     deeds = """
 control.sendall(READY)
 _, run, _ = read(lane)
-lane.sendall(pack(SUSPENDED, run, struct.pack("<d", 0.1) + b'["suspended", [[7, "x", null]], null, []]'))
+lane.sendall(pack(SUSPENDED, run, struct.pack("<d", 0.1) + b'["suspended", [[7, "x", null, 1]], null, []]'))
 assert read(control)[:2] == (2, run)
 _, run, _ = read(lane)
 lane.sendall(pack(FINISHED, run, OK))

@@ -48,7 +48,7 @@ async def show_content(config: Path | None, id: int, *, as_json: bool) -> Exit:
         text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
         stdout.print(Text.assemble((f"{name}: ", "dim"), text), soft_wrap=True)
     if content is None:
-        stderr.print(Text("Nothing of its arguments and results is kept (portal.logs.contents).", style="dim"))
+        stderr.print(Text("Nothing of its arguments, results or program is kept (portal.logs.contents).", style="dim"))
     return Exit.OK
 
 

@@ -28,6 +28,7 @@ def row_line(one: StoredRow) -> Text:
         (f"  {who}" if who else "", "cyan"),
         (f"  {client}" if client else "", "dim"),
         (f"  {row.run}{f'#{row.call}' if row.call else ''}" if row.run else "", "dim"),
+        (f" line {row.line}" if row.line else "", "dim"),
         (f"  {why}" if (why := ": ".join(filter(None, (row.policy, row.reason)))) else "", "yellow"),
     )
 

@@ -94,6 +94,14 @@ async def test_what_an_agent_does_is_read_and_followed_over_the_api(tmp_path: Pa
                 await eventually(has_run)
                 detail = (await read(f"/logs/{seen[2]['id']}"))["result"]
                 assert detail["run"]["kind"] == "run" and detail["calls"] == seen[1:]
+                (run,) = (await read("/runs"))["result"]
+                assert run["email"] == seen[0]["email"] and run["client"] == "agent" and run["log_id"]
+                shown = (await read(f"/runs/{run['id']}"))["result"]
+                assert [(one["log_id"], one["line"]) for one in shown["calls"]] == [
+                    (seen[1]["id"], 1),
+                    (seen[2]["id"], 1),
+                ]
+                assert shown["width"] == 1 and (await read("/runs", identity="nobody"))["result"] == []
                 assert (await read("/servers/shop/logs", count=True))["result_info"]["total"] == "3"
                 of_portal = (await read("/portals/_/logs"))["result"]
                 assert sorted(one["kind"] for one in of_portal if one["kind"] in ("run", "tool")) == [

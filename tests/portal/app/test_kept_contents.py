@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from codemode import CodeTool
 from portal.app import Parts, serving
 from portal.calls import Call, Gate
 from portal.calls.gate import Denial
@@ -90,6 +91,67 @@ async def test_contents_are_shown_to_who_has_the_key_and_that_is_a_row(tmp_path:
 
 async def stored_kind(config: dict[str, Any], kind: str) -> list[Any]:
     return [row for row in await stored(place_of(config)) if row.kind == kind]
+
+
+async def test_a_program_is_kept_masked_and_bounded_and_the_command_prints_it(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    program = f"const secret = '{SECRET}'\nconst cards = '{MARKER}'\nreturn await codemode.up.echo({{text: 'x'}})"
+    async with hosted() as upstream:
+        config = document(tmp_path, upstream, contents={"programs": True, "maxBytes": 1024})
+        async with opened(config, parts=Parts(code=code_tool)) as instance:
+            await instance.servers.settled()
+            mcp = "mcp?codemode=search_and_execute"
+            async with serving(instance) as url, client_of(f"{url}/{mcp}", MODERN) as client:
+                await client.call_tool("code", {"code": f"Here it is:\n```js\n{program}\n```"})
+                await client.call_tool("code", {"code": f"return 1 // {'x' * 5000}"})
+            assert instance.shared.kept is not None
+            await instance.shared.kept.stored()
+        short, long = sorted(await ids_of(tmp_path, config, "--kind", "run"))
+        shown = await show(tmp_path, config, short)
+        assert shown["program"] == program.replace(f"'{SECRET}'", "[masked]")
+        cut = (await show(tmp_path, config, long))["program"]
+        assert cut.startswith("return 1 // xxx") and cut.endswith("[cut]") and len(cut) < 1100
+        done = await asyncio.to_thread(command, tmp_path, config, "logs", "show", short)
+        assert f"program: {shown['program']}" in done.stdout
+        (call,) = await ids_of(tmp_path, config, "--kind", "tool")
+        of_call = await show(tmp_path, config, call)
+        assert of_call["line"] == 3 and "program" not in of_call and "arguments" not in of_call
+        nowhere(MARKER, tmp_path)
+
+
+class Stops:
+    """What the gateway says of programs: one with the word may not run, and nobody keeps one with the secret."""
+
+    async def screen_program(self, program: str, context: CallContext) -> Denial | None:
+        return Denial("It has a word in it.", "words") if "stop" in program else None
+
+    async def screen(
+        self, content: dict[str, Any], direction: str, call: Call, context: CallContext
+    ) -> dict[str, Any] | Denial:
+        return content
+
+    async def hides(self, text: str) -> bool:
+        return SECRET in text
+
+
+async def test_a_program_that_a_screening_stops_or_would_find_something_in_is_not_kept(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with hosted() as upstream:
+        config = document(tmp_path, upstream, contents={"programs": True})
+        gate = Gate(screenings=[Stops()], programs=[Stops()])
+        async with opened(config, parts=Parts(code=code_tool, gate=gate)) as instance:
+            await instance.servers.settled()
+            mcp = "mcp?codemode=search_and_execute"
+            async with serving(instance) as url, client_of(f"{url}/{mcp}", MODERN) as client:
+                for program in (f"return 'stop {MARKER}'", f"return '{SECRET}'", "return 7"):
+                    await client.call_tool("code", {"code": program})
+            assert instance.shared.kept is not None
+            await instance.shared.kept.stored()
+        found = [await show(tmp_path, config, id) for id in sorted(await ids_of(tmp_path, config, "--kind", "run"))]
+        assert [one.get("program") for one in found] == [None, None, "return 7"]
+        nowhere(SECRET, tmp_path)
 
 
 async def test_without_the_setting_or_for_another_tool_nothing_is_kept(tmp_path: Path) -> None:
@@ -176,7 +238,8 @@ async def test_the_setting_is_taken_up_while_the_portal_runs(tmp_path: Path) -> 
     [
         ({"logs": {"database": "sqlite:///logs.db", "contents": {"calls": [ECHO]}}}, "needs a database of the portal"),
         ({"state": "sqlite:///s.db", "logs": {"keepDays": 3, "contents": {"calls": [ECHO]}}}, "at most as long"),
-        ({"state": "sqlite:///s.db", "logs": {"contents": {"calls": []}}}, "calls"),
+        ({"state": "sqlite:///s.db", "logs": {"contents": {"calls": []}}}, "keeps nothing"),
+        ({"state": "sqlite:///s.db", "logs": {"contents": {"programs": False}}}, "keeps nothing"),
         ({"state": "sqlite:///s.db", "logs": {"contents": {"calls": [{"server": "up"}]}}}, "keeps nothing"),
         ({"state": "sqlite:///s.db", "logs": {"contents": {"calls": [ECHO], "masks": ["a"]}}}, "masks"),
     ],

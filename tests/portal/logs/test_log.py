@@ -22,7 +22,7 @@ from portal.logs.journal import Journal
 from portal.logs.pages import count_some
 from portal.logs.query import Filters, Sums, after, before, conditions, dropped, newest_id, sums
 from portal.logs.row import packed
-from portal.logs.schema import ADDED, DAY, HOUR, ROW_COLUMNS, VERSION, batches, calls, checkpoints, facts, rollup
+from portal.logs.schema import ADDED_BY, DAY, HOUR, ROW_COLUMNS, VERSION, batches, calls, checkpoints, facts, rollup
 from portal.logs.verification import Verification, verify
 from tests.patience import PATIENCE
 from tests.portal.logs.rows import AT, batch_of, row
@@ -363,22 +363,27 @@ async def test_uris_are_counted_together_and_tools_apart(place: LogPlace) -> Non
     assert {tuple(one) for one in found} == {("", 50), ("t", 5)}
 
 
-async def test_a_log_of_version_1_is_brought_up_to_date_and_still_verifies(place: LogPlace) -> None:
-    key, old = LogKey.open(place.key), [row(number, trace="0af7651916cd43dd8448eb211c80319c") for number in range(3)]
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_log_of_an_older_version_is_brought_up_to_date_and_still_verifies(
+    place: LogPlace, version: int
+) -> None:
+    labels = "confidential" if version > 1 else ""
+    key = LogKey.open(place.key)
+    old = [row(number, trace="0af7651916cd43dd8448eb211c80319c", labels=labels) for number in range(3)]
     database = LogDatabase(place.url)
     await database.open()
-    await database.write(partial(_as_version_1, rows=old, key=key))
+    await database.write(partial(_as_version, version=version, rows=old, key=key))
     await database.close()
     with pytest.raises(LogUnusable, match="a portal that serves brings it up to date"):
         await read_only(place)
     async with CallLog.open(place) as log:
-        log.write(row(9, span="00f067aa0ba902b7", labels="confidential"))
+        log.write(row(9, span="00f067aa0ba902b7", labels="confidential", line=12))
         await log.stored()
-        assert await rows_of(log) == [*old, row(9, span="00f067aa0ba902b7", labels="confidential")]
+        assert await rows_of(log) == [*old, row(9, span="00f067aa0ba902b7", labels="confidential", line=12)]
         assert await verified(log.database, key) == Verification(4, 2, 1, 3, 1, 0, {key.public.hex()}, [])
-        # An empty text where there was nothing is a change.
+        # Nothing, where there was no column, is not the same as an empty value.
         await log.database.write(
-            lambda connection: connection.execute(update(calls).where(calls.c.number == 1).values(labels=""))
+            lambda connection: connection.execute(update(calls).where(calls.c.number == 1).values(line=0))
         )
         assert (await verified(log.database, key)).faults
     await read_only(place)
@@ -393,13 +398,14 @@ async def read_only(place: LogPlace) -> None:
         await database.close()
 
 
-def _as_version_1(connection: Connection, rows: Sequence[LogRow], key: LogKey) -> None:
-    """Make the log that version 1 has made of these rows."""
+def _as_version(connection: Connection, version: int, rows: Sequence[LogRow], key: LogKey) -> None:
+    """Make the log that this version has made of these rows."""
+    added = [name for since, names in ADDED_BY.items() for name in names if since > version]
     store(connection, batch_of("a" * 32, 1, rows), AT + DAY)
-    for name in ADDED:
+    for name in added:
         connection.execute(text(f"ALTER TABLE calls DROP COLUMN {name}"))
-    connection.execute(update(facts).values(value="1"))
-    kept = [column for column in ROW_COLUMNS if column.name not in ADDED]
+    connection.execute(update(facts).values(value=str(version)))
+    kept = [column for column in ROW_COLUMNS if column.name not in added]
     digest = digest_of(orjson.dumps([*one]) for one in connection.execute(select(*kept).order_by(calls.c.id)))
     connection.execute(update(batches).values(digest=digest, hash=linked(START, digest)))
     sign(connection, key, AT + DAY)

@@ -6,7 +6,7 @@
 
   ;; The layout lies at 64 (abi, input, input_size, output, output_size, logs, logs_size, stopped, heap, end), the input
   ;; buffer at 1024 (the engine may write its own limits there), what `reserve` answers at 48.
-  (data (i32.const 64) "\02\00\00\00\00\04\00\00\00\40\00\00") ;; abi 2, input 1024, input_size 16384
+  (data (i32.const 64) "\03\00\00\00\00\04\00\00\00\40\00\00") ;; abi 3, input 1024, input_size 16384
   (data (i32.const 48) "\00\80\00\00")
   (data (i32.const 65000) "[\"completed\",true,42,[],[]]")
 

@@ -1,0 +1,175 @@
+"""Runs to look at: those under way in this process, and those that the log has. For everybody, or for one person.
+
+`RunHistory` is for who may see all runs; `PersonRuns` shows one person their own, and to them no other is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sqlalchemy import Connection
+
+from codemode import Waiting
+from portal.logs import MAX_NAME, CallLog, ContentLog, Filters, LogRow, RowName, StoredRow, older, run_of
+from portal.runs.watched import WatchedRuns, ended_by
+from portal.runs.waterfall import RunFacts, RunStory, call_of, ended_facts, facts_of_calls, story_of
+
+STORED_SECONDS = 2.0
+"""How long the row of a run that has just ended is waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPage:
+    """Runs, newest first: those under way, which only the first page has, and then `ended` ones. `reached` is the id to
+    go on before, for the next page, None if there is none."""
+
+    live: Sequence[RunFacts]
+    ended: Sequence[RunFacts]
+    more: bool
+    reached: int | None
+
+
+class RunHistory:
+    """`log` is None where there is none: then only runs under way are known. `contents` has the programs that are
+    kept."""
+
+    def __init__(self, live: WatchedRuns, log: CallLog | None = None, contents: ContentLog | None = None) -> None:
+        self._live = live
+        self._log = log
+        self._contents = contents
+
+    async def page(
+        self, filters: Filters | None = None, *, before: int | None = None, limit: int = 50, live: bool | None = None
+    ) -> RunPage:
+        """A page of runs: at most `limit` that have ended, and on the first as many that are under way. `live`: only
+        these, or only those that have ended.
+
+        Raises:
+            LogUnavailable: the log does not answer.
+        """
+        wanted = replace(filters or Filters(), kind="run")
+        under_way: list[RunFacts] = []
+        if live is not False and before is None and wanted.outcome is None and not wanted.failed:
+            under_way = self._live.all(partial(_is_wanted, wanted))[:limit]
+        if live is True or self._log is None:
+            return RunPage(live=under_way, ended=(), more=False, reached=None)
+        found = await self._log.database.read(partial(older, filters=wanted, id=before, limit=limit))
+        ended = [ended_facts(one.row, one.id) for one in found.rows]
+        return RunPage(live=under_way, ended=ended, more=found.more, reached=found.reached if found.more else None)
+
+    async def find(self, run_id: str, identity: str | None = None, *, with_program: bool = False) -> RunStory | None:
+        """The run with this id and its calls, of this identity if there is one; None if there is no such run.
+
+        With `with_program` its text comes with it: of a run that has ended if it is kept, of one that is under way if
+        it is to be kept, or is that identity's own.
+
+        Raises:
+            LogUnavailable: the log does not answer.
+            SecretUnreadable: its program was changed, or its key is gone.
+        """
+        live = self._live.story(run_id, identity, with_program=with_program)
+        if live is not None or self._log is None:
+            return live
+        found = await self._read(self._log, run_id)
+        if found.run is None and self._live.has_ended(run_id):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STORED_SECONDS):
+                    await self._log.stored()
+            found = await self._read(self._log, run_id)
+        rows = found.rows if identity is None else [one for one in found.rows if one.row.identity == identity]
+        if not rows or len(rows) < len(found.rows):
+            return None
+        program = await self._program(found.run) if with_program and found.run is not None else None
+        return found.story(program)
+
+    async def _read(self, log: CallLog, run_id: str) -> _Found:
+        return await log.database.read(partial(_found, run_id=run_id))
+
+    async def _program(self, run: StoredRow) -> str | None:
+        if self._contents is None:
+            return None
+        content = await self._contents.read(RowName(run.instance, run.number))
+        program = None if content is None else content.get("program")
+        return program if isinstance(program, str) else None
+
+
+class PersonRuns:
+    """The runs of one person alone, whom `identity` (the key) is; at one portal, or at all for None.
+
+    Raises:
+        ValueError: it is nobody. Callers who have not signed in cannot be told apart.
+    """
+
+    def __init__(self, history: RunHistory, live: WatchedRuns, identity: str, portal: str | None = None) -> None:
+        if not identity:
+            raise ValueError("the runs of nobody in particular are shown to nobody")
+        self._history = history
+        self._live = live
+        self._identity = identity[:MAX_NAME]
+        self._portal = portal
+
+    async def recent(self, before: int | None = None, limit: int = 20) -> RunPage:
+        """A page of their runs, newest first. Raises LogUnavailable."""
+        filters = Filters(identity=self._identity, portal=self._portal)
+        return await self._history.page(filters, before=before, limit=limit)
+
+    async def find(self, run_id: str) -> RunStory | None:
+        """Their run with this id, with its calls, and its program where that is known; None for any other.
+
+        Raises:
+            LogUnavailable: the log does not answer.
+            SecretUnreadable: its program was changed, or its key is gone.
+        """
+        found = await self._history.find(run_id, self._identity, with_program=True)
+        return found if found is not None and self._portal in (None, found.run.row.portal) else None
+
+    def waiting(self) -> list[tuple[RunFacts, Waiting]]:
+        """What their runs wait for now, with the page of each where there is one."""
+        wanted = Filters(identity=self._identity, portal=self._portal)
+        return [(run, one) for run in self._live.all(partial(_is_wanted, wanted)) for one in run.waiting]
+
+    def end(self, run_id: str) -> bool:
+        """End their run with this id. False if it is not under way here."""
+        found = self._live.find(run_id, self._identity)
+        if found is None or self._portal not in (None, found.row.portal):
+            return False
+        found.end(ended_by("the person whose it is", found))
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the log has of a run."""
+
+    run: StoredRow | None
+    calls: Sequence[StoredRow]
+    more: bool
+
+    @property
+    def rows(self) -> list[StoredRow]:
+        return [*self.calls] if self.run is None else [self.run, *self.calls]
+
+    def story(self, program: str | None) -> RunStory:
+        rows = [one.row for one in self.calls]
+        if self.run is None:
+            facts = facts_of_calls(rows)
+        else:
+            facts = ended_facts(self.run.row, self.run.id, len({row.call for row in rows}))
+        calls = (call_of(one.row, facts.row.at, one.id) for one in self.calls)
+        return story_of(facts, calls, more=self.more, program=program)
+
+
+def _found(connection: Connection, run_id: str) -> _Found:
+    return _Found(*run_of(connection, run_id)) if run_id else _Found(None, (), False)
+
+
+def _is_wanted(filters: Filters, row: LogRow) -> bool:
+    """Whether a run under way, which has this row, is one of those that are asked for. `since` and `until` are about
+    when a run ended: one that has not is newer than all."""
+    equal = ("portal", "server", "name", "identity", "client", "run", "trace")
+    asked = ((name, getattr(filters, name)) for name in equal)
+    return filters.until is None and all(value is None or value == getattr(row, name) for name, value in asked)
