@@ -29,6 +29,7 @@ from portal.admin.login_settings import OrganizationOperations
 from portal.admin.logs import LogOperations
 from portal.admin.members import MemberOperations
 from portal.admin.organization import CustomPages, IdentityProviders, ServiceTokenApi
+from portal.admin.overview import OverviewOperations
 from portal.admin.policies import GroupOperations, PolicyOperations, check_decisions
 from portal.admin.portals import PortalOperations
 from portal.admin.quotas import QuotaOperations
@@ -123,6 +124,7 @@ async def create_admin(
         *MemberOperations(store, clock, settings).operations(),
         *LogOperations(reading).operations(),
         *AnalyticsOperations(reading, clock).operations(),
+        *OverviewOperations(reading, clock).operations(),
         *ExportOperations(store, exports).operations(),
         *tokens.operations(),
     ]
