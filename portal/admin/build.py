@@ -30,6 +30,7 @@ from portal.admin.login_settings import OrganizationOperations
 from portal.admin.logs import LogOperations
 from portal.admin.members import MemberOperations
 from portal.admin.organization import CustomPages, IdentityProviders, ServiceTokenApi
+from portal.admin.overview import OverviewOperations
 from portal.admin.policies import GroupOperations, PolicyOperations, check_decisions
 from portal.admin.policy_test import PolicyTester, PolicyTestOperations
 from portal.admin.portals import PortalOperations
@@ -148,6 +149,7 @@ async def create_admin(
         *LogOperations(reading).operations(),
         *RunOperations(reading, RunHistory(runs or WatchedRuns(), log, contents), runs, settings).operations(),
         *AnalyticsOperations(reading, clock).operations(),
+        *OverviewOperations(reading, clock).operations(),
         *ExportOperations(store, exports).operations(),
         *tokens.operations(),
     ]

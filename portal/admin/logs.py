@@ -17,7 +17,7 @@ from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import LOGS
 from portal.admin.log_reading import MCP, LogFilters, LoggedRow, LogReading, RowId, shown, unavailable
 from portal.admin.log_stream import LogStream, StreamRoom
-from portal.logs import Filters, LogUnavailable, count_some, find, newer, older, run_of
+from portal.logs import Filters, LogUnavailable, count_some, find, run_of, turned
 
 MAX_ROWS = 500
 _LAST_ID = "last-event-id"
@@ -25,12 +25,13 @@ _LAST_ID = "last-event-id"
 
 class LogQuery(LogFilters):
     """`before` is the id of a row: rows older than it are shown, the newest first. After that of `after` the oldest
-    come first. With `count` it is said how many rows there are."""
+    come first, or with `newest_first` the same rows the other way. With `count` it is said how many rows there are."""
 
     before: RowId | None = None
     after: RowId | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_ROWS)] = 50
     count: bool = False
+    newest_first: bool = False
 
 
 class TailQuery(LogFilters):
@@ -41,13 +42,17 @@ class TailQuery(LogFilters):
 
 class LogPageInfo(BaseModel):
     """`more` says that there may be more rows, also where the page is not full. `before` and `after` are the ids to ask
-    for the next page with. `total_count` is at most 10,000; `total` is then `10,000+`."""
+    for the next page with. For a page that turns both ways, `next` is what to ask `before`, and `previous` what to ask
+    `after`, with `newest_first`; null where there is no such page. `total_count` is at most 10,000; `total` is then
+    `10,000+`."""
 
     count: int
     limit: int
     more: bool
     before: int | None = None
     after: int | None = None
+    next: int | None = None
+    previous: int | None = None
     total_count: int | None = None
     total: str | None = None
 
@@ -123,21 +128,21 @@ class LogOperations:
 
 
 def _page(connection: Connection, filters: Filters, asked: LogQuery) -> InfoAnswer:
-    if asked.after is not None:
-        page = newer(connection, filters, asked.after, asked.limit)
+    page = turned(connection, filters, before=asked.before, after=asked.after, limit=asked.limit)
+    rows, more = page.rows, page.next is not None
+    info = LogPageInfo(count=len(rows), limit=asked.limit, more=more, next=page.next, previous=page.previous)
+    newest = rows[0].id if rows else None
+    if asked.after is None:
+        info.before, info.after = page.next, newest
     else:
-        page = older(connection, filters, asked.before, asked.limit)
-    info = LogPageInfo(count=len(page.rows), limit=asked.limit, more=page.more)
-    first = page.rows[0].id if page.rows else None
-    if asked.after is not None:
-        info.before, info.after = first, page.reached
-    else:
-        info.before, info.after = page.reached if page.more else None, first
+        info.more = page.previous is not None
+        info.before, info.after = rows[-1].id if rows else None, page.reached
+        rows = rows if asked.newest_first else rows[::-1]
     if asked.count:
         number, more = count_some(connection, filters)
         info.total_count, info.total = number, f"{number:,}+" if more else f"{number:,}"
     # Here, in a thread: hundreds of rows take milliseconds.
-    return InfoAnswer([shown(one).model_dump() for one in page.rows], info)
+    return InfoAnswer([shown(one).model_dump() for one in rows], info)
 
 
 def _detail(connection: Connection, id: int) -> LoggedDetail | None:

@@ -112,7 +112,9 @@ async def open_log(config: Config, given: Callable[[], LogSection | None]) -> As
 
     def in_force() -> LogSettings:
         section = given() or LogSection()
-        settings = LogSettings(keep_days=section.keep_days, when_full=section.when_full)
+        settings = LogSettings(
+            keep_days=section.keep_days, sums_days=section.keep_sums_days, when_full=section.when_full
+        )
         return settings if section.contents is None else replace(settings, content_days=section.contents.keep_days)
 
     async with AsyncExitStack() as stack:

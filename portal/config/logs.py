@@ -48,13 +48,14 @@ class ContentsSection(Section):
 
 class LogSection(Section):
     """`database` is the URL of a database of the log; without it the log is beside the portal's own database. Whole
-    days are kept for `keep_days`. When there is no room for a row, because the database does not answer, calls go on
-    and the row is dropped and counted (`drop`), or calls wait (`block`). `contents` are arguments, results and programs
-    that are kept; without it there are none."""
+    days are kept for `keep_days`, and what they add up to for `keep_sums_days`, or as long as the rows. When there
+    is no room for a row, because the database does not answer, calls go on and the row is dropped and counted (`drop`),
+    or calls wait (`block`). `contents` are arguments, results and programs that are kept; without it there are none."""
 
     enabled: bool = True
     database: str | None = Field(default=None, repr=False)
     keep_days: int = Field(default=30, ge=1, le=3650)
+    keep_sums_days: int = Field(default=400, ge=1, le=3650)
     when_full: Literal["drop", "block"] = "drop"
     contents: ContentsSection | None = None
 

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from portal.logs.database import LogDatabase, LogUnavailable, LogUnusable
     from portal.logs.journal import JournalUnusable
     from portal.logs.log import CallLog, LogPlace, LogSettings
-    from portal.logs.pages import LogPage, count_some, find, newer, older, run_of
-    from portal.logs.query import COUNT_TO, Filters, StoredRow, Sums, added, after, before, dropped, newest_id, sums
+    from portal.logs.pages import LogPage, TurnedPage, count_some, find, newer, older, run_of, turned
+    from portal.logs.query import COUNT_TO, Filters, StoredRow, after, before, dropped, email_of, newest_id
+    from portal.logs.schema import OTHERS
     from portal.logs.series import Period, count_calls, days, months, zone
+    from portal.logs.summing import CallWindow, FoundSums, Sums, added, sums
     from portal.logs.tail import Tail
     from portal.logs.verification import Verification, verify
 else:
@@ -29,8 +31,10 @@ else:
         {
             "COUNT_TO": "query",
             "CallLog": "log",
+            "CallWindow": "summing",
             "ContentLog": "contents",
             "Filters": "query",
+            "FoundSums": "summing",
             "read_content": "contents",
             "rewrap_contents": "contents",
             "JournalUnusable": "journal",
@@ -43,25 +47,29 @@ else:
             "LogSettings": "log",
             "LogUnavailable": "database",
             "LogUnusable": "database",
+            "OTHERS": "schema",
             "Period": "series",
             "StoredRow": "query",
-            "Sums": "query",
+            "Sums": "summing",
             "Tail": "tail",
+            "TurnedPage": "pages",
             "Verification": "verification",
-            "added": "query",
+            "added": "summing",
             "after": "query",
             "before": "query",
             "count_calls": "series",
             "count_some": "pages",
             "days": "series",
             "dropped": "query",
+            "email_of": "query",
             "find": "pages",
             "months": "series",
             "newer": "pages",
             "newest_id": "query",
             "older": "pages",
             "run_of": "pages",
-            "sums": "query",
+            "sums": "summing",
+            "turned": "pages",
             "verify": "verification",
             "zone": "series",
         },
@@ -71,7 +79,9 @@ __all__ = [
     "COUNT_TO",
     "MAX_NAME",
     "NO_EVENTS",
+    "OTHERS",
     "CallLog",
+    "CallWindow",
     "Content",
     "ContentLog",
     "ContentRule",
@@ -80,6 +90,7 @@ __all__ = [
     "EventLog",
     "EventSink",
     "Filters",
+    "FoundSums",
     "JournalUnusable",
     "Kind",
     "Leaving",
@@ -102,6 +113,7 @@ __all__ = [
     "StoredRow",
     "Sums",
     "Tail",
+    "TurnedPage",
     "Verification",
     "Wanted",
     "added",
@@ -112,6 +124,7 @@ __all__ = [
     "count_some",
     "days",
     "dropped",
+    "email_of",
     "event",
     "find",
     "months",
@@ -125,6 +138,7 @@ __all__ = [
     "set_level",
     "storable",
     "sums",
+    "turned",
     "verify",
     "zone",
 ]

@@ -1,5 +1,4 @@
-"""Puts a batch of rows into the database: the rows, what they add to the hours, their link of the chain. One
-transaction.
+"""Puts a batch of rows into the database: the rows and their link of the chain. One transaction.
 
 Synchronous, over one connection: the same for SQLite and PostgreSQL.
 """
@@ -9,20 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby, pairwise
+from itertools import groupby
 
-from sqlalchemy import BigInteger, Connection, Table, case, cast, delete, func, insert, select, text
+from sqlalchemy import Connection, Table, delete, func, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from portal.logs.chain import START, Checkpoint, LogKey, digest_of, linked
 from portal.logs.row import LogRow, packed, storable
-from portal.logs.schema import BOUNDS, DAY, HOUR, KEY, ROW_COLUMNS, SUMS, batches, calls, checkpoints, rollup, writers
+from portal.logs.schema import DAY, ROW_COLUMNS, SUM_TABLES, batches, calls, checkpoints, writers
 
 _LOCK = 0x636F_6465_6C6F_6773
 _ANALYSED = 1_000
 """Entries of an index that are looked at, which takes milliseconds however many there are."""
-_NAMED = ("tool", "prompt")
-"""Kinds whose names are as few as servers list. URIs may be as many as rows."""
 
 _NAMES = ", ".join(column.name for column in ROW_COLUMNS)
 _EXTRACTED = ", ".join(f"json_extract(value, '$[{at}]')" for at in range(len(ROW_COLUMNS)))
@@ -60,7 +57,6 @@ def store(connection: Connection, batch: Batch, now: int) -> None:
         _make_room(connection, day)
         # The database takes the lines apart: in Python that would hold up the portal's event loop.
         connection.exec_driver_sql(_INSERT[connection.dialect.name], ("[" + b",".join(texts).decode() + "]",))
-        _count(connection, ids[0], ids[-1])
         n += 1
         digest = digest_of(texts)
         previous = linked(previous, digest)
@@ -68,7 +64,7 @@ def store(connection: Connection, batch: Batch, now: int) -> None:
             insert(batches).values(n=n, first=ids[0], last=ids[-1], count=len(ids), digest=digest, hash=previous)
         )
     reached = {"number": rows[-1][0] if rows else known, "dropped": batch.dropped, "at": now}
-    noted = _insert_into(connection, writers).values(instance=batch.instance, **reached)
+    noted = insert_into(connection, writers).values(instance=batch.instance, **reached)
     connection.execute(noted.on_conflict_do_update(index_elements=["instance"], set_=reached))
 
 
@@ -130,26 +126,7 @@ def _line(id: int, instance: str, number: int, row: LogRow) -> bytes:
     return b'[%d,"%s",%d,%s' % (id, instance.encode(), number, text[1:])
 
 
-def _count(connection: Connection, first: int, last: int) -> None:
-    """Add the rows from one id to another to what their hours add up to."""
-    name = case((calls.c.kind.in_(_NAMED), calls.c.name), else_="")
-    key = (calls.c.id // HOUR, calls.c.portal, calls.c.server, calls.c.kind, name, calls.c.outcome)
-    edges = (-1, *BOUNDS, 2**63 - 1)
-    parts = [case((calls.c.us.between(low + 1, high), 1), else_=0) for low, high in pairwise(edges)]
-    summed = [func.sum(one) for one in (calls.c.us, calls.c.bytes_in, calls.c.bytes_out, calls.c.tokens_saved, *parts)]
-    sums = [cast(one, BigInteger) for one in (func.count(), *summed)]
-    found = select(*key, *sums, func.max(calls.c.us)).where(calls.c.id.between(first, last))
-    added = _insert_into(connection, rollup).from_select(
-        [*KEY, *SUMS, "us_max"], found.group_by(text(", ".join(str(at + 1) for at in range(len(key)))))
-    )
-    new = added.excluded
-    larger = func.greatest if connection.dialect.name == "postgresql" else func.max
-    totals = {name: rollup.c[name] + new[name] for name in SUMS}
-    longest = larger(rollup.c.us_max, new.us_max)
-    connection.execute(added.on_conflict_do_update(index_elements=KEY, set_={**totals, "us_max": longest}))
-
-
-def _insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+def insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
@@ -218,5 +195,6 @@ def optimize(connection: Connection) -> None:
     """Let SQLite look at some entries of each index, so that it uses the right one. A server does that by itself."""
     if connection.dialect.name == "sqlite":
         # `PRAGMA optimize` does it only for what this connection has asked for, and the writer asks for nothing.
-        for statement in (f"PRAGMA analysis_limit = {_ANALYSED}", "ANALYZE calls", "ANALYZE rollup"):
+        tables = [f"ANALYZE {one.name}" for one in (calls, *SUM_TABLES)]
+        for statement in (f"PRAGMA analysis_limit = {_ANALYSED}", *tables):
             connection.exec_driver_sql(statement).close()

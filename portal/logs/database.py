@@ -106,7 +106,7 @@ class LogDatabase:
         try:
             async with asyncio.timeout(seconds + 1):
                 if self._async_engine is not None:
-                    return await self._on_server(self._async_engine, work, seconds)
+                    return await self._on_server(self._async_engine, work, seconds, writes)
                 assert self._engine is not None, "open it first"
                 loop = asyncio.get_running_loop()
                 return await loop.run_in_executor(threads, _on_file, self._engine, work, seconds, writes)
@@ -117,8 +117,11 @@ class LogDatabase:
             raise LogUnavailable(reason_of(error) or "it refuses a statement") from None
 
     @staticmethod
-    async def _on_server(engine: AsyncEngine, work: Callable[[Connection], T], seconds: float) -> T:
+    async def _on_server(engine: AsyncEngine, work: Callable[[Connection], T], seconds: float, writes: bool) -> T:
         async with engine.begin() as connection:
+            if not writes:
+                # As on SQLite: what is read of several tables belongs together.
+                await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
             await connection.execute(text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))
             return await connection.run_sync(work)
 
@@ -188,7 +191,13 @@ def _set_up(connection: sqlite3.Connection, record: object) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     # Before there are tables: whole days are given back to the disk in small steps.
-    for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL", "cache_size = -16000"):
+    for pragma in (
+        "auto_vacuum = INCREMENTAL",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "cache_size = -16000",
+        "temp_store = MEMORY",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -1,7 +1,7 @@
 """The log of one process: rows come in as calls end, and are stored in batches behind them.
 
-    write ─▶ journal (before the answer) ─▶ batches ─▶ database: rows, hours, chain ─▶ signed each minute
-          └▶ whoever watches                                     └▶ whole days removed
+    write ─▶ journal (before the answer) ─▶ batches ─▶ database: rows, chain ─▶ signed each minute
+          └▶ whoever watches                                  └▶ added to hours and days ─▶ whole days removed
 
 A row that was written outlives the process (`journal`), and is stored once, however often it is tried. While the
 database does not answer, rows wait in the journal. When that is full they are dropped and counted, or callers wait, as
@@ -26,6 +26,15 @@ from portal.logs.batch import Batch, Farewell, optimize, remove_before, sign, st
 from portal.logs.chain import LogKey
 from portal.logs.contents import remove_contents
 from portal.logs.database import LogDatabase, LogUnavailable
+from portal.logs.folding import (
+    fold,
+    fold_day,
+    make_index,
+    missing_indexes,
+    remove_sums,
+    rows_behind,
+    take_former,
+)
 from portal.logs.journal import DEFAULT_BYTES, MAX_RECORD, Journal, JournalInUse, JournalUnusable
 from portal.logs.row import LogRow, RowName, packed, storable, unpacked
 from portal.logs.schema import DAY
@@ -38,6 +47,10 @@ BATCH_SECONDS = 0.25
 BATCH_ROWS = 500
 SIGN_SECONDS = 60.0
 REMOVE_SECONDS = 3600.0
+FOLD_SECONDS = 10.0
+FOLD_LEAST, FOLD_AGE = 2_000, 300_000_000
+"""Rows that are added to their hours at once, or fewer when one is so old (microseconds): each time has its cost."""
+INDEX_SECONDS = 600.0
 REMOVE_ROWS = 5_000
 ROOM = 10_000
 """Rows that may wait, of one caller half as many."""
@@ -66,9 +79,11 @@ class LogPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
-    """How many whole days are kept, of rows and of contents, and what happens when there is no room for a row."""
+    """How many whole days are kept, of rows, of what they add up to and of contents, and what happens when there is no
+    room for a row."""
 
     keep_days: int = 30
+    sums_days: int = 400
     when_full: WhenFull = "drop"
     content_days: int = 7
 
@@ -136,6 +151,7 @@ class CallLog:
             tasks = [
                 log._lasting(log._store_all, "storing rows", _LONGEST_PAUSE),
                 log._lasting(log._sign_often, "signing", SIGN_SECONDS),
+                log._lasting(log._fold_often, "adding rows to their hours", FOLD_SECONDS),
                 log._lasting(log._remove_often, "removing old rows", SIGN_SECONDS),
                 log._lasting(partial(log._adopt, place, journal), "storing journals of others", SIGN_SECONDS),
             ]
@@ -376,16 +392,47 @@ class CallLog:
 
     async def remove_old(self, now: int) -> int:
         """Remove the whole days that are older than is kept. How many rows that were."""
-        day = now // DAY - self._settings().keep_days
+        settings = self._settings()
+        # What rows add up to outlasts them.
+        await self.fold_all()
+        day = now // DAY - settings.keep_days
         gone = 0
         while part := await self.database.write(
             partial(remove_before, day=day, key=self._key, now=now, most=REMOVE_ROWS, farewells=tuple(self._farewells))
         ):
             gone += part
-        content_day = now // DAY - min(self._settings().content_days, self._settings().keep_days)
+        content_day = now // DAY - min(settings.content_days, settings.keep_days)
         while await self.database.write(partial(remove_contents, day=content_day)):
             pass
+        keep_days = max(settings.sums_days, settings.keep_days)
+        await self.database.write(partial(remove_sums, today=now // DAY, keep_days=keep_days))
         return gone
+
+    # Adding up
+
+    async def fold_all(self) -> None:
+        """Add every row that is stored to its hour, and every day that is over to the days."""
+        while await self.database.write(take_former):
+            pass
+        while await self.database.write(fold):
+            pass
+        while await self.database.write(fold_day):
+            pass
+
+    async def _fold_often(self) -> None:
+        for name in await self.database.read(missing_indexes):
+            # Of a large log of an earlier version that takes long, and no part of it can be done before the rest.
+            await self.database.write(partial(make_index, name=name), INDEX_SECONDS)
+        await self.fold_all()
+        while True:
+            await asyncio.sleep(FOLD_SECONDS)
+            try:
+                number, oldest = await self.database.read(partial(rows_behind, most=FOLD_LEAST))
+                if number >= FOLD_LEAST or (number and oldest < _now() - FOLD_AGE):
+                    await self.fold_all()
+            except LogUnavailable:
+                # That is said where rows are stored.
+                continue
 
     async def _close(self, running: list[asyncio.Task[None]]) -> None:
         storing, *others = running

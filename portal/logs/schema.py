@@ -12,8 +12,12 @@ VERSION = 3
 DAY = 86_400_000_000
 """Microseconds."""
 HOUR = 3_600_000_000
-BOUNDS = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000, 30_000_000, 100_000_000)
-"""Upper ends, in microseconds, of the parts that times are counted in; the twelfth part has no end."""
+BOUNDS = tuple(round(1000 * 2 ** (part / 6)) for part in range(103))
+"""Upper ends, in microseconds, of the parts that times are counted in: from 1 ms to 2 minutes, each 12.2 % above the
+one before, so that the middle of a part is at most 6 % from any time in it. The last part has no end."""
+PARTS = len(BOUNDS) + 1
+PART_BITS = 31
+"""Of a column with the counts of two parts, so many bits are the first one's."""
 
 ADDED_BY = {2: ("span", "parent_span", "labels"), 3: ("line",)}
 """Columns that came with a version, in order. They are null in older rows, whose batches were hashed without them."""
@@ -40,6 +44,7 @@ def _column(name: str) -> Column[int] | Column[str]:
 
 
 _FAILED, _OF_RUN = text("outcome <> 'ok'"), text("run <> ''")
+_NO_TOOL, _DECIDED, _NAMED = text("kind <> 'tool'"), text("policy <> ''"), text("portal <> ''")
 
 # `id` is the time when a row was complete, in microseconds since 1970, or later: it only grows, in the order in which
 # rows are committed, so that a page, a tail or an export goes on behind an id and misses nothing.
@@ -53,23 +58,53 @@ calls = Table(
     Index("calls_by_server", "server", "id"),
     Index("calls_by_identity", "identity", "id"),
     Index("calls_by_run", "run", "id", sqlite_where=_OF_RUN, postgresql_where=_OF_RUN),
-    Index("calls_failed", "id", sqlite_where=text("outcome <> 'ok'"), postgresql_where=text("outcome <> 'ok'")),
+    Index("calls_failed", "id", sqlite_where=_FAILED, postgresql_where=_FAILED),
+    Index("calls_by_outcome", "outcome", "id", sqlite_where=_FAILED, postgresql_where=_FAILED),
+    Index("calls_by_portal", "portal", "id", sqlite_where=_NAMED, postgresql_where=_NAMED),
+    Index("calls_by_client", "client", "id"),
+    Index("calls_by_name", "name", "id"),
+    Index("calls_by_kind", "kind", "id", sqlite_where=_NO_TOOL, postgresql_where=_NO_TOOL),
+    Index("calls_by_policy", "policy", "id", sqlite_where=_DECIDED, postgresql_where=_DECIDED),
     postgresql_partition_by="RANGE (id)",
 )
 
-KEY = ("hour", "portal", "server", "kind", "name", "outcome")
-"""What the sums of an hour are told apart by."""
-SUMS = ("n", "us", "bytes_in", "bytes_out", "tokens_saved", *(f"h{part}" for part in range(len(BOUNDS) + 1)))
-"""What is summed up: calls, times, bytes, tokens, and the calls in each part of `BOUNDS`."""
+KEY = ("subject", "at", "value", "detail", "portal", "kind", "outcome")
+"""What sums are told apart by. `at` counts hours or days from 1970. `subject` is what `value` and `detail` are of:
 
-# How many, how long and how much in each hour, counted as the rows are added.
-rollup = Table(
-    "rollup",
-    metadata,
-    Column("hour", BigInteger, primary_key=True),
-    *(Column(name, Text, primary_key=True) for name in KEY if name != "hour"),
-    *(Column(name, BigInteger, nullable=False) for name in (*SUMS, "us_max")),
-)
+| subject | value | detail |
+|---|---|---|
+| `portal` | | |
+| `server` | the server | |
+| `tool` | the server | the name of a tool or prompt |
+| `person` | the identity | |
+| `client` | its name | its version |
+"""
+AMOUNTS = ("n", "us", "bytes_in", "bytes_out", "tokens_saved")
+"""What is summed up: calls, times, bytes, tokens."""
+TIMES = tuple(f"h{number}" for number in range(PARTS // 2))
+"""How many calls are in each part of `BOUNDS`, two parts a column: sums of such numbers are the numbers of the sums."""
+OTHERS = "*"
+"""`value` and `detail` of all those that have no sums of their own."""
+
+
+def _sums_table(name: str, *indexes: Index) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("subject", String(8), primary_key=True),
+        Column("at", BigInteger, primary_key=True, autoincrement=False),
+        *(Column(name, Text, primary_key=True) for name in KEY[2:]),
+        *(Column(name, BigInteger, nullable=False) for name in (*AMOUNTS, "us_max", *TIMES)),
+        *indexes,
+        sqlite_with_rowid=False,
+    )
+
+
+# What hours and whole days add up to. Of callers there are far more than of servers, and one is looked for.
+hour_sums, day_sums = _sums_table("hour_sums"), _sums_table("day_sums")
+hour_callers = _sums_table("hour_callers", Index("hour_callers_by_value", "subject", "value", "at"))
+day_callers = _sums_table("day_callers", Index("day_callers_by_value", "subject", "value", "at"))
+SUM_TABLES = (hour_sums, day_sums, hour_callers, day_callers)
 
 batches = Table(
     "batches",

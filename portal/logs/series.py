@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
-from portal.logs.schema import HOUR, rollup
+from portal.logs.schema import HOUR
+from portal.logs.summing import CallWindow, numbers
 
 MONTHS = 12
 _SECONDS_OF_HOUR = HOUR // 1_000_000
@@ -74,16 +75,10 @@ def count_calls(
     """How many calls of tools there were in each of these periods, which follow one another."""
     starts = [-(-one.start // _SECONDS_OF_HOUR) for one in periods]
     end = -(-periods[-1].end // _SECONDS_OF_HOUR)
-    query = select(rollup.c.hour, func.sum(rollup.c.n)).where(
-        rollup.c.hour >= starts[0], rollup.c.hour < end, rollup.c.kind == "tool"
-    )
-    if portal is not None:
-        query = query.where(rollup.c.portal == portal)
-    if server is not None:
-        query = query.where(rollup.c.server == server)
+    wanted = CallWindow(since=starts[0] * HOUR, until=end * HOUR, portal=portal, server=server, kind="tool")
     counts = [0] * len(periods)
-    for hour, n in connection.execute(query.group_by(rollup.c.hour)):
-        counts[bisect_right(starts, hour) - 1] += int(n)
+    for hour, n in numbers(connection, wanted).items():
+        counts[bisect_right(starts, hour) - 1] += n
     return counts
 
 

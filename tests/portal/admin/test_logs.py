@@ -13,7 +13,7 @@ import cloudflare
 import pytest
 
 from portal.admin.log_reading import LoggedRow
-from portal.logs import CallLog, LogPlace, LogRow
+from portal.logs import CallLog, LogPlace, LogRow, LogSettings
 from portal.logs.row import COLUMNS
 from tests.portal.admin.conftest import Api, admin_api
 from tests.portal.logs.rows import row
@@ -31,7 +31,7 @@ def place_in(folder: Path) -> LogPlace:
 @asynccontextmanager
 async def logged(folder: Path, rows: list[LogRow], **more: Any) -> AsyncIterator[tuple[Api, CallLog]]:
     """The API over a log with these rows."""
-    async with CallLog.open(place_in(folder)) as log:
+    async with CallLog.open(place_in(folder), lambda: LogSettings(keep_days=3650)) as log:
         for one in rows:
             log.write(one)
         await log.stored()

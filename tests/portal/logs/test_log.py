@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 from structlog.testing import capture_logs
 
 from portal.logs import CallLog, LogDatabase, LogPlace, LogRow, LogSettings, LogUnusable
@@ -20,9 +20,9 @@ from portal.logs.batch import sign, store
 from portal.logs.chain import START, LogKey, digest_of, linked
 from portal.logs.journal import Journal
 from portal.logs.pages import count_some
-from portal.logs.query import Filters, Sums, after, before, conditions, dropped, newest_id, sums
+from portal.logs.query import Filters, after, before, conditions, dropped, newest_id
 from portal.logs.row import packed
-from portal.logs.schema import ADDED_BY, DAY, HOUR, ROW_COLUMNS, VERSION, batches, calls, checkpoints, facts, rollup
+from portal.logs.schema import ADDED_BY, DAY, ROW_COLUMNS, VERSION, batches, calls, checkpoints, facts
 from portal.logs.verification import Verification, verify
 from tests.patience import PATIENCE
 from tests.portal.logs.rows import AT, batch_of, row
@@ -326,41 +326,6 @@ async def test_each_page_uses_an_index(tmp_path: Path) -> None:
         if name.startswith("calls_"):
             assert f"USING COVERING INDEX {name}" in plan or f"USING INDEX {name}" in plan, plan
     assert plans["a while"].startswith("SEARCH calls USING INTEGER PRIMARY KEY"), plans["a while"]
-
-
-async def test_hours_add_up_whatever_the_batches(place: LogPlace) -> None:
-    made = [
-        row(n * 100, us=(n % 20) * 400, server=f"s{n % 2}", outcome="ok" if n % 4 else "denied") for n in range(200)
-    ]
-    async with CallLog.open(place) as log:
-        for first in range(0, 200, 30):
-            batch = batch_of("i", first + 1, made[first : first + 30])
-            await log.database.write(partial(store, batch=batch, now=AT + DAY))
-        found = await log.database.read(partial(sums, by=["server", "outcome"], since=AT - HOUR, until=AT + HOUR))
-        whole = await log.database.read(partial(sums, by=[], since=AT - HOUR, until=AT + HOUR))
-    for (server, outcome), one in found.items():
-        some = [r for r in made if r.server == server and r.outcome == outcome]
-        assert (one.n, one.us, one.us_max) == (len(some), sum(r.us for r in some), max(r.us for r in some))
-        assert one.bytes_out == 200 * len(some) and sum(one.parts) == len(some)
-    assert set(found) == {("s0", "ok"), ("s0", "denied"), ("s1", "ok")}
-    assert whole[()].n == 200
-
-
-def test_a_quantile_is_the_end_of_the_part_that_it_is_in() -> None:
-    parts = (50, 40, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1)
-    one = Sums(100, 0, 250_000_000, 0, 0, 0, parts)
-    assert [one.quantile(q) for q in (0.5, 0.9, 0.95, 0.99, 1.0)] == [1_000, 3_000, 10_000, 10_000, 250_000_000]
-    assert Sums(1, 0, 400, 0, 0, 0, (1, *[0] * 11)).quantile(0.5) == 400
-
-
-async def test_uris_are_counted_together_and_tools_apart(place: LogPlace) -> None:
-    async with CallLog.open(place) as log:
-        made = [row(n, kind="resource", name=f"file:///{n}") for n in range(50)] + [row(n, name="t") for n in range(5)]
-        await log.database.write(partial(store, batch=batch_of("i", 1, made), now=AT + DAY))
-        found = await log.database.read(
-            lambda connection: connection.execute(select(rollup.c.name, func.sum(rollup.c.n)).group_by("name")).all()
-        )
-    assert {tuple(one) for one in found} == {("", 50), ("t", 5)}
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -16,12 +16,14 @@ from portal.logs import (
     LogDatabase,
     LogPlace,
     StoredRow,
+    TurnedPage,
     count_some,
     find,
     newer,
     older,
     pages,
     run_of,
+    turned,
 )
 from portal.logs.batch import store
 from portal.logs.schema import DAY, metadata
@@ -38,6 +40,7 @@ async def filled(database: LogDatabase, number: int = 300) -> list[StoredRow]:
             n,
             server=f"s{n % 3}",
             name="rare" if n % 50 == 7 else "read",
+            trace="rare" if n % 50 == 7 else "",
             outcome="timeout" if n % 11 == 0 else "ok",
             run="exec_1" if n % 10 == 0 else "",
             call=number - n if n % 10 == 0 else 0,
@@ -100,6 +103,34 @@ async def test_pages_one_after_the_other_are_all_rows_once_however_few_are_looke
             assert here == every[-1].id
 
 
+@pytest.mark.parametrize(
+    "filters", [Filters(), Filters(server="s1"), Filters(trace="rare"), Filters(server="s1", outcome="timeout")]
+)
+async def test_a_page_turns_both_ways(place: LogPlace, monkeypatch: pytest.MonkeyPatch, filters: Filters) -> None:
+    monkeypatch.setattr(pages, "FEW", 7)
+    monkeypatch.setattr(pages, "MANY", 400)
+    async with CallLog.open(place) as log:
+        every = [one for one in await filled(log.database) if filters.trace is None or one.row.trace == filters.trace]
+        every = wanted(every, filters)[::-1]
+
+        async def turn(before: int | None = None, after: int | None = None) -> TurnedPage:
+            work = partial(turned, filters=filters, before=before, after=after, limit=9)
+            return await log.database.read(work)
+
+        there = [await turn()]
+        while (id := there[-1].next) is not None:
+            there.append(await turn(before=id))
+        assert [one for page in there for one in page.rows] == every
+        assert there[0].previous is None and all(page.previous is not None for page in there[1:])
+        for page, former in zip(there[:0:-1], there[-2::-1], strict=True):
+            back = await turn(after=page.previous)
+            assert back.rows == former.rows
+            assert back.next == former.next
+        # Whoever comes to the newest page from an older one sees that it is the newest.
+        if len(there) > 1:
+            assert (await turn(after=there[1].previous)).previous is None
+
+
 async def test_a_page_of_what_is_rare_looks_at_so_many_rows_and_says_where_to_go_on(
     place: LogPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,14 +138,16 @@ async def test_a_page_of_what_is_rare_looks_at_so_many_rows_and_says_where_to_go
     monkeypatch.setattr(pages, "MANY", 60)
     async with CallLog.open(place) as log:
         every = await filled(log.database)
-        page = await log.database.read(partial(older, filters=Filters(name="rare"), limit=9))
+        page = await log.database.read(partial(older, filters=Filters(trace="rare"), limit=9))
         assert [one.row.at for one in page.rows] == [every[257].row.at]
         assert page.more and page.reached == every[-60].id
-        nothing = await log.database.read(partial(older, filters=Filters(name="nothing"), limit=9))
+        nothing = await log.database.read(partial(older, filters=Filters(trace="nothing"), limit=9))
         assert nothing.rows == [] and nothing.more and nothing.reached == every[-60].id
         # An index finds these: nothing else is looked at.
         page = await log.database.read(partial(older, filters=Filters(server="s1"), limit=90))
         assert len(page.rows) == 90
+        page = await log.database.read(partial(older, filters=Filters(name="rare")))
+        assert len(page.rows) == 6 and not page.more
 
 
 async def test_rows_are_counted_up_to_a_number(place: LogPlace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,11 +158,11 @@ async def test_rows_are_counted_up_to_a_number(place: LogPlace, monkeypatch: pyt
             return await log.database.read(partial(count_some, filters=filters))
 
         assert await count(Filters()) == (300, False)
-        assert await count(Filters(name="rare")) == (6, False)
+        assert await count(Filters(trace="rare")) == (6, False)
         monkeypatch.setattr(pages, "COUNT_TO", 50)
         assert await count(Filters()) == (50, True)
         monkeypatch.setattr(pages, "MANY", 60)
-        assert await count(Filters(name="rare")) == (1, True)
+        assert await count(Filters(trace="rare")) == (1, True)
         assert await count(Filters(server="s0", outcome="timeout")) == (10, False)
 
 
