@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, overload
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
-from portal.admin.api.answers import DoneAnswer
+from portal.admin.api.answers import DoneAnswer, ListAnswer
 from portal.admin.api.application import AdminSettings
 from portal.admin.api.errors import not_found
 from portal.admin.api.operations import ApiRequest, Operation
@@ -149,6 +149,25 @@ class RevokedCounts(BaseModel):
     programs: int
 
 
+class _ShownPeople(Sequence[ShownUser]):
+    """People as they are shown, made when they are asked for: of thousands, those of one page."""
+
+    def __init__(self, people: Sequence[Person]) -> None:
+        self._people = people
+
+    def __len__(self) -> int:
+        return len(self._people)
+
+    @overload
+    def __getitem__(self, place: int) -> ShownUser: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[ShownUser]: ...
+    def __getitem__(self, place: int | slice) -> ShownUser | Sequence[ShownUser]:
+        if isinstance(place, slice):
+            return [_shown(person) for person in self._people[place]]
+        return _shown(self._people[place])
+
+
 class UserOperations:
     def __init__(self, store: Store, people: People, holdings: Holdings, settings: AdminSettings) -> None:
         self._store = store
@@ -184,15 +203,15 @@ class UserOperations:
             ),
         ]
 
-    async def _list(self, request: ApiRequest) -> list[ShownUser]:
+    async def _list(self, request: ApiRequest) -> ListAnswer[ShownUser]:
         asked, search = request.asked(UserQuery), request.paging.search.lower()
         email, name = asked.email.lower(), asked.name.lower()
-        found: list[ShownUser] = []
+        found: list[Person] = []
         for person in await self._people.list():
             its_email, its_name = person.identity.email.lower(), person.identity.name.lower()
             if email in its_email and name in its_name and any(search in text for text in (its_email, its_name)):
-                found.append(_shown(person))
-        return found
+                found.append(person)
+        return ListAnswer(_ShownPeople(found))
 
     async def _get(self, request: ApiRequest) -> ShownUser:
         return _shown(await self._person(request))

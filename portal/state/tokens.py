@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -23,6 +24,8 @@ from portal.state.schema import named, tokens
 MAX_LISTED = 10_000
 MAX_FAMILIES = 200
 PURGED = 1000
+MANY = 200
+"""Documents; more are read in a thread."""
 D = TypeVar("D")
 
 # A connection of a transaction, with the set of kinds whose tokens were revoked in it.
@@ -156,8 +159,9 @@ class Tokens:
             query = query.where(named(tokens.c.subject, subject))
         async with self._reading() as connection:
             found = await connection.execute(query.order_by(tokens.c.issued_at, tokens.c.digest).limit(MAX_LISTED))
-            listed = [_token(row, kind) for row in found.mappings()]
-        return [token for token in listed if token is not None]
+            rows = found.mappings().all()
+        # Reading thousands of documents takes a second, in which the event loop would do nothing else.
+        return await asyncio.to_thread(_readable, rows, kind) if len(rows) > MANY else _readable(rows, kind)
 
     async def families(self, kind: Kind[D], subject: str) -> Sequence[Family[D]]:
         """The families of a subject that have an unused token of this kind, newest token first, at most
@@ -221,6 +225,10 @@ def _digest(scope: str, token: str) -> bytes:
     # The length keeps every pair of scope and token apart from every other pair.
     text = f"{len(scope)}:{scope}:{token}" if scope else token
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _readable(rows: Sequence[RowMapping], kind: Kind[D]) -> list[Token[D]]:
+    return [token for token in (_token(row, kind) for row in rows) if token is not None]
 
 
 def _token(row: RowMapping, kind: Kind[D]) -> Token[D] | None:

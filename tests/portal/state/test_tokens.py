@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from portal.state import AlreadyExists, KeyRing, Store, plain
+from portal.state.tokens import MANY
 from tests.portal.state.conftest import Opener
 
 pytestmark = pytest.mark.anyio
@@ -126,6 +127,27 @@ async def test_expired_tokens_are_forgotten_and_the_others_stay(opened: Opener) 
         assert await store.tokens.purge(at) == 1
         assert await store.tokens.purge(at) == 0
         assert await store.tokens.find(plain("pin"), "new") is not None
+
+
+async def test_of_a_kind_the_newest_are_kept_and_others_are_left_alone(opened: Opener) -> None:
+    async with opened() as store:
+        expires = datetime.now(UTC) + HOUR
+        for kind, token in (("person", "a"), ("pin", "old"), ("person", "b"), ("person", "c")):
+            await store.tokens.issue(plain(kind), token, subject=token, document={}, expires_at=expires)
+        assert await store.tokens.keep_newest(plain("person"), 3) == 0
+        assert await store.tokens.keep_newest(plain("person"), 2) == 1
+        assert [one.subject for one in await store.tokens.list(plain("person"))] == ["b", "c"]
+        assert await store.tokens.find(plain("pin"), "old") is not None
+
+
+async def test_more_tokens_than_are_read_at_once_are_listed_in_order(opened: Opener) -> None:
+    async with opened() as store:
+        expires, count = datetime.now(UTC) + HOUR, MANY + 5
+        async with store.transaction() as transaction:
+            for number in range(count):
+                name = f"{number:04}"
+                await transaction.tokens.issue(plain("pin"), name, subject=name, document={}, expires_at=expires)
+        assert [one.subject for one in await store.tokens.list(plain("pin"))] == [f"{one:04}" for one in range(count)]
 
 
 async def test_a_token_is_issued_once(opened: Opener) -> None:
