@@ -109,7 +109,7 @@ async def test_each_part_of_an_answer_is_of_the_same_calls(
         assert starts == sorted(set(starts)) and starts[0] == found["window"]["start"]
         window = query.get("window")
         assert found["step"] == (
-            "five_minutes" if window == "1h" else query.get("step") or {"30d": "day"}.get(window, "hour")
+            "five_minutes" if window == "1h" else query.get("step") or ("day" if window == "30d" else "hour")
         )
         if window == "30d":
             assert len(starts) == 30 and found["total_before"]["calls"] == 4
