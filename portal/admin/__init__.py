@@ -23,7 +23,9 @@ from portal.admin.applying import apply_changes, export_objects, read_existing
 from portal.admin.build import Admin, create_admin
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
-from portal.admin.gateway import rule_of_profiles
+from portal.admin.dlp_shapes import ShownCustomProfile, ShownPredefinedProfile, ShownProfile
+from portal.admin.exports import FieldMeanings, ShownJob, Validity
+from portal.admin.gateway import PRECEDENCE_STEP, ShownRule, rule_of_profiles
 from portal.admin.pins import PendingApproval
 from portal.admin.servers import ShownServer, Synced
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
@@ -38,6 +40,7 @@ __all__ = [
     "POLICIES",
     "PORTALS",
     "POSTURE",
+    "PRECEDENCE_STEP",
     "PREFIX",
     "SERVICE_TOKENS",
     "UPLOADS",
@@ -52,6 +55,7 @@ __all__ = [
     "Change",
     "DeclaredError",
     "Existing",
+    "FieldMeanings",
     "KeyedPage",
     "NumberedPage",
     "Operation",
@@ -61,9 +65,15 @@ __all__ = [
     "Plan",
     "ProfileUses",
     "RegistryUpstreams",
+    "ShownCustomProfile",
+    "ShownJob",
+    "ShownPredefinedProfile",
+    "ShownProfile",
+    "ShownRule",
     "ShownServer",
     "Synced",
     "Upstreams",
+    "Validity",
     "apply_changes",
     "broken_message",
     "create_admin",

@@ -6,15 +6,24 @@ from collections.abc import Callable, Sequence
 
 from starlette.routing import Route
 
-from portal.admin import PORTALS, Operations
+from portal.admin import LOGS, PORTALS, ZERO_TRUST, Operations
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
+from portal.console.gateway import GatewayPages
+from portal.console.logpush import LogpushPages
 from portal.console.servers import ServerPages
 from portal.console.visit import Answer, Visit, Went
 from portal.login import Login
 from portal.state import Clock, utc_now
 
-MENU: Sequence[MenuGroup] = (MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),)
-SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (ServerPages,)
+TRAFFIC = (
+    MenuEntry("gateway", "Gateway rules", "/admin/gateway", ZERO_TRUST),
+    MenuEntry("logpush", "Logpush jobs", "/admin/logpush", LOGS),
+)
+MENU: Sequence[MenuGroup] = (
+    MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),
+    MenuGroup("Traffic", TRAFFIC),
+)
+SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (ServerPages, GatewayPages, LogpushPages)
 
 
 class AdminConsole:

@@ -179,7 +179,7 @@ class ConsoleFrame:
             editable=self._editable(visit, here),
             said=NOTICES.get(visit.query("said"), "") if not visit.fields else "",
             problems=visit.problems,
-            sent=visit.fields if visit.problems.fields or visit.problems.loose else {},
+            sent=visit.fields if answer.refill or visit.problems.fields or visit.problems.loose else {},
             scripts=[visitor.address.path(source) for source in self._scripts],
             ago=partial(_ago, self._now),
             **answer.values,
@@ -206,6 +206,11 @@ def sure(
     `action`, whose handler calls `require_name` first."""
     values = {"name": name, "action": action, "back": back, "deed": deed, "consequences": consequences}
     return Shown("sure.html", title, values)
+
+
+def name_to_type(name: str, id: str) -> str:
+    """What somebody types before a thing goes: its name, or its id where nobody could type its name as it is."""
+    return name if name and name.isprintable() and len(name) <= 80 and name == " ".join(name.split()) else id
 
 
 def require_name(visit: Visit, name: str) -> None:

@@ -13,5 +13,10 @@ NOTICES: Mapping[str, str] = {
     "synced": "The tools and prompts were read again.",
     "enabled": "Enabled. Agents see it from their next request on.",
     "disabled": "Disabled. No agent sees it any more.",
+    "turned-on": "Enabled. It is in force.",
+    "turned-off": "Disabled. It is not asked any more.",
+    "job-on": "Enabled. It goes on where it stopped.",
+    "job-off": "Disabled. It sends nothing.",
+    "moved": "Moved. The order below is in force.",
     "ended": "Ended.",
 }
