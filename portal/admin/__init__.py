@@ -25,8 +25,10 @@ from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
 from portal.admin.dlp_shapes import ShownCustomProfile, ShownPredefinedProfile, ShownProfile
 from portal.admin.exports import FieldMeanings, ShownJob, Validity
+from portal.admin.flows import PersonReads, ShownFlowRule
 from portal.admin.gateway import PRECEDENCE_STEP, ShownRule, rule_of_profiles
 from portal.admin.pins import PendingApproval
+from portal.admin.quotas import ShownQuota, ShownUse
 from portal.admin.servers import ShownServer, Synced
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
 
@@ -62,15 +64,19 @@ __all__ = [
     "Operations",
     "PageInfo",
     "PendingApproval",
+    "PersonReads",
     "Plan",
     "ProfileUses",
     "RegistryUpstreams",
     "ShownCustomProfile",
+    "ShownFlowRule",
     "ShownJob",
     "ShownPredefinedProfile",
     "ShownProfile",
+    "ShownQuota",
     "ShownRule",
     "ShownServer",
+    "ShownUse",
     "Synced",
     "Upstreams",
     "Validity",

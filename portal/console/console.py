@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from starlette.routing import Route
 
 from portal.admin import LOGS, PORTALS, ZERO_TRUST, Operations
+from portal.console.data_flow import DataFlowPages
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
 from portal.console.gateway import GatewayPages
 from portal.console.logpush import LogpushPages
+from portal.console.quotas import QuotaPages
 from portal.console.servers import ServerPages
 from portal.console.visit import Answer, Visit, Went
 from portal.login import Login
@@ -17,13 +19,21 @@ from portal.state import Clock, utc_now
 
 TRAFFIC = (
     MenuEntry("gateway", "Gateway rules", "/admin/gateway", ZERO_TRUST),
+    MenuEntry("data-flow", "Data flow", "/admin/data-flow", PORTALS),
+    MenuEntry("quotas", "Quotas", "/admin/quotas", PORTALS),
     MenuEntry("logpush", "Logpush jobs", "/admin/logpush", LOGS),
 )
 MENU: Sequence[MenuGroup] = (
     MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),
     MenuGroup("Traffic", TRAFFIC),
 )
-SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (ServerPages, GatewayPages, LogpushPages)
+SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
+    ServerPages,
+    GatewayPages,
+    DataFlowPages,
+    QuotaPages,
+    LogpushPages,
+)
 
 
 class AdminConsole:

@@ -15,6 +15,7 @@ NOTICES: Mapping[str, str] = {
     "disabled": "Disabled. No agent sees it any more.",
     "turned-on": "Enabled. It is in force.",
     "turned-off": "Disabled. It is not asked any more.",
+    "forgotten": "Forgotten. What they have read does not count any more.",
     "job-on": "Enabled. It goes on where it stopped.",
     "job-off": "Disabled. It sends nothing.",
     "moved": "Moved. The order below is in force.",
