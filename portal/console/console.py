@@ -8,6 +8,8 @@ from starlette.routing import Route
 
 from portal.admin import LOGS, PORTALS, ZERO_TRUST, Operations
 from portal.console.data_flow import DataFlowPages
+from portal.console.dlp import DlpPages
+from portal.console.dlp_entries import DlpEntryPages
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
 from portal.console.gateway import GatewayPages
 from portal.console.logpush import LogpushPages
@@ -19,6 +21,7 @@ from portal.state import Clock, utc_now
 
 TRAFFIC = (
     MenuEntry("gateway", "Gateway rules", "/admin/gateway", ZERO_TRUST),
+    MenuEntry("dlp", "DLP profiles", "/admin/dlp", ZERO_TRUST),
     MenuEntry("data-flow", "Data flow", "/admin/data-flow", PORTALS),
     MenuEntry("quotas", "Quotas", "/admin/quotas", PORTALS),
     MenuEntry("logpush", "Logpush jobs", "/admin/logpush", LOGS),
@@ -30,6 +33,8 @@ MENU: Sequence[MenuGroup] = (
 SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     ServerPages,
     GatewayPages,
+    DlpPages,
+    DlpEntryPages,
     DataFlowPages,
     QuotaPages,
     LogpushPages,

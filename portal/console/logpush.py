@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from starlette.routing import Route
 
-from portal.admin import FieldMeanings, ShownJob, Validity
+from portal.admin import FieldMeanings, ShownJob, Validity, invalid
 from portal.config import say_duration
 from portal.console.destinations import KINDS, DestinationKind
 from portal.console.frame import ConsoleFrame, name_to_type, require_name, sure
@@ -157,7 +157,7 @@ def _said(visit: Visit, before: ShownJob | None) -> dict[str, object]:
     written["field_names"] = visit.lines("field_names") or None
     said: dict[str, object] = {
         "name": visit.sent("name"),
-        "filter": {"all": "", "failed": FAILED}.get(visit.sent("rows"), visit.sent("filter")),
+        "filter": _filter(visit, before),
         "on_refused": visit.sent("on_refused"),
         "frequency": visit.sent("frequency") or None,
         "output_options": {name: value for name, value in written.items() if value is not None} or None,
@@ -166,6 +166,19 @@ def _said(visit: Visit, before: ShownJob | None) -> dict[str, object]:
     if before is None:
         said["enabled"] = visit.ticked("enabled")
     return said
+
+
+def _filter(visit: Visit, before: ShownJob | None) -> str:
+    """
+    Raises:
+        AdminError: a filter was typed that the choice of rows leaves out.
+    """
+    typed, rows = visit.sent("filter"), visit.sent("rows")
+    if rows == "filter":
+        return typed
+    if typed and (before is None or typed != before.filter):
+        raise invalid("this does not count: choose above that rows are what it says, or empty it", "/filter")
+    return FAILED if rows == "failed" else ""
 
 
 def state_of(job: ShownJob) -> tuple[str, str]:

@@ -70,7 +70,7 @@ async def test_quotas_and_data_flow_rules_are_made_changed_and_removed_and_reads
         await page.get_by_text("3 of 3").wait_for()
         if axe:
             await admin.check(axe, PICTURES, "quotas")
-        await page.get_by_role("link", name="Everybody").click()
+        await page.get_by_role("link", name="Everybody", exact=True).click()
         assert await page.get_by_label("In any").input_value() == "2"
         if axe:
             await admin.check(axe, PICTURES, "quota")
