@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from urllib.parse import urlencode
 
 from starlette.routing import Route
 
@@ -31,7 +32,7 @@ API = "/dlp/profiles"
 ITEM, CUSTOM, OURS = f"{API}/{{id}}", f"{API}/custom/{{id}}", f"{API}/predefined/{{id}}"
 ABOVE = (Crumb("DLP profiles", LIST),)
 THRESHOLDS = (("low", "Low: also what is doubtful"), ("medium", "Medium"), ("high", "High: what is certain"))
-PER_PAGE = 50
+PER_PAGE = 25
 AnyProfile = ShownCustomProfile | ShownPredefinedProfile
 AnyProfileEntry = ShownPatternEntry | ShownWordsEntry | ShownRuleEntry | ShownDatasetEntry
 
@@ -123,7 +124,9 @@ class DlpPages:
         else:
             shared = [(one.id, enabled if one.id == id else one.enabled) for one in profile.shared_entries]
             await _put_shared(visit, profile, shared)
-        return Went(f"{PROFILES}/{profile.id}#entries", "entry-on" if enabled else "entry-off")
+        # Back to the entries among which it was.
+        place = urlencode({"search": visit.query("search"), "page": visit.query("page", "1")})
+        return Went(f"{PROFILES}/{profile.id}?{place}#entries", "entry-on" if enabled else "entry-off")
 
     async def _share(self, visit: Visit) -> Answer:
         """Take a dataset or an entry of a predefined profile into an own profile, or out of it."""

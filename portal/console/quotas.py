@@ -55,7 +55,7 @@ class QuotaPages:
             "about": about_words,
             "whose": whose,
             "tone": tone_of,
-            "lasting": lasting,
+            "soon": soon,
         }
         return Shown("quotas.html", "Quotas", values)
 
@@ -132,6 +132,12 @@ def written_period(seconds: int) -> tuple[str, str]:
 
 def lasting(seconds: int) -> str:
     return say_duration(timedelta(seconds=seconds))
+
+
+def soon(seconds: int) -> str:
+    """A time from now, in whole minutes or hours where it is long."""
+    step = 3600 if seconds > 36_000 else 60 if seconds > 600 else 1
+    return lasting(-(-seconds // step) * step)
 
 
 def quota_words(quota: ShownQuota) -> str:

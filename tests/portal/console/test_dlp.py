@@ -8,8 +8,8 @@ import pytest
 
 from portal.objects import DATASET, DLP_PROFILE, GATEWAY_RULE, PREDEFINED_DLP, RuleDocument
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, administrator, chromium
-from tests.portal.login.guarded import guarded_portal
+from tests.portal.console.browsing import PICTURES, Administered, administrator, chromium
+from tests.portal.login.guarded import Guarded, guarded_portal
 
 pytest.importorskip("re2")
 pytestmark = pytest.mark.anyio
@@ -18,6 +18,43 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+async def a_pattern_is_tried_and_added(admin: Administered, axe: str) -> None:
+    page = admin.page
+    await page.get_by_role("link", name="Add a pattern").first.click()
+    await page.get_by_label("Name").fill("Staff")
+    await page.get_by_label("Pattern").fill("EMP-[0-9")
+    await page.get_by_label("Try it in a text").fill("EMP-123456 and EMP-12")
+    await admin.press("Try the pattern")
+    await page.locator(".problem").get_by_text("cannot be used").wait_for()
+    assert await page.get_by_label("Name").input_value() == "Staff"
+    await admin.press("Add the pattern")
+    await page.locator("#regex-wrong").wait_for()
+    await page.get_by_label("Pattern").fill("EMP-[0-9]{6}")
+    await admin.press("Try the pattern")
+    assert await page.locator(".said li").all_inner_texts() == ["EMP-123456"]
+    if axe:
+        await admin.check(axe, PICTURES, "dlp-pattern")
+    await admin.press("Add the pattern")
+    await page.get_by_text("EMP-[0-9]{6}").wait_for()
+
+
+async def a_predefined_entry_is_switched_off_and_on_again(admin: Administered, portal: Guarded, axe: str) -> None:
+    page = admin.page
+    await page.get_by_role("link", name="Credentials and Secrets").click()
+    await page.get_by_label("Search entries").fill("github")
+    await admin.press("Search")
+    await page.get_by_role("button", name="Switch off").first.click()
+    await page.get_by_text("It is not looked for any more.").wait_for()
+    assert await page.get_by_label("Search entries").input_value() == "github"
+    (changed,) = await portal.store.list(PREDEFINED_DLP)
+    assert len(changed.document.off) == 1
+    if axe:
+        await admin.check(axe, PICTURES, "dlp-predefined")
+    await admin.press("Make it as it was at first")
+    await page.get_by_text("everything is on").wait_for()
+    assert await portal.store.list(PREDEFINED_DLP) == []
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
@@ -51,22 +88,7 @@ async def test_a_profile_gets_a_pattern_words_and_a_dataset_and_an_entry_is_swit
         await page.get_by_label("Name").fill("Of the house")
         await page.get_by_label("Confidence threshold").select_option("high")
         await admin.press("Add the profile")
-        await page.get_by_role("link", name="Add a pattern").first.click()
-        await page.get_by_label("Name").fill("Staff")
-        await page.get_by_label("Pattern").fill("EMP-[0-9")
-        await page.get_by_label("Try it in a text").fill("EMP-123456 and EMP-12")
-        await admin.press("Try the pattern")
-        await page.locator(".problem").get_by_text("cannot be used").wait_for()
-        assert await page.get_by_label("Name").input_value() == "Staff"
-        await admin.press("Add the pattern")
-        await page.locator("#regex-wrong").wait_for()
-        await page.get_by_label("Pattern").fill("EMP-[0-9]{6}")
-        await admin.press("Try the pattern")
-        assert await page.locator(".said li").all_inner_texts() == ["EMP-123456"]
-        if axe:
-            await admin.check(axe, PICTURES, "dlp-pattern")
-        await admin.press("Add the pattern")
-        await page.get_by_text("EMP-[0-9]{6}").wait_for()
+        await a_pattern_is_tried_and_added(admin, axe)
         await admin.press("Take it into the profile")
         await page.get_by_text("values of a dataset").wait_for()
         await page.get_by_role("link", name="Add a list of words").click()
@@ -110,18 +132,7 @@ async def test_a_profile_gets_a_pattern_words_and_a_dataset_and_an_entry_is_swit
         await admin.press("Remove")
         await page.get_by_text("No datasets yet").wait_for()
 
-        await page.get_by_role("link", name="Credentials and Secrets").click()
-        await page.get_by_label("Search entries").fill("github")
-        await admin.press("Search")
-        await page.get_by_role("button", name="Switch off").first.click()
-        await page.get_by_text("It is not looked for any more.").wait_for()
-        (changed,) = await portal.store.list(PREDEFINED_DLP)
-        assert len(changed.document.off) == 1
-        if axe:
-            await admin.check(axe, PICTURES, "dlp-predefined")
-        await admin.press("Make it as it was at first")
-        await page.get_by_text("everything is on").wait_for()
-        assert await portal.store.list(PREDEFINED_DLP) == []
+        await a_predefined_entry_is_switched_off_and_on_again(admin, portal, axe)
         for path in ("?page=x", "/profiles/x", "/profiles/credentials?page=²", "/entries/%00", "/datasets/x/remove"):
             answer = await page.request.get(f"{portal.url}/admin/dlp{path}")
             assert answer.status in (200, 400, 404), path

@@ -73,7 +73,7 @@ async def test_a_job_is_tried_added_edited_without_its_secret_and_removed(tmp_pa
         assert kept is not None and b"of-the-collector" in kept
 
         await page.get_by_role("link", name="Change the destination").click()
-        await page.get_by_role("link", name="Files").click()
+        await page.get_by_role("link", name="Files", exact=True).click()
         await page.get_by_label("Folder").fill(str(tmp_path / "elsewhere"))
         await admin.press("Save")
         await page.locator("#destination-wrong").wait_for()
