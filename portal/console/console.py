@@ -9,8 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from portal.admin import PORTALS, Operations
+from portal.admin import LOGS, ORGANIZATION, PORTALS, ZERO_TRUST, Operations
+from portal.console.data_flow import DataFlowPages
+from portal.console.dlp import DlpPages
+from portal.console.dlp_entries import DlpEntryPages
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
+from portal.console.gateway import GatewayPages
+from portal.console.logpush import LogpushPages
+from portal.console.quotas import QuotaPages
 from portal.console.servers import ServerPages
 from portal.console.start import StartPages
 from portal.console.visit import Answer, Visit, Went
@@ -20,8 +26,30 @@ from portal.login import Login
 from portal.pages import ASSET_HEADERS, ASSETS_PATH, Assets
 from portal.state import Clock, utc_now
 
-MENU: Sequence[MenuGroup] = (MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),)
-SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (ServerPages, StartPages)
+OVERVIEW = (MenuEntry("start", "First steps", "/admin/start", ORGANIZATION),)
+MCP = (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)
+TRAFFIC = (
+    MenuEntry("gateway", "Gateway rules", "/admin/gateway", ZERO_TRUST),
+    MenuEntry("dlp", "DLP profiles", "/admin/dlp", ZERO_TRUST),
+    MenuEntry("data-flow", "Data flow", "/admin/data-flow", PORTALS),
+    MenuEntry("quotas", "Quotas", "/admin/quotas", PORTALS),
+    MenuEntry("logpush", "Logpush jobs", "/admin/logpush", LOGS),
+)
+MENU: Sequence[MenuGroup] = (
+    MenuGroup("", OVERVIEW),
+    MenuGroup("MCP", MCP),
+    MenuGroup("Traffic", TRAFFIC),
+)
+SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
+    StartPages,
+    ServerPages,
+    GatewayPages,
+    DlpPages,
+    DlpEntryPages,
+    DataFlowPages,
+    QuotaPages,
+    LogpushPages,
+)
 
 
 class AdminConsole:

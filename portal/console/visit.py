@@ -99,13 +99,15 @@ class Crumb:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A page: the name of its template, its title, and the values of the template."""
+    """A page: the name of its template, its title, and the values of the template. With `refill` its form has what was
+    sent, though nothing is wrong with it."""
 
     template: str
     title: str
     values: Mapping[str, Any] = field(default_factory=dict)
     crumbs: Sequence[Crumb] = ()
     status: int = 200
+    refill: bool = False
 
 
 @dataclass(frozen=True, slots=True)

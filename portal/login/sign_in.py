@@ -24,6 +24,8 @@ new password."""
 LOGIN_PATH = "/login"
 STALE_FORM = "This form is not from a page opened in this browser. Open the page again."
 ANOTHER_SIGN_IN = "Nothing was done: the page is of another sign-in in this browser. You are signed in as {who} now."
+MAX_FIELDS = 100
+"""Of one form."""
 """The sentence for a person whose form is from a page about somebody else."""
 
 
@@ -140,7 +142,7 @@ class Login:
 
     async def read_form(self, request: Request, visitor: Visitor) -> Mapping[str, str] | None:
         """The fields of a form that was filled in on a page of this portal, in this browser; None for any other."""
-        fields = text_fields(await request.form(max_files=0, max_fields=30))
+        fields = text_fields(await request.form(max_files=0, max_fields=MAX_FIELDS))
         return fields if visitor.sent(fields.get(FORM_FIELD, "")) else None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from portal.admin.api import answers
 from portal.admin.api.answers import InfoAnswer, PageInfo, listing_of
@@ -167,6 +167,9 @@ def _one(model: type[M], result: object) -> M:
         TypeError: the operation answers with another model.
     """
     if not isinstance(result, model):
+        if issubclass(model, RootModel):
+            # An operation that answers with one of several models declares them together.
+            return model(result)
         raise TypeError(f"the result is {type(result).__name__}, not {model.__name__}")
     return result
 

@@ -125,9 +125,11 @@ async def guarded_portal(
     state: str = "",
     http: HttpSettings | None = None,
     has_log: bool = False,
+    sections: Mapping[str, object] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
-    """With `has_log` rows are in the log of the portal, beside its state, and not in `kept`."""
+    """With `has_log` rows are in the log of the portal, beside its state, and not in `kept`. `sections` are further
+    ones of the document's portal."""
     clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
     audiences = settings.pop("audiences", {})
     changes: dict[str, Any] = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
@@ -156,6 +158,7 @@ async def guarded_portal(
     document = {
         "mcpServers": {**named, **{id: {"url": url} for id, url in urls.items()}},
         "portal": {
+            **(sections or {}),
             "codeMode": code_mode,
             "state": state or new_state(folder),
             "runs": dict(runs or {}),
