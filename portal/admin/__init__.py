@@ -20,12 +20,20 @@ from portal.admin.api.permissions import (
     Area,
 )
 from portal.admin.applying import apply_changes, export_objects, read_existing
+from portal.admin.apps import ShownApp
 from portal.admin.build import Admin, create_admin
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
 from portal.admin.gateway import rule_of_profiles
+from portal.admin.lists import ShownItem, ShownList, WholeList
+from portal.admin.login_settings import ShownOrganization
+from portal.admin.organization import NewServiceTokenAnswer, ShownPage, ShownProvider, ShownServiceToken
 from portal.admin.pins import PendingApproval
+from portal.admin.policies import ShownGroup, ShownPolicy
+from portal.admin.portals import ShownPortal
 from portal.admin.servers import ShownServer, Synced
+from portal.admin.signing import ShownKeys
+from portal.admin.tokens import ListedPermission, NewToken, ShownToken, TokenValue
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
 
 __all__ = [
@@ -53,6 +61,9 @@ __all__ = [
     "DeclaredError",
     "Existing",
     "KeyedPage",
+    "ListedPermission",
+    "NewServiceTokenAnswer",
+    "NewToken",
     "NumberedPage",
     "Operation",
     "Operations",
@@ -61,9 +72,23 @@ __all__ = [
     "Plan",
     "ProfileUses",
     "RegistryUpstreams",
+    "ShownApp",
+    "ShownGroup",
+    "ShownItem",
+    "ShownKeys",
+    "ShownList",
+    "ShownOrganization",
+    "ShownPage",
+    "ShownPolicy",
+    "ShownPortal",
+    "ShownProvider",
     "ShownServer",
+    "ShownServiceToken",
+    "ShownToken",
     "Synced",
+    "TokenValue",
     "Upstreams",
+    "WholeList",
     "apply_changes",
     "broken_message",
     "create_admin",

@@ -6,15 +6,28 @@ from collections.abc import Callable, Sequence
 
 from starlette.routing import Route
 
-from portal.admin import PORTALS, Operations
+from portal.admin import POLICIES, PORTALS, Operations
+from portal.console.access_groups import AccessGroupPages
+from portal.console.applications import ApplicationPages
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
+from portal.console.lists import ListPages
+from portal.console.policies import PolicyPages
 from portal.console.servers import ServerPages
 from portal.console.visit import Answer, Visit, Went
 from portal.login import Login
 from portal.state import Clock, utc_now
 
-MENU: Sequence[MenuGroup] = (MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),)
-SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (ServerPages,)
+MENU: Sequence[MenuGroup] = (
+    MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),
+    MenuGroup("Access", (MenuEntry("policies", "Policies", "/admin/policies", POLICIES),)),
+)
+SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
+    ServerPages,
+    ApplicationPages,
+    PolicyPages,
+    AccessGroupPages,
+    ListPages,
+)
 
 
 class AdminConsole:
