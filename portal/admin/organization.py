@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
@@ -21,6 +22,7 @@ from portal.state import KEEP, Keep, Store, Stored
 
 SECRET = "client_secret"
 MAX_PAGE = 512 * 1024
+_MEMBER = re.compile(r"config\.(\w+) ")
 
 
 class ProviderBody(BaseModel):
@@ -50,7 +52,7 @@ class IdentityProviders(Collection[ProviderBody, ProviderDocument]):
         try:
             read_provider("new", document)
         except (ProviderInvalid, ValueError, TypeError) as error:
-            raise invalid(str(error), "/config") from None
+            raise invalid(str(error), _place_of(str(error))) from None
         return document
 
     async def create(self, request: ApiRequest) -> BaseModel:
@@ -73,6 +75,12 @@ class IdentityProviders(Collection[ProviderBody, ProviderDocument]):
                 raise invalid("must be sent again when an address of the provider changes", f"/config/{SECRET}")
             replaced = await transaction.replace(self.kind, request.path["id"], document, by=request.by, secret=secret)
         return self.show(replaced)
+
+
+def _place_of(problem: str) -> str:
+    """The pointer to the member of the body that a problem with a provider names."""
+    named = _MEMBER.match(problem)
+    return f"/config/{named[1]}" if named else "/config"
 
 
 def _moved(before: ProviderDocument, document: ProviderDocument) -> bool:

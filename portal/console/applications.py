@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from starlette.routing import Route
 
 from portal.admin import (
+    CUSTOM_PAGES,
     ORGANIZATION,
     PORTALS,
     ShownApp,
     ShownOrganization,
+    ShownPage,
     ShownPolicy,
     ShownPortal,
     ShownServer,
@@ -161,6 +163,7 @@ class ApplicationPages:
             "app": app,
             "servers": [(f"server_{one.id}", one.name, one.id in named) for one in servers],
             "other_servers": "\n".join(sorted(id for id in named if id not in ids)),
+            "pages": [(f"page_{id}", name, id in app.custom_pages) for id, name in await _pages(visit, app)],
             "idps": [(f"idp_{id}", known.provider(id), id in app.allowed_idps) for id in _idps(known, app)],
         }
         return Shown("application_settings.html", f"Settings of {app.name}", values, _above(app))
@@ -174,6 +177,7 @@ class ApplicationPages:
             body[name] = visit.sent(name) or None
         body["auto_redirect_to_identity"] = visit.ticked("auto_redirect_to_identity")
         body["allowed_idps"] = [id for id in _idps(await read_known(visit), app) if visit.ticked(f"idp_{id}")]
+        body["custom_pages"] = [id for id, _ in await _pages(visit, app) if visit.ticked(f"page_{id}")]
         if app.type == "mcp":
             ids = [one.id for one in await _servers(visit) if visit.ticked(f"server_{one.id}")]
             others = [one.model_dump(exclude_none=True) for one in app.destinations if not one.mcp_server_id]
@@ -286,6 +290,15 @@ async def _asked_place(visit: Visit) -> GuardedPlace:
 
 async def _servers(visit: Visit) -> Sequence[ShownServer]:
     return (await visit.api.list(ShownServer, SERVERS)).items if visit.may(PORTALS, writing=False) else ()
+
+
+async def _pages(visit: Visit, app: ShownApp) -> Sequence[tuple[str, str]]:
+    """The ids and names of custom pages that an application can show; those that it shows if no others may be read."""
+    if not visit.may(CUSTOM_PAGES, writing=False):
+        return [(id, id) for id in app.custom_pages]
+    found = (await visit.api.list(ShownPage, "/access/custom_pages")).items
+    known = {one.uid for one in found}
+    return [*((one.uid, one.name) for one in found), *((id, id) for id in app.custom_pages if id not in known)]
 
 
 async def _policies(visit: Visit) -> Sequence[ShownPolicy]:

@@ -6,20 +6,29 @@ from collections.abc import Callable, Sequence
 
 from starlette.routing import Route
 
-from portal.admin import POLICIES, PORTALS, Operations
+from portal.admin import ORGANIZATION, POLICIES, PORTALS, Operations
 from portal.console.access_groups import AccessGroupPages
 from portal.console.applications import ApplicationPages
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
 from portal.console.lists import ListPages
+from portal.console.login_methods import LoginMethodPages
 from portal.console.policies import PolicyPages
 from portal.console.servers import ServerPages
+from portal.console.settings import SettingsPages
 from portal.console.visit import Answer, Visit, Went
 from portal.login import Login
 from portal.state import Clock, utc_now
 
 MENU: Sequence[MenuGroup] = (
     MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),
-    MenuGroup("Access", (MenuEntry("policies", "Policies", "/admin/policies", POLICIES),)),
+    MenuGroup(
+        "Access",
+        (
+            MenuEntry("policies", "Policies", "/admin/policies", POLICIES),
+            MenuEntry("login-methods", "Login methods", "/admin/login-methods", ORGANIZATION),
+        ),
+    ),
+    MenuGroup("Instance", (MenuEntry("settings", "Settings", "/admin/settings", ORGANIZATION),)),
 )
 SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     ServerPages,
@@ -27,6 +36,8 @@ SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     PolicyPages,
     AccessGroupPages,
     ListPages,
+    LoginMethodPages,
+    SettingsPages,
 )
 
 
