@@ -6,14 +6,16 @@ from collections.abc import Callable, Sequence
 
 from starlette.routing import Route
 
-from portal.admin import ORGANIZATION, POLICIES, PORTALS, Operations
+from portal.admin import API_TOKENS, ORGANIZATION, POLICIES, PORTALS, SERVICE_TOKENS, Operations
 from portal.console.access_groups import AccessGroupPages
+from portal.console.api_tokens import ApiTokenPages
 from portal.console.applications import ApplicationPages
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
 from portal.console.lists import ListPages
 from portal.console.login_methods import LoginMethodPages
 from portal.console.policies import PolicyPages
 from portal.console.servers import ServerPages
+from portal.console.service_tokens import ServiceTokenPages
 from portal.console.settings import SettingsPages
 from portal.console.visit import Answer, Visit, Went
 from portal.login import Login
@@ -26,9 +28,16 @@ MENU: Sequence[MenuGroup] = (
         (
             MenuEntry("policies", "Policies", "/admin/policies", POLICIES),
             MenuEntry("login-methods", "Login methods", "/admin/login-methods", ORGANIZATION),
+            MenuEntry("service-tokens", "Service tokens", "/admin/service-tokens", SERVICE_TOKENS),
         ),
     ),
-    MenuGroup("Instance", (MenuEntry("settings", "Settings", "/admin/settings", ORGANIZATION),)),
+    MenuGroup(
+        "Instance",
+        (
+            MenuEntry("api-tokens", "API tokens", "/admin/api-tokens", API_TOKENS),
+            MenuEntry("settings", "Settings", "/admin/settings", ORGANIZATION),
+        ),
+    ),
 )
 SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     ServerPages,
@@ -37,6 +46,8 @@ SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     AccessGroupPages,
     ListPages,
     LoginMethodPages,
+    ServiceTokenPages,
+    ApiTokenPages,
     SettingsPages,
 )
 

@@ -14,6 +14,7 @@ NOTICES: Mapping[str, str] = {
     "enabled": "Enabled. Agents see it from their next request on.",
     "disabled": "Disabled. No agent sees it any more.",
     "ended": "Ended.",
+    "refreshed": "Refreshed. It is valid for its whole duration from now on.",
     "rotated": "Rotated. The portal signs with a new key.",
     "attached": "Attached. It is in force.",
     "detached": "Detached. It does not hold here any more.",
