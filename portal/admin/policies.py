@@ -112,6 +112,8 @@ class GroupOperations(Collection[GroupBody, GroupDocument]):
         async with self._store.transaction() as transaction:
             holders: list[PolicyDocument | GroupDocument] = [one.document for one in await transaction.list(POLICY)]
             holders += [one.document for one in await transaction.list(GROUP) if one.id != id]
+            for app in await transaction.list(APP):
+                holders += [one for one in app.document.policies if isinstance(one, OwnPolicy)]
             if (user := next((one.name for one in holders if id in _groups_of(one)), None)) is not None:
                 raise in_use(f"{user!r} uses this group; take it out there first")
             deleted = await transaction.delete(GROUP, id, by=request.by)

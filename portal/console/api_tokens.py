@@ -46,7 +46,8 @@ class ApiTokenPages:
             form("/api-tokens/new", HERE, self._add, self._new, FIELDS),
             page(item, HERE, self._show),
             form(item, HERE, self._save, self._show, FIELDS),
-            form(f"{item}/roll", HERE, self._roll, self._show),
+            page(f"{item}/roll", HERE, self._sure_to_roll),
+            form(f"{item}/roll", HERE, self._roll, self._sure_to_roll),
             page(f"{item}/remove", HERE, self._sure),
             form(f"{item}/remove", HERE, self._remove, self._sure),
         ]
@@ -96,8 +97,15 @@ class ApiTokenPages:
         await visit.api.change("PUT", ITEM, body, token_id=token.id)
         return Went(f"{LIST}/{token.id}", "saved")
 
+    async def _sure_to_roll(self, visit: Visit) -> Answer:
+        token = await visit.api.show(ShownToken, ITEM, token_id=visit.id())
+        here, consequences = f"{LIST}/{token.id}", ("Programs that use the former value are refused at once.",)
+        title, deed = f"Give {token.name} a new value?", "Roll the value"
+        return sure(title, name=token.name, action=f"{here}/roll", back=here, deed=deed, consequences=consequences)
+
     async def _roll(self, visit: Visit) -> Answer:
         token = await visit.api.show(ShownToken, ITEM, token_id=visit.id())
+        require_name(visit, token.name)
         value = await visit.api.made(TokenValue, "PUT", f"{ITEM}/value", token_id=token.id)
         return _told(token.name, token.id, value.root)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 from starlette.routing import Route
 
@@ -18,6 +19,7 @@ from portal.admin import (
     ShownPortal,
     ShownServer,
     invalid,
+    not_found,
 )
 from portal.console.frame import ConsoleFrame, require_name, sure
 from portal.console.rule_words import ACTION_TONES, ACTIONS, Known, RuleJson, holder_words, read_known
@@ -29,6 +31,8 @@ ITEM = f"{API}/{{id}}"
 SERVERS, PORTAL_LIST = "/access/ai-controls/mcp/servers", "/access/ai-controls/mcp/portals"
 ABOVE = (Crumb("Who may use what", LIST),)
 OWN_PORTAL = "_"
+OWN_POLICY = "Own policy"
+"""What an own policy without a name is called."""
 TYPES = {
     "mcp": "MCP servers",
     "mcp_portal": "MCP portal",
@@ -75,6 +79,8 @@ class ApplicationPages:
             page(item, HERE, self._show),
             form(f"{item}/attach", HERE, self._attach, self._show),
             form(f"{item}/detach", HERE, self._detach, self._show),
+            page(f"{item}/own/{{policy}}/remove", HERE, self._sure_own),
+            form(f"{item}/own/{{policy}}/remove", HERE, self._remove_own, self._sure_own),
             form(f"{item}/move", HERE, self._move, self._show),
             page(f"{item}/settings", HERE, self._settings),
             form(f"{item}/settings", HERE, self._save, self._settings, {"destinations": OTHER_PLACES}),
@@ -139,9 +145,25 @@ class ApplicationPages:
         return Went(f"{LIST}/apps/{app.id}#policies", "attached")
 
     async def _detach(self, visit: Visit) -> Answer:
+        """A reusable policy is attached no more. An own one would be lost: it is removed on a page that asks."""
         app, entries = await _ordered(visit)
-        await _set_policies(visit, app, [one for one in entries if one.get("id") != visit.sent("policy")])
+        left = [one for one in entries if one.get("id") != visit.sent("policy") or not one.get("reusable")]
+        await _set_policies(visit, app, left)
         return Went(f"{LIST}/apps/{app.id}#policies", "detached")
+
+    async def _sure_own(self, visit: Visit) -> Answer:
+        app, name = await _own_policy(visit)
+        here = f"{LIST}/apps/{app.id}"
+        action = f"{here}/own/{quote(visit.id('policy'), safe='')}/remove"
+        consequences = (f"It belongs to {app.name} only: nothing else has its rules.",)
+        return sure(f"Remove {name}?", name=name, action=action, back=here, consequences=consequences)
+
+    async def _remove_own(self, visit: Visit) -> Answer:
+        app, name = await _own_policy(visit)
+        require_name(visit, name)
+        left = [one for one in _in_order(app.policies) if one.get("id") != visit.id("policy")]
+        await _set_policies(visit, app, left)
+        return Went(f"{LIST}/apps/{app.id}#policies", "removed")
 
     async def _move(self, visit: Visit) -> Answer:
         """One policy goes one place up or down."""
@@ -211,7 +233,7 @@ def attached(app: ShownApp, policies: Sequence[ShownPolicy], known: Known) -> li
     for entry in _in_order(app.policies):
         id, policy = str(entry.get("id", "")), by_id.get(str(entry.get("id", "")))
         if not entry.get("reusable"):
-            name, decision = str(entry.get("name") or "Own policy"), str(entry.get("decision", "deny"))
+            name, decision = str(entry.get("name") or OWN_POLICY), str(entry.get("decision", "deny"))
             rows.append(AttachedRow(id, name, decision, True, holder_words(entry, known)))
         elif policy is not None:
             rows.append(AttachedRow(id, policy.name, policy.decision, False, holder_words(policy, known)))
@@ -308,6 +330,19 @@ async def _policies(visit: Visit) -> Sequence[ShownPolicy]:
 async def _ordered(visit: Visit) -> tuple[ShownApp, list[Mapping[str, object]]]:
     app = await visit.api.show(ShownApp, ITEM, id=visit.id())
     return app, _in_order(app.policies)
+
+
+async def _own_policy(visit: Visit) -> tuple[ShownApp, str]:
+    """The application, and the name of its own policy that the path names.
+
+    Raises:
+        AdminError: it has no such policy.
+    """
+    app = await visit.api.show(ShownApp, ITEM, id=visit.id())
+    for one in app.policies:
+        if one.get("id") == visit.id("policy") and not one.get("reusable"):
+            return app, str(one.get("name") or OWN_POLICY)
+    raise not_found("the policy")
 
 
 async def _set_policies(visit: Visit, app: ShownApp, entries: Sequence[Mapping[str, object]]) -> None:

@@ -155,7 +155,7 @@ def _of_set(fields: RuleSet, visit: Visit) -> Iterable[tuple[RuleJson, str, str]
         yield fields.everyone.rule, fields.everyone.name, ""
     for field in (*fields.first, *fields.lines):
         for number, line in enumerate(field.lines(visit.sent(field.name)), 1):
-            yield field.rule(line), field.name, f"line {number}: "
+            yield field.rule(line), field.name, f"{'entry' if field.short else 'line'} {number}: "
     for boxes in (fields.groups, *fields.ticked):
         for box in boxes.boxes:
             if visit.ticked(box.name):

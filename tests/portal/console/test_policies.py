@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.portal.axe import axe_source
@@ -83,7 +84,7 @@ async def test_a_policy_is_written_attached_to_a_server_put_in_order_and_removed
         await page.get_by_text("Other rules, as JSON").first.click()
         await page.get_by_label("Include: other rules").fill('[{"auth_method": {"auth_method": "mfa"}}]')
         await admin.press("Add the policy")
-        assert "Line 2: must be an IPv4 or IPv6 address" in await page.locator("#include_ips-wrong").inner_text()
+        assert "Entry 2: must be an IPv4 or IPv6 address" in await page.locator("#include_ips-wrong").inner_text()
         assert await page.get_by_label("Engineers").first.is_checked()
         await page.get_by_label("IP ranges").first.fill("203.0.113.0/24")
         await page.get_by_label("Include: other rules").fill("[{")
@@ -119,7 +120,7 @@ async def test_a_policy_is_written_attached_to_a_server_put_in_order_and_removed
         await page.get_by_text("The application 'notes' uses this policy; detach it there first.").wait_for()
         await admin.open("/policies")
         await page.get_by_role("main").get_by_role("link", name="notes", exact=True).click()
-        await page.get_by_role("link", name="Settings").click()
+        await page.locator("main").get_by_role("link", name="Settings").click()
         await page.get_by_label("Session duration").fill("8h")
         await admin.press("Save")
         await page.get_by_text("8h").wait_for()
@@ -127,6 +128,68 @@ async def test_a_policy_is_written_attached_to_a_server_put_in_order_and_removed
         await page.get_by_text("Detached.").wait_for()
         await remove(admin, staff, "Staff")
         await page.get_by_text("Removed.").wait_for()
+
+
+async def test_an_application_keeps_what_its_forms_do_not_show_and_an_own_policy_goes_only_by_its_name(
+    tmp_path: Path,
+) -> None:
+    own = {
+        "name": "Guests",
+        "decision": "allow",
+        "include": [{"email": {"email": "eve@partner.example"}}],
+        "exclude": [{"geo": {"country_code": "XX"}}],
+        "approval_required": True,
+    }
+    body = {
+        "type": "mcp",
+        "name": "Docs",
+        "destinations": [
+            {"type": "via_mcp_server_portal", "mcp_server_id": "docs"},
+            {"type": "public", "uri": "docs.example.com"},
+        ],
+        "policies": [own],
+        "tags": ["kept"],
+    }
+    async with (
+        guarded_portal(tmp_path) as portal,
+        chromium() as browser,
+        administrator(portal, browser) as admin,
+    ):
+        page = admin.page
+        token = await portal.admin.tokens.create_with_all("test", by="test")
+        apps = f"{portal.url}/client/v4/accounts/{portal.admin.account_id}/access/apps"
+        headers = {"Authorization": f"Bearer {token.value}"}
+        async with aiohttp.ClientSession(headers=headers) as api:
+            async with api.post(apps, json=body) as answer:
+                made = (await answer.json())["result"]
+            await add_policy(admin, "Staff")
+            await admin.open("/policies")
+            await page.locator("main").get_by_role("link", name="Docs").click()
+            await admin.press("Attach")
+            await page.get_by_role("button", name="Up: Staff").click()
+            await page.locator("main").get_by_role("link", name="Settings").click()
+            assert await page.get_by_label("IDs of other servers").input_value() == "docs"
+            await page.get_by_label("Application name").fill("Documents")
+            await admin.press("Save")
+            await page.get_by_text("Saved.").wait_for()
+            async with api.get(f"{apps}/{made['id']}") as answer:
+                now = (await answer.json())["result"]
+            staff, guests = now["policies"]
+            assert (staff["precedence"], guests["precedence"], staff["reusable"]) == (1, 2, True)
+            assert guests | {"precedence": 1} == made["policies"][0]
+            assert sorted(map(str, now["destinations"])) == sorted(map(str, made["destinations"]))
+            rest = {"name": "", "policies": [], "destinations": [], "updated_at": ""}
+            assert now | rest == made | rest
+
+            await page.get_by_role("link", name="Remove: Guests").click()
+            await page.get_by_label("To go on, type").fill("Staff")
+            await admin.press("Remove")
+            await page.get_by_text("Nothing was changed.").wait_for()
+            await page.get_by_label("To go on, type").fill("Guests")
+            await admin.press("Remove")
+            await page.get_by_text("Removed.").wait_for()
+            async with api.get(f"{apps}/{made['id']}") as answer:
+                assert [one["id"] for one in (await answer.json())["result"]["policies"]] == [staff["id"]]
 
 
 async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
@@ -163,7 +226,7 @@ async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
         await page.get_by_label("Staff: Allow").check()
         await admin.press("Attach")
         await admin.check(axe, PICTURES, "application")
-        await page.get_by_role("link", name="Settings").click()
+        await page.locator("main").get_by_role("link", name="Settings").click()
         await admin.check(axe, PICTURES, "application-settings")
         for path in ("reusable", "groups", "lists"):
             await admin.open(f"/policies/{path}")

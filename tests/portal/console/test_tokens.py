@@ -97,6 +97,8 @@ async def test_an_api_token_is_made_narrowed_given_a_new_value_and_deleted(tmp_p
         assert value not in await page.content()
         await page.get_by_text("2099-01-01").wait_for()
 
+        await page.get_by_role("link", name="Roll the value").click()
+        await page.get_by_label("To go on, type").fill("Terraform")
         await admin.press("Roll the value")
         rolled = await page.locator(".secret").first.inner_text()
         assert (await status_of(portal, value), await status_of(portal, rolled)) == (401, 200)
