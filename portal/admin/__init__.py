@@ -25,23 +25,6 @@ from portal.admin.apps import ShownApp
 from portal.admin.build import Admin, create_admin
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
-from portal.admin.gateway import rule_of_profiles
-from portal.admin.login_settings import ShownOrganization
-from portal.admin.organization import ShownProvider
-from portal.admin.pins import PendingApproval
-from portal.admin.policy_test import (
-    LaterGuard,
-    PolicyTester,
-    QuestionUnfit,
-    TestedFact,
-    TestedPolicy,
-    TestedRule,
-    TestedServer,
-    TestedTool,
-    TesterAnswer,
-    TesterQuestion,
-)
-from portal.admin.roles import AdministratorRoles
 from portal.admin.dlp_shapes import (
     DlpLimits,
     MadeDataset,
@@ -56,11 +39,33 @@ from portal.admin.dlp_shapes import (
     ShownProfile,
     ShownRuleEntry,
     ShownWordsEntry,
+)
 from portal.admin.exports import FieldMeanings, ShownJob, Validity
 from portal.admin.flows import PersonReads, ShownFlowRule
 from portal.admin.gateway import PRECEDENCE_STEP, ShownRule, rule_of_profiles
+from portal.admin.lists import ShownItem, ShownList, WholeList
+from portal.admin.login_settings import ShownOrganization
+from portal.admin.organization import NewServiceTokenAnswer, ShownPage, ShownProvider, ShownServiceToken
+from portal.admin.pins import PendingApproval
+from portal.admin.policies import ShownGroup, ShownPolicy
+from portal.admin.policy_test import (
+    LaterGuard,
+    PolicyTester,
+    QuestionUnfit,
+    TestedFact,
+    TestedPolicy,
+    TestedRule,
+    TestedServer,
+    TestedTool,
+    TesterAnswer,
+    TesterQuestion,
+)
+from portal.admin.portals import ShownPortal
 from portal.admin.quotas import ShownQuota, ShownUse
+from portal.admin.roles import AdministratorRoles
 from portal.admin.servers import ShownServer, Synced
+from portal.admin.signing import ShownKeys
+from portal.admin.tokens import ListedPermission, NewToken, ShownToken, TokenValue
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
 
 __all__ = [
@@ -93,7 +98,10 @@ __all__ = [
     "FieldMeanings",
     "KeyedPage",
     "LaterGuard",
+    "ListedPermission",
     "MadeDataset",
+    "NewServiceTokenAnswer",
+    "NewToken",
     "NewUpload",
     "NumberedPage",
     "Operation",
@@ -108,21 +116,30 @@ __all__ = [
     "QuestionUnfit",
     "RegistryUpstreams",
     "ShownApp",
-    "ShownOrganization",
-    "ShownProvider",
     "ShownCustomProfile",
     "ShownDataset",
     "ShownDatasetEntry",
     "ShownEntry",
     "ShownFlowRule",
+    "ShownGroup",
+    "ShownItem",
     "ShownJob",
+    "ShownKeys",
+    "ShownList",
+    "ShownOrganization",
+    "ShownPage",
     "ShownPatternEntry",
+    "ShownPolicy",
+    "ShownPortal",
     "ShownPredefinedProfile",
     "ShownProfile",
+    "ShownProvider",
     "ShownQuota",
     "ShownRule",
     "ShownRuleEntry",
     "ShownServer",
+    "ShownServiceToken",
+    "ShownToken",
     "ShownUse",
     "ShownWordsEntry",
     "Synced",
@@ -133,8 +150,10 @@ __all__ = [
     "TestedTool",
     "TesterAnswer",
     "TesterQuestion",
+    "TokenValue",
     "Upstreams",
     "Validity",
+    "WholeList",
     "apply_changes",
     "broken_message",
     "create_admin",

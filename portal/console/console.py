@@ -9,15 +9,32 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from portal.admin import LOGS, ORGANIZATION, PORTALS, ZERO_TRUST, Operations
+from portal.admin import (
+    API_TOKENS,
+    LOGS,
+    ORGANIZATION,
+    POLICIES,
+    PORTALS,
+    SERVICE_TOKENS,
+    ZERO_TRUST,
+    Operations,
+)
+from portal.console.access_groups import AccessGroupPages
+from portal.console.api_tokens import ApiTokenPages
+from portal.console.applications import ApplicationPages
 from portal.console.data_flow import DataFlowPages
 from portal.console.dlp import DlpPages
 from portal.console.dlp_entries import DlpEntryPages
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
 from portal.console.gateway import GatewayPages
+from portal.console.lists import ListPages
+from portal.console.login_methods import LoginMethodPages
 from portal.console.logpush import LogpushPages
+from portal.console.policies import PolicyPages
 from portal.console.quotas import QuotaPages
 from portal.console.servers import ServerPages
+from portal.console.service_tokens import ServiceTokenPages
+from portal.console.settings import SettingsPages
 from portal.console.start import StartPages
 from portal.console.visit import Answer, Visit, Went
 from portal.home import Connecting
@@ -28,6 +45,11 @@ from portal.state import Clock, utc_now
 
 OVERVIEW = (MenuEntry("start", "First steps", "/admin/start", ORGANIZATION),)
 MCP = (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)
+ACCESS = (
+    MenuEntry("policies", "Policies", "/admin/policies", POLICIES),
+    MenuEntry("login-methods", "Login methods", "/admin/login-methods", ORGANIZATION),
+    MenuEntry("service-tokens", "Service tokens", "/admin/service-tokens", SERVICE_TOKENS),
+)
 TRAFFIC = (
     MenuEntry("gateway", "Gateway rules", "/admin/gateway", ZERO_TRUST),
     MenuEntry("dlp", "DLP profiles", "/admin/dlp", ZERO_TRUST),
@@ -35,14 +57,28 @@ TRAFFIC = (
     MenuEntry("quotas", "Quotas", "/admin/quotas", PORTALS),
     MenuEntry("logpush", "Logpush jobs", "/admin/logpush", LOGS),
 )
+INSTANCE = (
+    MenuEntry("api-tokens", "API tokens", "/admin/api-tokens", API_TOKENS),
+    MenuEntry("settings", "Settings", "/admin/settings", ORGANIZATION),
+)
 MENU: Sequence[MenuGroup] = (
     MenuGroup("", OVERVIEW),
     MenuGroup("MCP", MCP),
+    MenuGroup("Access", ACCESS),
     MenuGroup("Traffic", TRAFFIC),
+    MenuGroup("Instance", INSTANCE),
 )
 SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     StartPages,
     ServerPages,
+    ApplicationPages,
+    PolicyPages,
+    AccessGroupPages,
+    ListPages,
+    LoginMethodPages,
+    ServiceTokenPages,
+    ApiTokenPages,
+    SettingsPages,
     GatewayPages,
     DlpPages,
     DlpEntryPages,

@@ -25,4 +25,9 @@ NOTICES: Mapping[str, str] = {
     "moved": "Moved. The order below is in force.",
     "ended": "Ended.",
     "undone": "Undone.",
+    "refreshed": "Refreshed. It is valid for its whole duration from now on.",
+    "rotated": "Rotated. The portal signs with a new key.",
+    "attached": "Attached. It is in force.",
+    "detached": "Detached. It does not hold here any more.",
+    "added-items": "Added. Rules that name the list know it at once.",
 }

@@ -22,6 +22,8 @@ SignInMethod = Literal["sign_in", "pin", "claim", "invitation", "reset", "sign_o
 """What a row about a sign-in says was done: `pin` asked for a PIN, `claim` and `invitation` made an account, `reset` a
 new password."""
 LOGIN_PATH = "/login"
+MAX_FIELDS = 300
+"""Fields of one form: a policy has some twenty, and one for each box that is ticked."""
 STALE_FORM = "This form is not from a page opened in this browser. Open the page again."
 ANOTHER_SIGN_IN = "Nothing was done: the page is of another sign-in in this browser. You are signed in as {who} now."
 MAX_FIELDS = 100
