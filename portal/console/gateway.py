@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from starlette.routing import Route
 
@@ -157,20 +158,27 @@ class GatewayPages:
         return Went(f"{LIST}#rule-{visit.id()}", "moved")
 
     async def _sure(self, visit: Visit) -> Answer:
-        rule = await visit.api.show(ShownRule, ITEM, id=visit.id())
+        name = await self._name(visit)
         return sure(
-            f"Remove the rule {rule.name}?",
-            name=name_to_type(rule.name, rule.id),
-            action=f"{LIST}/{rule.id}/remove",
+            f"Remove the rule {name}?",
+            name=name,
+            action=f"{LIST}/{quote(visit.id(), safe='')}/remove",
             back=LIST,
             consequences=("It is not asked any more, also not for calls and programs that run.",),
         )
 
     async def _remove(self, visit: Visit) -> Answer:
-        rule = await visit.api.show(ShownRule, ITEM, id=visit.id())
-        require_name(visit, name_to_type(rule.name, rule.id))
-        await visit.api.change("DELETE", ITEM, id=rule.id)
+        require_name(visit, await self._name(visit))
+        await visit.api.change("DELETE", ITEM, id=visit.id())
         return Went(LIST, "removed")
+
+    async def _name(self, visit: Visit) -> str:
+        """What to type before a rule goes: of one that cannot be read, its id."""
+        found = await visit.api.list(ShownRule, API)
+        if visit.id() in found.unreadable:
+            return visit.id()
+        rule = await visit.api.show(ShownRule, ITEM, id=visit.id())
+        return name_to_type(rule.name, rule.id)
 
 
 async def _profiles(visit: Visit) -> tuple[Profiles, str]:

@@ -29,11 +29,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class NumberedPage(Generic[M]):
-    """A page of a list. `broken` says which stored objects are missing because they cannot be read."""
+    """A page of a list. `broken` says which stored objects are missing because they cannot be read, `unreadable` has
+    their ids."""
 
     items: Sequence[M]
     info: PageInfo
     broken: Sequence[str] = ()
+    unreadable: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +122,9 @@ class Actions:
         def answered(result: object) -> NumberedPage[M]:
             listing = listing_of(result)
             items, info = answers.page(listing.items, paging)
-            return NumberedPage(
-                [_one(model, item) for item in items], info, [broken_message(one) for one in listing.broken]
-            )
+            broken = [broken_message(one) for one in listing.broken]
+            ids = [one.id for one in listing.broken]
+            return NumberedPage([_one(model, item) for item in items], info, broken, ids)
 
         return await self._do("GET", path, names, None, asked, answered)
 

@@ -12,6 +12,7 @@ from portal.console.precedence import PlacedRule, moves
 from portal.gateway import in_order, plain_conditions, written_conditions
 from portal.gateway.rules import HttpRule
 from portal.objects import GATEWAY_RULE
+from portal.state import plain
 from tests.portal.axe import axe_source
 from tests.portal.console.browsing import PICTURES, administrator, chromium
 from tests.portal.login.guarded import guarded_portal
@@ -90,6 +91,23 @@ async def test_rules_are_made_of_fields_and_of_expressions_moved_switched_and_re
         for query in ("?page=0", "?page=x", "?page=9999999999", "?search=" + "a" * 300, "?as=text&said=<b>"):
             answer = await page.request.get(f"{portal.url}/admin/gateway{query}")
             assert answer.status in (200, 400), query
+
+
+async def test_a_rule_that_cannot_be_read_is_named_and_removed(tmp_path: Path) -> None:
+    async with (
+        guarded_portal(tmp_path) as portal,
+        chromium() as browser,
+        administrator(portal, browser) as admin,
+    ):
+        await portal.store.create(plain("gateway_rule"), "odd", {"name": "Odd", "action": "hush-7f3a"}, by="test")
+        await admin.open("/gateway")
+        await admin.page.get_by_text("The stored gateway rule 'odd' cannot be read").wait_for()
+        assert "hush-7f3a" not in await admin.page.content()
+        await admin.page.get_by_role("link", name="Remove the rule odd").click()
+        await admin.page.get_by_label("To go on, type").fill("odd")
+        await admin.press("Remove")
+        await admin.page.get_by_text("Removed.").wait_for()
+        assert not (await portal.store.scan(GATEWAY_RULE)).broken
 
 
 async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
