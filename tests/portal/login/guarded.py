@@ -18,6 +18,7 @@ from portal.app.identity import PortalIdentity
 from portal.endpoint import CodeRunner
 from portal.http import HttpSettings
 from portal.identity import Identity
+from portal.login import Role
 from portal.login.mail import Message
 from portal.login.passwords import Passwords
 from portal.oauth.clients import Fetch
@@ -108,6 +109,13 @@ class Guarded:
         """The local account of this address."""
         there = await self.identity.administrators.find(email)
         return there.identity if there else await self.identity.administrators.create(email, "Ada", password, by="test")
+
+    async def change_role(self, role: Role, email: str = EMAIL) -> None:
+        """Give the local account of this address another role. Somebody else is owner beside them."""
+        await self.account("spare@example.com")
+        found = await self.identity.administrators.find(email)
+        assert found is not None
+        await self.identity.administrators.change_role(found.id, role, by="test")
 
 
 @asynccontextmanager
