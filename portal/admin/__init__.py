@@ -22,8 +22,10 @@ from portal.admin.api.permissions import (
 from portal.admin.applying import apply_changes, export_objects, read_existing
 from portal.admin.apps import ShownApp
 from portal.admin.build import Admin, create_admin
+from portal.admin.capabilities import offered
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
+from portal.admin.fixes import fix_in_document
 from portal.admin.gateway import rule_of_profiles
 from portal.admin.login_settings import ShownOrganization
 from portal.admin.organization import ShownProvider
@@ -40,6 +42,9 @@ from portal.admin.policy_test import (
     TesterAnswer,
     TesterQuestion,
 )
+from portal.admin.portals import ShownPortal
+from portal.admin.served import OWN_PORTAL, ServedPortal, ServedPortalServer, ServedServer, Serving
+from portal.admin.server_logins import ShownLoginRequest
 from portal.admin.servers import ShownServer, Synced
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
 
@@ -50,6 +55,7 @@ __all__ = [
     "CUSTOM_PAGES",
     "LOGS",
     "ORGANIZATION",
+    "OWN_PORTAL",
     "POLICIES",
     "PORTALS",
     "POSTURE",
@@ -79,8 +85,14 @@ __all__ = [
     "ProfileUses",
     "QuestionUnfit",
     "RegistryUpstreams",
+    "ServedPortal",
+    "ServedPortalServer",
+    "ServedServer",
+    "Serving",
     "ShownApp",
+    "ShownLoginRequest",
     "ShownOrganization",
+    "ShownPortal",
     "ShownProvider",
     "ShownServer",
     "Synced",
@@ -96,9 +108,11 @@ __all__ = [
     "broken_message",
     "create_admin",
     "export_objects",
+    "fix_in_document",
     "invalid",
     "listing_of",
     "not_found",
+    "offered",
     "plan",
     "read_existing",
     "rule_of_profiles",

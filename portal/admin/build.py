@@ -34,6 +34,7 @@ from portal.admin.policies import GroupOperations, PolicyOperations, check_decis
 from portal.admin.policy_test import PolicyTester, PolicyTestOperations
 from portal.admin.portals import PortalOperations
 from portal.admin.quotas import QuotaOperations
+from portal.admin.served import ServedOperations, Serving
 from portal.admin.servers import ServerOperations
 from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
@@ -94,12 +95,14 @@ async def create_admin(
     rules: Path | None = None,
     profile_uses: ProfileUses = no_uses,
     tester: PolicyTester | None = None,
+    serving: Serving | None = None,
 ) -> Admin:
     """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
     `waiting`, without `quotas` no call was counted, without `exports` no job of the export runs.
 
-    `tester` answers what policies say of somebody; without one no portal runs in this process. `rules` is the folder
-    of the compiled rules of detection. `profile_uses` says what uses a profile of detection: that one is not removed.
+    `tester` answers what policies say of somebody, and `serving` what is in service; without them no portal runs in
+    this process. `rules` is the folder of the compiled rules of detection. `profile_uses` says what uses a profile of
+    detection: that one is not removed.
     """
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
@@ -110,6 +113,7 @@ async def create_admin(
     operations = [
         *servers.operations(),
         *PortalOperations(store, servers).operations(),
+        *ServedOperations(serving).operations(),
         *PolicyOperations(store, check_decisions).operations(),
         *PolicyTestOperations(tester).operations(),
         *GroupOperations(store, check_decisions).operations(),

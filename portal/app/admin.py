@@ -11,6 +11,7 @@ from portal.app.access import read_stored
 from portal.app.definitions import OWN, definitions
 from portal.app.identity import PortalIdentity
 from portal.app.portal import Portal
+from portal.app.served import InstanceServing
 from portal.app.shared import Shared
 from portal.app.tester import InstanceTester
 from portal.config import Config
@@ -37,6 +38,7 @@ async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str
         rules=shared.parts.detection_rules,
         profile_uses=rule_of_profiles,
         tester=InstanceTester(shared, portals),
+        serving=InstanceServing(shared, portals, upstreams),
     )
 
 
