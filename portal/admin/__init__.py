@@ -22,7 +22,8 @@ from portal.admin.api.permissions import (
 from portal.admin.applying import apply_changes, export_objects, read_existing
 from portal.admin.apps import ShownApp
 from portal.admin.build import Admin, create_admin
-from portal.admin.capabilities import offered
+from portal.admin.capabilities import Override, ShownOverride, offered
+from portal.admin.credentials import AuthConfigSummary
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
 from portal.admin.fixes import fix_in_document
@@ -42,7 +43,7 @@ from portal.admin.policy_test import (
     TesterAnswer,
     TesterQuestion,
 )
-from portal.admin.portals import ShownPortal
+from portal.admin.portals import ShownPortal, ShownPortalServer
 from portal.admin.served import OWN_PORTAL, ServedPortal, ServedPortalServer, ServedServer, Serving
 from portal.admin.server_logins import ShownLoginRequest
 from portal.admin.servers import ShownServer, Synced
@@ -70,6 +71,7 @@ __all__ = [
     "ApiCaller",
     "ApiRequest",
     "Area",
+    "AuthConfigSummary",
     "Change",
     "DeclaredError",
     "Existing",
@@ -78,6 +80,7 @@ __all__ = [
     "NumberedPage",
     "Operation",
     "Operations",
+    "Override",
     "PageInfo",
     "PendingApproval",
     "Plan",
@@ -92,7 +95,9 @@ __all__ = [
     "ShownApp",
     "ShownLoginRequest",
     "ShownOrganization",
+    "ShownOverride",
     "ShownPortal",
+    "ShownPortalServer",
     "ShownProvider",
     "ShownServer",
     "Synced",

@@ -8,6 +8,9 @@ from starlette.routing import Route
 
 from portal.admin import PORTALS, Operations
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
+from portal.console.server_credentials import ServerCredentialPages
+from portal.console.server_definitions import ServerDefinitionPages
+from portal.console.server_tools import ServerToolPages
 from portal.console.servers import ServerPages
 from portal.console.start import StartPages
 from portal.console.visit import Answer, Visit, Went
@@ -17,7 +20,13 @@ from portal.login import Login
 from portal.state import Clock, utc_now
 
 MENU: Sequence[MenuGroup] = (MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),)
-SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (ServerPages, StartPages)
+SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
+    ServerPages,
+    ServerToolPages,
+    ServerDefinitionPages,
+    ServerCredentialPages,
+    StartPages,
+)
 
 
 class AdminConsole:
