@@ -29,7 +29,7 @@ from portal.admin.dlp_profiles import ProfileUses
 from portal.admin.fixes import fix_in_document
 from portal.admin.gateway import rule_of_profiles
 from portal.admin.login_settings import ShownOrganization
-from portal.admin.organization import ShownProvider
+from portal.admin.organization import ShownProvider, ShownServiceToken
 from portal.admin.pins import PendingApproval
 from portal.admin.policy_test import (
     LaterGuard,
@@ -100,6 +100,7 @@ __all__ = [
     "ShownPortalServer",
     "ShownProvider",
     "ShownServer",
+    "ShownServiceToken",
     "Synced",
     "TestedFact",
     "TestedPolicy",

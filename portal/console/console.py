@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 from starlette.routing import Route
 
-from portal.admin import PORTALS, Operations
+from portal.admin import POLICIES, PORTALS, Operations
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
+from portal.console.policy_tester import PolicyTesterPages
 from portal.console.server_credentials import ServerCredentialPages
 from portal.console.server_definitions import ServerDefinitionPages
 from portal.console.server_tools import ServerToolPages
@@ -19,12 +20,16 @@ from portal.http import PortalAddress
 from portal.login import Login
 from portal.state import Clock, utc_now
 
-MENU: Sequence[MenuGroup] = (MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),)
+MENU: Sequence[MenuGroup] = (
+    MenuGroup("MCP", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),
+    MenuGroup("Access", (MenuEntry("policy-tester", "Policy tester", "/admin/policy-tester", POLICIES),)),
+)
 SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     ServerPages,
     ServerToolPages,
     ServerDefinitionPages,
     ServerCredentialPages,
+    PolicyTesterPages,
     StartPages,
 )
 

@@ -11,7 +11,7 @@ NOTICES: Mapping[str, str] = {
     "removed": "Removed.",
     "added-server": "The server is added. The portal is connecting to it.",
     "synced": "The tools and prompts were read again.",
-    "sync-failed": "The portal tried. The server did not answer as it should: below is why.",
+    "sync-failed": "The portal tried just now. What stands in the way is below.",
     "approved": "Approved. Agents see it from their next request on.",
     "not-listed": "The server lists nothing of this name now.",
     "enabled": "Enabled. Agents see it from their next request on.",

@@ -96,11 +96,11 @@ async def test_a_server_is_added_its_tools_and_settings_changed_and_it_is_remove
         ]
         await row.get_by_role("button", name="Enable").click()
         await row.get_by_text("Enabled").wait_for()
-        await page.get_by_label("Search tools").fill("tool_1")
+        await page.get_by_label("Search tools").fill("numbered-1")
         await admin.press("Search")
         await admin.press("Disable all")
         disabled = [one.name for one in (await stored(portal)).updated_tools if one.enabled is False]
-        assert len(disabled) > 10 and all("tool_1" in name for name in disabled)
+        assert len(disabled) > 10 and all("numbered-1" in name for name in disabled)
         await admin.press("Enable all")
         assert [one.name for one in (await stored(portal)).updated_tools] == ["echo"]
         await page.get_by_role("link", name="Settings").click()
@@ -230,7 +230,7 @@ async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
         for name, path in {
             "servers": "",
             "server-tools": "/notes/tools",
-            "server-tool": "/notes/tool?name=tool_1",
+            "server-tool": "/notes/tool?name=numbered-1",
             "server-approvals": "/notes/approvals",
             "server-changes": "/notes/changes",
             "server-edit": "/notes/edit",
