@@ -9,6 +9,8 @@ from starlette.routing import Route
 from portal.admin import POLICIES, PORTALS, Operations
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
 from portal.console.policy_tester import PolicyTesterPages
+from portal.console.portal_servers import PortalServerPages
+from portal.console.portals import PortalPages
 from portal.console.server_credentials import ServerCredentialPages
 from portal.console.server_definitions import ServerDefinitionPages
 from portal.console.server_tools import ServerToolPages
@@ -21,7 +23,13 @@ from portal.login import Login
 from portal.state import Clock, utc_now
 
 MENU: Sequence[MenuGroup] = (
-    MenuGroup("MCP", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),
+    MenuGroup(
+        "MCP",
+        (
+            MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),
+            MenuEntry("portals", "MCP portals", "/admin/portals", PORTALS),
+        ),
+    ),
     MenuGroup("Access", (MenuEntry("policy-tester", "Policy tester", "/admin/policy-tester", POLICIES),)),
 )
 SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
@@ -29,6 +37,8 @@ SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     ServerToolPages,
     ServerDefinitionPages,
     ServerCredentialPages,
+    PortalPages,
+    PortalServerPages,
     PolicyTesterPages,
     StartPages,
 )

@@ -80,11 +80,11 @@ def with_setting(entries: Entries, name: str, **members: object) -> list[Members
     return [*rest, kept] if any(kept.get(member) is not None for member in MEMBERS) else rest
 
 
-def with_all(entries: Entries, names: Iterable[str], enabled: bool | None) -> list[Members]:
-    """The settings with all of these enabled, disabled, or neither."""
+def with_all(entries: Entries, enabled: Mapping[str, bool | None]) -> list[Members]:
+    """The settings with each of these enabled, disabled, or neither."""
     by_name = {str(one["name"]): one for one in entries}
-    for name in names:
-        by_name[name] = {**by_name.get(name, {"name": name}), "enabled": enabled}
+    for name, on in enabled.items():
+        by_name[name] = {**by_name.get(name, {"name": name}), "enabled": on}
     kept = [{member: value for member, value in one.items() if value is not None} for one in by_name.values()]
     return [one for one in kept if len(one) > 1]
 

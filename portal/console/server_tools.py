@@ -69,7 +69,7 @@ class ServerToolPages:
         before = _settings(server, kind)
         found = found_in(rows_of(server.offered, kind, before), visit.sent("search")[:256])
         names = [one.name for one in found if one.listed]
-        after, said = toggled(visit, lambda on: with_all(before, names, None if on else False))
+        after, said = toggled(visit, lambda on: with_all(before, dict.fromkeys(names, None if on else False)))
         return await self._changed(kind, visit, after, said)
 
     async def _one(self, kind: Kind, visit: Visit) -> Answer:

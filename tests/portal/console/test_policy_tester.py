@@ -27,7 +27,7 @@ NO_HANGING = {
     "id": "calm",
     "name": "Nothing hangs",
     "decision": "deny",
-    "tools": [{"server": "docs", "name": "hang"}],
+    "tools": {"servers": ["docs"], "names": ["hang"]},
     "include": [{"everyone": {}}],
 }
 HOSTILE = (
