@@ -83,7 +83,7 @@ async def test_who_decided_and_why_is_said_and_what_is_asked_is_in_the_url(tmp_p
         # The same question once more, with what was not known.
         await page.goto(page.url.replace("country=", "country=de"))
         await verdict.get_by_text("Allowed", exact=True).wait_for()
-        await page.get_by_role("link", name="Only docs").click()
+        await page.get_by_role("link", name="Only this server: docs").click()
         hang = page.get_by_role("row").filter(has=page.get_by_text("hang", exact=True))
         await hang.get_by_text("Denied", exact=True).wait_for()
         await hang.get_by_text("Nothing hangs").wait_for()

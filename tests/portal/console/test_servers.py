@@ -11,7 +11,8 @@ from portal.console import ConsoleRole
 from portal.identity import Identity
 from portal.objects import SERVER
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, Administered, administrator, chromium
+from tests.portal.console.adding import add
+from tests.portal.console.browsing import PICTURES, administrator, chromium
 from tests.portal.login.guarded import Guarded, guarded_portal
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.server import Behaviour
@@ -23,19 +24,6 @@ HOSTILE = ("page=x", "page=-1", "page=999999999999", "search=" + "a" * 3000, "na
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-async def add(admin: Administered, url: str, id: str = "notes", **chosen: str) -> None:
-    """Add a server, and read its lists."""
-    page = admin.page
-    await admin.open("/new-server")
-    await page.get_by_label("HTTP URL").fill(url)
-    await page.get_by_label("Server ID").fill(id)
-    for label, value in chosen.items():
-        await page.locator(f"#{label}").select_option(value)
-    await admin.press("Add the server")
-    await page.get_by_text("The server is added.").wait_for()
-    await admin.press("Sync capabilities")
 
 
 async def stored(portal: Guarded, id: str = "notes") -> Any:
@@ -195,12 +183,12 @@ async def test_who_may_only_read_has_no_buttons_and_hostile_addresses_get_a_page
                 await admin.open(path)
                 assert await admin.page.locator("main button:not([type=submit])").count() <= 1, path
                 assert await admin.page.locator("main form[method=post]").count() == 0, path
-            answer = await admin.page.request.post(
+            posted = await admin.page.request.post(
                 f"{admin.url}/admin/servers/notes/edit",
                 form={str(name): str(token), "name": "Mine"},
                 headers={"Origin": admin.url},
             )
-            assert answer.status == 403
+            assert posted.status == 403
             assert (await stored(portal)).name == "notes"
 
 
