@@ -51,6 +51,15 @@ SOURCES = {
 }
 OUTCOMES = {"matches": "good", "does not match": "off", "cannot be known": "warn"}
 PARTS = {"include": "Include", "require": "Require", "exclude": "Exclude"}
+FACTS = {
+    "email": "E-mail",
+    "id": "Who it is",
+    "idp": "Identity provider",
+    "ip": "IP address",
+    "auth_methods": "How they logged in",
+    "certificate": "Client certificate",
+    "linked_apps": "Linked applications",
+}
 HIDDEN_BY = {
     "policy": "Hidden by a policy",
     "setting": "Disabled",
@@ -101,6 +110,8 @@ class PolicyTesterPages:
             "wrong": wrong,
             "servers": _servers(answer, asked) if answer is not None else (),
             "facts": [(one, *SOURCES[one.source]) for one in answer.facts] if answer is not None else (),
+            "fact_names": FACTS,
+            "unsure": _unsure(answer) if answer is not None else (),
             "outcomes": OUTCOMES,
             "parts_of_policy": PARTS,
             "hidden_by": HIDDEN_BY,
@@ -117,6 +128,12 @@ def question(asked: Mapping[str, str]) -> dict[str, object]:
     if groups := [one.strip() for one in asked["groups"].replace("\n", ",").split(",") if one.strip()]:
         body["groups"] = groups
     return body
+
+
+def _unsure(answer: TesterAnswer) -> list[str]:
+    """The facts that are assumed or not known."""
+    found = [one.fact for one in answer.facts if one.source in ("assumed", "unknown")]
+    return [FACTS.get(one, one.replace("_", " ").capitalize()) for one in found]
 
 
 def _servers(answer: TesterAnswer, asked: Mapping[str, str]) -> Sequence[ServerResult]:

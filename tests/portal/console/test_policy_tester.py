@@ -78,7 +78,9 @@ async def test_who_decided_and_why_is_said_and_what_is_asked_is_in_the_url(tmp_p
         assert "Require" in await verdict.inner_text()
         facts = page.locator("#facts")
         await facts.get_by_role("row").filter(has_text="Country").get_by_text("Unknown", exact=True).wait_for()
-        await facts.get_by_role("row").filter(has_text="Certificate").get_by_text("Assumed", exact=True).wait_for()
+        await (
+            facts.get_by_role("row").filter(has_text="Client certificate").get_by_text("Assumed", exact=True).wait_for()
+        )
         assert "email=grace%40example.com" in page.url
         # The same question once more, with what was not known.
         await page.goto(page.url.replace("country=", "country=de"))
