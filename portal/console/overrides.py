@@ -18,7 +18,7 @@ Entries = Sequence[Members]
 """Settings of tools or prompts, as the API takes them."""
 
 
-class Offer(Protocol):
+class CapabilityOffer(Protocol):
     """A tool or prompt as the API shows it."""
 
     @property
@@ -49,7 +49,7 @@ class CapabilityRow:
     listed: bool = True
 
 
-def rows_of(offered: Iterable[Offer], kind: str, own: Entries) -> list[CapabilityRow]:
+def rows_of(offered: Iterable[CapabilityOffer], kind: str, own: Entries) -> list[CapabilityRow]:
     """The tools or prompts in the order of the server, then those that only settings name."""
     settings = {str(one["name"]): one for one in own}
     rows = [

@@ -16,7 +16,7 @@ PER_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingDefinition:
     """A definition that waits, with its JSON and that of the approved one as people read it."""
 
     shown: PendingApproval
@@ -41,7 +41,9 @@ class ServerDefinitionPages:
         search = visit.query("search")
         query = {"search": search, "page": visit.query("page", "1"), "per_page": str(PER_PAGE)}
         found = await visit.api.list(PendingApproval, f"{ITEM}/pins", query, id=visit.id())
-        waiting = [Waiting(one, _pretty(one.definition), _pretty(one.approved_definition)) for one in found.items]
+        waiting = [
+            WaitingDefinition(one, _pretty(one.definition), _pretty(one.approved_definition)) for one in found.items
+        ]
         digests = " ".join(one.digest for one in found.items)
         values = {"found": found, "waiting": waiting, "digests": digests, "search": search}
         return server_page("server_approvals.html", server, "approvals", values)
