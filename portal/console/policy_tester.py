@@ -22,6 +22,7 @@ from portal.admin import (
     ShownServiceToken,
     TestedServer,
     TesterAnswer,
+    invalid,
 )
 from portal.console.frame import ConsoleFrame
 from portal.console.visit import NO_PROBLEMS, Answer, Problems, Shown, Visit
@@ -122,7 +123,13 @@ class PolicyTesterPages:
 
 
 def question(asked: Mapping[str, str]) -> dict[str, object]:
-    """The question as the API takes it. What is empty is not said."""
+    """The question as the API takes it. What is empty is not said.
+
+    Raises:
+        AdminError: it names a tool without its server.
+    """
+    if asked["tool"] and not asked["server_id"]:
+        raise invalid("must say the server that the tool is of", "/server_id")
     body: dict[str, object] = {name: value for name, value in asked.items() if value and name != "groups"}
     body.setdefault("portal_id", OWN_PORTAL)
     if groups := [one.strip() for one in asked["groups"].replace("\n", ",").split(",") if one.strip()]:

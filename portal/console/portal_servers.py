@@ -31,7 +31,6 @@ from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 Kind = Literal["tool", "prompt"]
 KINDS: tuple[Kind, ...] = ("tool", "prompt")
 ENABLED = (
-    ("", "As the server says"),
     ("yes", "Shown at this portal"),
     ("no", "Not shown at this portal"),
 )
@@ -102,7 +101,8 @@ class PortalServerPages:
             return Went(_list_path(portal.id, server.server_id, kind), "not-listed")
         settings = server.updated_tools if kind == "tool" else server.updated_prompts
         below = next((one for one in settings if one.name == name), ShownOverride(name=name))
-        values = {"kind": kind, "row": row, "below": below, "choices": ENABLED}
+        default = "Not shown, as is the default here" if server.default_disabled else "As the server has it"
+        values = {"kind": kind, "row": row, "below": below, "choices": (("", default), *ENABLED)}
         return _page("portal_tool.html", portal, server, f"{name} at {portal.name}", values)
 
     async def _save(self, kind: Kind, visit: Visit) -> Answer:

@@ -102,6 +102,7 @@ class PortalPages:
             "tones": TONES,
             "modes": dict(CODE_MODES),
             "offer": offered(served.url, served.code_mode) if served is not None else None,
+            "broken": servers.broken,
             "attachable": [(one.id, one.name) for one in servers.items if one.id not in attached],
             "own_hostname": await _is_own(visit, portal.hostname),
             **await _about_access(visit, portal.id, portal.hostname, [one.server_id for one in portal.servers]),
