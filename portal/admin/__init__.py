@@ -23,6 +23,8 @@ from portal.admin.api.permissions import (
 from portal.admin.applying import apply_changes, export_objects, read_existing
 from portal.admin.apps import ShownApp
 from portal.admin.build import Admin, create_admin
+from portal.admin.capabilities import Override, ShownOverride, offered
+from portal.admin.credentials import AuthConfigSummary
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
 from portal.admin.dlp_shapes import (
@@ -41,6 +43,7 @@ from portal.admin.dlp_shapes import (
     ShownWordsEntry,
 )
 from portal.admin.exports import FieldMeanings, ShownJob, Validity
+from portal.admin.fixes import fix_in_document
 from portal.admin.flows import PersonReads, ShownFlowRule
 from portal.admin.gateway import PRECEDENCE_STEP, ShownRule, rule_of_profiles
 from portal.admin.lists import ShownItem, ShownList, WholeList
@@ -60,9 +63,11 @@ from portal.admin.policy_test import (
     TesterAnswer,
     TesterQuestion,
 )
-from portal.admin.portals import ShownPortal
+from portal.admin.portals import ShownPortal, ShownPortalServer
 from portal.admin.quotas import ShownQuota, ShownUse
 from portal.admin.roles import AdministratorRoles
+from portal.admin.served import OWN_PORTAL, ServedPortal, ServedPortalServer, ServedServer, Serving
+from portal.admin.server_logins import ShownLoginRequest
 from portal.admin.servers import ShownServer, Synced
 from portal.admin.signing import ShownKeys
 from portal.admin.tokens import ListedPermission, NewToken, ShownToken, TokenValue
@@ -75,6 +80,7 @@ __all__ = [
     "CUSTOM_PAGES",
     "LOGS",
     "ORGANIZATION",
+    "OWN_PORTAL",
     "POLICIES",
     "PORTALS",
     "POSTURE",
@@ -91,6 +97,7 @@ __all__ = [
     "ApiCaller",
     "ApiRequest",
     "Area",
+    "AuthConfigSummary",
     "Change",
     "DeclaredError",
     "DlpLimits",
@@ -106,6 +113,7 @@ __all__ = [
     "NumberedPage",
     "Operation",
     "Operations",
+    "Override",
     "PageInfo",
     "PatternJudged",
     "PendingApproval",
@@ -115,6 +123,10 @@ __all__ = [
     "ProfileUses",
     "QuestionUnfit",
     "RegistryUpstreams",
+    "ServedPortal",
+    "ServedPortalServer",
+    "ServedServer",
+    "Serving",
     "ShownApp",
     "ShownCustomProfile",
     "ShownDataset",
@@ -126,11 +138,14 @@ __all__ = [
     "ShownJob",
     "ShownKeys",
     "ShownList",
+    "ShownLoginRequest",
     "ShownOrganization",
+    "ShownOverride",
     "ShownPage",
     "ShownPatternEntry",
     "ShownPolicy",
     "ShownPortal",
+    "ShownPortalServer",
     "ShownPredefinedProfile",
     "ShownProfile",
     "ShownProvider",
@@ -158,9 +173,11 @@ __all__ = [
     "broken_message",
     "create_admin",
     "export_objects",
+    "fix_in_document",
     "invalid",
     "listing_of",
     "not_found",
+    "offered",
     "permissions_of_role",
     "plan",
     "read_existing",

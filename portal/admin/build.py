@@ -38,6 +38,7 @@ from portal.admin.quotas import QuotaOperations
 from portal.admin.role_rules import RoleRulesOperations
 from portal.admin.roles import AdministratorRoles
 from portal.admin.runs import RunOperations
+from portal.admin.served import ServedOperations, Serving
 from portal.admin.servers import ServerOperations
 from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
@@ -106,14 +107,15 @@ async def create_admin(
     holdings: Holdings | None = None,
     runs: WatchedRuns | None = None,
     contents: ContentLog | None = None,
+    serving: Serving | None = None,
 ) -> Admin:
     """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
     `waiting`, without `quotas` no call was counted, without `exports` no job of the export runs, without `runs` no
     program is under way, without `contents` no program of a run is shown.
 
-    `tester` answers what policies say of somebody; without one no portal runs in this process. `rules` is the folder
-    of the compiled rules of detection. `profile_uses` says what uses a profile of detection: that one is not removed.
-    `holdings` are what people have begun, and are the caller's to close.
+    `tester` answers what policies say of somebody, and `serving` what is in service; without them no portal runs in
+    this process. `rules` is the folder of the compiled rules of detection. `profile_uses` says what uses a profile of
+    detection: that one is not removed. `holdings` are what people have begun, and are the caller's to close.
     """
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
@@ -125,6 +127,7 @@ async def create_admin(
     operations = [
         *servers.operations(),
         *PortalOperations(store, servers).operations(),
+        *ServedOperations(serving).operations(),
         *PolicyOperations(store, check_decisions).operations(),
         *PolicyTestOperations(tester).operations(),
         *GroupOperations(store, check_decisions).operations(),

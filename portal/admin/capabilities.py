@@ -40,8 +40,13 @@ class PortalOverride(Override):
 
 
 class ShownOverride(BaseModel):
+    """The settings of portal and server. `enabled` is what holds; `portal_enabled` and `server_enabled` (ours) are what
+    each of them says, null for nothing."""
+
     name: str
     enabled: bool | None = None
+    portal_enabled: bool | None = None
+    server_enabled: bool | None = None
     portal_alias: str | None = None
     portal_description: str | None = None
     server_alias: str | None = None
@@ -54,6 +59,8 @@ class ShownOverride(BaseModel):
         return cls(
             name=merged.name,
             enabled=merged.enabled,
+            portal_enabled=portal.enabled if portal is not None else None,
+            server_enabled=server.enabled if server is not None else None,
             portal_alias=portal.alias if portal is not None else None,
             portal_description=portal.description if portal is not None else None,
             server_alias=server.alias if server is not None else None,

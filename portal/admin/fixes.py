@@ -66,12 +66,10 @@ def fix_of(
     if observed.status in ("error", "stale"):
         return _of_problem(observed, auth_type, logs_in)
     if logs_in:
-        again = "again " if authentication == "stale" else ""
-        return Fix(
-            action="log_in", words=f"Log the portal in to the server {again}with POST /login: nobody has, or it ended."
-        )
+        again = " again" if authentication == "stale" else ""
+        return Fix(action="log_in", words=f"Log the portal in to the server{again}: nobody has, or it ended.")
     if auth_type == "bearer" and authentication == "required":
-        return Fix(action="edit_credentials", words="Send auth_credentials: the server has none.")
+        return Fix(action="edit_credentials", words="Give the server its credentials: it has none.")
     if observed.waiting_approvals:
         count = observed.waiting_approvals
         what = "1 definition waits" if count == 1 else f"{count} definitions wait"
@@ -88,9 +86,26 @@ def fix_of(
     return None
 
 
+def fix_in_document(observed: Observed) -> Fix | None:
+    """What to do about a server of the operator's document in this state, None where all is well."""
+    fix = fix_of(observed, "unauthenticated", "not_required")
+    if fix is None or fix.action in ("wait", "start_server", "start_program"):
+        return fix
+    status = observed.error_details.status_code if observed.error_details is not None else None
+    if fix.action == "approve":
+        words = fix.words + " The command `codemode pins` does that for servers of the document."
+    elif fix.action == "sync":
+        words = f"{observed.error or 'It cannot be reached'}. The portal tries again by itself."
+    elif status in (401, 403):
+        words = f"The server answers {status}: correct its headers or its oauth in the configuration document."
+    else:
+        words = "Correct the URL of the server in the configuration document."
+    return Fix(action="wait" if fix.action == "sync" else "edit_configuration", words=words)
+
+
 def _of_fault(fault: Fault, problem: str) -> Fix:
     if fault == "credentials":
-        return Fix(action="edit_credentials", words=f"Send auth_credentials again: {problem}.")
+        return Fix(action="edit_credentials", words=f"Give the server its credentials again: {problem}.")
     if fault == "left_out":
         return Fix(action="edit_configuration", words=f"Another id, or another URL, is wanted: {problem}.")
     return Fix(action="replace_server", words=f"Delete the server and make it again: {problem}.")
@@ -118,7 +133,7 @@ def _of_problem(observed: Observed, auth_type: AuthType, logs_in: bool) -> Fix:
     if _says(reason, _NO_TLS):
         return Fix(action="start_server", words="Its certificate does not hold. Mend that at the server; then sync.")
     if logs_in:
-        return Fix(action="log_in", words="Log the portal in to the server with POST /login.")
+        return Fix(action="log_in", words="Log the portal in to the server.")
     return Fix(action="sync", words="The portal tries again by itself; sync tries at once.")
 
 
@@ -127,12 +142,12 @@ def _of_refusal(auth_type: AuthType, status: int, logs_in: bool) -> Fix:
         if status == 401 or logs_in:
             return Fix(
                 action="log_in",
-                words=f"The server answers {status} without a login that serves: log in with POST /login.",
+                words=f"The server answers {status} without a login that serves: log in.",
             )
         words = "The server answers 403 to the portal's login: log in again with more permissions, or as somebody else."
         return Fix(action="log_in", words=words)
     if auth_type == "bearer":
-        words = f"The server answers {status} to the stored credentials: send others as auth_credentials."
+        words = f"The server answers {status} to the stored credentials: replace them."
         return Fix(action="edit_credentials", words=words)
     words = f"The server answers {status}, so it wants a login. Make it again with the auth_type oauth or bearer."
     return Fix(action="change_auth_type", words=words)

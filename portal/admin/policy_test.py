@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from portal.admin.api.errors import invalid, not_found
 from portal.admin.api.operations import ApiRequest, Operation
@@ -17,6 +17,15 @@ OWN = "_"
 """The id by which a question names the portal of the operator's document."""
 
 Text = Annotated[str, Field(max_length=320)]
+
+
+def _address(value: str) -> str:
+    try:
+        if value:
+            ip_address(value)
+    except ValueError:
+        raise ValueError("must be an IP address") from None
+    return value
 
 
 class StatedGroup(BaseModel):
@@ -41,7 +50,7 @@ class TesterQuestion(BaseModel):
     idp: Text = ""
     login_method: Text = ""
     country: Annotated[str, Field(max_length=2)] = ""
-    ip: Annotated[str, Field(max_length=64)] = ""
+    ip: Annotated[str, Field(max_length=64), AfterValidator(_address)] = ""
     service_token_id: Text = ""
     server_id: Annotated[str, Field(max_length=64)] | None = None
     tool: Annotated[str, Field(max_length=256)] | None = None
@@ -56,11 +65,6 @@ class TesterQuestion(BaseModel):
             raise ValueError("names a tool and no server_id")
         if self.arguments is not None and self.tool is None:
             raise ValueError("has arguments and no tool")
-        if self.ip:
-            try:
-                ip_address(self.ip)
-            except ValueError:
-                raise ValueError("has an ip that is no address") from None
         return self
 
 

@@ -11,6 +11,7 @@ from portal.app.access import read_stored
 from portal.app.definitions import OWN, definitions
 from portal.app.identity import PortalIdentity
 from portal.app.portal import Portal
+from portal.app.served import InstanceServing
 from portal.app.shared import Shared
 from portal.app.tester import InstanceTester
 from portal.config import Config
@@ -41,6 +42,7 @@ async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str
         holdings=holdings,
         runs=shared.runs,
         contents=shared.kept,
+        serving=InstanceServing(shared, portals, upstreams),
     )
 
 

@@ -31,7 +31,13 @@ from portal.console.lists import ListPages
 from portal.console.login_methods import LoginMethodPages
 from portal.console.logpush import LogpushPages
 from portal.console.policies import PolicyPages
+from portal.console.policy_tester import PolicyTesterPages
+from portal.console.portal_servers import PortalServerPages
+from portal.console.portals import PortalPages
 from portal.console.quotas import QuotaPages
+from portal.console.server_credentials import ServerCredentialPages
+from portal.console.server_definitions import ServerDefinitionPages
+from portal.console.server_tools import ServerToolPages
 from portal.console.servers import ServerPages
 from portal.console.service_tokens import ServiceTokenPages
 from portal.console.settings import SettingsPages
@@ -44,9 +50,13 @@ from portal.pages import ASSET_HEADERS, ASSETS_PATH, Assets
 from portal.state import Clock, utc_now
 
 OVERVIEW = (MenuEntry("start", "First steps", "/admin/start", ORGANIZATION),)
-MCP = (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)
+MCP = (
+    MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),
+    MenuEntry("portals", "MCP portals", "/admin/portals", PORTALS),
+)
 ACCESS = (
     MenuEntry("policies", "Policies", "/admin/policies", POLICIES),
+    MenuEntry("policy-tester", "Policy tester", "/admin/policy-tester", POLICIES),
     MenuEntry("login-methods", "Login methods", "/admin/login-methods", ORGANIZATION),
     MenuEntry("service-tokens", "Service tokens", "/admin/service-tokens", SERVICE_TOKENS),
 )
@@ -71,6 +81,12 @@ MENU: Sequence[MenuGroup] = (
 SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     StartPages,
     ServerPages,
+    ServerToolPages,
+    ServerDefinitionPages,
+    ServerCredentialPages,
+    PortalPages,
+    PortalServerPages,
+    PolicyTesterPages,
     ApplicationPages,
     PolicyPages,
     AccessGroupPages,

@@ -1,19 +1,22 @@
-"""The pages of MCP servers: which there are and how they are, what each offers, and what of it agents may see."""
+"""The pages of MCP servers: which there are and how they are, what each is, and what to do about it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote, urlencode
 
 from starlette.routing import Route
 
-from portal.admin import ShownServer
+from portal.admin import AdminError, ServedPortal, ServedServer, ShownLoginRequest, ShownServer, Synced
 from portal.console.frame import ConsoleFrame, require_name, sure
+from portal.console.overrides import paged, words_of
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
-HERE, LIST = "servers", "/admin/servers"
+HERE, LIST, NEW = "servers", "/admin/servers", "/admin/new-server"
 API = "/access/ai-controls/mcp/servers"
 ITEM = f"{API}/{{id}}"
+SERVED = "/access/ai-controls/mcp/served"
 ABOVE = (Crumb("MCP servers", LIST),)
 TONES = {"ready": "good", "waiting": "warn", "stale": "warn", "error": "bad"}
 AUTH_TYPES = (
@@ -21,18 +24,25 @@ AUTH_TYPES = (
     ("bearer", "A token or headers"),
     ("oauth", "OAuth: people, or the portal, log in to it"),
 )
+AUTHENTICATION = {
+    "not_required": ("Not required", "off", ""),
+    "required": ("Required", "warn", "Nobody has logged in, or no credentials are stored."),
+    "manual": ("Required", "warn", "Nobody has logged in."),
+    "connected": ("Connected", "good", ""),
+    "stale": ("Stale", "bad", "A new login, or another configuration, is needed."),
+}
 PER_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Capability:
-    """A tool or prompt of a server, with the server's settings for it."""
+class FixStep:
+    """What a page offers as the next thing to do: a button of a form that is sent, or a link; neither for what is done
+    elsewhere."""
 
-    name: str
-    description: str
-    enabled: bool
-    alias: str
-    own_description: str
+    words: str
+    label: str = ""
+    form: str = ""
+    link: str = ""
 
 
 class ServerPages:
@@ -43,55 +53,109 @@ class ServerPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/servers", HERE, self._list),
-            page("/servers/new", HERE, self._new),
-            form("/servers/new", HERE, self._add, self._new),
+            page("/new-server", HERE, self._new),
+            form("/new-server", HERE, self._add, self._new),
             page("/servers/{id}", HERE, self._show),
+            page("/servers/{id}/edit", HERE, self._edit),
+            form("/servers/{id}/edit", HERE, self._save, self._edit),
             form("/servers/{id}/sync", HERE, self._sync, self._show),
-            form("/servers/{id}/tools", HERE, self._set_tool, self._show),
+            form("/servers/{id}/login", HERE, self._log_in, self._show),
+            form("/servers/{id}/login/end", HERE, self._log_out, self._show),
             page("/servers/{id}/remove", HERE, self._sure),
             form("/servers/{id}/remove", HERE, self._remove, self._sure),
+            page("/configured/servers/{id}", HERE, self._show_configured),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
         search, page = visit.query("search"), visit.query("page", "1")
         found = await visit.api.list(ShownServer, API, {"search": search, "page": page, "per_page": str(PER_PAGE)})
-        return Shown("servers.html", "MCP servers", {"found": found, "search": search, "tones": TONES})
+        served = await visit.api.list(ServedServer, f"{SERVED}/servers", {"search": search})
+        configured = [one for one in served.items if one.source == "configuration"]
+        shadowed = {one.id for one in configured}
+        values = {"found": found, "search": search, "tones": TONES, "configured": configured, "shadowed": shadowed}
+        return Shown("servers.html", "MCP servers", values)
 
     async def _new(self, visit: Visit) -> Answer:
-        return Shown("server_new.html", "Add an MCP server", {"auth_types": AUTH_TYPES}, ABOVE)
+        """The form of a new server, filled in with what another is, if the URL names one."""
+        like = await visit.api.show(ShownServer, ITEM, id=visit.query("like")) if visit.query("like") else None
+        return Shown("server_new.html", "Add an MCP server", {"auth_types": AUTH_TYPES, "like": like}, ABOVE)
 
     async def _add(self, visit: Visit) -> Answer:
         made = await visit.api.made(ShownServer, "POST", API, server_body(visit))
-        return Went(f"{LIST}/{made.id}", "added-server")
+        return Went(server_path(made.id), "added-server")
 
     async def _show(self, visit: Visit) -> Answer:
-        server = await visit.api.show(ShownServer, ITEM, id=visit.id())
+        try:
+            server = await visit.api.show(ShownServer, ITEM, id=visit.id())
+        except AdminError as error:
+            if error.status == 404 and visit.id() == "new":
+                return Went(NEW)
+            raise
+        served = await visit.api.list(ServedPortal, f"{SERVED}/portals")
+        portals = portals_of(served.items, server.id)
+        values = {"portals": portals, "authentication": AUTHENTICATION[server.authentication_status]}
+        return server_page("server.html", server, "overview", values)
+
+    async def _show_configured(self, visit: Visit) -> Answer:
+        server = await visit.api.show(ServedServer, f"{SERVED}/servers/{{id}}", id=visit.id())
+        served = await visit.api.list(ServedPortal, f"{SERVED}/portals")
+        portals = portals_of(served.items, server.id)
+        search = visit.query("search")[:256]
+        wanted = search.lower()
+        matching = [one for one in server.offered if wanted in one.name.lower() or wanted in one.description.lower()]
+        shown, info = paged(matching, visit.query("page"))
         values = {
             "server": server,
             "tone": TONES[server.status],
-            "tools": capabilities(server.tools, server),
-            "prompts": [str(one.get("name")) for one in server.prompts],
+            "portals": portals,
+            "offered": shown,
+            "info": info,
+            "search": search,
         }
-        return Shown("server.html", server.name, values, ABOVE)
+        return Shown("server_configured.html", server.name, values, ABOVE)
+
+    async def _edit(self, visit: Visit) -> Answer:
+        server = await visit.api.show(ShownServer, ITEM, id=visit.id())
+        return server_page("server_edit.html", server, "edit")
+
+    async def _save(self, visit: Visit) -> Answer:
+        body = {
+            "name": visit.sent("name"),
+            "description": visit.sent("description") or None,
+            "labels": words_of(visit.sent("labels")),
+            "pin": visit.ticked("pin"),
+            "secure_web_gateway": visit.ticked("secure_web_gateway"),
+            "assertion_audience": visit.sent("assertion_audience"),
+        }
+        # Only a server behind OAuth has this box.
+        if visit.sent("has_callback"):
+            body["is_shared_oauth_callback_enabled"] = visit.ticked("is_shared_oauth_callback_enabled")
+        await visit.api.change("PUT", ITEM, body, id=visit.id())
+        return Went(server_path(visit.id()), "saved")
 
     async def _sync(self, visit: Visit) -> Answer:
-        await visit.api.change("POST", f"{ITEM}/sync", id=visit.id())
-        return Went(f"{LIST}/{visit.id()}", "synced")
+        synced = await visit.api.made(Synced, "POST", f"{ITEM}/sync", id=visit.id())
+        return Went(server_path(visit.id()), "synced" if synced.status == "ready" else "sync-failed")
 
-    async def _set_tool(self, visit: Visit) -> Answer:
-        """Enable or disable one tool. The other settings of the server stay."""
+    async def _log_in(self, visit: Visit) -> Answer:
+        """Begin the portal's own login. Its page is one of this portal, so the browser goes there at once; if it has
+        another address than this page, there is a link."""
+        body = {"scope": visit.sent("scope")}
+        begun = await visit.api.made(ShownLoginRequest, "POST", f"{ITEM}/login", body, id=visit.id())
+        within = begun.url.removeprefix(visit.visitor.address.url())
+        if within != begun.url and within.startswith("/"):
+            return Went(within)
         server = await visit.api.show(ShownServer, ITEM, id=visit.id())
-        name, enabled = visit.sent("tool"), visit.sent("enabled") == "yes"
-        others = [one.model_dump(exclude_none=True) for one in server.updated_tools if one.name != name]
-        former = next((one for one in server.updated_tools if one.name == name), None)
-        changed = {**(former.model_dump(exclude_none=True) if former is not None else {}), "name": name}
-        body = {"updated_tools": [*others, {**changed, "enabled": enabled}]}
-        await visit.api.change("PUT", ITEM, body, id=visit.id())
-        return Went(f"{LIST}/{visit.id()}#tools", "enabled" if enabled else "disabled")
+        values = {"url": begun.url, "expires_at": begun.expires_at}
+        return server_page("server_log_in.html", server, "overview", values)
+
+    async def _log_out(self, visit: Visit) -> Answer:
+        await visit.api.change("DELETE", f"{ITEM}/login", id=visit.id())
+        return Went(server_path(visit.id()), "ended")
 
     async def _sure(self, visit: Visit) -> Answer:
         server = await visit.api.show(ShownServer, ITEM, id=visit.id())
-        here = f"{LIST}/{server.id}"
+        here = server_path(server.id)
         consequences = (
             f"Agents lose the {len(server.tools)} tools of {server.name} at once, programs that run too.",
             "Logins of people and of the portal at it are forgotten.",
@@ -104,6 +168,62 @@ class ServerPages:
         require_name(visit, visit.id())
         await visit.api.change("DELETE", ITEM, id=visit.id())
         return Went(LIST, "removed")
+
+
+def server_path(id: str) -> str:
+    """The path of the page of a stored server."""
+    return f"{LIST}/{quote(id, safe='')}"
+
+
+def server_page(template: str, server: ShownServer, tab: str, values: Mapping[str, object] | None = None) -> Shown:
+    """A page of a server, below its name, its state and its tabs."""
+    base = server_path(server.id)
+    prompts = sum(one.kind == "prompt" for one in server.offered)
+    tabs = [
+        ("overview", "Overview", base),
+        ("tools", f"Tools ({len(server.offered) - prompts})", f"{base}/tools"),
+        ("prompts", f"Prompts ({prompts})", f"{base}/prompts"),
+        ("approvals", f"Approvals ({server.waiting_approvals})", f"{base}/approvals"),
+        ("changes", f"Changes ({len(server.capability_changes)})", f"{base}/changes"),
+        ("edit", "Settings", f"{base}/edit"),
+        ("credentials", "Credentials", f"{base}/credentials"),
+    ]
+    if not server.pin and not server.waiting_approvals:
+        tabs = [one for one in tabs if one[0] != "approvals"]
+    if server.auth_type == "unauthenticated":
+        tabs = [one for one in tabs if one[0] != "credentials"]
+    shown = {
+        "server": server,
+        "base": base,
+        "tone": TONES[server.status],
+        "tabs": tabs,
+        "tab": tab,
+        "fix": fix_step(server),
+        "logs": f"/admin/logs?{urlencode({'server_id': server.id})}",
+    }
+    return Shown(template, server.name, {**shown, **(values or {})}, ABOVE)
+
+
+def fix_step(server: ShownServer) -> FixStep | None:
+    """The next thing to do about a server, None where all is well."""
+    if server.fix is None:
+        return None
+    base, words = server_path(server.id), server.fix.words
+    match server.fix.action:
+        case "sync" | "start_server":
+            return FixStep(words, "Sync now", form=f"{base}/sync")
+        case "log_in":
+            return FixStep(words, "Log the portal in", form=f"{base}/login")
+        case "approve":
+            return FixStep(words, "Look at what waits", link=f"{base}/approvals")
+        case "edit_credentials":
+            return FixStep(words, "Replace the credentials", link=f"{base}/credentials")
+        case "edit_url" | "change_auth_type":
+            return FixStep(words, "Add it again", link=f"{NEW}?{urlencode({'like': server.id})}")
+        case "replace_server":
+            return FixStep(words, "Remove it", link=f"{base}/remove")
+        case _:
+            return FixStep(words)
 
 
 def server_body(visit: Visit) -> Mapping[str, object]:
@@ -120,20 +240,6 @@ def server_body(visit: Visit) -> Mapping[str, object]:
     return body
 
 
-def capabilities(listed: Sequence[Mapping[str, object]], server: ShownServer) -> list[Capability]:
-    """The tools of a server in its order, with the server's settings."""
-    settings = {one.name: one for one in server.updated_tools}
-    found = []
-    for one in listed:
-        name = str(one.get("name", ""))
-        setting = settings.get(name)
-        found.append(
-            Capability(
-                name,
-                str(one.get("description") or ""),
-                setting is None or setting.enabled is not False,
-                (setting.alias if setting is not None else None) or "",
-                (setting.description if setting is not None else None) or "",
-            )
-        )
-    return found
+def portals_of(portals: Sequence[ServedPortal], id: str) -> Sequence[ServedPortal]:
+    """The portals that have this server."""
+    return [one for one in portals if one.servers is None or any(entry.server_id == id for entry in one.servers)]

@@ -1,0 +1,109 @@
+"""The pages of a server's tools and prompts: which agents see, how each is called and described, and its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
+
+from starlette.routing import Route
+
+from portal.admin import AdminError, Override, ShownServer
+from portal.console.frame import ConsoleFrame
+from portal.console.overrides import (
+    Members,
+    about_one,
+    back_to,
+    found_in,
+    paged,
+    rows_of,
+    sent_setting,
+    toggled,
+    with_all,
+    with_setting,
+)
+from portal.console.servers import HERE, ITEM, server_page, server_path
+from portal.console.visit import Answer, Shown, Visit, Went
+
+Kind = Literal["tool", "prompt"]
+KINDS: tuple[Kind, ...] = ("tool", "prompt")
+
+
+class ServerToolPages:
+    def __init__(self, frame: ConsoleFrame) -> None:
+        self._frame = frame
+
+    def routes(self) -> list[Route]:
+        return [route for kind in KINDS for route in self._of(kind)]
+
+    def _of(self, kind: Kind) -> list[Route]:
+        page, form = self._frame.page, self._frame.form
+        path, show, one = f"/servers/{{id}}/{kind}s", partial(self._list, kind), partial(self._one, kind)
+        return [
+            page(path, HERE, show),
+            form(path, HERE, partial(self._toggle, kind), show),
+            form(f"{path}/all", HERE, partial(self._toggle_all, kind), show),
+            page(f"/servers/{{id}}/{kind}", HERE, one),
+            form(f"/servers/{{id}}/{kind}", HERE, partial(self._save, kind), one),
+            form(f"/servers/{{id}}/{kind}/forget", HERE, partial(self._forget, kind), show),
+        ]
+
+    async def _list(self, kind: Kind, visit: Visit) -> Answer:
+        server = await visit.api.show(ShownServer, ITEM, id=visit.id())
+        search = visit.query("search")[:256]
+        rows = rows_of(server.offered, kind, _settings(server, kind))
+        found = found_in(rows, search)
+        shown, info = paged(found, visit.query("page"))
+        values = {"kind": kind, "rows": shown, "info": info, "search": search, "total": len(rows)}
+        return server_page("server_tools.html", server, f"{kind}s", values)
+
+    async def _toggle(self, kind: Kind, visit: Visit) -> Answer:
+        """Enable or disable one. All other settings of the server stay."""
+        before = await self._before(visit, kind)
+        after, said = toggled(visit, lambda on: with_setting(before, visit.sent("name"), enabled=None if on else False))
+        return await self._changed(kind, visit, after, said)
+
+    async def _toggle_all(self, kind: Kind, visit: Visit) -> Answer:
+        """Enable or disable all that the search finds."""
+        server = await visit.api.show(ShownServer, ITEM, id=visit.id())
+        before = _settings(server, kind)
+        found = found_in(rows_of(server.offered, kind, before), visit.sent("search")[:256])
+        names = [one.name for one in found if one.listed]
+        after, said = toggled(visit, lambda on: with_all(before, dict.fromkeys(names, None if on else False)))
+        return await self._changed(kind, visit, after, said)
+
+    async def _one(self, kind: Kind, visit: Visit) -> Answer:
+        server = await visit.api.show(ShownServer, ITEM, id=visit.id())
+        name = visit.sent("name") or visit.query("name")
+        row = next((one for one in rows_of(server.offered, kind, _settings(server, kind)) if one.name == name), None)
+        if row is None:
+            return Went(f"{server_path(server.id)}/{kind}s", "not-listed")
+        listed = server.tools if kind == "tool" else server.prompts
+        original = next((str(one.get("description") or "") for one in listed if one.get("name") == name), "")
+        page = server_page("server_tool.html", server, f"{kind}s", {"kind": kind, "row": row, "original": original})
+        return Shown(page.template, f"{name} of {server.name}", page.values, page.crumbs)
+
+    async def _save(self, kind: Kind, visit: Visit) -> Answer:
+        members = {**sent_setting(visit), "enabled": None if visit.ticked("enabled") else False}
+        after = with_setting(await self._before(visit, kind), visit.sent("name"), **members)
+        try:
+            return await self._changed(kind, visit, after, "saved")
+        except AdminError as error:
+            raise about_one(error) from None
+
+    async def _forget(self, kind: Kind, visit: Visit) -> Answer:
+        """Drop the settings of one that the server does not list any more."""
+        before = await self._before(visit, kind)
+        return await self._changed(kind, visit, [one for one in before if one["name"] != visit.sent("name")], "removed")
+
+    async def _before(self, visit: Visit, kind: Kind) -> Sequence[Members]:
+        return _settings(await visit.api.show(ShownServer, ITEM, id=visit.id()), kind)
+
+    async def _changed(self, kind: Kind, visit: Visit, after: Sequence[Members], said: str) -> Answer:
+        await visit.api.change("PUT", ITEM, {f"updated_{kind}s": list(after)}, id=visit.id())
+        return Went(back_to(f"{server_path(visit.id())}/{kind}s", visit, "#list"), said)
+
+
+def _settings(server: ShownServer, kind: Kind) -> list[Members]:
+    settings: Sequence[Override] = server.updated_tools if kind == "tool" else server.updated_prompts
+    return [one.model_dump(mode="json", exclude_none=True) for one in settings]
