@@ -118,6 +118,18 @@ def test_a_portal_shows_what_it_and_its_server_say_of_a_tool_side_by_side(api: A
     assert portal.code_mode == "opt_in" and portal.allow_code_mode is True
 
 
+def test_a_portal_has_eighty_servers_at_most(shared: Api) -> None:
+    entries = [{"server_id": f"s{number}"} for number in range(81)]
+    body = {"id": "crowded", "name": "Crowded", "hostname": "crowded.example.com", "servers": entries}
+    url = shared.at("/access/ai-controls/mcp/portals")
+    refused = shared.http.post(url, headers=shared.headers(), json=body)
+    (error,) = refused.json()["errors"]
+    assert (refused.status_code, error["source"]["pointer"]) == (400, "/servers")
+    # Of eighty the number is no fault: these servers are not there.
+    fewer = shared.http.post(url, headers=shared.headers(), json={**body, "servers": entries[:80]})
+    assert all(one["source"]["pointer"] != "/servers" for one in fewer.json()["errors"])
+
+
 @pytest.mark.parametrize("hidden", [False, True])
 def test_what_was_read_of_a_portal_can_be_sent_back_whole_and_changes_nothing(api: Api, hidden: bool) -> None:
     attach_one(
