@@ -27,7 +27,7 @@ from portal.login.providers import OneTimePin
 from portal.login.remote import LoginFailed, LoginRefused, SignedIn
 from portal.login.sign_in import LOGIN_PATH, Login, form_endpoint, see_other
 from portal.objects import Document
-from portal.pages import HOME, STYLE_PATH, Visitor, safe_return, style
+from portal.pages import HOME, ICON_PATH, STYLE_PATH, Visitor, icon, safe_return, style
 from portal.shares import Full
 from portal.state import Kind, Tokens, utc_now
 
@@ -89,6 +89,7 @@ class LoginRoutes:
         return [
             Route(LOGIN_PATH, self._page, methods=["GET"]),
             Route(STYLE_PATH, self._style, methods=["GET"]),
+            Route(ICON_PATH, self._icon, methods=["GET"]),
             Route("/login/password", form_endpoint(self._login, self._password), methods=["POST"]),
             Route("/login/pin", form_endpoint(self._login, self._pin), methods=["POST"]),
             Route("/login/pin/check", form_endpoint(self._login, self._pin_check), methods=["POST"]),
@@ -102,6 +103,9 @@ class LoginRoutes:
 
     async def _style(self, request: Request) -> Response:
         return style((await self._directory.rules()).design)
+
+    async def _icon(self, request: Request) -> Response:
+        return icon()
 
     # The login page and its forms
 

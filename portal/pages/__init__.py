@@ -13,7 +13,7 @@ from portal.pages.assets import (
 from portal.pages.blocks import APP, block_of
 from portal.pages.charts import ChartBar, ChartSlot, Drawing, LatencyPoint, bars, columns, lines, sparkline
 from portal.pages.notices import Surroundings, notice, standing_page, words_page
-from portal.pages.pages import STYLE_PATH, Pages, style
+from portal.pages.pages import ICON_PATH, STYLE_PATH, Pages, icon, style
 from portal.pages.returns import HOME, safe_return
 from portal.pages.rules import (
     DENIED,
@@ -41,6 +41,7 @@ __all__ = [
     "HOME",
     "HTMX_CONFIG",
     "HTMX_SCRIPTS",
+    "ICON_PATH",
     "STYLE_PATH",
     "Asset",
     "Assets",
@@ -62,6 +63,7 @@ __all__ = [
     "bars",
     "block_of",
     "columns",
+    "icon",
     "lines",
     "listing",
     "notice",

@@ -23,6 +23,7 @@ from portal.pages.rules import Block, Design
 from portal.pages.visitor import FORM_FIELD, Visitor
 
 STYLE_PATH = "/login/style.css"
+ICON_PATH = "/login/icon.svg"
 SHEETS = ("style.css", "charts.css", "console.css")
 """The files of the one style sheet."""
 STRICT = {
@@ -72,6 +73,7 @@ class Pages:
             design=design,
             path=visitor.address.path,
             style=visitor.address.path(STYLE_PATH),
+            icon=visitor.address.path(ICON_PATH),
             sheet="",
             script=script_text(script),
             form_field=FORM_FIELD,
@@ -114,6 +116,14 @@ def style(design: Design) -> Response:
     """The style sheet."""
     headers = {"Cache-Control": "public, no-cache", "X-Content-Type-Options": "nosniff"}
     return Response(style_sheet(design), media_type="text/css", headers=headers)
+
+
+def icon() -> Response:
+    """The icon of every page, the same in every portal."""
+    headers = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+    # Opened by itself it is a document, in which nothing runs.
+    headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+    return Response(script_text("icon.svg"), media_type="image/svg+xml", headers=headers)
 
 
 @cache
