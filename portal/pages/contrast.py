@@ -4,7 +4,7 @@ from __future__ import annotations
 
 ENOUGH = 4.5
 """The contrast of text (WCAG 2.2, success criterion 1.4.3)."""
-_INK, _PAPER = "#1c1c1a", "#ffffff"
+_INK, _PAPER, _BLACK = "#1c1c1a", "#ffffff", "#000000"
 
 
 def contrast(one: str, other: str) -> float:
@@ -14,10 +14,11 @@ def contrast(one: str, other: str) -> float:
 
 
 def readable(background: str, text: str) -> str:
-    """The colour of text on this background: `text` if it can be read there, else the nearer of dark and white."""
+    """The colour of text on this background: `text` if it can be read there, else white or dark, else black."""
     if contrast(background, text) >= ENOUGH:
         return text
-    return max((_INK, _PAPER), key=lambda colour: contrast(background, colour))
+    best = max((_INK, _PAPER), key=lambda colour: contrast(background, colour))
+    return best if contrast(background, best) >= ENOUGH else _BLACK
 
 
 def _luminance(colour: str) -> float:
