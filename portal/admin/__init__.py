@@ -3,7 +3,7 @@
 from portal.admin.api.actions import Actions, KeyedPage, NumberedPage, Operations
 from portal.admin.api.answers import PageInfo, listing_of
 from portal.admin.api.application import PREFIX, UPLOADS, AdminSettings
-from portal.admin.api.errors import AdminError, broken_message, invalid, not_found
+from portal.admin.api.errors import NO_PERMISSION, AdminError, broken_message, invalid, not_found
 from portal.admin.api.operations import ApiCaller, ApiRequest, Operation
 from portal.admin.api.permissions import (
     ACCOUNT,
@@ -48,7 +48,13 @@ from portal.admin.flows import PersonReads, ShownFlowRule
 from portal.admin.gateway import PRECEDENCE_STEP, ShownRule, rule_of_profiles
 from portal.admin.lists import ShownItem, ShownList, WholeList
 from portal.admin.login_settings import ShownOrganization
-from portal.admin.organization import NewServiceTokenAnswer, ShownPage, ShownProvider, ShownServiceToken
+from portal.admin.organization import (
+    NewServiceTokenAnswer,
+    ProviderTested,
+    ShownPage,
+    ShownProvider,
+    ShownServiceToken,
+)
 from portal.admin.pins import PendingApproval
 from portal.admin.policies import ShownGroup, ShownPolicy
 from portal.admin.policy_test import (
@@ -79,6 +85,7 @@ __all__ = [
     "API_TOKENS",
     "CUSTOM_PAGES",
     "LOGS",
+    "NO_PERMISSION",
     "ORGANIZATION",
     "OWN_PORTAL",
     "POLICIES",
@@ -121,6 +128,7 @@ __all__ = [
     "Plan",
     "PolicyTester",
     "ProfileUses",
+    "ProviderTested",
     "QuestionUnfit",
     "RegistryUpstreams",
     "ServedPortal",

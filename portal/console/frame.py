@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from portal.admin import Actions, AdminError, ApiCaller, Area, Operations, invalid
 from portal.console.notices import NOTICES
-from portal.console.visit import Answer, ConsoleRole, Problems, Shown, Visit, Went
+from portal.console.visit import BUTTON, Answer, ConsoleRole, Problems, Shown, Visit, Went
 from portal.home import Connecting, ago
 from portal.http import PortalAddress
 from portal.identity import Identity
@@ -116,7 +116,10 @@ class ConsoleFrame:
             try:
                 answer = await handle(visit)
             except AdminError as error:
-                refused = replace(visit, problems=Problems.of(error, names))
+                problems = Problems.of(error, names).for_person(visit.role.name, writing=True)
+                if fields.get("of_form") == BUTTON:
+                    problems = problems.of_no_field()
+                refused = replace(visit, problems=problems)
                 return await self._answer(refused, session, here, again, status=error.status)
             return await self._rendered(visit, session, here, answer)
 
@@ -161,7 +164,8 @@ class ConsoleFrame:
             answer = await handle(visit)
         except AdminError as error:
             title = "There is nothing here" if error.status == 404 else "This does not work"
-            text = " ".join(Problems.of(error).fields.values()) or " ".join(Problems.of(error).loose)
+            problems = Problems.of(error).for_person(visit.role.name, writing=visit.writing)
+            text = " ".join(problems.fields.values()) or " ".join(problems.loose)
             answer = Shown("refused.html", title, {"text": text, "back": CONSOLE_PATH}, status=error.status)
         if isinstance(answer, Shown) and answer.status == 200:
             answer = replace(answer, status=status)

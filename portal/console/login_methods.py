@@ -9,7 +9,16 @@ from typing import Literal
 import orjson
 from starlette.routing import Route
 
-from portal.admin import AdminError, ShownApp, ShownGroup, ShownOrganization, ShownPolicy, ShownProvider, invalid
+from portal.admin import (
+    AdminError,
+    ProviderTested,
+    ShownApp,
+    ShownGroup,
+    ShownOrganization,
+    ShownPolicy,
+    ShownProvider,
+    invalid,
+)
 from portal.console.frame import ConsoleFrame, require_name, sure
 from portal.console.rule_words import refers_to
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -135,6 +144,7 @@ class LoginMethodPages:
             form("/login-methods/new", HERE, self._add, self._new),
             page("/login-methods/{id}", HERE, self._show),
             form("/login-methods/{id}", HERE, self._save, self._show),
+            form("/login-methods/{id}/test", HERE, self._test, self._show),
             page("/login-methods/{id}/remove", HERE, self._sure),
             form("/login-methods/{id}/remove", HERE, self._remove, self._sure),
         ]
@@ -189,6 +199,15 @@ class LoginMethodPages:
         provider = await visit.api.show(ShownProvider, ITEM, id=visit.id())
         await _written(visit, type_of(provider), provider)
         return Went(f"{LIST}/{provider.id}", "saved")
+
+    async def _test(self, visit: Visit) -> Answer:
+        """What a sign-in would find at the provider, step by step."""
+        provider = await visit.api.show(ShownProvider, ITEM, id=visit.id())
+        tested = await visit.api.made(ProviderTested, "POST", f"{ITEM}/test", None, id=provider.id)
+        kind, here = type_of(provider), f"{LIST}/{provider.id}"
+        name = provider.name or kind.title
+        values = {"tested": tested, "action": here, "registers": bool(kind.fields)}
+        return Shown("login_method_tested.html", f"Test of {name}", values, (*ABOVE, Crumb(name, here)))
 
     async def _sure(self, visit: Visit) -> Answer:
         provider = await visit.api.show(ShownProvider, ITEM, id=visit.id())

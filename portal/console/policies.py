@@ -52,7 +52,7 @@ class PolicyPages:
         known, apps = await read_known(visit), await _apps(visit)
         rows = [(one, holder_words(one, known), users_of(one.id, apps)) for one in found.items]
         values = {"found": found, "rows": rows, "search": search, "actions": ACTIONS, "tones": ACTION_TONES}
-        return Shown("policies.html", "Policies", values)
+        return Shown("policies.html", "Reusable policies", values)
 
     async def _new(self, visit: Visit) -> Answer:
         values = {

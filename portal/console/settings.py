@@ -83,7 +83,7 @@ class SettingsPages:
     # Keys
 
     async def _keys(self, visit: Visit) -> Answer:
-        return Shown("settings_keys.html", "Settings", {"keys": await visit.api.show(ShownKeys, KEYS)})
+        return Shown("settings_keys.html", "Signing keys", {"keys": await visit.api.show(ShownKeys, KEYS)})
 
     async def _set_interval(self, visit: Visit) -> Answer:
         days = visit.sent("key_rotation_interval_days")
@@ -109,7 +109,7 @@ class SettingsPages:
             "types": dict(PAGE_TYPES),
             "can_change": visit.may(CUSTOM_PAGES),
         }
-        return Shown("settings_pages.html", "Settings", values)
+        return Shown("settings_pages.html", "Custom pages", values)
 
     async def _new_page(self, visit: Visit) -> Answer:
         values = {"page": None, "types": PAGE_TYPES, "action": f"{HOME}/pages/new", "is_long": False, "users": ()}

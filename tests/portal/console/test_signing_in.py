@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from portal.objects import IDENTITY_PROVIDER
+from portal.objects import IDENTITY_PROVIDER, ProviderDocument
 from tests.portal.axe import axe_source
 from tests.portal.console.browsing import PICTURES, Administered, administrator, chromium
 from tests.portal.login.guarded import guarded_portal
+from tests.portal.login.test_providers import Issuer, served
+from tests.portal.upstreams.server import listen
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 
@@ -76,6 +78,42 @@ async def test_a_login_method_is_added_changed_without_its_secret_and_removed(tm
         await page.get_by_label("To go on, type").fill("Staff accounts")
         await admin.press("Remove")
         await page.get_by_text("No login methods yet").wait_for()
+
+
+async def test_a_login_method_is_tested_step_by_step_with_what_to_do(tmp_path: Path) -> None:
+    axe = axe_source()
+    listening = listen(0)
+    issuer = Issuer(f"http://127.0.0.1:{listening.getsockname()[1]}")
+    async with (
+        served(issuer.app(), 0, listening),
+        guarded_portal(tmp_path) as portal,
+        chromium() as browser,
+        administrator(portal, browser) as admin,
+    ):
+        page = admin.page
+        config = {"client_id": "portal", "issuer": f"{issuer.url}/elsewhere"}
+        provider = ProviderDocument(name="Staff accounts", type="oidc", config=config)
+        await portal.store.create(IDENTITY_PROVIDER, "staff", provider, by="test", secret=b"a secret of mine")
+        await admin.open("/login-methods/staff")
+        await admin.press("Test")
+        await page.get_by_role("heading", name="Test of Staff accounts").wait_for()
+        await page.get_by_text("People cannot sign in with it.").wait_for()
+        row = page.get_by_role("row").filter(has=page.get_by_text("Discovery", exact=True))
+        await row.get_by_text("Does not work", exact=True).wait_for()
+        assert await row.locator(".small").inner_text() != ""
+        await page.get_by_text(f"{portal.url}/login/callback").first.wait_for()
+        assert "a secret of mine" not in await page.content()
+        await admin.check(axe, PICTURES, "login-method-tested-badly")
+        config["issuer"] = issuer.url
+        await portal.store.replace(
+            IDENTITY_PROVIDER, "staff", provider.model_copy(update={"config": config}), by="test"
+        )
+        await admin.press("Test again")
+        await page.get_by_text("Nothing was found that would keep people from signing in.").wait_for()
+        await page.get_by_text("Cannot be tested", exact=True).first.wait_for()
+        await admin.check(axe, PICTURES, "login-method-tested")
+        await page.get_by_role("link", name="Back to the login method").click()
+        await page.get_by_role("heading", name="Staff accounts").wait_for()
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
