@@ -26,9 +26,11 @@ from portal.admin.build import Admin, create_admin
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
 from portal.admin.gateway import rule_of_profiles
+from portal.admin.lists import ShownItem, ShownList, WholeList
 from portal.admin.login_settings import ShownOrganization
-from portal.admin.organization import ShownProvider
+from portal.admin.organization import NewServiceTokenAnswer, ShownPage, ShownProvider, ShownServiceToken
 from portal.admin.pins import PendingApproval
+from portal.admin.policies import ShownGroup, ShownPolicy
 from portal.admin.policy_test import (
     LaterGuard,
     PolicyTester,
@@ -41,8 +43,11 @@ from portal.admin.policy_test import (
     TesterAnswer,
     TesterQuestion,
 )
+from portal.admin.portals import ShownPortal
 from portal.admin.roles import AdministratorRoles
 from portal.admin.servers import ShownServer, Synced
+from portal.admin.signing import ShownKeys
+from portal.admin.tokens import ListedPermission, NewToken, ShownToken, TokenValue
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
 
 __all__ = [
@@ -72,6 +77,9 @@ __all__ = [
     "Existing",
     "KeyedPage",
     "LaterGuard",
+    "ListedPermission",
+    "NewServiceTokenAnswer",
+    "NewToken",
     "NumberedPage",
     "Operation",
     "Operations",
@@ -83,9 +91,18 @@ __all__ = [
     "QuestionUnfit",
     "RegistryUpstreams",
     "ShownApp",
+    "ShownGroup",
+    "ShownItem",
+    "ShownKeys",
+    "ShownList",
     "ShownOrganization",
+    "ShownPage",
+    "ShownPolicy",
+    "ShownPortal",
     "ShownProvider",
     "ShownServer",
+    "ShownServiceToken",
+    "ShownToken",
     "Synced",
     "TestedFact",
     "TestedPolicy",
@@ -94,7 +111,9 @@ __all__ = [
     "TestedTool",
     "TesterAnswer",
     "TesterQuestion",
+    "TokenValue",
     "Upstreams",
+    "WholeList",
     "apply_changes",
     "broken_message",
     "create_admin",

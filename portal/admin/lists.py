@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, ValidationInfo, field_validator
 
 from portal.admin.api.answers import ListAnswer
 from portal.admin.api.collection import Check, Collection, Removed
@@ -54,11 +54,13 @@ class ListBody(BaseModel):
     description: Text = ""
     items: Items = ()
 
-    @model_validator(mode="after")
-    def _items_fit_the_type(self) -> ListBody:
-        if (misfit := first_misfit(self.type, self.items)) is not None:
-            raise ValueError(f"items[{misfit}] is not of type {self.type}")
-        return self
+    @field_validator("items")
+    @classmethod
+    def _fit_the_type(cls, items: Items, info: ValidationInfo) -> Items:
+        kind = info.data.get("type")
+        if kind is not None and (misfit := first_misfit(kind, items)) is not None:
+            raise ValueError(f"item {misfit + 1} is not of type {kind}")
+        return items
 
 
 class ListReplacement(BaseModel):

@@ -138,7 +138,9 @@ def usable_settings(document: Mapping[str, object]) -> dict[str, object]:
 
 
 class ShownOrganization(BaseModel):
-    """`auth_domain` is the host name of the portal in the operator's document."""
+    """`auth_domain` is the host name of the portal in the operator's document. `document` (ours) is what that document
+    says of the members that can be set here; it holds where nothing else is stored. `stored` (ours) names the members
+    that are."""
 
     name: str = ""
     auth_domain: str = ""
@@ -149,6 +151,8 @@ class ShownOrganization(BaseModel):
     custom_deny_message: str = ""
     custom_deny_url: str = ""
     custom_deny_html: str = ""
+    document: Mapping[str, object] = {}
+    stored: tuple[str, ...] = ()
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
@@ -206,11 +210,15 @@ class OrganizationOperations:
 
     def _organization(self, stored: Stored[LoginDocument] | None) -> ShownOrganization:
         if stored is None:
-            return ShownOrganization(auth_domain=self._settings.hostname)
+            return ShownOrganization(auth_domain=self._settings.hostname, document=self._settings.organization)
+        usable = usable_settings(LOGIN_SETTINGS.members(stored.document))
+        named = {name for name, value in usable.items() if value not in ("", None, {}, [], ())}
         return ShownOrganization.model_validate(
             {
-                **usable_settings(LOGIN_SETTINGS.members(stored.document)),
+                **usable,
                 "auth_domain": self._settings.hostname,
+                "document": self._settings.organization,
+                "stored": sorted(named & set(SettableSettings.model_fields)),
                 "created_at": stored.created_at,
                 "updated_at": stored.modified_at,
             }

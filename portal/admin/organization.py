@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
@@ -28,6 +29,7 @@ MAX_PAGE = 512 * 1024
 MAX_TESTS = 4
 """Tests of identity providers at once."""
 MAX_URLS = 200
+_MEMBER = re.compile(r"config\.(\w+) ")
 
 
 class ProviderBody(BaseModel):
@@ -86,7 +88,7 @@ class IdentityProviders(Collection[ProviderBody, ProviderDocument]):
         try:
             read_provider("new", document)
         except (ProviderInvalid, ValueError, TypeError) as error:
-            raise invalid(str(error), "/config") from None
+            raise invalid(str(error), _place_of(str(error))) from None
         return document
 
     async def create(self, request: ApiRequest) -> BaseModel:
@@ -140,6 +142,12 @@ class IdentityProviders(Collection[ProviderBody, ProviderDocument]):
                 port = urlsplit(origin).port
                 urls.append(f"https://{portal.document.hostname}{f':{port}' if port else ''}{CALLBACK_PATH}")
         return tuple(dict.fromkeys(urls))[:MAX_URLS]
+
+
+def _place_of(problem: str) -> str:
+    """The pointer to the member of the body that a problem with a provider names."""
+    named = _MEMBER.match(problem)
+    return f"/config/{named[1]}" if named else "/config"
 
 
 def _moved(before: ProviderDocument, document: ProviderDocument) -> bool:

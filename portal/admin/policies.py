@@ -9,11 +9,13 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from portal.access import Access, PolicyError, access_document, read_objects
-from portal.admin.api.collection import Collection
-from portal.admin.api.errors import conflict, invalid
+from portal.admin.api.collection import Collection, Removed
+from portal.admin.api.errors import conflict, in_use, invalid
+from portal.admin.api.operations import ApiRequest
 from portal.admin.api.permissions import ORGANIZATION, POLICIES
 from portal.admin.roles import RoleRules, role_holders
 from portal.objects import (
+    APP,
     CUSTOM_PAGE,
     GROUP,
     POLICY,
@@ -77,6 +79,22 @@ class PolicyOperations(Collection[PolicyBody, PolicyDocument]):
     def document(self, body: PolicyBody, before: PolicyDocument | None) -> PolicyDocument:
         return body
 
+    async def delete(self, request: ApiRequest) -> Removed:
+        """The id of the policy that is removed.
+
+        Raises:
+            AdminError: 409 while an application attaches it.
+        """
+        async with self._store.transaction() as transaction:
+            for app in await transaction.list(APP):
+                if any(
+                    not isinstance(one, OwnPolicy) and one.id == request.path["id"] for one in app.document.policies
+                ):
+                    raise in_use(f"the application {app.document.name!r} uses this policy; detach it there first")
+            deleted = await transaction.delete(POLICY, request.path["id"], by=request.by)
+            await self._check(transaction)
+        return Removed(id=deleted.id)
+
 
 class GroupOperations(Collection[GroupBody, GroupDocument]):
     kind, path, noun, area = GROUP, "/access/groups", "group", ORGANIZATION
@@ -84,6 +102,29 @@ class GroupOperations(Collection[GroupBody, GroupDocument]):
 
     def document(self, body: GroupBody, before: GroupDocument | None) -> GroupDocument:
         return body
+
+    async def delete(self, request: ApiRequest) -> Removed:
+        """The id of the group that is removed.
+
+        Raises:
+            AdminError: 409 while a policy or another group names it.
+        """
+        id = request.path["id"]
+        async with self._store.transaction() as transaction:
+            holders: list[PolicyDocument | GroupDocument] = [one.document for one in await transaction.list(POLICY)]
+            holders += [one.document for one in await transaction.list(GROUP) if one.id != id]
+            for app in await transaction.list(APP):
+                holders += [one for one in app.document.policies if isinstance(one, OwnPolicy)]
+            if (user := next((one.name for one in holders if id in _groups_of(one)), None)) is not None:
+                raise in_use(f"{user!r} uses this group; take it out there first")
+            deleted = await transaction.delete(GROUP, id, by=request.by)
+            await self._check(transaction)
+        return Removed(id=deleted.id)
+
+
+def _groups_of(holder: PolicyDocument | GroupDocument) -> set[str]:
+    holds = (*holder.include, *holder.require, *holder.exclude)
+    return {rule.group.id for rule in holds if isinstance(rule, rules.InGroup)}
 
 
 async def check_decisions(transaction: Transaction) -> None:

@@ -50,6 +50,7 @@ def configure_admin(settings: AdminSettings, config: Config) -> None:
     settings.documented_profiles = frozenset(config.portal.dlp.profiles)
     settings.lead = timedelta(seconds=config.portal.credential_notices.lead)
     settings.identity = section
+    settings.organization = section.organization if section is not None else {}
     if section is None:
         return
     settings.login_page = PORTAL_LOGIN_PATH

@@ -9,9 +9,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from portal.admin import PORTALS, Operations
+from portal.admin import API_TOKENS, ORGANIZATION, POLICIES, PORTALS, SERVICE_TOKENS, Operations
+from portal.console.access_groups import AccessGroupPages
+from portal.console.api_tokens import ApiTokenPages
+from portal.console.applications import ApplicationPages
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
+from portal.console.lists import ListPages
+from portal.console.login_methods import LoginMethodPages
+from portal.console.policies import PolicyPages
 from portal.console.servers import ServerPages
+from portal.console.service_tokens import ServiceTokenPages
+from portal.console.settings import SettingsPages
 from portal.console.start import StartPages
 from portal.console.visit import Answer, Visit, Went
 from portal.home import Connecting
@@ -20,8 +28,36 @@ from portal.login import Login
 from portal.pages import ASSET_HEADERS, ASSETS_PATH, Assets
 from portal.state import Clock, utc_now
 
-MENU: Sequence[MenuGroup] = (MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),)
-SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (ServerPages, StartPages)
+MENU: Sequence[MenuGroup] = (
+    MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),
+    MenuGroup(
+        "Access",
+        (
+            MenuEntry("policies", "Policies", "/admin/policies", POLICIES),
+            MenuEntry("login-methods", "Login methods", "/admin/login-methods", ORGANIZATION),
+            MenuEntry("service-tokens", "Service tokens", "/admin/service-tokens", SERVICE_TOKENS),
+        ),
+    ),
+    MenuGroup(
+        "Instance",
+        (
+            MenuEntry("api-tokens", "API tokens", "/admin/api-tokens", API_TOKENS),
+            MenuEntry("settings", "Settings", "/admin/settings", ORGANIZATION),
+        ),
+    ),
+)
+SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
+    ServerPages,
+    StartPages,
+    ApplicationPages,
+    PolicyPages,
+    AccessGroupPages,
+    ListPages,
+    LoginMethodPages,
+    ServiceTokenPages,
+    ApiTokenPages,
+    SettingsPages,
+)
 
 
 class AdminConsole:

@@ -80,6 +80,11 @@ class ConsoleFrame:
         self._now = now
         self._pages = Pages("portal.console", own_scripts=True)
 
+    @property
+    def now(self) -> Clock:
+        """The clock of the pages."""
+        return self._now
+
     def page(self, path: str, here: str, handle: PageHandler) -> Route:
         """The route of a page. `here` is the id of its entry in the navigation."""
 

@@ -15,4 +15,9 @@ NOTICES: Mapping[str, str] = {
     "disabled": "Disabled. No agent sees it any more.",
     "ended": "Ended.",
     "undone": "Undone.",
+    "refreshed": "Refreshed. It is valid for its whole duration from now on.",
+    "rotated": "Rotated. The portal signs with a new key.",
+    "attached": "Attached. It is in force.",
+    "detached": "Detached. It does not hold here any more.",
+    "added-items": "Added. Rules that name the list know it at once.",
 }

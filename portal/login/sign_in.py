@@ -22,6 +22,8 @@ SignInMethod = Literal["sign_in", "pin", "claim", "invitation", "reset", "sign_o
 """What a row about a sign-in says was done: `pin` asked for a PIN, `claim` and `invitation` made an account, `reset` a
 new password."""
 LOGIN_PATH = "/login"
+MAX_FIELDS = 300
+"""Fields of one form: a policy has some twenty, and one for each box that is ticked."""
 STALE_FORM = "This form is not from a page opened in this browser. Open the page again."
 ANOTHER_SIGN_IN = "Nothing was done: the page is of another sign-in in this browser. You are signed in as {who} now."
 """The sentence for a person whose form is from a page about somebody else."""
@@ -140,7 +142,7 @@ class Login:
 
     async def read_form(self, request: Request, visitor: Visitor) -> Mapping[str, str] | None:
         """The fields of a form that was filled in on a page of this portal, in this browser; None for any other."""
-        fields = text_fields(await request.form(max_files=0, max_fields=30))
+        fields = text_fields(await request.form(max_files=0, max_fields=MAX_FIELDS))
         return fields if visitor.sent(fields.get(FORM_FIELD, "")) else None
 
 

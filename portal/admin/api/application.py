@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 
@@ -56,9 +56,9 @@ class AdminSettings:
     portal in the operator's document, or "" if it is unknown. `login_page` is the path on which an administrator logs
     in at a server, "" if there is none; `lead` is how long before its end a login is announced. `in_force` returns when
     the portals of this process decide by what is stored, or after the seconds it is given: a change is answered then.
-    `documented_profiles` are the ids of the profiles of detection that the document sets. `events` takes the rows of
-    changes and refusals. `identity` is the section of the configuration about people. `detector` is what searches for
-    secrets, None where nothing does or it is not known.
+    `documented_profiles` are the ids of the profiles of detection that the document sets, `organization` what it says
+    of how people sign in. `events` takes the rows of changes and refusals. `identity` is the section of the
+    configuration about people. `detector` is what searches for secrets, None where nothing does or it is not known.
     """
 
     proxies: Proxies = ()
@@ -68,6 +68,7 @@ class AdminSettings:
     login_page: str = ""
     lead: timedelta = LEAD
     documented_profiles: frozenset[str] = frozenset()
+    organization: Mapping[str, object] = field(default_factory=dict)
     in_force: Callable[[float], Awaitable[None]] = _at_once
     events: EventSink = NO_EVENTS
     detector: Detecting | None = None

@@ -72,7 +72,7 @@ def test_groups_in_a_circle_and_groups_or_policies_in_use_are_refused_and_nothin
     assert outer.id
     with pytest.raises(cloudflare.BadRequestError):
         access.groups.update(inner.id, account_id=api.account, name="Inner", include=[{"group": {"id": outer.id}}])
-    with pytest.raises(cloudflare.ConflictError):
+    with pytest.raises(cloudflare.ConflictError, match="'Outer' uses this group"):
         access.groups.delete(inner.id, account_id=api.account)
     with pytest.raises(cloudflare.ConflictError):
         access.groups.create(account_id=api.account, name="Wrong", include=[{"group": {"id": "nothing"}}])
@@ -83,7 +83,7 @@ def test_groups_in_a_circle_and_groups_or_policies_in_use_are_refused_and_nothin
     access.applications.create(
         account_id=api.account, type="mcp_portal", name="Team", domain="team.example", policies=[{"id": policy.id}]
     )
-    with pytest.raises(cloudflare.ConflictError):
+    with pytest.raises(cloudflare.ConflictError, match="the application 'Team' uses this policy"):
         access.policies.delete(policy.id, account_id=api.account)
 
 

@@ -159,7 +159,11 @@ async def guarded_portal(
             "codeMode": code_mode,
             "state": state or new_state(folder),
             "runs": dict(runs or {}),
-            "identity": {"trustedProxies": proxies, "publicUrl": settings.get("public_url", "")},
+            "identity": {
+                "trustedProxies": proxies,
+                "publicUrl": settings.get("public_url", ""),
+                "organization": settings.get("organization", {}),
+            },
         },
     }
     async with opened(document, console.append, parts=parts) as instance:

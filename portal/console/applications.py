@@ -1,0 +1,351 @@
+"""The pages of who may use which portal and server: applications, and the policies attached to them in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import quote
+
+from starlette.routing import Route
+
+from portal.admin import (
+    CUSTOM_PAGES,
+    ORGANIZATION,
+    PORTALS,
+    ShownApp,
+    ShownOrganization,
+    ShownPage,
+    ShownPolicy,
+    ShownPortal,
+    ShownServer,
+    invalid,
+    not_found,
+)
+from portal.console.frame import ConsoleFrame, require_name, sure
+from portal.console.rule_words import ACTION_TONES, ACTIONS, Known, RuleJson, holder_words, read_known
+from portal.console.visit import Answer, Crumb, Shown, Visit, Went
+
+HERE, LIST = "policies", "/admin/policies"
+API, POLICIES = "/access/apps", "/access/policies"
+ITEM = f"{API}/{{id}}"
+SERVERS, PORTAL_LIST = "/access/ai-controls/mcp/servers", "/access/ai-controls/mcp/portals"
+ABOVE = (Crumb("Who may use what", LIST),)
+OWN_PORTAL = "_"
+OWN_POLICY = "Own policy"
+"""What an own policy without a name is called."""
+TYPES = {
+    "mcp": "MCP servers",
+    "mcp_portal": "MCP portal",
+    "self_hosted": "Self-hosted application",
+    "saas": "Application that signs people in here",
+}
+OTHER_PLACES = "other_servers"
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedRow:
+    """A policy of an application, in the order of precedence. An own one belongs to this application only."""
+
+    id: str
+    name: str
+    decision: str
+    own: bool
+    words: Sequence[tuple[str, list[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedPlace:
+    """A portal or server, and the applications that say who may use it."""
+
+    kind: str
+    id: str
+    name: str
+    detail: str
+    otherwise: str
+    apps: Sequence[tuple[ShownApp, Sequence[AttachedRow]]] = ()
+
+
+class ApplicationPages:
+    def __init__(self, frame: ConsoleFrame) -> None:
+        self._frame = frame
+
+    def routes(self) -> list[Route]:
+        page, form = self._frame.page, self._frame.form
+        item = "/policies/apps/{id}"
+        return [
+            page("/policies", HERE, self._list),
+            page("/policies/apps/new", HERE, self._new),
+            form("/policies/apps/new", HERE, self._add, self._new),
+            page(item, HERE, self._show),
+            form(f"{item}/attach", HERE, self._attach, self._show),
+            form(f"{item}/detach", HERE, self._detach, self._show),
+            page(f"{item}/own/{{policy}}/remove", HERE, self._sure_own),
+            form(f"{item}/own/{{policy}}/remove", HERE, self._remove_own, self._sure_own),
+            form(f"{item}/move", HERE, self._move, self._show),
+            page(f"{item}/settings", HERE, self._settings),
+            form(f"{item}/settings", HERE, self._save, self._settings, {"destinations": OTHER_PLACES}),
+            page(f"{item}/remove", HERE, self._sure),
+            form(f"{item}/remove", HERE, self._remove, self._sure),
+        ]
+
+    async def _list(self, visit: Visit) -> Answer:
+        known, policies = await read_known(visit), await _policies(visit)
+        listed = await visit.api.list(ShownApp, API)
+        rows = [(app, attached(app, policies, known)) for app in listed.items]
+        places = [_with_apps(one, rows) for one in await _places(visit)]
+        placed = {app.id for one in places for app, _ in one.apps}
+        values = {
+            "places": places,
+            "others": [(app, policies) for app, policies in rows if app.id not in placed],
+            "broken": listed.broken,
+            "types": TYPES,
+            "actions": ACTIONS,
+            "tones": ACTION_TONES,
+        }
+        return Shown("applications.html", "Policies", values)
+
+    async def _new(self, visit: Visit) -> Answer:
+        place = await _asked_place(visit)
+        policies = await _policies(visit)
+        values = {"place": place, "policies": policies, "actions": ACTIONS}
+        return Shown("application_new.html", f"Who may use {place.name}", values, ABOVE)
+
+    async def _add(self, visit: Visit) -> Answer:
+        place = await _asked_place(visit)
+        chosen = [one.id for one in await _policies(visit) if visit.ticked(f"policy_{one.id}")]
+        if not chosen:
+            raise invalid("tick at least one policy", "/policies")
+        body: dict[str, object] = {"name": visit.sent("name"), "policies": _links(chosen)}
+        if place.kind == "portal":
+            body |= {"type": "mcp_portal", "domain": place.detail}
+        else:
+            body |= {"type": "mcp", "destinations": [_destination(place.id)]}
+        made = await visit.api.made(ShownApp, "POST", API, body)
+        return Went(f"{LIST}/apps/{made.id}", "made")
+
+    async def _show(self, visit: Visit) -> Answer:
+        app = await visit.api.show(ShownApp, ITEM, id=visit.id())
+        policies = await _policies(visit)
+        rows = attached(app, policies, await read_known(visit))
+        present = {row.id for row in rows}
+        values = {
+            "app": app,
+            "type": TYPES[app.type],
+            "rows": rows,
+            "free": [(one.id, f"{one.name}: {ACTIONS[one.decision]}") for one in policies if one.id not in present],
+            "places": [one.mcp_server_id or one.uri or "" for one in app.destinations],
+            "actions": ACTIONS,
+            "tones": ACTION_TONES,
+        }
+        return Shown("application.html", app.name, values, ABOVE)
+
+    async def _attach(self, visit: Visit) -> Answer:
+        app, entries = await _ordered(visit)
+        await _set_policies(visit, app, [*entries, {"id": visit.sent("policy")}])
+        return Went(f"{LIST}/apps/{app.id}#policies", "attached")
+
+    async def _detach(self, visit: Visit) -> Answer:
+        """A reusable policy is attached no more. An own one would be lost: it is removed on a page that asks."""
+        app, entries = await _ordered(visit)
+        left = [one for one in entries if one.get("id") != visit.sent("policy") or not one.get("reusable")]
+        await _set_policies(visit, app, left)
+        return Went(f"{LIST}/apps/{app.id}#policies", "detached")
+
+    async def _sure_own(self, visit: Visit) -> Answer:
+        app, name = await _own_policy(visit)
+        here = f"{LIST}/apps/{app.id}"
+        action = f"{here}/own/{quote(visit.id('policy'), safe='')}/remove"
+        consequences = (f"It belongs to {app.name} only: nothing else has its rules.",)
+        return sure(f"Remove {name}?", name=name, action=action, back=here, consequences=consequences)
+
+    async def _remove_own(self, visit: Visit) -> Answer:
+        app, name = await _own_policy(visit)
+        require_name(visit, name)
+        left = [one for one in _in_order(app.policies) if one.get("id") != visit.id("policy")]
+        await _set_policies(visit, app, left)
+        return Went(f"{LIST}/apps/{app.id}#policies", "removed")
+
+    async def _move(self, visit: Visit) -> Answer:
+        """One policy goes one place up or down."""
+        app, entries = await _ordered(visit)
+        at = next((place for place, one in enumerate(entries) if one.get("id") == visit.sent("policy")), None)
+        if at is None:
+            raise invalid("this policy is not attached any more", "/policy")
+        to = min(max(at + (-1 if visit.sent("to") == "up" else 1), 0), len(entries) - 1)
+        entries.insert(to, entries.pop(at))
+        await _set_policies(visit, app, entries)
+        return Went(f"{LIST}/apps/{app.id}#policies", "saved")
+
+    async def _settings(self, visit: Visit) -> Answer:
+        app = await visit.api.show(ShownApp, ITEM, id=visit.id())
+        known, servers = await read_known(visit), await _servers(visit)
+        named = {one.mcp_server_id for one in app.destinations if one.mcp_server_id}
+        ids = {one.id for one in servers}
+        values = {
+            "app": app,
+            "servers": [(f"server_{one.id}", one.name, one.id in named) for one in servers],
+            "other_servers": "\n".join(sorted(id for id in named if id not in ids)),
+            "pages": [(f"page_{id}", name, id in app.custom_pages) for id, name in await _pages(visit, app)],
+            "idps": [(f"idp_{id}", known.provider(id), id in app.allowed_idps) for id in _idps(known, app)],
+        }
+        return Shown("application_settings.html", f"Settings of {app.name}", values, _above(app))
+
+    async def _save(self, visit: Visit) -> Answer:
+        app = await visit.api.show(ShownApp, ITEM, id=visit.id())
+        body = _body(app)
+        for name in ("name", "session_duration"):
+            body[name] = visit.sent(name)
+        for name in ("custom_deny_message", "custom_deny_url", "custom_non_identity_deny_url", "logo_url"):
+            body[name] = visit.sent(name) or None
+        body["auto_redirect_to_identity"] = visit.ticked("auto_redirect_to_identity")
+        body["allowed_idps"] = [id for id in _idps(await read_known(visit), app) if visit.ticked(f"idp_{id}")]
+        body["custom_pages"] = [id for id, _ in await _pages(visit, app) if visit.ticked(f"page_{id}")]
+        if app.type == "mcp":
+            ids = [one.id for one in await _servers(visit) if visit.ticked(f"server_{one.id}")]
+            others = [one.model_dump(exclude_none=True) for one in app.destinations if not one.mcp_server_id]
+            body["destinations"] = [*others, *map(_destination, [*ids, *visit.lines(OTHER_PLACES)])]
+        if app.type == "mcp_portal":
+            body["domain"] = visit.sent("domain")
+        await visit.api.change("PUT", ITEM, body, id=app.id)
+        return Went(f"{LIST}/apps/{app.id}", "saved")
+
+    async def _sure(self, visit: Visit) -> Answer:
+        app = await visit.api.show(ShownApp, ITEM, id=visit.id())
+        here = f"{LIST}/apps/{app.id}"
+        consequences = (
+            "Its policies hold no more where it attaches them. Where nothing else is attached, a server is for nobody "
+            "and a portal for administrators only.",
+            "Reusable policies themselves stay.",
+        )
+        return sure(f"Remove {app.name}?", name=app.name, action=f"{here}/remove", back=here, consequences=consequences)
+
+    async def _remove(self, visit: Visit) -> Answer:
+        app = await visit.api.show(ShownApp, ITEM, id=visit.id())
+        require_name(visit, app.name)
+        await visit.api.change("DELETE", ITEM, id=app.id)
+        return Went(LIST, "removed")
+
+
+def attached(app: ShownApp, policies: Sequence[ShownPolicy], known: Known) -> list[AttachedRow]:
+    """The policies of an application in the order of precedence."""
+    by_id = {one.id: one for one in policies}
+    rows = []
+    for entry in _in_order(app.policies):
+        id, policy = str(entry.get("id", "")), by_id.get(str(entry.get("id", "")))
+        if not entry.get("reusable"):
+            name, decision = str(entry.get("name") or OWN_POLICY), str(entry.get("decision", "deny"))
+            rows.append(AttachedRow(id, name, decision, True, holder_words(entry, known)))
+        elif policy is not None:
+            rows.append(AttachedRow(id, policy.name, policy.decision, False, holder_words(policy, known)))
+        else:
+            rows.append(AttachedRow(id, f"{id[:64]} (cannot be read)", "deny", False, ()))
+    return rows
+
+
+def _in_order(policies: Iterable[RuleJson]) -> list[Mapping[str, object]]:
+    return sorted(policies, key=lambda one: _precedence(one.get("precedence")))
+
+
+def _precedence(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _links(ids: Iterable[str]) -> list[Mapping[str, object]]:
+    return [{"id": id, "precedence": place} for place, id in enumerate(ids, 1)]
+
+
+def _destination(server: str) -> Mapping[str, object]:
+    return {"type": "via_mcp_server_portal", "mcp_server_id": server}
+
+
+def _body(app: ShownApp) -> dict[str, object]:
+    """An application as it is sent back."""
+    return app.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _above(app: ShownApp) -> Sequence[Crumb]:
+    return (*ABOVE, Crumb(app.name, f"{LIST}/apps/{app.id}"))
+
+
+def _idps(known: Known, app: ShownApp) -> list[str]:
+    """The ids of login methods that an application can be limited to, and those that it is limited to."""
+    ids = [one.id for one in known.providers]
+    return [*ids, *(id for id in app.allowed_idps if id not in ids)]
+
+
+def _with_apps(place: GuardedPlace, rows: Sequence[tuple[ShownApp, Sequence[AttachedRow]]]) -> GuardedPlace:
+    return replace(place, apps=[(app, policies) for app, policies in rows if _is_for(app, place)])
+
+
+def _is_for(app: ShownApp, place: GuardedPlace) -> bool:
+    if place.kind == "portal":
+        return app.type == "mcp_portal" and (app.domain or "").lower() == place.detail.lower()
+    return app.type == "mcp" and any(one.mcp_server_id == place.id for one in app.destinations)
+
+
+async def _places(visit: Visit) -> list[GuardedPlace]:
+    """The portals and servers that the administrator may read."""
+    places = []
+    if visit.may(ORGANIZATION, writing=False):
+        own = await visit.api.show(ShownOrganization, "/access/organizations")
+        words = "Only what the configuration document says; else administrators only"
+        places.append(GuardedPlace("portal", OWN_PORTAL, "The document's portal", own.auth_domain, words))
+    if visit.may(PORTALS, writing=False):
+        portals = (await visit.api.list(ShownPortal, PORTAL_LIST)).items
+        places += [GuardedPlace("portal", one.id, one.name, one.hostname, "Administrators only") for one in portals]
+    places += [GuardedPlace("server", one.id, one.name, one.hostname, "Nobody") for one in await _servers(visit)]
+    return places
+
+
+async def _asked_place(visit: Visit) -> GuardedPlace:
+    """The portal or server that the URL names.
+
+    Raises:
+        AdminError: there is none.
+    """
+    for kind in ("portal", "server"):
+        for one in await _places(visit):
+            if one.kind == kind and one.id == visit.query(kind):
+                return one
+    raise invalid("choose a portal or a server in the list of who may use what")
+
+
+async def _servers(visit: Visit) -> Sequence[ShownServer]:
+    return (await visit.api.list(ShownServer, SERVERS)).items if visit.may(PORTALS, writing=False) else ()
+
+
+async def _pages(visit: Visit, app: ShownApp) -> Sequence[tuple[str, str]]:
+    """The ids and names of custom pages that an application can show; those that it shows if no others may be read."""
+    if not visit.may(CUSTOM_PAGES, writing=False):
+        return [(id, id) for id in app.custom_pages]
+    found = (await visit.api.list(ShownPage, "/access/custom_pages")).items
+    known = {one.uid for one in found}
+    return [*((one.uid, one.name) for one in found), *((id, id) for id in app.custom_pages if id not in known)]
+
+
+async def _policies(visit: Visit) -> Sequence[ShownPolicy]:
+    return (await visit.api.list(ShownPolicy, POLICIES)).items
+
+
+async def _ordered(visit: Visit) -> tuple[ShownApp, list[Mapping[str, object]]]:
+    app = await visit.api.show(ShownApp, ITEM, id=visit.id())
+    return app, _in_order(app.policies)
+
+
+async def _own_policy(visit: Visit) -> tuple[ShownApp, str]:
+    """The application, and the name of its own policy that the path names.
+
+    Raises:
+        AdminError: it has no such policy.
+    """
+    app = await visit.api.show(ShownApp, ITEM, id=visit.id())
+    for one in app.policies:
+        if one.get("id") == visit.id("policy") and not one.get("reusable"):
+            return app, str(one.get("name") or OWN_POLICY)
+    raise not_found("the policy")
+
+
+async def _set_policies(visit: Visit, app: ShownApp, entries: Sequence[Mapping[str, object]]) -> None:
+    """Attach these policies in this order, and leave all else of the application as it is."""
+    numbered = [{**one, "precedence": place} for place, one in enumerate(entries, 1)]
+    await visit.api.change("PUT", ITEM, {**_body(app), "policies": numbered}, id=app.id)

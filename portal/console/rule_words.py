@@ -1,0 +1,161 @@
+"""Rules of policies and groups in words, and what they refer to by an id. Pure but for `read_known`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from portal.admin import (
+    ORGANIZATION,
+    SERVICE_TOKENS,
+    ZERO_TRUST,
+    ShownGroup,
+    ShownList,
+    ShownPolicy,
+    ShownProvider,
+    ShownServiceToken,
+)
+from portal.console.visit import Visit
+
+RuleJson = Mapping[str, object]
+GROUPS, LISTS = "/access/groups", "/gateway/lists"
+PROVIDERS, SERVICE_TOKEN_LIST = "/access/identity_providers", "/access/service_tokens"
+ACTIONS: Mapping[str, str] = {
+    "allow": "Allow",
+    "deny": "Block",
+    "bypass": "Bypass",
+    "non_identity": "Service Auth",
+}
+"""What Cloudflare calls the decisions of its policies."""
+ACTION_TONES = {"allow": "good", "deny": "bad", "bypass": "warn", "non_identity": "good"}
+PIN_ID = "onetimepin"
+LOCAL_ID = "local"
+_WITHOUT_PARAMETERS = {
+    "everyone": "Everyone",
+    "any_valid_service_token": "Any Access service token",
+    "certificate": "Valid certificate",
+    "cloudflare_account_member": "Member of a Cloudflare account",
+}
+_ONE_PARAMETER = {
+    "email": ("email", "Email {}"),
+    "email_domain": ("domain", "Emails ending in @{}"),
+    "ip": ("ip", "IP range {}"),
+    "geo": ("country_code", "Country {}"),
+    "auth_method": ("auth_method", "Authentication method {}"),
+    "common_name": ("common_name", "Common name {}"),
+    "device_posture": ("integration_uid", "Device posture {}"),
+    "external_evaluation": ("evaluate_url", "External Evaluation by {}"),
+    "linked_app_token": ("app_uid", "Linked App Token of {}"),
+}
+_OF_PROVIDERS = {
+    "azureAD": "id",
+    "okta": "name",
+    "gsuite": "email",
+    "github-organization": "name",
+    "oidc": "claim_value",
+    "saml": "attribute_value",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What rules can refer to, as far as the administrator may read it."""
+
+    groups: Sequence[ShownGroup] = ()
+    lists: Sequence[ShownList] = ()
+    providers: Sequence[ShownProvider] = ()
+    tokens: Sequence[ShownServiceToken] = ()
+
+    def group(self, id: object) -> str:
+        return _named(((one.id, one.name) for one in self.groups), id)
+
+    def list(self, id: object) -> str:
+        return _named(((one.id, one.name) for one in self.lists), id)
+
+    def provider(self, id: object) -> str:
+        own = ((PIN_ID, "One-time PIN"), (LOCAL_ID, "Local accounts"))
+        return _named((*((one.id, one.name or one.type) for one in self.providers), *own), id)
+
+    def token(self, id: object) -> str:
+        return _named(((one.id, one.name) for one in self.tokens), id)
+
+
+async def read_known(visit: Visit) -> Known:
+    """What rules can refer to."""
+    organization, lists = visit.may(ORGANIZATION, writing=False), visit.may(ZERO_TRUST, writing=False)
+    tokens = visit.may(SERVICE_TOKENS, writing=False)
+    return Known(
+        (await visit.api.list(ShownGroup, GROUPS)).items if organization else (),
+        (await visit.api.list(ShownList, LISTS)).items if lists else (),
+        (await visit.api.list(ShownProvider, PROVIDERS)).items if organization else (),
+        (await visit.api.list(ShownServiceToken, SERVICE_TOKEN_LIST)).items if tokens else (),
+    )
+
+
+def plain_rules(holder: ShownPolicy | ShownGroup | Mapping[str, object], name: str) -> list[RuleJson]:
+    """The rules of a policy or group in `include`, `require` or `exclude`, in the JSON of the API."""
+    members = holder if isinstance(holder, Mapping) else holder.model_dump(mode="json", by_alias=True, include={name})
+    rules = members.get(name) or ()
+    if not isinstance(rules, list | tuple):
+        return []
+    return [{key: _without_nulls(value) for key, value in one.items()} for one in rules if isinstance(one, Mapping)]
+
+
+def rule_words(rule: RuleJson, known: Known) -> str:
+    """A rule in a few words."""
+    selector, parameters = next(iter(rule.items()), ("", None))
+    inner = parameters if isinstance(parameters, Mapping) else {}
+    if selector in _WITHOUT_PARAMETERS:
+        return _WITHOUT_PARAMETERS[selector]
+    if selector in _ONE_PARAMETER:
+        member, words = _ONE_PARAMETER[selector]
+        return words.format(str(inner.get(member, ""))[:100])
+    if selector in _OF_PROVIDERS:
+        group, at = str(inner.get(_OF_PROVIDERS[selector], ""))[:100], known.provider(inner.get("identity_provider_id"))
+        team = f"/{inner['team']}" if selector == "github-organization" and inner.get("team") else ""
+        claim = {"oidc": inner.get("claim_name"), "saml": inner.get("attribute_name")}.get(selector)
+        return f"{claim} {group} at {at}" if claim and claim != "groups" else f"Group {group}{team} at {at}"
+    match selector:
+        case "group":
+            return f"Access group {known.group(inner.get('id'))}"
+        case "email_list":
+            return f"Emails of the list {known.list(inner.get('id'))}"
+        case "ip_list":
+            return f"Addresses of the list {known.list(inner.get('id'))}"
+        case "login_method":
+            return f"Login method {known.provider(inner.get('id'))}"
+        case "service_token":
+            return f"Service token {known.token(inner.get('token_id'))}"
+        case "user_risk_score":
+            scores = inner.get("user_risk_score")
+            return "User risk score " + " or ".join(map(str, scores if isinstance(scores, list) else ()))
+        case _:
+            return f"{selector} {orjson.dumps(inner).decode()}"[:120]
+
+
+def holder_words(holder: ShownPolicy | ShownGroup | Mapping[str, object], known: Known) -> list[tuple[str, list[str]]]:
+    """The rules of a policy or group in words: for each set that has rules its name and their words."""
+    found = []
+    for name, title in (("include", "Include"), ("require", "Require"), ("exclude", "Exclude")):
+        rules = plain_rules(holder, name)
+        words = [rule_words(one, known) for one in rules[:6]]
+        more = [f"{len(rules) - 6} more"] if len(rules) > 6 else []
+        if words:
+            found.append((title, words + more))
+    return found
+
+
+def refers_to(holder: ShownPolicy | ShownGroup | Mapping[str, object], selector: str, id: str, member: str) -> bool:
+    """Whether a rule of a policy or group names this object."""
+    rules = [one for name in ("include", "require", "exclude") for one in plain_rules(holder, name)]
+    return any(isinstance(inner := one.get(selector), Mapping) and inner.get(member) == id for one in rules)
+
+
+def _named(names: Iterable[tuple[str, str]], id: object) -> str:
+    return next((name for one, name in names if one == id), f"{str(id)[:64]} (not known)")
+
+
+def _without_nulls(value: object) -> object:
+    return {name: one for name, one in value.items() if one is not None} if isinstance(value, Mapping) else value
