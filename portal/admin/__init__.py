@@ -3,7 +3,7 @@
 from portal.admin.api.actions import Actions, KeyedPage, NumberedPage, Operations
 from portal.admin.api.answers import PageInfo, listing_of
 from portal.admin.api.application import PREFIX, UPLOADS, AdminSettings
-from portal.admin.api.errors import AdminError, broken_message, invalid, not_found
+from portal.admin.api.errors import AdminError, broken_message, forbidden, invalid, not_found
 from portal.admin.api.operations import ApiCaller, ApiRequest, Operation
 from portal.admin.api.permissions import (
     ACCOUNT,
@@ -28,6 +28,8 @@ from portal.admin.dlp_profiles import ProfileUses
 from portal.admin.gateway import rule_of_profiles
 from portal.admin.lists import ShownItem, ShownList, WholeList
 from portal.admin.login_settings import ShownOrganization
+from portal.admin.members import NewMember, ResetMember, ShownMember
+from portal.admin.names import ShownName
 from portal.admin.organization import NewServiceTokenAnswer, ShownPage, ShownProvider, ShownServiceToken
 from portal.admin.pins import PendingApproval
 from portal.admin.policies import ShownGroup, ShownPolicy
@@ -44,11 +46,13 @@ from portal.admin.policy_test import (
     TesterQuestion,
 )
 from portal.admin.portals import ShownPortal
-from portal.admin.roles import AdministratorRoles
+from portal.admin.role_rules import ShownRoles
+from portal.admin.roles import AdministratorRoles, PermissionGrant, ShownRole, role_id
 from portal.admin.servers import ShownServer, Synced
 from portal.admin.signing import ShownKeys
 from portal.admin.tokens import ListedPermission, NewToken, ShownToken, TokenValue
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
+from portal.admin.users import RevokedCounts, ShownAgent, ShownSession, ShownUser
 
 __all__ = [
     "ACCOUNT",
@@ -78,6 +82,7 @@ __all__ = [
     "KeyedPage",
     "LaterGuard",
     "ListedPermission",
+    "NewMember",
     "NewServiceTokenAnswer",
     "NewToken",
     "NumberedPage",
@@ -85,24 +90,34 @@ __all__ = [
     "Operations",
     "PageInfo",
     "PendingApproval",
+    "PermissionGrant",
     "Plan",
     "PolicyTester",
     "ProfileUses",
     "QuestionUnfit",
     "RegistryUpstreams",
+    "ResetMember",
+    "RevokedCounts",
+    "ShownAgent",
     "ShownApp",
     "ShownGroup",
     "ShownItem",
     "ShownKeys",
     "ShownList",
+    "ShownMember",
+    "ShownName",
     "ShownOrganization",
     "ShownPage",
     "ShownPolicy",
     "ShownPortal",
     "ShownProvider",
+    "ShownRole",
+    "ShownRoles",
     "ShownServer",
     "ShownServiceToken",
+    "ShownSession",
     "ShownToken",
+    "ShownUser",
     "Synced",
     "TestedFact",
     "TestedPolicy",
@@ -118,11 +133,13 @@ __all__ = [
     "broken_message",
     "create_admin",
     "export_objects",
+    "forbidden",
     "invalid",
     "listing_of",
     "not_found",
     "permissions_of_role",
     "plan",
     "read_existing",
+    "role_id",
     "rule_of_profiles",
 ]

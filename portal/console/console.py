@@ -9,13 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from portal.admin import API_TOKENS, ORGANIZATION, POLICIES, PORTALS, SERVICE_TOKENS, Operations
+from portal.admin import ACCOUNT, API_TOKENS, ORGANIZATION, POLICIES, PORTALS, SERVICE_TOKENS, Operations
 from portal.console.access_groups import AccessGroupPages
+from portal.console.administrator_roles import RoleRulePages
+from portal.console.administrators import AdministratorPages
 from portal.console.api_tokens import ApiTokenPages
 from portal.console.applications import ApplicationPages
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
 from portal.console.lists import ListPages
 from portal.console.login_methods import LoginMethodPages
+from portal.console.people import PeoplePages
 from portal.console.policies import PolicyPages
 from portal.console.servers import ServerPages
 from portal.console.service_tokens import ServiceTokenPages
@@ -34,6 +37,7 @@ MENU: Sequence[MenuGroup] = (
         "Access",
         (
             MenuEntry("policies", "Policies", "/admin/policies", POLICIES),
+            MenuEntry("people", "People", "/admin/people", ORGANIZATION),
             MenuEntry("login-methods", "Login methods", "/admin/login-methods", ORGANIZATION),
             MenuEntry("service-tokens", "Service tokens", "/admin/service-tokens", SERVICE_TOKENS),
         ),
@@ -41,6 +45,7 @@ MENU: Sequence[MenuGroup] = (
     MenuGroup(
         "Instance",
         (
+            MenuEntry("administrators", "Administrators", "/admin/administrators", ACCOUNT),
             MenuEntry("api-tokens", "API tokens", "/admin/api-tokens", API_TOKENS),
             MenuEntry("settings", "Settings", "/admin/settings", ORGANIZATION),
         ),
@@ -57,6 +62,10 @@ SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     ServiceTokenPages,
     ApiTokenPages,
     SettingsPages,
+    PeoplePages,
+    # The rules before the administrators: an id of one could be the name of that page.
+    RoleRulePages,
+    AdministratorPages,
 )
 
 

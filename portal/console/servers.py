@@ -72,7 +72,7 @@ class ServerPages:
             "tools": capabilities(server.tools, server),
             "prompts": [str(one.get("name")) for one in server.prompts],
         }
-        return Shown("server.html", server.name, values, ABOVE)
+        return Shown("server.html", server.name, values, ABOVE, keys=(server.modified_by,))
 
     async def _sync(self, visit: Visit) -> Answer:
         await visit.api.change("POST", f"{ITEM}/sync", id=visit.id())

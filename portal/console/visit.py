@@ -98,14 +98,24 @@ class Crumb:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedKey:
+    """What a page calls the person or API token of a key, and where their page is, "" for none."""
+
+    words: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
-    """A page: the name of its template, its title, and the values of the template."""
+    """A page: the name of its template, its title, and the values of the template. `keys` are those of people and API
+    tokens whom the page names with `parts.who(key)`."""
 
     template: str
     title: str
     values: Mapping[str, Any] = field(default_factory=dict)
     crumbs: Sequence[Crumb] = ()
     status: int = 200
+    keys: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
