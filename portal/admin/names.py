@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import API_TOKENS, ORGANIZATION
@@ -17,15 +17,13 @@ from portal.login import People, person_id
 from portal.state import Store, Stored
 
 PATH = "/access/ai-controls/names"
-MAX_KEYS = 100
+MAX_KEYS, MAX_KEY = 100, 512
 
 
 class NamesQuery(BaseModel):
     """The keys, one a line. Of more than `MAX_KEYS` the others are left out."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    keys: Annotated[str, Field(max_length=MAX_KEYS * 300)] = ""
+    keys: Annotated[str, Field(max_length=MAX_KEYS * (MAX_KEY + 1))] = ""
 
 
 class ShownName(BaseModel):
@@ -54,6 +52,8 @@ class NameOperations:
         return [await self._name(request, key) for key in [*keys][:MAX_KEYS]]
 
     async def _name(self, request: ApiRequest, key: str) -> ShownName:
+        if len(key) > MAX_KEY or not key.isprintable():
+            return ShownName(key=key, kind="unknown")
         if key.startswith(KEY_PREFIX):
             id = key.removeprefix(KEY_PREFIX)
             may = API_TOKENS.allows(request.caller.permissions, writing=False)

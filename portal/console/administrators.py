@@ -58,7 +58,7 @@ class AdministratorPages:
     async def _list(self, visit: Visit) -> Answer:
         search, page = visit.query("search"), visit.query("page", "1")
         found = await visit.api.list(ShownMember, API, {"search": search, "page": page, "per_page": str(PER_PAGE)})
-        roles = (await visit.api.list(ShownRole, ROLES_API)).items
+        roles = await _roles(visit)
         values = {
             "found": found,
             "search": search,
@@ -70,7 +70,9 @@ class AdministratorPages:
         return Shown("administrators.html", "Administrators", values, keys=keys)
 
     async def _new(self, visit: Visit) -> Answer:
-        return Shown("administrator_new.html", "Invite an administrator", {"choices": await _choices(visit)}, ABOVE)
+        roles = await _roles(visit)
+        values = {"roles": [(one, role_words(one)) for one in roles], "choices": _choices(roles)}
+        return Shown("administrator_new.html", "Invite an administrator", values, ABOVE)
 
     async def _invite(self, visit: Visit) -> Answer:
         body = {"email": visit.sent("email"), "roles": [visit.sent("role")]}
@@ -79,13 +81,13 @@ class AdministratorPages:
 
     async def _show(self, visit: Visit) -> Answer:
         member = await visit.api.show(ShownMember, ITEM, id=visit.id())
-        roles = (await visit.api.list(ShownRole, ROLES_API)).items
+        roles = await _roles(visit)
         values = {
             "member": member,
             "is_self": is_self(visit, member),
             "role": member.roles[0].key if member.roles else "",
-            "choices": [(one.key, f"{one.name}: {one.description}") for one in roles],
-            "words": role_words(member.roles[0]) if member.roles else (),
+            "choices": _choices(roles),
+            "roles": [(one, role_words(one)) for one in roles],
         }
         return Shown("administrator.html", member.email, values, ABOVE, keys=(member.created_by,))
 
@@ -97,10 +99,9 @@ class AdministratorPages:
     async def _set_role(self, visit: Visit) -> Answer:
         member = await visit.api.show(ShownMember, ITEM, id=visit.id())
         role, here = visit.sent("role"), f"{LIST}/{member.id}"
-        if is_self(visit, member) and any(one.key != role for one in member.roles):
-            known = [key for key, _ in await _choices(visit)]
+        if visit.may(ACCOUNT) and is_self(visit, member) and any(one.key != role for one in member.roles):
             # Only known words go into a path.
-            if role in known:
+            if role in [one.key for one in await _roles(visit)]:
                 return Went(f"{here}/lower/{role}")
         await visit.api.change("PUT", ITEM, {"roles": [role]}, id=member.id)
         return Went(here, "changed-role")
@@ -188,10 +189,12 @@ def role_words(role: ShownRole) -> Sequence[tuple[str, Sequence[str]]]:
     return [(how, what) for how, what in found if what]
 
 
-async def _choices(visit: Visit) -> Sequence[tuple[str, str]]:
-    """The roles as the choices of a field, the one that is given by default first."""
-    roles = (await visit.api.list(ShownRole, ROLES_API)).items
-    return sorted(((one.key, f"{one.name}: {one.description}") for one in roles), key=lambda one: one[0] != "admin")
+async def _roles(visit: Visit) -> Sequence[ShownRole]:
+    return (await visit.api.list(ShownRole, ROLES_API)).items
+
+
+def _choices(roles: Sequence[ShownRole]) -> Sequence[tuple[str, str]]:
+    return [(one.key, one.name) for one in roles]
 
 
 def _link_of(made: NewMember | ResetMember) -> Shown:

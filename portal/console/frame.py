@@ -30,7 +30,7 @@ from portal.state import Clock, utc_now
 CONSOLE_PATH = "/admin"
 PEOPLE_PATH = "/admin/people"
 NAMES_API = "/access/ai-controls/names"
-KEYS_AT_ONCE, MAX_KEY = 100, 256
+KEYS_AT_ONCE, MAX_KEY = 100, 512
 PageHandler = Callable[[Visit], Awaitable[Answer]]
 RoleOf = Callable[[Identity], Awaitable[ConsoleRole | None]]
 NOT_ADMINISTRATOR = (

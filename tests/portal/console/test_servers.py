@@ -49,6 +49,8 @@ async def test_a_server_is_added_a_tool_of_it_disabled_and_enabled_and_it_is_rem
         await page.get_by_text("No agent sees it any more.").wait_for()
         await row.get_by_role("button", name="Enable").click()
         await row.get_by_text("Enabled").wait_for()
+        # Who has changed it is named, and has a page.
+        await page.get_by_role("main").get_by_role("link", name="ada@example.com").wait_for()
         await page.get_by_role("link", name="Remove").click()
         await page.get_by_label("To go on, type").fill("something else")
         await admin.press("Remove")
