@@ -17,7 +17,7 @@ from tests.house.source import FLOORS, ROOT, modules
 MAX_FILE_LINES = 800
 MAX_FUNCTION_LINES = 80
 MOST_ANY = {"portal": 280, "codemode": 178, "stubs": 98, "sandbox": 29}
-"""How often the code of a floor may say `Any`, not its texts: lower a number when you take some away, and raise none."""
+"""How often the code of a floor may say `Any`: lower a number when you take some away, and raise none."""
 
 
 def test_every_module_opens_with_what_it_is_responsible_for() -> None:
