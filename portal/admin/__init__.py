@@ -25,7 +25,24 @@ from portal.admin.apps import ShownApp
 from portal.admin.build import Admin, create_admin
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
-from portal.admin.gateway import rule_of_profiles
+from portal.admin.dlp_shapes import (
+    DlpLimits,
+    MadeDataset,
+    NewUpload,
+    PatternJudged,
+    ShownCustomProfile,
+    ShownDataset,
+    ShownDatasetEntry,
+    ShownEntry,
+    ShownPatternEntry,
+    ShownPredefinedProfile,
+    ShownProfile,
+    ShownRuleEntry,
+    ShownWordsEntry,
+)
+from portal.admin.exports import FieldMeanings, ShownJob, Validity
+from portal.admin.flows import PersonReads, ShownFlowRule
+from portal.admin.gateway import PRECEDENCE_STEP, ShownRule, rule_of_profiles
 from portal.admin.lists import ShownItem, ShownList, WholeList
 from portal.admin.login_settings import ShownOrganization
 from portal.admin.members import NewMember, ResetMember, ShownMember
@@ -46,6 +63,7 @@ from portal.admin.policy_test import (
     TesterQuestion,
 )
 from portal.admin.portals import ShownPortal
+from portal.admin.quotas import ShownQuota, ShownUse
 from portal.admin.role_rules import ShownRoles
 from portal.admin.roles import AdministratorRoles, PermissionGrant, ShownRole, role_id
 from portal.admin.servers import ShownServer, Synced
@@ -64,6 +82,7 @@ __all__ = [
     "POLICIES",
     "PORTALS",
     "POSTURE",
+    "PRECEDENCE_STEP",
     "PREFIX",
     "SERVICE_TOKENS",
     "UPLOADS",
@@ -78,19 +97,25 @@ __all__ = [
     "Area",
     "Change",
     "DeclaredError",
+    "DlpLimits",
     "Existing",
+    "FieldMeanings",
     "KeyedPage",
     "LaterGuard",
     "ListedPermission",
+    "MadeDataset",
     "NewMember",
     "NewServiceTokenAnswer",
     "NewToken",
+    "NewUpload",
     "NumberedPage",
     "Operation",
     "Operations",
     "PageInfo",
+    "PatternJudged",
     "PendingApproval",
     "PermissionGrant",
+    "PersonReads",
     "Plan",
     "PolicyTester",
     "ProfileUses",
@@ -100,24 +125,38 @@ __all__ = [
     "RevokedCounts",
     "ShownAgent",
     "ShownApp",
+    "ShownCustomProfile",
+    "ShownDataset",
+    "ShownDatasetEntry",
+    "ShownEntry",
+    "ShownFlowRule",
     "ShownGroup",
     "ShownItem",
+    "ShownJob",
     "ShownKeys",
     "ShownList",
     "ShownMember",
     "ShownName",
     "ShownOrganization",
     "ShownPage",
+    "ShownPatternEntry",
     "ShownPolicy",
     "ShownPortal",
+    "ShownPredefinedProfile",
+    "ShownProfile",
     "ShownProvider",
+    "ShownQuota",
     "ShownRole",
     "ShownRoles",
+    "ShownRule",
+    "ShownRuleEntry",
     "ShownServer",
     "ShownServiceToken",
     "ShownSession",
     "ShownToken",
+    "ShownUse",
     "ShownUser",
+    "ShownWordsEntry",
     "Synced",
     "TestedFact",
     "TestedPolicy",
@@ -128,6 +167,7 @@ __all__ = [
     "TesterQuestion",
     "TokenValue",
     "Upstreams",
+    "Validity",
     "WholeList",
     "apply_changes",
     "broken_message",

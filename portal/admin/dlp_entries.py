@@ -19,6 +19,7 @@ from portal.admin.dlp_own_entries import check_pattern, dataset_entry, shown_ent
 from portal.admin.dlp_profiles import drop_words, require_undocumented, switch_rule
 from portal.admin.dlp_rules import RuleEntry, RuleSource, unavailable
 from portal.admin.dlp_shapes import (
+    MAX_MATCHES,
     MAX_OWN_ENTRIES,
     DlpLimits,
     EntryChange,
@@ -203,14 +204,13 @@ class DlpEntryOperations:
     # Trials and limits
 
     async def _try(self, request: ApiRequest) -> PatternJudged:
-        regex = request.read(PatternTrial).regex
+        trial = request.read(PatternTrial)
         try:
-            await asyncio.to_thread(Pattern, "pattern", regex)
+            return await asyncio.to_thread(_judged, trial)
         except RuleRefused as error:
             return PatternJudged(valid=False, reason=str(error))
         except DetectionUnavailable as error:
             raise unavailable(error) from None
-        return PatternJudged(valid=True)
 
     async def _limits(self, request: ApiRequest) -> DlpLimits:
         patterns, cells = used(await self._store.scan(DLP_PROFILE), await self._store.scan(DATASET))
@@ -220,6 +220,21 @@ class DlpEntryOperations:
             used_custom_regex_entries=patterns,
             used_dataset_cells=cells,
         )
+
+
+def _judged(trial: PatternTrial) -> PatternJudged:
+    """A pattern that compiles, with what it finds in the sample.
+
+    Raises:
+        RuleRefused: it cannot be used.
+    """
+    pattern = Pattern("pattern", trial.regex, luhn=trial.validation == "luhn")
+    if trial.sample is None:
+        return PatternJudged(valid=True)
+    sample = trial.sample.encode("utf-8", "replace")
+    found, _ = pattern.matches("trial", sample)
+    texts = tuple(sample[one.start : one.end].decode("utf-8", "replace") for one in found[:MAX_MATCHES])
+    return PatternJudged(valid=True, matches=texts)
 
 
 def _key(entry: RuleEntry) -> tuple[str, str]:

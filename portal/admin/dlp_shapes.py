@@ -16,6 +16,10 @@ MAX_OWN_ENTRIES = 100
 MAX_SHARED_ENTRIES = 1000
 MAX_ALLOWED = 10_000
 MAX_WORDS = 50_000
+MAX_SAMPLE = 32 * 1024
+"""Characters of a text in which a pattern is tried."""
+MAX_MATCHES = 20
+"""Matches of a trial that are shown."""
 
 Description = Annotated[str, Field(max_length=4096)]
 Words = Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=MAX_WORDS)]
@@ -147,17 +151,22 @@ class PredefinedEntryBody(EntryOn):
 
 
 class PatternTrial(BaseModel):
-    """`max_match_bytes` is not needed: what a match may be long is bounded anyway."""
+    """`max_match_bytes` is not needed: what a match may be long is bounded anyway. `sample` and `validation` are ours:
+    a text to search, and whether the digits of a match have a check digit."""
 
     regex: Annotated[str, Field(max_length=64 * 1024)]
     max_match_bytes: int | None = None
+    sample: Annotated[str, Field(max_length=MAX_SAMPLE)] | None = Field(default=None, repr=False)
+    validation: Literal["luhn"] | None = None
 
 
 class PatternJudged(BaseModel):
-    """`reason` says why it is not valid."""
+    """`reason` says why it is not valid. `matches` (ours) is what is found in the sample, at most `MAX_MATCHES`; null
+    without a sample."""
 
     valid: bool
     reason: str | None = None
+    matches: tuple[str, ...] | None = Field(default=None, repr=False)
 
 
 class DlpLimits(BaseModel):

@@ -7,17 +7,18 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from portal.admin.api.answers import ListAnswer
 from portal.admin.api.application import AdminSettings
 from portal.admin.api.collection import Collection
 from portal.admin.api.errors import invalid
 from portal.admin.api.operations import ApiRequest
 from portal.admin.api.permissions import ZERO_TRUST
 from portal.dlp import detection_installed
-from portal.gateway import HttpRule, HttpRuleRefused, compile_rule, unknown_profiles
+from portal.gateway import HttpRule, HttpRuleRefused, compile_rule, rule_place, unknown_profiles
 from portal.objects import GATEWAY_RULE, MAX_PRECEDENCE, RuleDocument
 from portal.state import Store, Stored, Transaction
 
-STEP = 1000
+PRECEDENCE_STEP = 1000
 """Between the precedence of the last rule and that of one that is made without."""
 
 
@@ -79,11 +80,20 @@ class GatewayRuleOperations(Collection[RuleBody, RuleDocument]):
         members = {**self.kind.members(stored.document), "precedence": stored.document.precedence or 0}
         return ShownRule.model_validate({**members, "id": stored.id, "version": stored.revision, **dates})
 
+    async def list(self, request: ApiRequest) -> ListAnswer[BaseModel]:
+        """The rules in the order in which they are asked."""
+        found = await super().list(request)
+        rules = [one for one in found.items if isinstance(one, ShownRule)]
+        rules.sort(key=lambda rule: rule_place(rule.precedence, rule.action, rule.id))
+        return ListAnswer(rules, found.broken)
+
     async def create(self, request: ApiRequest) -> BaseModel:
         document = self.document(request.read(RuleBody), None)
         if document.precedence is None:
             known = [one.document.precedence or 0 for one in await self._store.list(GATEWAY_RULE)]
-            document = document.model_copy(update={"precedence": min(max(known, default=0) + STEP, MAX_PRECEDENCE)})
+            document = document.model_copy(
+                update={"precedence": min(max(known, default=0) + PRECEDENCE_STEP, MAX_PRECEDENCE)}
+            )
         return self.show(await self.store(request, document))
 
     def _check_profiles(self, rule: HttpRule) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from portal.admin import (
     CUSTOM_PAGES,
     ORGANIZATION,
     PORTALS,
+    AdminError,
     ShownApp,
     ShownOrganization,
     ShownPage,
@@ -22,7 +24,9 @@ from portal.admin import (
     not_found,
 )
 from portal.console.frame import ConsoleFrame, require_name, sure
-from portal.console.rule_words import ACTION_TONES, ACTIONS, Known, RuleJson, holder_words, read_known
+from portal.console.policies import DECISIONS
+from portal.console.rule_fields import sent_sets, shown_sets
+from portal.console.rule_words import ACTION_TONES, ACTIONS, Known, RuleJson, holder_words, plain_rules, read_known
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "policies", "/admin/policies"
@@ -40,6 +44,7 @@ TYPES = {
     "saas": "Application that signs people in here",
 }
 OTHER_PLACES = "other_servers"
+_WITHIN = re.compile(r"^/policies/\d+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,8 @@ class ApplicationPages:
             page(item, HERE, self._show),
             form(f"{item}/attach", HERE, self._attach, self._show),
             form(f"{item}/detach", HERE, self._detach, self._show),
+            page(f"{item}/own/{{policy}}", HERE, self._show_own),
+            form(f"{item}/own/{{policy}}", HERE, self._save_own, self._show_own),
             page(f"{item}/own/{{policy}}/remove", HERE, self._sure_own),
             form(f"{item}/own/{{policy}}/remove", HERE, self._remove_own, self._sure_own),
             form(f"{item}/move", HERE, self._move, self._show),
@@ -151,16 +158,51 @@ class ApplicationPages:
         await _set_policies(visit, app, left)
         return Went(f"{LIST}/apps/{app.id}#policies", "detached")
 
+    async def _show_own(self, visit: Visit) -> Answer:
+        """The policy of one application, with the form of a reusable one."""
+        app, policy = await _own_policy(visit)
+        known = await read_known(visit)
+        rules = {name: plain_rules(policy, name) for name in ("include", "require", "exclude")}
+        dates = {"created_at": app.created_at, "updated_at": app.updated_at}
+        values = {
+            "policy": ShownPolicy.model_validate({"name": OWN_POLICY, **policy, **dates}),
+            "sets": shown_sets(rules, known),
+            "words": holder_words(policy, known),
+            "decisions": DECISIONS,
+            "actions": ACTIONS,
+            "tones": ACTION_TONES,
+            "users": [app],
+            "action": _own_path(visit, app),
+            "back": f"{LIST}/apps/{app.id}",
+        }
+        return Shown("policy.html", str(policy.get("name") or OWN_POLICY), values, _above(app))
+
+    async def _save_own(self, visit: Visit) -> Answer:
+        app, _ = await _own_policy(visit)
+        sent = sent_sets(visit, await read_known(visit))
+        members: dict[str, object] = {"name": visit.sent("name"), "decision": visit.sent("decision"), **sent.rules}
+        members["session_duration"] = visit.sent("session_duration") or None
+        entries = [
+            {**one, **members} if one.get("id") == visit.id("policy") else one for one in _in_order(app.policies)
+        ]
+        try:
+            await _set_policies(visit, app, entries)
+        except AdminError as error:
+            # The place of the policy among the others is nothing that the form has.
+            found = [replace(one, pointer=_WITHIN.sub("/", one.pointer, count=1)) for one in error.problems]
+            raise sent.placed(AdminError(error.status, found)) from None
+        return Went(_own_path(visit, app), "saved")
+
     async def _sure_own(self, visit: Visit) -> Answer:
-        app, name = await _own_policy(visit)
-        here = f"{LIST}/apps/{app.id}"
-        action = f"{here}/own/{quote(visit.id('policy'), safe='')}/remove"
+        app, policy = await _own_policy(visit)
+        here, name = f"{LIST}/apps/{app.id}", str(policy.get("name") or OWN_POLICY)
+        action = f"{_own_path(visit, app)}/remove"
         consequences = (f"It belongs to {app.name} only: nothing else has its rules.",)
         return sure(f"Remove {name}?", name=name, action=action, back=here, consequences=consequences)
 
     async def _remove_own(self, visit: Visit) -> Answer:
-        app, name = await _own_policy(visit)
-        require_name(visit, name)
+        app, policy = await _own_policy(visit)
+        require_name(visit, str(policy.get("name") or OWN_POLICY))
         left = [one for one in _in_order(app.policies) if one.get("id") != visit.id("policy")]
         await _set_policies(visit, app, left)
         return Went(f"{LIST}/apps/{app.id}#policies", "removed")
@@ -332,8 +374,12 @@ async def _ordered(visit: Visit) -> tuple[ShownApp, list[Mapping[str, object]]]:
     return app, _in_order(app.policies)
 
 
-async def _own_policy(visit: Visit) -> tuple[ShownApp, str]:
-    """The application, and the name of its own policy that the path names.
+def _own_path(visit: Visit, app: ShownApp) -> str:
+    return f"{LIST}/apps/{app.id}/own/{quote(visit.id('policy'), safe='')}"
+
+
+async def _own_policy(visit: Visit) -> tuple[ShownApp, Mapping[str, object]]:
+    """The application, and its own policy that the path names.
 
     Raises:
         AdminError: it has no such policy.
@@ -341,7 +387,7 @@ async def _own_policy(visit: Visit) -> tuple[ShownApp, str]:
     app = await visit.api.show(ShownApp, ITEM, id=visit.id())
     for one in app.policies:
         if one.get("id") == visit.id("policy") and not one.get("reusable"):
-            return app, str(one.get("name") or OWN_POLICY)
+            return app, one
     raise not_found("the policy")
 
 

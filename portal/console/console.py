@@ -9,17 +9,33 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from portal.admin import ACCOUNT, API_TOKENS, ORGANIZATION, POLICIES, PORTALS, SERVICE_TOKENS, Operations
+from portal.admin import (
+    ACCOUNT,
+    API_TOKENS,
+    LOGS,
+    ORGANIZATION,
+    POLICIES,
+    PORTALS,
+    SERVICE_TOKENS,
+    ZERO_TRUST,
+    Operations,
+)
 from portal.console.access_groups import AccessGroupPages
 from portal.console.administrator_roles import RoleRulePages
 from portal.console.administrators import AdministratorPages
 from portal.console.api_tokens import ApiTokenPages
 from portal.console.applications import ApplicationPages
+from portal.console.data_flow import DataFlowPages
+from portal.console.dlp import DlpPages
+from portal.console.dlp_entries import DlpEntryPages
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
+from portal.console.gateway import GatewayPages
 from portal.console.lists import ListPages
 from portal.console.login_methods import LoginMethodPages
+from portal.console.logpush import LogpushPages
 from portal.console.people import PeoplePages
 from portal.console.policies import PolicyPages
+from portal.console.quotas import QuotaPages
 from portal.console.servers import ServerPages
 from portal.console.service_tokens import ServiceTokenPages
 from portal.console.settings import SettingsPages
@@ -31,29 +47,36 @@ from portal.login import Login
 from portal.pages import ASSET_HEADERS, ASSETS_PATH, Assets
 from portal.state import Clock, utc_now
 
+OVERVIEW = (MenuEntry("start", "First steps", "/admin/start", ORGANIZATION),)
+MCP = (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)
+ACCESS = (
+    MenuEntry("policies", "Policies", "/admin/policies", POLICIES),
+    MenuEntry("people", "People", "/admin/people", ORGANIZATION),
+    MenuEntry("login-methods", "Login methods", "/admin/login-methods", ORGANIZATION),
+    MenuEntry("service-tokens", "Service tokens", "/admin/service-tokens", SERVICE_TOKENS),
+)
+TRAFFIC = (
+    MenuEntry("gateway", "Gateway rules", "/admin/gateway", ZERO_TRUST),
+    MenuEntry("dlp", "DLP profiles", "/admin/dlp", ZERO_TRUST),
+    MenuEntry("data-flow", "Data flow", "/admin/data-flow", PORTALS),
+    MenuEntry("quotas", "Quotas", "/admin/quotas", PORTALS),
+    MenuEntry("logpush", "Logpush jobs", "/admin/logpush", LOGS),
+)
+INSTANCE = (
+    MenuEntry("administrators", "Administrators", "/admin/administrators", ACCOUNT),
+    MenuEntry("api-tokens", "API tokens", "/admin/api-tokens", API_TOKENS),
+    MenuEntry("settings", "Settings", "/admin/settings", ORGANIZATION),
+)
 MENU: Sequence[MenuGroup] = (
-    MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),
-    MenuGroup(
-        "Access",
-        (
-            MenuEntry("policies", "Policies", "/admin/policies", POLICIES),
-            MenuEntry("people", "People", "/admin/people", ORGANIZATION),
-            MenuEntry("login-methods", "Login methods", "/admin/login-methods", ORGANIZATION),
-            MenuEntry("service-tokens", "Service tokens", "/admin/service-tokens", SERVICE_TOKENS),
-        ),
-    ),
-    MenuGroup(
-        "Instance",
-        (
-            MenuEntry("administrators", "Administrators", "/admin/administrators", ACCOUNT),
-            MenuEntry("api-tokens", "API tokens", "/admin/api-tokens", API_TOKENS),
-            MenuEntry("settings", "Settings", "/admin/settings", ORGANIZATION),
-        ),
-    ),
+    MenuGroup("", OVERVIEW),
+    MenuGroup("MCP", MCP),
+    MenuGroup("Access", ACCESS),
+    MenuGroup("Traffic", TRAFFIC),
+    MenuGroup("Instance", INSTANCE),
 )
 SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
-    ServerPages,
     StartPages,
+    ServerPages,
     ApplicationPages,
     PolicyPages,
     AccessGroupPages,
@@ -66,6 +89,12 @@ SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     # The rules before the administrators: an id of one could be the name of that page.
     RoleRulePages,
     AdministratorPages,
+    GatewayPages,
+    DlpPages,
+    DlpEntryPages,
+    DataFlowPages,
+    QuotaPages,
+    LogpushPages,
 )
 
 

@@ -195,7 +195,7 @@ class ConsoleFrame:
             editable=self._editable(visit, here),
             said=NOTICES.get(visit.query("said"), "") if not visit.fields else "",
             problems=visit.problems,
-            sent=visit.fields if visit.problems.fields or visit.problems.loose else {},
+            sent=visit.fields if answer.refill or visit.problems.fields or visit.problems.loose else {},
             htmx_config=HTMX_CONFIG,
             htmx=[visitor.address.path(source) for source in self._assets.paths(*HTMX_SCRIPTS)],
             chart_sheet=visitor.address.path(self._assets.path("uplot.min.css")),
@@ -227,6 +227,11 @@ def sure(
     `action`, whose handler calls `require_name` first."""
     values = {"name": name, "action": action, "back": back, "deed": deed, "consequences": consequences}
     return Shown("sure.html", title, values)
+
+
+def name_to_type(name: str, id: str) -> str:
+    """What somebody types before a thing goes: its name, or its id where nobody could type its name as it is."""
+    return name if name and name.isprintable() and len(name) <= 80 and name == " ".join(name.split()) else id
 
 
 def require_name(visit: Visit, name: str) -> None:

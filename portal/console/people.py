@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from portal.admin import LOGS, ORGANIZATION, POLICIES, RevokedCounts, ShownAgent, ShownProvider, ShownSession, ShownUser
-from portal.console.frame import PEOPLE_PATH, ConsoleFrame, require_name, sure
+from portal.console.frame import PEOPLE_PATH, ConsoleFrame, name_to_type, require_name, sure
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "people", PEOPLE_PATH
@@ -83,15 +83,15 @@ class PeoplePages:
             "To come back it must ask the person again.",
         )
         action = f"{here}/agents/{agent.id}/end"
-        name = name_of(agent)
-        return sure(f"End {name}?", name=name, action=action, back=here, deed="End it", consequences=consequences)
+        title, name = f"End {name_of(agent)}?", name_to_type(name_of(agent), agent.id)
+        return sure(title, name=name, action=action, back=here, deed="End it", consequences=consequences)
 
     async def _end_agent(self, visit: Visit) -> Answer:
         agents = (await visit.api.list(ShownAgent, AGENTS, id=visit.id())).items
         agent = next((one for one in agents if one.id == visit.id("agent")), None)
         if agent is None:
             return Went(f"{LIST}/{visit.id()}#agents", "gone-agent")
-        require_name(visit, name_of(agent))
+        require_name(visit, name_to_type(name_of(agent), agent.id))
         await visit.api.change("DELETE", f"{AGENTS}/{{agent}}", id=visit.id(), agent=agent.id)
         return Went(f"{LIST}/{visit.id()}#agents", "ended-agent")
 
@@ -109,11 +109,12 @@ class PeoplePages:
         )
         title, deed = f"End all that {label_of(user)} has begun?", "End everything"
         action = f"{here}/offboard"
-        return sure(title, name=label_of(user), action=action, back=here, deed=deed, consequences=consequences)
+        name = name_to_type(label_of(user), user.id)
+        return sure(title, name=name, action=action, back=here, deed=deed, consequences=consequences)
 
     async def _offboard(self, visit: Visit) -> Answer:
         user = await visit.api.show(ShownUser, ITEM, id=visit.id())
-        require_name(visit, label_of(user))
+        require_name(visit, name_to_type(label_of(user), user.id))
         body = {"email": user.email} if user.email else {"user_uid": user.id}
         account = account_of(user)
         counts = await visit.api.told(RevokedCounts, "POST", REVOKE, body)

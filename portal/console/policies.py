@@ -60,6 +60,7 @@ class PolicyPages:
             "sets": blank_sets(await read_known(visit)),
             "decisions": DECISIONS,
             "action": f"{LIST}/new",
+            "back": LIST,
         }
         return Shown("policy.html", "Add a policy", values, ABOVE)
 
@@ -80,6 +81,7 @@ class PolicyPages:
             "tones": ACTION_TONES,
             "users": users_of(policy.id, await _apps(visit)),
             "action": f"{LIST}/{policy.id}",
+            "back": LIST,
         }
         return Shown("policy.html", policy.name or policy.id, values, ABOVE)
 

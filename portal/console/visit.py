@@ -107,8 +107,9 @@ class NamedKey:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A page: the name of its template, its title, and the values of the template. `keys` are those of people and API
-    tokens whom the page names with `parts.who(key)`."""
+    """A page: the name of its template, its title, and the values of the template. With `refill` its form has what was
+    sent, though nothing is wrong with it. `keys` are those of people and API tokens whom the page names with
+    `parts.who(key)`."""
 
     template: str
     title: str
@@ -116,6 +117,7 @@ class Shown:
     crumbs: Sequence[Crumb] = ()
     status: int = 200
     keys: Sequence[str] = ()
+    refill: bool = False
 
 
 @dataclass(frozen=True, slots=True)

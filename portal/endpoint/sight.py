@@ -6,7 +6,7 @@ nothing is waited for: a server that is still connecting is one that shows nothi
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from portal.access import NO_SERVERS, Decision, ExplainedServer, Explanation, Standing, ToolHints, explain
 from portal.endpoint.aggregate import Target
@@ -175,6 +175,6 @@ def _waiting(server: ServerSnapshot) -> Mapping[str, str]:
     return {item.name: item.notice for item in server.pending if item.kind == "tool"}
 
 
-def _hints(tool: Mapping[str, Any]) -> Mapping[str, object]:
+def _hints(tool: Mapping[str, object]) -> Mapping[str, object]:
     annotations = tool.get("annotations")
     return annotations if isinstance(annotations, Mapping) else {}

@@ -3,6 +3,7 @@
 from portal.gateway.fields import NO_ADDRESS, Direction, ServerAddress, ValueFacts, address_of
 from portal.gateway.judging import Detecting, JudgedContent, RuleBlock, RuleMatch, Ruling, judge
 from portal.gateway.live import LiveGateway
+from portal.gateway.plain import PlainConditions, plain_conditions, profiles_asked, written_conditions
 from portal.gateway.rules import (
     NO_RULES,
     HttpRule,
@@ -11,6 +12,7 @@ from portal.gateway.rules import (
     compile_rule,
     in_order,
     read_rules,
+    rule_place,
     unknown_profiles,
     unreadable_rule,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "HttpRuleRefused",
     "JudgedContent",
     "LiveGateway",
+    "PlainConditions",
     "RuleBlock",
     "RuleMatch",
     "Rulebook",
@@ -37,8 +40,12 @@ __all__ = [
     "in_order",
     "judge",
     "log_entries",
+    "plain_conditions",
+    "profiles_asked",
     "read_rules",
     "reason_of",
+    "rule_place",
     "unknown_profiles",
     "unreadable_rule",
+    "written_conditions",
 ]

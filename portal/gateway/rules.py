@@ -168,7 +168,12 @@ def read_rules(entries: Sequence[object], where: str = "rules") -> list[HttpRule
 
 def in_order(rules: Iterable[HttpRule]) -> list[HttpRule]:
     """Stored rules in the order of their precedence; of the same one, the strictest first."""
-    return sorted(rules, key=lambda rule: (rule.precedence, _STRICTEST[rule.action], rule.id))
+    return sorted(rules, key=lambda rule: rule_place(rule.precedence, rule.action, rule.id))
+
+
+def rule_place(precedence: int, action: RuleAction, id: str) -> tuple[int, int, str]:
+    """What stored rules are sorted by."""
+    return precedence, _STRICTEST[action], id
 
 
 def unknown_profiles(rules: Iterable[HttpRule], knows: Callable[[str], bool]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from portal.admin.api import answers
 from portal.admin.api.answers import DoneAnswer, InfoAnswer, PageInfo, listing_of
@@ -29,11 +29,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class NumberedPage(Generic[M]):
-    """A page of a list. `broken` says which stored objects are missing because they cannot be read."""
+    """A page of a list. `broken` says which stored objects are missing because they cannot be read, `unreadable` has
+    their ids."""
 
     items: Sequence[M]
     info: PageInfo
     broken: Sequence[str] = ()
+    unreadable: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +122,9 @@ class Actions:
         def answered(result: object) -> NumberedPage[M]:
             listing = listing_of(result)
             items, info = answers.page(listing.items, paging)
-            return NumberedPage(
-                [_one(model, item) for item in items], info, [broken_message(one) for one in listing.broken]
-            )
+            broken = [broken_message(one) for one in listing.broken]
+            ids = [one.id for one in listing.broken]
+            return NumberedPage([_one(model, item) for item in items], info, broken, ids)
 
         return await self._do("GET", path, names, None, asked, answered)
 
@@ -179,6 +181,9 @@ def _one(model: type[M], result: object) -> M:
         TypeError: the operation answers with another model.
     """
     if not isinstance(result, model):
+        if issubclass(model, RootModel):
+            # An operation that answers with one of several models declares them together.
+            return model(result)
         raise TypeError(f"the result is {type(result).__name__}, not {model.__name__}")
     return result
 

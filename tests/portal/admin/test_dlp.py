@@ -15,6 +15,7 @@ from anyio.from_thread import BlockingPortal
 
 from portal.admin import dlp_bounds
 from portal.admin.api.permissions import ZERO_TRUST, group_id
+from portal.admin.dlp_shapes import MAX_SAMPLE
 from portal.dlp import Detector, PatternDefinition, ProfileDefinition, lists_key, predefined_uuid
 from portal.dlp import made as made_profile
 from portal.objects import DLP_PROFILE, DLP_VALUES, PREDEFINED_DLP
@@ -160,6 +161,31 @@ def test_a_pattern_that_cannot_be_used_is_refused_with_the_reason(shared: Api, r
     judged = dlp(shared).patterns.validate(**account(shared), regex=regex)
     assert judged.valid is False and "the pattern 'pattern'" in judged.reason
     assert dlp(shared).patterns.validate(**account(shared), regex=r"T-\d{5}", max_match_bytes=None).valid is True
+
+
+@pytest.mark.parametrize(
+    ("trial", "matches"),
+    [
+        ({"sample": "T-12345, T-1 und ä T-54321"}, ["T-12345", "T-54321"]),
+        ({"sample": "nothing"}, []),
+        ({"sample": "T-" + "1" * 5 + "\n" + "T-00000 " * 40}, ["T-11111", *["T-00000"] * 19]),
+        ({"sample": "T-00018 T-00019", "validation": "luhn"}, ["T-00018"]),
+        ({}, None),
+    ],
+    ids=["found", "nothing found", "the first twenty", "with a check digit", "without a sample"],
+)
+def test_a_pattern_is_tried_in_a_text(shared: Api, trial: dict[str, Any], matches: list[str] | None) -> None:
+    answer = shared.http.post(
+        shared.at("/dlp/patterns/validate"), headers=shared.headers(), json={"regex": r"T-\d{5}", **trial}
+    )
+    judged = answer.json()["result"]
+    assert judged["valid"] is True and judged.get("matches") == matches
+
+
+def test_a_text_to_try_a_pattern_in_is_bounded(shared: Api) -> None:
+    body = {"regex": "a", "sample": "a" * (MAX_SAMPLE + 1)}
+    answer = shared.http.post(shared.at("/dlp/patterns/validate"), headers=shared.headers(), json=body)
+    assert answer.status_code == 400 and answer.json()["errors"][0]["source"]["pointer"] == "/sample"
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,13 @@ def test_a_rule_without_precedence_comes_last_and_two_can_be_exchanged(api: Api)
     assert second.precedence == 1005
     for one, precedence in ((first, 1005), (second, 5)):
         rules.update(one.id, account_id=api.account, name=one.name, action="block", precedence=precedence)
-    assert {one.name: one.precedence for one in rules.list(account_id=api.account)} == {"a": 1005, "b": 5}
+    assert [(one.name, one.precedence) for one in rules.list(account_id=api.account)] == [("b", 5), ("a", 1005)]
+
+
+def test_rules_are_listed_in_the_order_in_which_they_are_asked(api: Api) -> None:
+    for name, action, precedence in (("d", "block", 7), ("c", "allow", 5), ("b", "block", 5), ("a", "log", 5)):
+        block(api, name, action=action, precedence=precedence)
+    assert [one.name for one in rules_of(api).list(account_id=api.account)] == ["a", "b", "c", "d"]
 
 
 def test_an_answer_may_be_sent_back(api: Api) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -133,7 +134,7 @@ async def test_a_policy_is_written_attached_to_a_server_put_in_order_and_removed
 async def test_an_application_keeps_what_its_forms_do_not_show_and_an_own_policy_goes_only_by_its_name(
     tmp_path: Path,
 ) -> None:
-    own = {
+    own: dict[str, Any] = {
         "name": "Guests",
         "decision": "allow",
         "include": [{"email": {"email": "eve@partner.example"}}],
@@ -181,6 +182,20 @@ async def test_an_application_keeps_what_its_forms_do_not_show_and_an_own_policy
             rest = {"name": "", "policies": [], "destinations": [], "updated_at": ""}
             assert now | rest == made | rest
 
+            await page.locator("main").get_by_role("link", name="Guests", exact=True).click()
+            await page.get_by_text("IP ranges, countries").first.click()
+            await page.get_by_label("IP ranges").first.fill("nowhere")
+            await admin.press("Save")
+            assert "Entry 1: must be an IPv4" in await page.locator("#include_ips-wrong").inner_text()
+            await page.get_by_label("IP ranges").first.fill("10.0.0.0/8")
+            await admin.press("Save")
+            await page.get_by_text("Saved.").wait_for()
+            async with api.get(f"{apps}/{made['id']}") as answer:
+                changed = (await answer.json())["result"]["policies"][1]
+            assert changed | {"include": []} == guests | {"include": []}
+            assert changed["include"] == [*own["include"], {"ip": {"ip": "10.0.0.0/8"}}]
+
+            await admin.open(f"/policies/apps/{made['id']}")
             await page.get_by_role("link", name="Remove: Guests").click()
             await page.get_by_label("To go on, type").fill("Staff")
             await admin.press("Remove")

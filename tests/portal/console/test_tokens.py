@@ -7,10 +7,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from portal.admin import ALL
-from portal.app import console
-from portal.console import ConsoleRole
-from portal.identity import Identity
 from portal.oauth import SERVICE_TOKEN
 from tests.portal.axe import axe_source
 from tests.portal.console.browsing import PICTURES, administrator, chromium
@@ -122,15 +118,8 @@ async def test_an_api_token_is_made_narrowed_given_a_new_value_and_deleted(tmp_p
 
 
 async def test_an_auditor_reads_every_page_about_access_sees_no_button_and_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    reading = frozenset(one for one in ALL if one.endswith(" Read"))
-    may = {"permissions": ALL}
-
-    async def role(identity: Identity) -> ConsoleRole:
-        return ConsoleRole("auditor", may["permissions"])
-
-    monkeypatch.setattr(console, "role_of", role)
     async with (
         guarded_portal(tmp_path) as portal,
         chromium() as browser,
@@ -145,7 +134,7 @@ async def test_an_auditor_reads_every_page_about_access_sees_no_button_and_chang
         forged = await page.locator("form").last.evaluate(
             "form => new URLSearchParams([...new FormData(form), ['name', 'Forged'], ['include_everyone', 'on']]) + ''"
         )
-        may["permissions"] = reading
+        await portal.change_role("auditor")
         for path in (*PAGES, listed):
             await admin.open(path)
             assert page.url.endswith(path)
@@ -158,7 +147,7 @@ async def test_an_auditor_reads_every_page_about_access_sees_no_button_and_chang
                 headers={"Content-Type": "application/x-www-form-urlencoded", "Origin": portal.url},
             )
             assert answer.status in (400, 403), path
-        may["permissions"] = ALL
+        await portal.change_role("owner")
         await admin.open("/policies/groups")
         await page.get_by_text("No access groups yet").wait_for()
 

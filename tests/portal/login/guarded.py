@@ -18,6 +18,7 @@ from portal.app.identity import PortalIdentity
 from portal.endpoint import CodeRunner
 from portal.http import HttpSettings
 from portal.identity import Identity
+from portal.login import Role
 from portal.login.mail import Message
 from portal.login.passwords import Passwords
 from portal.oauth.clients import Fetch
@@ -109,6 +110,13 @@ class Guarded:
         there = await self.identity.administrators.find(email)
         return there.identity if there else await self.identity.administrators.create(email, "Ada", password, by="test")
 
+    async def change_role(self, role: Role, email: str = EMAIL) -> None:
+        """Give the local account of this address another role. Somebody else is owner beside them."""
+        await self.account("spare@example.com")
+        found = await self.identity.administrators.find(email)
+        assert found is not None
+        await self.identity.administrators.change_role(found.id, role, by="test")
+
 
 @asynccontextmanager
 async def guarded_portal(
@@ -125,9 +133,11 @@ async def guarded_portal(
     state: str = "",
     http: HttpSettings | None = None,
     has_log: bool = False,
+    sections: Mapping[str, object] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
-    """With `has_log` rows are in the log of the portal, beside its state, and not in `kept`."""
+    """With `has_log` rows are in the log of the portal, beside its state, and not in `kept`. `sections` are further
+    ones of the document's portal."""
     clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
     audiences = settings.pop("audiences", {})
     changes: dict[str, Any] = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
@@ -156,6 +166,7 @@ async def guarded_portal(
     document = {
         "mcpServers": {**named, **{id: {"url": url} for id, url in urls.items()}},
         "portal": {
+            **(sections or {}),
             "codeMode": code_mode,
             "state": state or new_state(folder),
             "runs": dict(runs or {}),

@@ -1,0 +1,165 @@
+"""The pages of quotas: how many calls there may be in which time, for whom, and who is how far."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from starlette.routing import Route
+
+from portal.admin import ShownQuota, ShownUse
+from portal.config import say_duration
+from portal.console.frame import ConsoleFrame, name_to_type, require_name, sure
+from portal.console.visit import Answer, Crumb, Shown, Visit, Went
+
+HERE, LIST = "quotas", "/admin/quotas"
+API = "/access/ai-controls/mcp/quotas"
+ITEM = f"{API}/{{id}}"
+ABOVE = (Crumb("Quotas", LIST),)
+PARTS = (("person", "Each person"), ("portal", "Each portal"), ("server", "Each server"), ("tool", "Each tool"))
+UNITS = (("1", "seconds"), ("60", "minutes"), ("3600", "hours"), ("86400", "days"))
+ABOUT = ("portals", "servers", "tools")
+OWN_PORTAL = "own_portal"
+"""The box of the document's own portal, whose id is empty."""
+FULL, NEARLY = 1.0, 0.8
+PER_PAGE = 50
+
+
+class QuotaPages:
+    def __init__(self, frame: ConsoleFrame) -> None:
+        self._frame = frame
+
+    def routes(self) -> list[Route]:
+        page, form = self._frame.page, self._frame.form
+        names = {"per": "per-person"}
+        return [
+            page("/quotas", HERE, self._list),
+            page("/quotas/new", HERE, self._new),
+            form("/quotas/new", HERE, self._add, self._new, names),
+            page("/quotas/{id}", HERE, self._show),
+            form("/quotas/{id}", HERE, self._save, self._show, names),
+            page("/quotas/{id}/remove", HERE, self._sure),
+            form("/quotas/{id}/remove", HERE, self._remove, self._sure),
+        ]
+
+    async def _list(self, visit: Visit) -> Answer:
+        """The quotas of the store, and below them a page of who is how far in these and in those of the document."""
+        search = visit.query("search")
+        quotas = await visit.api.list(ShownQuota, API)
+        query = {"search": search, "page": visit.query("page", "1"), "per_page": str(PER_PAGE)}
+        used = await visit.api.list(ShownUse, f"{API}/usage", query)
+        values = {
+            "quotas": quotas,
+            "used": used,
+            "search": search,
+            "words": quota_words,
+            "about": about_words,
+            "whose": whose,
+            "tone": tone_of,
+            "soon": soon,
+        }
+        return Shown("quotas.html", "Quotas", values)
+
+    async def _new(self, visit: Visit) -> Answer:
+        return Shown("quota.html", "Add a quota", _form(None), ABOVE)
+
+    async def _add(self, visit: Visit) -> Answer:
+        await visit.api.made(ShownQuota, "POST", API, _said(visit))
+        return Went(LIST, "saved")
+
+    async def _show(self, visit: Visit) -> Answer:
+        quota = await visit.api.show(ShownQuota, ITEM, id=visit.id())
+        return Shown("quota.html", quota.name, _form(quota), ABOVE)
+
+    async def _save(self, visit: Visit) -> Answer:
+        quota = await visit.api.show(ShownQuota, ITEM, id=visit.id())
+        await visit.api.change("PUT", ITEM, {**quota.model_dump(mode="json"), **_said(visit)}, id=quota.id)
+        return Went(LIST, "saved")
+
+    async def _sure(self, visit: Visit) -> Answer:
+        quota = await visit.api.show(ShownQuota, ITEM, id=visit.id())
+        return sure(
+            f"Remove the quota {quota.name}?",
+            name=name_to_type(quota.name, quota.id),
+            action=f"{LIST}/{quota.id}/remove",
+            back=LIST,
+            consequences=("It refuses no call any more, and its counts are forgotten.",),
+        )
+
+    async def _remove(self, visit: Visit) -> Answer:
+        quota = await visit.api.show(ShownQuota, ITEM, id=visit.id())
+        require_name(visit, name_to_type(quota.name, quota.id))
+        await visit.api.change("DELETE", ITEM, id=quota.id)
+        return Went(LIST, "removed")
+
+
+def _form(quota: ShownQuota | None) -> dict[str, object]:
+    amount, unit = written_period(quota.period) if quota is not None else ("1", "60")
+    return {
+        "quota": quota,
+        "amount": amount,
+        "unit": unit,
+        "parts_of": PARTS,
+        "units": UNITS,
+        "action_path": LIST + ("/new" if quota is None else f"/{quota.id}"),
+    }
+
+
+def _said(visit: Visit) -> dict[str, object]:
+    portals = visit.lines("portals") + ([""] if visit.ticked(OWN_PORTAL) else [])
+    return {
+        "name": visit.sent("name"),
+        "calls": visit.sent("calls"),
+        "period": read_period(visit.sent("period"), visit.sent("unit")),
+        "per": [part for part, _ in PARTS if visit.ticked(f"per-{part}")],
+        "portals": portals,
+        "servers": visit.lines("servers"),
+        "tools": visit.lines("tools"),
+    }
+
+
+def read_period(amount: str, unit: str) -> int | str:
+    """The seconds of so many units; what was typed, if that is no whole number of at most nine digits."""
+    known = {seconds for seconds, _ in UNITS}
+    is_whole = amount.isascii() and amount.isdecimal() and len(amount) <= 9
+    return int(amount) * int(unit) if is_whole and unit in known else amount
+
+
+def written_period(seconds: int) -> tuple[str, str]:
+    """A period as an amount of the largest unit of which it is a whole number."""
+    unit = next(one for one, _ in reversed(UNITS) if seconds % int(one) == 0)
+    return str(seconds // int(unit)), unit
+
+
+def lasting(seconds: int) -> str:
+    return say_duration(timedelta(seconds=seconds))
+
+
+def soon(seconds: int) -> str:
+    """A time from now, in whole minutes or hours where it is long."""
+    step = 3600 if seconds > 36_000 else 60 if seconds > 600 else 1
+    return lasting(-(-seconds // step) * step)
+
+
+def quota_words(quota: ShownQuota) -> str:
+    """What a quota allows."""
+    per = " and ".join(quota.per)
+    whom = f"for each {per}" if per else "for all together"
+    return f"{quota.calls:,} calls in {lasting(quota.period)}, {whom}"
+
+
+def about_words(quota: ShownQuota) -> str:
+    """What a quota is about."""
+    portals = [id or "the document's own" for id in quota.portals]
+    named = (("portals", portals), ("servers", quota.servers), ("tools", quota.tools))
+    return "; ".join(f"{noun}: {', '.join(ids)}" for noun, ids in named if ids) or "Every call"
+
+
+def whose(used: ShownUse) -> str:
+    """Whose calls these are."""
+    portal = None if used.portal is None else used.portal or "the document's own portal"
+    return ", ".join(part for part in (used.person, portal, used.server, used.tool) if part) or "All together"
+
+
+def tone_of(used: ShownUse) -> str:
+    share = used.calls / used.limit
+    return "bad" if share >= FULL else "warn" if share >= NEARLY else "good"
