@@ -3,7 +3,7 @@
 from portal.admin.api.actions import Actions, KeyedPage, NumberedPage, Operations
 from portal.admin.api.answers import PageInfo, listing_of
 from portal.admin.api.application import PREFIX, UPLOADS, AdminSettings
-from portal.admin.api.errors import AdminError, broken_message, invalid, not_found
+from portal.admin.api.errors import AdminError, broken_message, forbidden, invalid, not_found
 from portal.admin.api.operations import ApiCaller, ApiRequest, Operation
 from portal.admin.api.permissions import (
     ACCOUNT,
@@ -48,6 +48,8 @@ from portal.admin.flows import PersonReads, ShownFlowRule
 from portal.admin.gateway import PRECEDENCE_STEP, ShownRule, rule_of_profiles
 from portal.admin.lists import ShownItem, ShownList, WholeList
 from portal.admin.login_settings import ShownOrganization
+from portal.admin.members import NewMember, ResetMember, ShownMember
+from portal.admin.names import ShownName
 from portal.admin.organization import NewServiceTokenAnswer, ShownPage, ShownProvider, ShownServiceToken
 from portal.admin.pins import PendingApproval
 from portal.admin.policies import ShownGroup, ShownPolicy
@@ -65,13 +67,15 @@ from portal.admin.policy_test import (
 )
 from portal.admin.portals import ShownPortal, ShownPortalServer
 from portal.admin.quotas import ShownQuota, ShownUse
-from portal.admin.roles import AdministratorRoles
+from portal.admin.role_rules import ShownRoles
+from portal.admin.roles import AdministratorRoles, PermissionGrant, ShownRole, role_id
 from portal.admin.served import OWN_PORTAL, ServedPortal, ServedPortalServer, ServedServer, Serving
 from portal.admin.server_logins import ShownLoginRequest
 from portal.admin.servers import ShownServer, Synced
 from portal.admin.signing import ShownKeys
 from portal.admin.tokens import ListedPermission, NewToken, ShownToken, TokenValue
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
+from portal.admin.users import RevokedCounts, ShownAgent, ShownSession, ShownUser
 
 __all__ = [
     "ACCOUNT",
@@ -107,6 +111,7 @@ __all__ = [
     "LaterGuard",
     "ListedPermission",
     "MadeDataset",
+    "NewMember",
     "NewServiceTokenAnswer",
     "NewToken",
     "NewUpload",
@@ -117,16 +122,20 @@ __all__ = [
     "PageInfo",
     "PatternJudged",
     "PendingApproval",
+    "PermissionGrant",
     "PersonReads",
     "Plan",
     "PolicyTester",
     "ProfileUses",
     "QuestionUnfit",
     "RegistryUpstreams",
+    "ResetMember",
+    "RevokedCounts",
     "ServedPortal",
     "ServedPortalServer",
     "ServedServer",
     "Serving",
+    "ShownAgent",
     "ShownApp",
     "ShownCustomProfile",
     "ShownDataset",
@@ -139,6 +148,8 @@ __all__ = [
     "ShownKeys",
     "ShownList",
     "ShownLoginRequest",
+    "ShownMember",
+    "ShownName",
     "ShownOrganization",
     "ShownOverride",
     "ShownPage",
@@ -150,12 +161,16 @@ __all__ = [
     "ShownProfile",
     "ShownProvider",
     "ShownQuota",
+    "ShownRole",
+    "ShownRoles",
     "ShownRule",
     "ShownRuleEntry",
     "ShownServer",
     "ShownServiceToken",
+    "ShownSession",
     "ShownToken",
     "ShownUse",
+    "ShownUser",
     "ShownWordsEntry",
     "Synced",
     "TestedFact",
@@ -174,6 +189,7 @@ __all__ = [
     "create_admin",
     "export_objects",
     "fix_in_document",
+    "forbidden",
     "invalid",
     "listing_of",
     "not_found",
@@ -181,5 +197,6 @@ __all__ = [
     "permissions_of_role",
     "plan",
     "read_existing",
+    "role_id",
     "rule_of_profiles",
 ]

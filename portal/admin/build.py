@@ -29,6 +29,7 @@ from portal.admin.log_reading import LogReading
 from portal.admin.login_settings import OrganizationOperations
 from portal.admin.logs import LogOperations
 from portal.admin.members import MemberOperations
+from portal.admin.names import NameOperations
 from portal.admin.organization import CustomPages, IdentityProviders, ServiceTokenApi
 from portal.admin.overview import OverviewOperations
 from portal.admin.policies import GroupOperations, PolicyOperations, check_decisions
@@ -123,7 +124,7 @@ async def create_admin(
     detection = RuleSource(rules or rules_folder())
     servers = ServerOperations(store, upstreams or NotRunning(), clock, settings)
     reading = LogReading(store, log, settings)
-    held = holdings or Holdings.over(store, clock)
+    held, people = holdings or Holdings.over(store, clock), People(store, clock)
     operations = [
         *servers.operations(),
         *PortalOperations(store, servers).operations(),
@@ -148,7 +149,8 @@ async def create_admin(
         *OrganizationOperations(store, settings).operations(),
         *MemberOperations(store, clock, settings).operations(),
         *RoleRulesOperations(store, check_decisions).operations(),
-        *UserOperations(store, People(store, clock), held, settings).operations(),
+        *UserOperations(store, people, held, settings).operations(),
+        *NameOperations(store, people).operations(),
         *LogOperations(reading).operations(),
         *RunOperations(reading, RunHistory(runs or WatchedRuns(), log, contents), runs, settings).operations(),
         *AnalyticsOperations(reading, clock).operations(),

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.admin import (
+    ACCOUNT,
     API_TOKENS,
     LOGS,
     ORGANIZATION,
@@ -20,6 +21,8 @@ from portal.admin import (
     Operations,
 )
 from portal.console.access_groups import AccessGroupPages
+from portal.console.administrator_roles import RoleRulePages
+from portal.console.administrators import AdministratorPages
 from portal.console.api_tokens import ApiTokenPages
 from portal.console.applications import ApplicationPages
 from portal.console.data_flow import DataFlowPages
@@ -30,6 +33,7 @@ from portal.console.gateway import GatewayPages
 from portal.console.lists import ListPages
 from portal.console.login_methods import LoginMethodPages
 from portal.console.logpush import LogpushPages
+from portal.console.people import PeoplePages
 from portal.console.policies import PolicyPages
 from portal.console.policy_tester import PolicyTesterPages
 from portal.console.portal_servers import PortalServerPages
@@ -57,6 +61,7 @@ MCP = (
 ACCESS = (
     MenuEntry("policies", "Policies", "/admin/policies", POLICIES),
     MenuEntry("policy-tester", "Policy tester", "/admin/policy-tester", POLICIES),
+    MenuEntry("people", "People", "/admin/people", ORGANIZATION),
     MenuEntry("login-methods", "Login methods", "/admin/login-methods", ORGANIZATION),
     MenuEntry("service-tokens", "Service tokens", "/admin/service-tokens", SERVICE_TOKENS),
 )
@@ -68,6 +73,7 @@ TRAFFIC = (
     MenuEntry("logpush", "Logpush jobs", "/admin/logpush", LOGS),
 )
 INSTANCE = (
+    MenuEntry("administrators", "Administrators", "/admin/administrators", ACCOUNT),
     MenuEntry("api-tokens", "API tokens", "/admin/api-tokens", API_TOKENS),
     MenuEntry("settings", "Settings", "/admin/settings", ORGANIZATION),
 )
@@ -95,6 +101,10 @@ SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     ServiceTokenPages,
     ApiTokenPages,
     SettingsPages,
+    PeoplePages,
+    # The rules before the administrators: an id of one could be the name of that page.
+    RoleRulePages,
+    AdministratorPages,
     GatewayPages,
     DlpPages,
     DlpEntryPages,

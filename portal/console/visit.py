@@ -98,15 +98,25 @@ class Crumb:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedKey:
+    """What a page calls the person or API token of a key, and where their page is, "" for none."""
+
+    words: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """A page: the name of its template, its title, and the values of the template. With `refill` its form has what was
-    sent, though nothing is wrong with it."""
+    sent, though nothing is wrong with it. `keys` are those of people and API tokens whom the page names with
+    `parts.who(key)`."""
 
     template: str
     title: str
     values: Mapping[str, Any] = field(default_factory=dict)
     crumbs: Sequence[Crumb] = ()
     status: int = 200
+    keys: Sequence[str] = ()
     refill: bool = False
 
 

@@ -66,6 +66,8 @@ async def test_a_server_is_added_its_tools_and_settings_changed_and_it_is_remove
         assert await page.locator("#id-wrong").inner_text() != ""
         await add(admin, upstream.url)
         await page.get_by_text("were read again").wait_for()
+        # Who has changed it is named, and has a page.
+        await page.get_by_role("main").get_by_role("link", name="ada@example.com").wait_for()
         # One tool of many, found by its text; what else there is stays.
         await page.get_by_role("link", name="Tools (").click()
         await page.get_by_role("link", name="Next").click()
