@@ -1,5 +1,6 @@
 """The admin API in Cloudflare's shapes, over the state. Its chapter is `README.md`."""
 
+from portal.admin.analytics import Amount
 from portal.admin.api.actions import Actions, KeyedPage, NumberedPage, Operations
 from portal.admin.api.answers import PageInfo, listing_of
 from portal.admin.api.application import PREFIX, UPLOADS, AdminSettings
@@ -26,8 +27,11 @@ from portal.admin.build import Admin, create_admin
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
 from portal.admin.gateway import rule_of_profiles
+from portal.admin.log_reading import LoggedRow
 from portal.admin.login_settings import ShownOrganization
+from portal.admin.logs import LoggedDetail, LogPageInfo
 from portal.admin.organization import ShownProvider
+from portal.admin.overview import Overview, TopAmount, TopAmounts
 from portal.admin.pins import PendingApproval
 from portal.admin.policy_test import (
     LaterGuard,
@@ -41,7 +45,9 @@ from portal.admin.policy_test import (
     TesterAnswer,
     TesterQuestion,
 )
+from portal.admin.portals import ShownPortal
 from portal.admin.roles import AdministratorRoles
+from portal.admin.runs import RunPageInfo, ShownRun
 from portal.admin.servers import ShownServer, Synced
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
 
@@ -64,6 +70,7 @@ __all__ = [
     "AdminError",
     "AdminSettings",
     "AdministratorRoles",
+    "Amount",
     "ApiCaller",
     "ApiRequest",
     "Area",
@@ -72,9 +79,13 @@ __all__ = [
     "Existing",
     "KeyedPage",
     "LaterGuard",
+    "LogPageInfo",
+    "LoggedDetail",
+    "LoggedRow",
     "NumberedPage",
     "Operation",
     "Operations",
+    "Overview",
     "PageInfo",
     "PendingApproval",
     "Plan",
@@ -82,9 +93,12 @@ __all__ = [
     "ProfileUses",
     "QuestionUnfit",
     "RegistryUpstreams",
+    "RunPageInfo",
     "ShownApp",
     "ShownOrganization",
+    "ShownPortal",
     "ShownProvider",
+    "ShownRun",
     "ShownServer",
     "Synced",
     "TestedFact",
@@ -94,6 +108,8 @@ __all__ = [
     "TestedTool",
     "TesterAnswer",
     "TesterQuestion",
+    "TopAmount",
+    "TopAmounts",
     "Upstreams",
     "apply_changes",
     "broken_message",

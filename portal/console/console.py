@@ -9,19 +9,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from portal.admin import PORTALS, Operations
+from portal.admin import LOGS, PORTALS, Operations
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
+from portal.console.logs import LogPages
+from portal.console.overview import OverviewPages
 from portal.console.servers import ServerPages
 from portal.console.start import StartPages
-from portal.console.visit import Answer, Visit, Went
 from portal.home import Connecting
 from portal.http import PortalAddress
 from portal.login import Login
 from portal.pages import ASSET_HEADERS, ASSETS_PATH, Assets
 from portal.state import Clock, utc_now
 
-MENU: Sequence[MenuGroup] = (MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),)
-SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (ServerPages, StartPages)
+MENU: Sequence[MenuGroup] = (
+    MenuGroup("", (MenuEntry("overview", "Overview", "/admin"), MenuEntry("logs", "Logs", "/admin/logs", LOGS))),
+    MenuGroup("MCP", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),
+)
+SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (OverviewPages, LogPages, ServerPages, StartPages)
 
 
 class AdminConsole:
@@ -39,8 +43,7 @@ class AdminConsole:
     ) -> None:
         frame = ConsoleFrame(login, operations, role_of, MENU, connect, assets, now)
         self._assets = assets
-        self._routes = [frame.page("", "", _first)]
-        self._routes.append(Route(f"{ASSETS_PATH}/{{hash}}/{{name}}", self._asset, methods=["GET"]))
+        self._routes = [Route(f"{ASSETS_PATH}/{{hash}}/{{name}}", self._asset, methods=["GET"])]
         self._routes += [route for section in SECTIONS for route in section(frame).routes()]
 
     def routes(self) -> list[Route]:
@@ -52,11 +55,6 @@ class AdminConsole:
         if asset is None:
             raise HTTPException(404)
         return Response(asset.content, headers=ASSET_HEADERS, media_type=asset.media_type)
-
-
-async def _first(visit: Visit) -> Answer:
-    """`/admin` leads to the first part."""
-    return Went(MENU[0].sections[0].path)
 
 
 CONSOLE_FORMS = ("/admin/",)

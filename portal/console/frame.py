@@ -28,6 +28,8 @@ from portal.pages import CHART_SCRIPTS, HTMX_CONFIG, HTMX_SCRIPTS, Assets, Pages
 from portal.state import Clock, utc_now
 
 CONSOLE_PATH = "/admin"
+FROM_HTMX = "hx-request"
+"""The header of what htmx asks for: a part of a page."""
 PageHandler = Callable[[Visit], Awaitable[Answer]]
 RoleOf = Callable[[Identity], Awaitable[ConsoleRole | None]]
 NOT_ADMINISTRATOR = (
@@ -123,11 +125,15 @@ class ConsoleFrame:
         self, request: Request, visitor: Visitor, session: LoginSession | None = None
     ) -> tuple[Visit, LoginSession] | Response:
         session = session or await self._login.session(request, visitor)
+        if session is None and FROM_HTMX in request.headers:
+            return _loaded_again()
         if session is None:
             query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
             return self._login.sign_in(visitor, visitor.address.path(_within(request, visitor)) + query)
         identity = replace(session.identity, ip=visitor.ip)
         role = await self._role_of(identity)
+        if role is None and FROM_HTMX in request.headers:
+            return _loaded_again()
         if role is None:
             home = visitor.address.path("/")
             return await self._login.message(
@@ -222,6 +228,12 @@ def require_name(visit: Visit, name: str) -> None:
     """
     if visit.sent("name") != name:
         raise invalid("this is not its name; nothing was done", "/name")
+
+
+def _loaded_again() -> Response:
+    """The answer to a part of a page for somebody who may not have it by now: the browser loads the page again, and
+    that says so."""
+    return Response(status_code=204, headers={"HX-Refresh": "true", "Cache-Control": "no-store"})
 
 
 def _going(answer: Went) -> str:

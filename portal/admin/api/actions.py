@@ -162,10 +162,13 @@ class Actions:
 
 
 def _one(model: type[M], result: object) -> M:
-    """
+    """The result as its model, also where the operation has made members of it already.
+
     Raises:
         TypeError: the operation answers with another model.
     """
+    if isinstance(result, dict):
+        return model.model_validate(result)
     if not isinstance(result, model):
         raise TypeError(f"the result is {type(result).__name__}, not {model.__name__}")
     return result
