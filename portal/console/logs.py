@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote
 
 from starlette.routing import Route
@@ -23,6 +22,8 @@ API = "/access/ai-controls/mcp/logs"
 SERVERS_API = "/access/ai-controls/mcp/servers"
 ROWS = 50
 MAX_CALLS, MAX_FINDINGS = 50, 50
+MAX_PERSON = 40
+"""Characters of a person's name in the list."""
 FAILED = "failed"
 ABOVE = (Crumb("Logs", PATH),)
 KINDS: Mapping[str, str] = {
@@ -87,7 +88,7 @@ KIND_CHOICES = (("", "All"), *KINDS.items())
 
 
 @dataclass(frozen=True, slots=True)
-class LogLine:
+class LogTableRow:
     """A row as the list shows it, each value with the link that filters by it ("" for none)."""
 
     id: int
@@ -130,7 +131,7 @@ class LogPages:
 
     async def _list(self, visit: Visit) -> Answer:
         state = _state(visit)
-        values = await _page(visit, state)
+        values, status = await _page(visit, state)
         servers = await tried(visit.api.list(ShownServer, SERVERS_API))
         listed = [(one.id, one.name) for one in servers.value.items] if servers.value is not None else []
         gone = (
@@ -143,13 +144,12 @@ class LogPages:
             "chips": _chips(state),
             "fields": {name: _field(name, state[name]) for name in ("since", "until")},
         }
-        return Shown("logs.html", "Logs", values, status=values.pop("answered"))
+        return Shown("logs.html", "Logs", values, status=status)
 
     async def _rows(self, visit: Visit) -> Answer:
         """The part of the page that is asked for again and again while it is live."""
-        values = await _page(visit, _state(visit))
-        # A part that says why it has no rows is swapped in like one that has some.
-        del values["answered"]
+        # A part that says why it has no rows is swapped in like one that has some: its status stays 200.
+        values, _ = await _page(visit, _state(visit))
         return Shown("logs_rows.html", "Logs", values)
 
     async def _show(self, visit: Visit) -> Answer:
@@ -175,8 +175,9 @@ def _state(visit: Visit) -> UrlState:
     return UrlState.of(visit, PATH, (*FILTERS, "before", "after", "live"))
 
 
-async def _page(visit: Visit, state: UrlState) -> dict[str, Any]:
-    """The rows that are asked for, or the sentence that says why there are none to be shown."""
+async def _page(visit: Visit, state: UrlState) -> tuple[dict[str, object], int]:
+    """The rows that are asked for, or the sentence that says why there are none to be shown; and the status of the
+    answer."""
     filters = state.without("before", "after", "live")
     live = bool(state["live"])
     asked = {FILTERS[name][1]: value for name, value in filters.values.items()} | {"limit": str(ROWS)}
@@ -190,7 +191,7 @@ async def _page(visit: Visit, state: UrlState) -> dict[str, Any]:
         asked |= {name: state[name] for name in ("before", "after") if state[name]}
         asked |= {"newest_first": "true"} if state["after"] else {}
         asked["count"] = "true"
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "state": state,
         "filtered": bool(filters.values),
         "live": live,
@@ -202,30 +203,29 @@ async def _page(visit: Visit, state: UrlState) -> dict[str, Any]:
         "total": "",
         "newer": "",
         "older": "",
-        "answered": 200,
     }
     try:
         page = await visit.api.keyed(LoggedRow, LogPageInfo, API, asked)
     except AdminError as error:
         problems = Problems.of(error)
-        return {**values, "problem": " ".join((*problems.loose, *problems.fields.values())), "answered": error.status}
+        return {**values, "problem": " ".join((*problems.loose, *problems.fields.values()))}, error.status
     values["lines"] = [_line(one, filters) for one in page.items]
     values["total"] = page.info.total or ""
     values["newer"] = filters.href({"after": str(page.info.previous)}) if page.info.previous is not None else ""
     values["older"] = filters.href({"before": str(page.info.next)}) if page.info.next is not None else ""
-    return values
+    return values, 200
 
 
 # Rows in words
 
 
-def _line(row: LoggedRow, state: UrlState) -> LogLine:
+def _line(row: LoggedRow, state: UrlState) -> LogTableRow:
     words, tone = _outcome(row)
 
     def by(name: str, value: str) -> str:
         return state.href({name: value, "before": "", "after": ""}) if value else ""
 
-    return LogLine(
+    return LogTableRow(
         id=row.id,
         at=datetime.fromisoformat(row.time),
         time=_said(row.time),
@@ -238,7 +238,7 @@ def _line(row: LoggedRow, state: UrlState) -> LogLine:
         what_href=by("tool", row.name),
         kind="" if row.kind == "tool" else KINDS.get(row.kind, row.kind),
         duration=duration_words(row.duration_ms),
-        person=row.email or row.identity,
+        person=_short(row.email or row.identity),
         person_href=by("person", row.identity),
         reason=row.reason,
     )
@@ -346,6 +346,10 @@ def _words(value: object) -> str:
 def _said(time: str) -> str:
     """`2026-11-30 10:00:00.123 UTC`."""
     return time.replace("T", " ").replace("Z", " UTC")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_PERSON else f"{text[:MAX_PERSON]}..."
 
 
 def _escaped(text: str) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from starlette.routing import Route
 
@@ -14,6 +13,7 @@ from portal.admin import (
     Amount,
     LoggedRow,
     LogPageInfo,
+    NumberedPage,
     Overview,
     RunPageInfo,
     ShownPortal,
@@ -132,7 +132,7 @@ class OverviewPages:
         steps = await tried(first_steps(visit))
         listed = servers.value.items if servers.value is not None else ()
         shown = found.value
-        values: dict[str, Any] = {
+        values: dict[str, object] = {
             "state": state,
             "windows": WINDOWS,
             "chips": _chips(state, shown),
@@ -363,7 +363,7 @@ def _chips(state: UrlState, found: Overview | None) -> Sequence[FilterChip]:
     return made
 
 
-def _portal_choices(portals: PagePart[Any], state: UrlState) -> Sequence[tuple[str, str]]:
+def _portal_choices(portals: PagePart[NumberedPage[ShownPortal]], state: UrlState) -> Sequence[tuple[str, str]]:
     stored = [(one.id, one.name) for one in portals.value.items] if portals.value is not None else []
     return _choices([(OWN, OWN_NAME), *stored], state["portal"]) if stored or state["portal"] else ()
 

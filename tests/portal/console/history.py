@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from portal.logs import CallLog, LogPlace, LogRow, LogSettings
 from tests.portal.login.guarded import Guarded
@@ -13,7 +14,7 @@ MINUTE = 60_000_000
 HOUR = 60 * MINUTE
 
 
-def calls(number: int, ago: int, **changes: object) -> list[LogRow]:
+def calls(number: int, ago: int, **changes: Any) -> list[LogRow]:
     """So many calls that ended at most so long ago."""
     now = time.time_ns() // 1000
     return [row(at=now - ago + n * 1000, **changes) for n in range(number)]
