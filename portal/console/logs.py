@@ -40,6 +40,8 @@ KINDS: Mapping[str, str] = {
     "refusal": "Refusal",
     "change": "Change",
 }
+CALLED = ("tool", "prompt", "resource", "completion", "subscription")
+"""The kinds of capabilities."""
 OUTCOMES: Mapping[str, tuple[str, str]] = {
     "ok": ("Success", "good"),
     "tool_error": ("Tool error", "bad"),
@@ -272,7 +274,7 @@ def _facts(row: LoggedRow, state: UrlState) -> Sequence[tuple[str, Sequence[LogF
             [
                 LogFact("Kind", KINDS.get(row.kind, row.kind), by("kind", row.kind)),
                 LogFact("Method", row.method),
-                LogFact("Capability", row.name, by("tool", row.name)),
+                LogFact("Capability" if row.kind in CALLED else "Name", row.name, by("tool", row.name)),
                 LogFact("Server", row.server, by("server", row.server)),
                 LogFact("URL of the server", row.server_url),
                 LogFact("Portal", portal, by("portal", row.portal or "_")),
@@ -289,8 +291,14 @@ def _facts(row: LoggedRow, state: UrlState) -> Sequence[tuple[str, Sequence[LogF
                 LogFact("Error code", "" if row.error_code is None else str(row.error_code)),
                 LogFact("Began", _said(row.time)),
                 LogFact("Duration", duration_words(row.duration_ms)),
-                LogFact("Sent to the server", bytes_words(row.bytes_in) if row.bytes_in else ""),
-                LogFact("Came back", bytes_words(row.bytes_out) if row.bytes_out else ""),
+                LogFact(
+                    "The program" if row.kind == "run" else "Sent to the server",
+                    bytes_words(row.bytes_in) if row.bytes_in else "",
+                ),
+                LogFact(
+                    "The answer to the model" if row.kind == "run" else "Came back",
+                    bytes_words(row.bytes_out) if row.bytes_out else "",
+                ),
                 LogFact("Tokens saved", number_words(row.tokens_saved) if row.tokens_saved else ""),
             ],
         ),

@@ -48,6 +48,7 @@ async def test_rows_are_filtered_by_a_click_and_turned_over_and_one_is_read(tmp_
     ):
         page = admin.page
         await page.get_by_role("link", name="Logs").first.click()
+        await page.get_by_role("heading", name="Logs").wait_for()
         head = await page.get_by_role("columnheader").all_inner_texts()
         assert head == ["Time", "Status", "Server", "Capability", "Duration", "Person", "Reason"]
         await page.get_by_role("link", name="old", exact=True).first.click()
