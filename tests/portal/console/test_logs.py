@@ -48,11 +48,12 @@ async def test_rows_are_filtered_by_a_click_and_turned_over_and_one_is_read(tmp_
     ):
         page = admin.page
         await page.get_by_role("link", name="Logs").first.click()
-        await page.get_by_role("heading", name="Logs").wait_for()
+        await page.wait_for_url("**/admin/logs")
         head = await page.get_by_role("columnheader").all_inner_texts()
         assert head == ["Time", "Status", "Server", "Capability", "Duration", "Person", "Reason"]
         await page.get_by_role("link", name="old", exact=True).first.click()
         await page.get_by_role("link", name="Take off: Server old").wait_for()
+        await page.wait_for_load_state("load")
         seen: list[str] = []
         while True:
             times = page.locator("tbody tr").filter(has=page.get_by_text("ping"))
@@ -67,10 +68,13 @@ async def test_rows_are_filtered_by_a_click_and_turned_over_and_one_is_read(tmp_
         await page.wait_for_url("**after=*")
         assert await page.locator("tbody tr").first.get_attribute("id") == seen[50]
         await page.get_by_role("link", name="Take off: Server old").click()
+        await page.wait_for_url(lambda url: "server=" not in url)
         await page.get_by_label("Status").select_option("failed")
         await page.get_by_label("Kind").select_option("tool")
         await page.get_by_role("button", name="Filter").click()
         row = page.locator("tbody tr")
+        await page.get_by_role("link", name="Take off: Kind Tool").wait_for()
+        await page.wait_for_load_state("load")
         assert await row.count() == 1 and "A payment card was found." in await row.inner_text()
         await row.get_by_role("link").first.click()
         await page.get_by_role("heading", name="What screenings found").wait_for()
@@ -80,6 +84,7 @@ async def test_rows_are_filtered_by_a_click_and_turned_over_and_one_is_read(tmp_
         await admin.open("/logs?kind=run")
         await page.locator("tbody tr").get_by_role("link").first.click()
         await page.get_by_role("heading", name="Its calls").wait_for()
+        await page.wait_for_load_state("load")
         assert await page.locator("tbody tr").count() == 2
         link = page.get_by_role("link", name="Show the run")
         assert str(await link.get_attribute("href")).endswith("/admin/runs/exec_0123456789abcdef")
@@ -104,7 +109,7 @@ async def test_new_rows_come_by_themselves_while_the_page_is_live(tmp_path: Path
         assert await page.evaluate("document.activeElement.innerText") == "first"
         assert (await page.locator("tbody tr").all_inner_texts())[0].find("second") > 0
         await page.get_by_role("link", name="Stop following").click()
-        assert "live" not in page.url and "server=notes" in page.url
+        await page.wait_for_url(lambda url: "live" not in url and "server=notes" in url)
         # Who is signed out meanwhile is led to the login.
         await page.get_by_role("link", name="Follow live").click()
         await page.context.clear_cookies()
