@@ -1,5 +1,6 @@
 """The admin API in Cloudflare's shapes, over the state. Its chapter is `README.md`."""
 
+from portal.admin.analytics import Amount
 from portal.admin.api.actions import Actions, KeyedPage, NumberedPage, Operations
 from portal.admin.api.answers import PageInfo, listing_of
 from portal.admin.api.application import PREFIX, UPLOADS, AdminSettings
@@ -47,10 +48,13 @@ from portal.admin.fixes import fix_in_document
 from portal.admin.flows import PersonReads, ShownFlowRule
 from portal.admin.gateway import PRECEDENCE_STEP, ShownRule, rule_of_profiles
 from portal.admin.lists import ShownItem, ShownList, WholeList
+from portal.admin.log_reading import LoggedRow
 from portal.admin.login_settings import ShownOrganization
+from portal.admin.logs import LoggedDetail, LogPageInfo
 from portal.admin.members import NewMember, ResetMember, ShownMember
 from portal.admin.names import ShownName
 from portal.admin.organization import NewServiceTokenAnswer, ShownPage, ShownProvider, ShownServiceToken
+from portal.admin.overview import Overview, TopAmount, TopAmounts
 from portal.admin.pins import PendingApproval
 from portal.admin.policies import ShownGroup, ShownPolicy
 from portal.admin.policy_test import (
@@ -69,6 +73,7 @@ from portal.admin.portals import ShownPortal, ShownPortalServer
 from portal.admin.quotas import ShownQuota, ShownUse
 from portal.admin.role_rules import ShownRoles
 from portal.admin.roles import AdministratorRoles, PermissionGrant, ShownRole, role_id
+from portal.admin.runs import RunPageInfo, ShownRun
 from portal.admin.served import OWN_PORTAL, ServedPortal, ServedPortalServer, ServedServer, Serving
 from portal.admin.server_logins import ShownLoginRequest
 from portal.admin.servers import ShownServer, Synced
@@ -98,6 +103,7 @@ __all__ = [
     "AdminError",
     "AdminSettings",
     "AdministratorRoles",
+    "Amount",
     "ApiCaller",
     "ApiRequest",
     "Area",
@@ -110,6 +116,9 @@ __all__ = [
     "KeyedPage",
     "LaterGuard",
     "ListedPermission",
+    "LogPageInfo",
+    "LoggedDetail",
+    "LoggedRow",
     "MadeDataset",
     "NewMember",
     "NewServiceTokenAnswer",
@@ -119,6 +128,7 @@ __all__ = [
     "Operation",
     "Operations",
     "Override",
+    "Overview",
     "PageInfo",
     "PatternJudged",
     "PendingApproval",
@@ -131,6 +141,7 @@ __all__ = [
     "RegistryUpstreams",
     "ResetMember",
     "RevokedCounts",
+    "RunPageInfo",
     "ServedPortal",
     "ServedPortalServer",
     "ServedServer",
@@ -165,6 +176,7 @@ __all__ = [
     "ShownRoles",
     "ShownRule",
     "ShownRuleEntry",
+    "ShownRun",
     "ShownServer",
     "ShownServiceToken",
     "ShownSession",
@@ -181,6 +193,8 @@ __all__ = [
     "TesterAnswer",
     "TesterQuestion",
     "TokenValue",
+    "TopAmount",
+    "TopAmounts",
     "Upstreams",
     "Validity",
     "WholeList",

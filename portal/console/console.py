@@ -33,6 +33,8 @@ from portal.console.gateway import GatewayPages
 from portal.console.lists import ListPages
 from portal.console.login_methods import LoginMethodPages
 from portal.console.logpush import LogpushPages
+from portal.console.logs import LogPages
+from portal.console.overview import OverviewPages
 from portal.console.people import PeoplePages
 from portal.console.policies import PolicyPages
 from portal.console.policy_tester import PolicyTesterPages
@@ -46,14 +48,16 @@ from portal.console.servers import ServerPages
 from portal.console.service_tokens import ServiceTokenPages
 from portal.console.settings import SettingsPages
 from portal.console.start import StartPages
-from portal.console.visit import Answer, Visit, Went
 from portal.home import Connecting
 from portal.http import PortalAddress
 from portal.login import Login
 from portal.pages import ASSET_HEADERS, ASSETS_PATH, Assets
 from portal.state import Clock, utc_now
 
-OVERVIEW = (MenuEntry("start", "First steps", "/admin/start", ORGANIZATION),)
+OVERVIEW = (
+    MenuEntry("overview", "Overview", "/admin"),
+    MenuEntry("logs", "Logs", "/admin/logs", LOGS),
+)
 MCP = (
     MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),
     MenuEntry("portals", "MCP portals", "/admin/portals", PORTALS),
@@ -76,6 +80,7 @@ INSTANCE = (
     MenuEntry("administrators", "Administrators", "/admin/administrators", ACCOUNT),
     MenuEntry("api-tokens", "API tokens", "/admin/api-tokens", API_TOKENS),
     MenuEntry("settings", "Settings", "/admin/settings", ORGANIZATION),
+    MenuEntry("start", "First steps", "/admin/start", ORGANIZATION),
 )
 MENU: Sequence[MenuGroup] = (
     MenuGroup("", OVERVIEW),
@@ -85,6 +90,8 @@ MENU: Sequence[MenuGroup] = (
     MenuGroup("Instance", INSTANCE),
 )
 SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
+    OverviewPages,
+    LogPages,
     StartPages,
     ServerPages,
     ServerToolPages,
@@ -129,8 +136,7 @@ class AdminConsole:
     ) -> None:
         frame = ConsoleFrame(login, operations, role_of, MENU, connect, assets, now)
         self._assets = assets
-        self._routes = [frame.page("", "", _first)]
-        self._routes.append(Route(f"{ASSETS_PATH}/{{hash}}/{{name}}", self._asset, methods=["GET"]))
+        self._routes = [Route(f"{ASSETS_PATH}/{{hash}}/{{name}}", self._asset, methods=["GET"])]
         self._routes += [route for section in SECTIONS for route in section(frame).routes()]
 
     def routes(self) -> list[Route]:
@@ -142,11 +148,6 @@ class AdminConsole:
         if asset is None:
             raise HTTPException(404)
         return Response(asset.content, headers=ASSET_HEADERS, media_type=asset.media_type)
-
-
-async def _first(visit: Visit) -> Answer:
-    """`/admin` leads to the first part."""
-    return Went(MENU[0].sections[0].path)
 
 
 CONSOLE_FORMS = ("/admin/",)

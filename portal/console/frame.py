@@ -31,6 +31,8 @@ CONSOLE_PATH = "/admin"
 PEOPLE_PATH = "/admin/people"
 NAMES_API = "/access/ai-controls/names"
 KEYS_AT_ONCE, MAX_KEY = 100, 512
+FROM_HTMX = "hx-request"
+"""The header of what htmx asks for: a part of a page."""
 PageHandler = Callable[[Visit], Awaitable[Answer]]
 RoleOf = Callable[[Identity], Awaitable[ConsoleRole | None]]
 NOT_ADMINISTRATOR = (
@@ -134,11 +136,15 @@ class ConsoleFrame:
         self, request: Request, visitor: Visitor, session: LoginSession | None = None
     ) -> tuple[Visit, LoginSession] | Response:
         session = session or await self._login.session(request, visitor)
+        if session is None and FROM_HTMX in request.headers:
+            return _loaded_again()
         if session is None:
             query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
             return self._login.sign_in(visitor, visitor.address.path(_within(request, visitor)) + query)
         identity = replace(session.identity, ip=visitor.ip)
         role = await self._role_of(identity)
+        if role is None and FROM_HTMX in request.headers:
+            return _loaded_again()
         if role is None:
             home = visitor.address.path("/")
             return await self._login.message(
@@ -272,6 +278,12 @@ def _problems(error: AdminError, visit: Visit, names: Mapping[str, str] | None =
     if error.status == 403:
         return Problems(loose=(f"Your role, {visit.role.name}, does not allow this. Nothing was changed.",))
     return Problems.of(error, names)
+
+
+def _loaded_again() -> Response:
+    """The answer to a part of a page for somebody who may not have it by now: the browser loads the page again, and
+    that says so."""
+    return Response(status_code=204, headers={"HX-Refresh": "true", "Cache-Control": "no-store"})
 
 
 def _going(answer: Went) -> str:

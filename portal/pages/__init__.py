@@ -26,6 +26,7 @@ from portal.pages.rules import (
     read_rules,
     with_application,
 )
+from portal.pages.scales import bytes_words, duration_words, moment_words, number_words
 from portal.pages.timeline import CallOutcome, ProgramTimeline, TimelineCall, listing, waterfall
 from portal.pages.visitor import FORM_FIELD, Visitor, Visitors
 from portal.pages.whole import whole_page
@@ -61,10 +62,14 @@ __all__ = [
     "Visitors",
     "bars",
     "block_of",
+    "bytes_words",
     "columns",
+    "duration_words",
     "lines",
     "listing",
+    "moment_words",
     "notice",
+    "number_words",
     "over",
     "read_defaults",
     "read_rules",

@@ -176,10 +176,13 @@ class Actions:
 
 
 def _one(model: type[M], result: object) -> M:
-    """
+    """The result as its model, also where the operation has made members of it already.
+
     Raises:
         TypeError: the operation answers with another model.
     """
+    if isinstance(result, dict):
+        return model.model_validate(result)
     if not isinstance(result, model):
         if issubclass(model, RootModel):
             # An operation that answers with one of several models declares them together.

@@ -123,6 +123,54 @@ async def test_only_the_parts_that_are_asked_for_are_there(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("since", "until", "step", "points", "expected"),
+    [
+        ("2025-11-30T12:10:30Z", "2025-11-30T12:31:00Z", "five_minutes", 5, 60),
+        ("2025-11-30T10:20:00Z", "2025-11-30T11:05:00Z", "five_minutes", 9, 20),
+        ("2025-11-30T08:30:00Z", "2025-11-30T11:05:00Z", "hour", 4, 30),
+        ("2025-11-29T10:20:00Z", "2025-11-29T11:40:00Z", "hour", 2, 15),
+        ("2025-11-20T00:00:00+05:30", None, "day", 12, 105),
+        ("2025-11-20T07:00:00Z", "2025-11-30T13:00:00Z", "day", 11, 105),
+    ],
+)
+async def test_a_time_of_any_length_is_shown_as_fine_as_there_are_sums_for_it(
+    tmp_path: Path, since: str, until: str | None, step: str, points: int, expected: int
+) -> None:
+    async with logged(tmp_path, made(), clock=noon) as (api, _):
+        query = {"since": since, **({"until": until} if until else {})}
+        found = (await get(api, OVERVIEW, **query))["result"]
+        assert (found["step"], len(found["series"]), found["total"]["calls"]) == (step, points, expected)
+        assert sum(one["amount"]["calls"] for one in found["series"]) == expected
+        assert found["series"][0]["start"] == found["window"]["start"]
+        assert datetime.fromisoformat(found["window"]["start"]) <= datetime.fromisoformat(since)
+        assert found["window_before"]["end"] == found["window"]["start"]
+
+
+async def test_of_long_ago_whole_days_are_shown(tmp_path: Path) -> None:
+    async with logged(tmp_path, [*calls(7, 100 * DAY, server="files"), *made()], clock=noon) as (api, _):
+        found = (await get(api, OVERVIEW, since="2025-08-22T11:00:00Z", until="2025-08-22T13:00:00Z"))["result"]
+        assert found["window"] == {"start": "2025-08-22T00:00:00Z", "end": "2025-08-23T00:00:00Z"}
+        assert found["total"]["calls"] == sum(one["now"]["calls"] for one in found["tools"]["groups"]) == 7
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"until": "2025-11-30T12:00:00Z"},
+        {"since": "2025-11-30T12:00:00Z", "until": "2025-11-30T12:00:00Z"},
+        {"since": "2025-10-01T00:00:00Z"},
+        {"since": "0001-01-01T00:00:00Z", "until": "0001-01-01T01:00:00Z"},
+        {"since": "9999-12-31T22:00:00Z", "until": "9999-12-31T23:00:00-12:00"},
+        {"since": "2025-11-30T12:00:00"},
+    ],
+)
+async def test_a_time_that_there_is_not_is_refused(tmp_path: Path, query: dict[str, Any]) -> None:
+    async with logged(tmp_path, [], clock=noon) as (api, _):
+        error = await refused(api, OVERVIEW, **query)
+        assert error.status_code == 400 and words(error)
+
+
+@pytest.mark.parametrize(
     "query", [{"window": "2d"}, {"tz": "Nowhere"}, {"parts": "all"}, {"limit": 51}, {"who": "ada"}, {"step": "minute"}]
 )
 async def test_an_overview_that_there_is_not_is_refused(tmp_path: Path, query: dict[str, Any]) -> None:

@@ -134,10 +134,11 @@ async def guarded_portal(
     http: HttpSettings | None = None,
     has_log: bool = False,
     sections: Mapping[str, object] | None = None,
+    logs: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
-    """With `has_log` rows are in the log of the portal, beside its state, and not in `kept`. `sections` are further
-    ones of the document's portal."""
+    """With `has_log` rows are in the log of the portal, beside its state, and not in `kept`; `logs` is its section.
+    `sections` are further ones of the document's portal."""
     clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
     audiences = settings.pop("audiences", {})
     changes: dict[str, Any] = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
@@ -170,6 +171,7 @@ async def guarded_portal(
             "codeMode": code_mode,
             "state": state or new_state(folder),
             "runs": dict(runs or {}),
+            **({"logs": dict(logs)} if logs is not None else {}),
             "identity": {
                 "trustedProxies": proxies,
                 "publicUrl": settings.get("public_url", ""),
