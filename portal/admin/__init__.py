@@ -42,6 +42,7 @@ from portal.admin.policy_test import (
     TesterQuestion,
 )
 from portal.admin.roles import AdministratorRoles
+from portal.admin.runs import RunPageInfo, RunWithCalls, ShownRun
 from portal.admin.servers import ShownServer, Synced
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
 
@@ -82,9 +83,12 @@ __all__ = [
     "ProfileUses",
     "QuestionUnfit",
     "RegistryUpstreams",
+    "RunPageInfo",
+    "RunWithCalls",
     "ShownApp",
     "ShownOrganization",
     "ShownProvider",
+    "ShownRun",
     "ShownServer",
     "Synced",
     "TestedFact",

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
-from portal.admin import PORTALS, Operations
+from portal.admin import LOGS, PORTALS, Operations
 from portal.console.frame import ConsoleFrame, ConsoleSection, MenuEntry, MenuGroup, RoleOf
+from portal.console.runs import RunPages
 from portal.console.servers import ServerPages
 from portal.console.start import StartPages
 from portal.console.visit import Answer, Visit, Went
 from portal.home import Connecting
 from portal.http import PortalAddress
 from portal.login import Login
-from portal.pages import ASSET_HEADERS, ASSETS_PATH, Assets
+from portal.pages import Assets, assets_route
 from portal.state import Clock, utc_now
 
-MENU: Sequence[MenuGroup] = (MenuGroup("", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),)
-SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (ServerPages, StartPages)
+MENU: Sequence[MenuGroup] = (
+    MenuGroup("", (MenuEntry("runs", "Runs", "/admin/runs", LOGS),)),
+    MenuGroup("MCP", (MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),)),
+)
+SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (RunPages, ServerPages, StartPages)
 
 
 class AdminConsole:
@@ -38,20 +39,12 @@ class AdminConsole:
         now: Clock = utc_now,
     ) -> None:
         frame = ConsoleFrame(login, operations, role_of, MENU, connect, assets, now)
-        self._assets = assets
         self._routes = [frame.page("", "", _first)]
-        self._routes.append(Route(f"{ASSETS_PATH}/{{hash}}/{{name}}", self._asset, methods=["GET"]))
+        self._routes.append(assets_route(assets))
         self._routes += [route for section in SECTIONS for route in section(frame).routes()]
 
     def routes(self) -> list[Route]:
         return self._routes
-
-    async def _asset(self, request: Request) -> Response:
-        """A script or style sheet. Everybody may have it: it is the same in every portal of this version."""
-        asset = self._assets.at(request.path_params["hash"], request.path_params["name"])
-        if asset is None:
-            raise HTTPException(404)
-        return Response(asset.content, headers=ASSET_HEADERS, media_type=asset.media_type)
 
 
 async def _first(visit: Visit) -> Answer:

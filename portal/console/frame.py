@@ -24,7 +24,7 @@ from portal.home import Connecting, ago
 from portal.http import PortalAddress
 from portal.identity import Identity
 from portal.login import Login, LoginSession, form_endpoint
-from portal.pages import CHART_SCRIPTS, HTMX_CONFIG, HTMX_SCRIPTS, Assets, Pages, Visitor
+from portal.pages import CHART_SCRIPTS, HTMX_CONFIG, HTMX_SCRIPTS, Assets, Pages, Visitor, part_or_page
 from portal.state import Clock, utc_now
 
 CONSOLE_PATH = "/admin"
@@ -87,9 +87,9 @@ class ConsoleFrame:
             visitor = self._login.visitors.of(request)
             found = await self._visit(request, visitor)
             if isinstance(found, Response):
-                return found
+                return part_or_page(request, found)
             visit, session = found
-            return await self._answer(visit, session, here, handle)
+            return part_or_page(request, await self._answer(visit, session, here, handle))
 
         return Route(CONSOLE_PATH + path, endpoint, methods=["GET"])
 

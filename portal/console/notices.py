@@ -14,5 +14,6 @@ NOTICES: Mapping[str, str] = {
     "enabled": "Enabled. Agents see it from their next request on.",
     "disabled": "Disabled. No agent sees it any more.",
     "ended": "Ended.",
+    "run-ended": "The program is being ended. Its agent reads that an administrator did it.",
     "undone": "Undone.",
 }

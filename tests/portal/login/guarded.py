@@ -15,6 +15,7 @@ from portal.access import Access, Decision, LiveAccess, Standing, read_document
 from portal.admin import Admin
 from portal.app import Instance, Parts, serving
 from portal.app.identity import PortalIdentity
+from portal.calls import Gate
 from portal.endpoint import CodeRunner
 from portal.http import HttpSettings
 from portal.identity import Identity
@@ -125,9 +126,12 @@ async def guarded_portal(
     state: str = "",
     http: HttpSettings | None = None,
     has_log: bool = False,
+    logs: Mapping[str, Any] | None = None,
+    gate: Gate | None = None,
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
-    """With `has_log` rows are in the log of the portal, beside its state, and not in `kept`."""
+    """With `has_log` rows are in the log of the portal, beside its state, and not in `kept`; `logs` is that section of
+    the configuration. `gate` decides about calls in the place of the policies."""
     clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
     audiences = settings.pop("audiences", {})
     changes: dict[str, Any] = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
@@ -141,6 +145,7 @@ async def guarded_portal(
         http=http or HttpSettings(),
         records=None if has_log else kept,
         access=access,
+        gate=gate,
         admission=rules,
         adjust_identity=lambda made: replace(made, **changes),
         fetch=fetch,
@@ -159,6 +164,7 @@ async def guarded_portal(
             "codeMode": code_mode,
             "state": state or new_state(folder),
             "runs": dict(runs or {}),
+            **({} if logs is None else {"logs": dict(logs)}),
             "identity": {"trustedProxies": proxies, "publicUrl": settings.get("public_url", "")},
         },
     }
