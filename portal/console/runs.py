@@ -5,6 +5,7 @@ The text of a program is asked for by a link, and not at each look: showing it i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from urllib.parse import quote, urlencode
@@ -26,6 +27,7 @@ OUTCOMES = ("ok", "tool_error", "error", "denied", "timeout", "unavailable", "ca
 CHOICES = (("", "All"), (RUNNING, "Under way"), *((one, outcome_words(one)) for one in OUTCOMES))
 FILTERS = ("identity", "portal_id", "client", "outcome", "since", "until")
 UNAVAILABLE = 503
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d", re.ASCII)
 NOT_KEPT = (
     "The text of this program is not kept. With `portal.logs.contents.programs` in the configuration the texts of "
     "programs are kept from then on, sealed and masked."
@@ -68,6 +70,7 @@ class RunPages:
             "first_page": "?" + urlencode(kept),
             "problem": problem,
             "choices": CHOICES,
+            "for_field": for_field,
             "tone_of": tone_of,
             "took": duration_words,
             "outcome_words": outcome_words,
@@ -115,6 +118,11 @@ def in_utc(moment: str) -> str:
     """A moment as a field of a form has it, with a zone: that of UTC where it has none."""
     _, _, time = moment.partition("T")
     return moment if not time or time.endswith("Z") or "+" in time or "-" in time else f"{moment}Z"
+
+
+def for_field(moment: str) -> str:
+    """A moment as a field of a form takes it, "" for what is none: browsers complain of others."""
+    return moment[:19] if _MOMENT.match(moment) else ""
 
 
 def view_of(run: RunWithCalls) -> RunView:
