@@ -276,7 +276,7 @@ def _listed(run: RunFacts, now: datetime) -> OwnRunLine:
     return OwnRunLine(
         id=run.row.run,
         live=run.outcome == "running",
-        outcome="Under way" if run.outcome == "running" else outcome_words(run.outcome),
+        outcome=outcome_words(run.outcome),
         tone=tone_of(run.outcome),
         client=run.row.client,
         when=ago(datetime.fromisoformat(run.row.time), now),

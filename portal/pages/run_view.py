@@ -188,7 +188,9 @@ def labels_on_the_way(run: RunView) -> tuple[str, ...]:
 
 
 def outcome_words(outcome: str) -> str:
-    """`tool_error` as `tool error`."""
+    """`tool_error` as `Tool error`."""
+    if outcome in ("running", "pending"):
+        return "Under way"
     return outcome.replace("_", " ").capitalize()
 
 
@@ -236,7 +238,7 @@ def _row(call: RunCallView, row_link: Callable[[int], str]) -> RunTableRow:
         line=call.line,
         began=duration_words(call.start_ms),
         took=duration_words(call.duration_ms) + (" so far" if pending else ""),
-        outcome="Under way" if pending else outcome_words(call.outcome),
+        outcome=outcome_words(call.outcome),
         tone=tone_of(call.outcome),
         why=_why(call.reason, call.policy),
         received="" if pending else f"{number_words(call.bytes_out)} B",

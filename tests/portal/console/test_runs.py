@@ -10,11 +10,12 @@ from playwright.async_api import expect
 
 from codemode import CodeTool
 from portal.logs import LogRow
+from portal.pages import FORM_FIELD
 from tests.portal.app.test_events import rows_of
 from tests.portal.axe import axe_source
 from tests.portal.console.browsing import PICTURES, administrator, chromium
 from tests.portal.console.running import THREE, agent_of, stored
-from tests.portal.login.guarded import Guarded, guarded_portal
+from tests.portal.login.guarded import PASSWORD, Guarded, guarded_portal
 from tests.portal.upstreams.hosting import hosted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
@@ -52,7 +53,7 @@ async def test_a_run_is_watched_as_it_goes_on_and_its_page_rests_when_it_has_end
             await row.get_by_role("link").first.click()
             await page.get_by_role("link", name="Show the program").click()
             await expect(page.locator(".mark.open")).to_have_count(3)
-            await expect(page.locator(".tiles")).to_contain_text("Running")
+            await expect(page.locator(".tiles")).to_contain_text("Under way")
             await expect(page.locator("#L4 .margin a")).to_have_text("… 3")
             await admin.check(axe, PICTURES, "run-live")
             await page.locator("#call-3 .at-line").focus()
@@ -113,6 +114,42 @@ async def test_an_administrator_ends_a_run_and_its_agent_reads_who_did(
         await stored(portal)
         (ended,) = [row for row in await _rows(portal) if row.method == "DELETE"]
         assert (ended.identity, ended.client) == ((await portal.account()).key, "console")
+
+
+async def test_who_only_reads_logs_ends_nothing_and_opens_no_program(tmp_path: Path, code_tool: CodeTool) -> None:
+    auditor = "grace@example.com"
+    async with (
+        hosted() as upstream,
+        guarded_portal(tmp_path, upstream=upstream.url, code=code_tool, has_log=True, logs=KEPT) as portal,
+        agent_of(portal) as agent,
+        chromium() as browser,
+    ):
+        await portal.identity.administrators.create(auditor, "Grace", PASSWORD, by="test", role="auditor")
+        async with (
+            administrator(portal, browser, email=auditor) as admin,
+            agent.running(THREE, upstream) as running,
+        ):
+            page = admin.page
+            await upstream.upstream.journal.wait("call hang", 3)
+            await admin.open("/runs")
+            assert await page.get_by_role("button", name="End").count() == 0
+            await page.locator("main tbody a").first.click()
+            await expect(page.locator(".mark.open")).to_have_count(3)
+            assert await page.get_by_role("button", name="End").count() == 0
+            assert await page.get_by_role("link", name="Show the program").count() == 0
+            here = page.url
+            await page.goto(f"{here}?program=on")
+            await expect(page.get_by_text("with the permission `Logs Write`")).to_be_visible()
+            assert await page.locator(".listing").count() == 0
+            await page.goto(f"{portal.url}/logout")
+            token = await page.locator(f"input[name={FORM_FIELD}]").first.input_value()
+            refused = await page.request.post(f"{here}/end", form={FORM_FIELD: token}, headers={"Origin": portal.url})
+            assert refused.status == 403 and not running.done()
+            assert "permission" in await refused.text()
+            # Whoever has signed out elsewhere is asked to sign in, by the page itself and not by a part of it.
+            await page.goto(here)
+            await page.context.clear_cookies()
+            await page.wait_for_url("**/login?return=**")
 
 
 async def test_runs_are_found_by_who_where_how_and_when_and_the_older_ones_by_their_key(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from codemode import CodeTool
+from portal.logs import LogRow
 from tests.portal.app.many_portals import browser_of, many_portals, sign_in_at
 from tests.portal.app.test_events import rows_of
 from tests.portal.axe import axe_source
@@ -153,6 +155,22 @@ async def test_nobody_sees_or_ends_the_run_of_somebody_else(tmp_path: Path, code
 
 
 async def test_a_run_is_shown_at_the_portal_where_it_ran_alone(tmp_path: Path, code_tool: CodeTool) -> None:
+    async with guarded_portal(tmp_path, code=code_tool, has_log=True) as portal, browser_at(portal.url) as ada:
+        who = (await portal.account()).key
+        log = portal.instance.shared.log
+        assert log is not None
+        for id, place in (("exec_here", ""), ("exec_there", "docs")):
+            log.write(LogRow(time.time_ns() // 1000, 5, "run", "tools/call", "ok", run=id, portal=place, identity=who))
+        await log.stored()
+        await sign_in(ada, await ada.open(f"{portal.url}/login"))
+        for path in ("/", "/runs"):
+            page = await ada.open(portal.url + path)
+            assert ("exec_here" in page.html, "exec_there" in page.html) == (True, False)
+        assert (await ada.open(f"{portal.url}/runs/exec_here")).status == 200
+        assert (await ada.open(f"{portal.url}/runs/exec_there")).status == 404
+
+
+async def test_every_portal_of_an_instance_has_the_pages_with_their_scripts(tmp_path: Path) -> None:
     async with many_portals(tmp_path) as many, browser_of(many) as browser:
         await many.account()
         for place in many.places:
