@@ -279,11 +279,10 @@ def portal_identity(
         store, settings.oauth, clients, grants, admission.admit, uses, shared.strangers, now, servers.want_login
     )
     server = AuthorizationServer(authority, login, settings.name)
-    elicitations = Elicitations(store.tokens, now)
+    elicitations, verifier = Elicitations(store.tokens, now), Verifier(store, now, uses=uses)
     server_routes = ServerRoutes(
         login, servers, elicitations, admission.admit, server.waiting, find_server, settings.oauth.path
     )
-    verifier = Verifier(store, now, uses=uses)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
     shown = HomeSettings(scope, settings.oauth, code_mode, SERVERS_PATH, console)
