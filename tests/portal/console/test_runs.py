@@ -25,7 +25,7 @@ BIDI = "\u202e"
 
 @pytest.fixture
 def anyio_backend() -> str:
-    expect.set_options(timeout=8000)
+    expect.set_options(timeout=20_000)
     return "asyncio"
 
 
@@ -196,7 +196,6 @@ async def test_whatever_a_program_and_its_tools_are_called_it_is_text_and_has_it
     evil = f"<script>document.title='ran'</script>{BIDI}"
     lines = [f"// {evil}", *(f"// {number}" for number in range(4_998))]
     program = "\n".join([*lines, "for (let i = 0; i < 200; i++) await codemode.fix.echo({text: 'x'})"])
-    axe = axe_source()
     async with (
         hosted() as upstream,
         guarded_portal(tmp_path, upstream=upstream.url, code=code_tool, has_log=True, logs=KEPT) as portal,
@@ -216,7 +215,6 @@ async def test_whatever_a_program_and_its_tools_are_called_it_is_text_and_has_it
         assert "ran" not in await page.title()
         await page.set_viewport_size({"width": 375, "height": 740})
         assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-        await page.add_script_tag(content=axe)
         await page.locator("#L5000 .margin a").last.click()
         await expect(page.locator("#call-200")).to_be_in_viewport()
 
