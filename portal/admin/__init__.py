@@ -73,7 +73,7 @@ from portal.admin.portals import ShownPortal, ShownPortalServer
 from portal.admin.quotas import ShownQuota, ShownUse
 from portal.admin.role_rules import ShownRoles
 from portal.admin.roles import AdministratorRoles, PermissionGrant, ShownRole, role_id
-from portal.admin.runs import RunPageInfo, ShownRun
+from portal.admin.runs import RunPageInfo, RunWithCalls, ShownRun
 from portal.admin.served import OWN_PORTAL, ServedPortal, ServedPortalServer, ServedServer, Serving
 from portal.admin.server_logins import ShownLoginRequest
 from portal.admin.servers import ShownServer, Synced
@@ -142,6 +142,7 @@ __all__ = [
     "ResetMember",
     "RevokedCounts",
     "RunPageInfo",
+    "RunWithCalls",
     "ServedPortal",
     "ServedPortalServer",
     "ServedServer",

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.admin import (
@@ -41,6 +38,7 @@ from portal.console.policy_tester import PolicyTesterPages
 from portal.console.portal_servers import PortalServerPages
 from portal.console.portals import PortalPages
 from portal.console.quotas import QuotaPages
+from portal.console.runs import RunPages
 from portal.console.server_credentials import ServerCredentialPages
 from portal.console.server_definitions import ServerDefinitionPages
 from portal.console.server_tools import ServerToolPages
@@ -51,11 +49,12 @@ from portal.console.start import StartPages
 from portal.home import Connecting
 from portal.http import PortalAddress
 from portal.login import Login
-from portal.pages import ASSET_HEADERS, ASSETS_PATH, Assets
+from portal.pages import Assets, assets_route
 from portal.state import Clock, utc_now
 
 OVERVIEW = (
     MenuEntry("overview", "Overview", "/admin"),
+    MenuEntry("runs", "Runs", "/admin/runs", LOGS),
     MenuEntry("logs", "Logs", "/admin/logs", LOGS),
 )
 MCP = (
@@ -91,6 +90,7 @@ MENU: Sequence[MenuGroup] = (
 )
 SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     OverviewPages,
+    RunPages,
     LogPages,
     StartPages,
     ServerPages,
@@ -135,19 +135,11 @@ class AdminConsole:
         now: Clock = utc_now,
     ) -> None:
         frame = ConsoleFrame(login, operations, role_of, MENU, connect, assets, now)
-        self._assets = assets
-        self._routes = [Route(f"{ASSETS_PATH}/{{hash}}/{{name}}", self._asset, methods=["GET"])]
+        self._routes = [assets_route(assets)]
         self._routes += [route for section in SECTIONS for route in section(frame).routes()]
 
     def routes(self) -> list[Route]:
         return self._routes
-
-    async def _asset(self, request: Request) -> Response:
-        """A script or style sheet. Everybody may have it: it is the same in every portal of this version."""
-        asset = self._assets.at(request.path_params["hash"], request.path_params["name"])
-        if asset is None:
-            raise HTTPException(404)
-        return Response(asset.content, headers=ASSET_HEADERS, media_type=asset.media_type)
 
 
 CONSOLE_FORMS = ("/admin/",)

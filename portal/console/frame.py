@@ -24,15 +24,13 @@ from portal.home import Connecting, ago, ahead
 from portal.http import PortalAddress
 from portal.identity import Identity
 from portal.login import Login, LoginSession, form_endpoint
-from portal.pages import CHART_SCRIPTS, HTMX_CONFIG, HTMX_SCRIPTS, Assets, Pages, Visitor
+from portal.pages import CHART_SCRIPTS, HTMX_CONFIG, HTMX_SCRIPTS, Assets, Pages, Visitor, part_or_page
 from portal.state import Clock, utc_now
 
 CONSOLE_PATH = "/admin"
 PEOPLE_PATH = "/admin/people"
 NAMES_API = "/access/ai-controls/names"
 KEYS_AT_ONCE, MAX_KEY = 100, 512
-FROM_HTMX = "hx-request"
-"""The header of what htmx asks for: a part of a page."""
 PageHandler = Callable[[Visit], Awaitable[Answer]]
 RoleOf = Callable[[Identity], Awaitable[ConsoleRole | None]]
 NOT_ADMINISTRATOR = (
@@ -98,11 +96,11 @@ class ConsoleFrame:
             visitor = self._login.visitors.of(request)
             found = await self._visit(request, visitor)
             if isinstance(found, Response):
-                return found
+                return part_or_page(request, found)
             visit, session = found
             if changes is not None and not visit.may(changes):
                 return await self._answer(visit, session, here, _refuse)
-            return await self._answer(visit, session, here, handle)
+            return part_or_page(request, await self._answer(visit, session, here, handle))
 
         return Route(CONSOLE_PATH + path, endpoint, methods=["GET"])
 
@@ -136,15 +134,11 @@ class ConsoleFrame:
         self, request: Request, visitor: Visitor, session: LoginSession | None = None
     ) -> tuple[Visit, LoginSession] | Response:
         session = session or await self._login.session(request, visitor)
-        if session is None and FROM_HTMX in request.headers:
-            return _loaded_again()
         if session is None:
             query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
             return self._login.sign_in(visitor, visitor.address.path(_within(request, visitor)) + query)
         identity = replace(session.identity, ip=visitor.ip)
         role = await self._role_of(identity)
-        if role is None and FROM_HTMX in request.headers:
-            return _loaded_again()
         if role is None:
             home = visitor.address.path("/")
             return await self._login.message(
@@ -278,12 +272,6 @@ def _problems(error: AdminError, visit: Visit, names: Mapping[str, str] | None =
     if error.status == 403:
         return Problems(loose=(f"Your role, {visit.role.name}, does not allow this. Nothing was changed.",))
     return Problems.of(error, names)
-
-
-def _loaded_again() -> Response:
-    """The answer to a part of a page for somebody who may not have it by now: the browser loads the page again, and
-    that says so."""
-    return Response(status_code=204, headers={"HX-Refresh": "true", "Cache-Control": "no-store"})
 
 
 def _going(answer: Went) -> str:

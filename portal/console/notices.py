@@ -34,6 +34,7 @@ NOTICES: Mapping[str, str] = {
     "ended-agent": "Ended. Its tokens are good no longer, and what it had running is stopped.",
     "gone-agent": "This agent has ended already.",
     "changed-role": "The role is changed. It holds from their next click on.",
+    "run-ended": "The program is being ended. Its agent reads that an administrator did it.",
     "undone": "Undone.",
     "refreshed": "Refreshed. It is valid for its whole duration from now on.",
     "rotated": "Rotated. The portal signs with a new key.",

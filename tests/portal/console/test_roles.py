@@ -89,7 +89,7 @@ async def test_an_auditor_sees_every_part_and_changes_nothing(tmp_path: Path) ->
             (f"/administrators/{account}/reset", {"name": EMAIL}),
             (f"/administrators/{account}/remove", {"name": EMAIL}),
             ("/administrators/by-rules/auditor", {"include_emails": GRACE}),
-            ("/servers/new", {"hostname": "https://mcp.example.com/mcp", "id": "a", "auth_type": "unauthenticated"}),
+            ("/new-server", {"hostname": "https://mcp.example.com/mcp", "id": "a", "auth_type": "unauthenticated"}),
             ("/start/name", {"name": "Mine"}),
         ):
             status, text = await post(admin, path, **fields)
