@@ -138,6 +138,7 @@ async def test_only_the_parts_that_are_asked_for_are_there(tmp_path: Path) -> No
         (on(-10, "00:00:00+05:30"), None, "day", 12, 105),
         (on(-10, "07:00:00Z"), on(0, "13:00:00Z"), "day", 11, 105),
     ],
+    ids=["twenty minutes", "within two hours", "three hours", "yesterday", "days up to now", "days"],
 )
 async def test_a_time_of_any_length_is_shown_as_fine_as_there_are_sums_for_it(
     tmp_path: Path, since: str, until: str | None, step: str, points: int, expected: int
