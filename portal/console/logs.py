@@ -210,7 +210,9 @@ async def _page(visit: Visit, state: UrlState) -> tuple[dict[str, object], int]:
         page = await visit.api.keyed(LoggedRow, LogPageInfo, API, asked)
     except AdminError as error:
         problems = Problems.of(error)
-        return {**values, "problem": " ".join((*problems.loose, *problems.fields.values()))}, error.status
+        # The page is there also where no log is.
+        status = 200 if error.status == 404 else error.status
+        return {**values, "problem": " ".join((*problems.loose, *problems.fields.values()))}, status
     values["lines"] = [_line(one, filters) for one in page.items]
     values["total"] = page.info.total or ""
     values["newer"] = filters.href({"after": str(page.info.previous)}) if page.info.previous is not None else ""

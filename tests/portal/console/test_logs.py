@@ -101,8 +101,8 @@ async def test_new_rows_come_by_themselves_while_the_page_is_live(tmp_path: Path
         await page.get_by_role("link", name="Follow live").click()
         await page.get_by_text("No row fits").wait_for()
         await write(portal, [*calls(1, 0, server="notes", name="first"), *calls(1, 0, server="mail", name="hidden")])
-        await page.get_by_role("link", name="first").wait_for()
-        await page.get_by_role("link", name="first").focus()
+        await page.get_by_role("link", name="first", exact=True).wait_for()
+        await page.get_by_role("link", name="first", exact=True).focus()
         await write(portal, calls(1, 0, server="notes", name="second"))
         await page.get_by_role("link", name="second").wait_for()
         assert await page.locator("tbody tr").count() == 2
@@ -125,7 +125,7 @@ async def test_without_a_script_newer_rows_are_a_link_away(tmp_path: Path) -> No
         await admin.open("/logs?live=on")
         await write(portal, calls(1, 0, server="notes", name="first"))
         await admin.page.get_by_role("link", name="Load newer").click()
-        await admin.page.get_by_role("link", name="first").wait_for()
+        await admin.page.get_by_role("link", name="first", exact=True).wait_for()
 
 
 async def test_what_a_url_asks_for_wrongly_is_said_on_the_page(tmp_path: Path) -> None:

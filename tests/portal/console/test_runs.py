@@ -145,7 +145,7 @@ async def test_who_only_reads_logs_ends_nothing_and_opens_no_program(tmp_path: P
             token = await page.locator(f"input[name={FORM_FIELD}]").first.input_value()
             refused = await page.request.post(f"{here}/end", form={FORM_FIELD: token}, headers={"Origin": portal.url})
             assert refused.status == 403 and not running.done()
-            assert "permission" in await refused.text()
+            assert "does not allow this" in await refused.text()
             # Whoever has signed out elsewhere is asked to sign in, by the page itself and not by a part of it.
             await page.goto(here)
             await page.context.clear_cookies()
