@@ -102,7 +102,7 @@ async def test_a_server_is_added_its_tools_and_settings_changed_and_it_is_remove
         assert len(disabled) > 10 and all("numbered-1" in name for name in disabled)
         await admin.press("Enable all")
         assert [one.name for one in (await stored(portal)).updated_tools] == ["echo"]
-        await page.get_by_role("link", name="Settings").click()
+        await page.locator("#main").get_by_role("link", name="Settings").click()
         await page.get_by_label("Name").fill("Notes of all")
         await page.get_by_label("Labels").fill("confidential, internal")
         await page.get_by_label("Pin its definitions").check()
