@@ -90,7 +90,9 @@ def paths_of(route: Route, ids: tuple[str, ...]) -> Iterator[str]:
     if "{" not in route.path:
         yield route.path
     else:
-        yield from (re.sub(r"{\w+(:\w+)?}", lambda _, id=id: id, route.path) for id in ids)
+        yield from (
+            "".join(id if part.startswith("{") else part for part in re.split(r"({[^}]+})", route.path)) for id in ids
+        )
 
 
 async def stored(portal: Guarded) -> None:
