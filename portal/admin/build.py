@@ -36,6 +36,7 @@ from portal.admin.policies import GroupOperations, PolicyOperations, check_decis
 from portal.admin.policy_test import PolicyTester, PolicyTestOperations
 from portal.admin.portals import PortalOperations
 from portal.admin.quotas import QuotaOperations
+from portal.admin.role_guard import RoleGuard
 from portal.admin.role_rules import RoleRulesOperations
 from portal.admin.roles import AdministratorRoles
 from portal.admin.runs import RunOperations
@@ -125,18 +126,19 @@ async def create_admin(
     servers = ServerOperations(store, upstreams or NotRunning(), clock, settings)
     reading = LogReading(store, log, settings)
     held, people = holdings or Holdings.over(store, clock), People(store, clock)
+    guard = RoleGuard(lambda: settings.identity).require
     operations = [
         *servers.operations(),
         *PortalOperations(store, servers).operations(),
         *ServedOperations(serving).operations(),
         *PolicyOperations(store, check_decisions).operations(),
         *PolicyTestOperations(tester).operations(),
-        *GroupOperations(store, check_decisions).operations(),
+        *GroupOperations(store, check_decisions, guard).operations(),
         *AppOperations(store, check_decisions).operations(),
-        *IdentityProviders(store, settings).operations(),
+        *IdentityProviders(store, settings, guard).operations(),
         *ServiceTokenApi(store, ServiceTokens(store, clock)).operations(),
         *CustomPages(store, check_decisions).operations(),
-        *ListOperations(store, check_decisions, clock).operations(),
+        *ListOperations(store, check_decisions, clock, guard).operations(),
         *GatewayRuleOperations(store, settings).operations(),
         *DlpProfileOperations(store, detection, settings, clock, profile_uses).operations(),
         *DlpEntryOperations(store, detection, settings, clock).operations(),
