@@ -1,9 +1,10 @@
 """The admin API in Cloudflare's shapes, over the state. Its chapter is `README.md`."""
 
+from portal.admin.analytics import Amount
 from portal.admin.api.actions import Actions, KeyedPage, NumberedPage, Operations
 from portal.admin.api.answers import PageInfo, listing_of
 from portal.admin.api.application import PREFIX, UPLOADS, AdminSettings
-from portal.admin.api.errors import NO_PERMISSION, AdminError, broken_message, invalid, not_found
+from portal.admin.api.errors import AdminError, broken_message, forbidden, invalid, not_found
 from portal.admin.api.operations import ApiCaller, ApiRequest, Operation
 from portal.admin.api.permissions import (
     ACCOUNT,
@@ -47,7 +48,11 @@ from portal.admin.fixes import fix_in_document
 from portal.admin.flows import PersonReads, ShownFlowRule
 from portal.admin.gateway import PRECEDENCE_STEP, ShownRule, rule_of_profiles
 from portal.admin.lists import ShownItem, ShownList, WholeList
+from portal.admin.log_reading import LoggedRow
 from portal.admin.login_settings import ShownOrganization
+from portal.admin.logs import LoggedDetail, LogPageInfo
+from portal.admin.members import NewMember, ResetMember, ShownMember
+from portal.admin.names import ShownName
 from portal.admin.organization import (
     NewServiceTokenAnswer,
     ProviderTested,
@@ -55,6 +60,7 @@ from portal.admin.organization import (
     ShownProvider,
     ShownServiceToken,
 )
+from portal.admin.overview import Overview, TopAmount, TopAmounts
 from portal.admin.pins import PendingApproval
 from portal.admin.policies import ShownGroup, ShownPolicy
 from portal.admin.policy_test import (
@@ -71,13 +77,16 @@ from portal.admin.policy_test import (
 )
 from portal.admin.portals import ShownPortal, ShownPortalServer
 from portal.admin.quotas import ShownQuota, ShownUse
-from portal.admin.roles import AdministratorRoles
+from portal.admin.role_rules import ShownRoles
+from portal.admin.roles import AdministratorRoles, PermissionGrant, ShownRole, role_id
+from portal.admin.runs import RunPageInfo, RunWithCalls, ShownRun
 from portal.admin.served import OWN_PORTAL, ServedPortal, ServedPortalServer, ServedServer, Serving
 from portal.admin.server_logins import ShownLoginRequest
 from portal.admin.servers import ShownServer, Synced
 from portal.admin.signing import ShownKeys
 from portal.admin.tokens import ListedPermission, NewToken, ShownToken, TokenValue
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
+from portal.admin.users import RevokedCounts, ShownAgent, ShownSession, ShownUser
 
 __all__ = [
     "ACCOUNT",
@@ -85,7 +94,6 @@ __all__ = [
     "API_TOKENS",
     "CUSTOM_PAGES",
     "LOGS",
-    "NO_PERMISSION",
     "ORGANIZATION",
     "OWN_PORTAL",
     "POLICIES",
@@ -101,6 +109,7 @@ __all__ = [
     "AdminError",
     "AdminSettings",
     "AdministratorRoles",
+    "Amount",
     "ApiCaller",
     "ApiRequest",
     "Area",
@@ -113,7 +122,11 @@ __all__ = [
     "KeyedPage",
     "LaterGuard",
     "ListedPermission",
+    "LogPageInfo",
+    "LoggedDetail",
+    "LoggedRow",
     "MadeDataset",
+    "NewMember",
     "NewServiceTokenAnswer",
     "NewToken",
     "NewUpload",
@@ -121,9 +134,11 @@ __all__ = [
     "Operation",
     "Operations",
     "Override",
+    "Overview",
     "PageInfo",
     "PatternJudged",
     "PendingApproval",
+    "PermissionGrant",
     "PersonReads",
     "Plan",
     "PolicyTester",
@@ -131,10 +146,15 @@ __all__ = [
     "ProviderTested",
     "QuestionUnfit",
     "RegistryUpstreams",
+    "ResetMember",
+    "RevokedCounts",
+    "RunPageInfo",
+    "RunWithCalls",
     "ServedPortal",
     "ServedPortalServer",
     "ServedServer",
     "Serving",
+    "ShownAgent",
     "ShownApp",
     "ShownCustomProfile",
     "ShownDataset",
@@ -147,6 +167,8 @@ __all__ = [
     "ShownKeys",
     "ShownList",
     "ShownLoginRequest",
+    "ShownMember",
+    "ShownName",
     "ShownOrganization",
     "ShownOverride",
     "ShownPage",
@@ -158,12 +180,17 @@ __all__ = [
     "ShownProfile",
     "ShownProvider",
     "ShownQuota",
+    "ShownRole",
+    "ShownRoles",
     "ShownRule",
     "ShownRuleEntry",
+    "ShownRun",
     "ShownServer",
     "ShownServiceToken",
+    "ShownSession",
     "ShownToken",
     "ShownUse",
+    "ShownUser",
     "ShownWordsEntry",
     "Synced",
     "TestedFact",
@@ -174,6 +201,8 @@ __all__ = [
     "TesterAnswer",
     "TesterQuestion",
     "TokenValue",
+    "TopAmount",
+    "TopAmounts",
     "Upstreams",
     "Validity",
     "WholeList",
@@ -182,6 +211,7 @@ __all__ = [
     "create_admin",
     "export_objects",
     "fix_in_document",
+    "forbidden",
     "invalid",
     "listing_of",
     "not_found",
@@ -189,5 +219,6 @@ __all__ = [
     "permissions_of_role",
     "plan",
     "read_existing",
+    "role_id",
     "rule_of_profiles",
 ]

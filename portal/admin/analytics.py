@@ -197,7 +197,7 @@ class AnalyticsOperations:
         names = asked.by.split(",")
         if "tool" in names and window.start - (window.end - window.start) < self._clock() - timedelta(days=FINE_DAYS):
             # So long ago there are sums of whole days alone.
-            window = HoursWindow(start=window.start.replace(hour=0), end=_midnight_after(window.end))
+            window = HoursWindow(start=window.start.replace(hour=0), end=midnight_after(window.end))
         portal = await self._reading.portal(request, asked.portal_id)
         return await self._reading.read(request, partial(_sums_of, asked=asked, window=window, portal=portal))
 
@@ -230,7 +230,7 @@ class AnalyticsOperations:
         return HoursWindow(start=start, end=end)
 
 
-def _midnight_after(at: datetime) -> datetime:
+def midnight_after(at: datetime) -> datetime:
     """The end of the day, of UTC, that this hour ends in."""
     day = at.replace(hour=0)
     return day if day == at else day + timedelta(days=1)

@@ -29,12 +29,14 @@ from portal.admin.log_reading import LogReading
 from portal.admin.login_settings import OrganizationOperations
 from portal.admin.logs import LogOperations
 from portal.admin.members import MemberOperations
+from portal.admin.names import NameOperations
 from portal.admin.organization import CustomPages, IdentityProviders, ServiceTokenApi
 from portal.admin.overview import OverviewOperations
 from portal.admin.policies import GroupOperations, PolicyOperations, check_decisions
 from portal.admin.policy_test import PolicyTester, PolicyTestOperations
 from portal.admin.portals import PortalOperations
 from portal.admin.quotas import QuotaOperations
+from portal.admin.role_guard import RoleGuard
 from portal.admin.role_rules import RoleRulesOperations
 from portal.admin.roles import AdministratorRoles
 from portal.admin.runs import RunOperations
@@ -123,19 +125,20 @@ async def create_admin(
     detection = RuleSource(rules or rules_folder())
     servers = ServerOperations(store, upstreams or NotRunning(), clock, settings)
     reading = LogReading(store, log, settings)
-    held = holdings or Holdings.over(store, clock)
+    held, people = holdings or Holdings.over(store, clock), People(store, clock)
+    guard = RoleGuard(lambda: settings.identity).require
     operations = [
         *servers.operations(),
         *PortalOperations(store, servers).operations(),
         *ServedOperations(serving).operations(),
         *PolicyOperations(store, check_decisions).operations(),
         *PolicyTestOperations(tester).operations(),
-        *GroupOperations(store, check_decisions).operations(),
+        *GroupOperations(store, check_decisions, guard).operations(),
         *AppOperations(store, check_decisions).operations(),
-        *IdentityProviders(store, settings).operations(),
+        *IdentityProviders(store, settings, guard).operations(),
         *ServiceTokenApi(store, ServiceTokens(store, clock)).operations(),
         *CustomPages(store, check_decisions).operations(),
-        *ListOperations(store, check_decisions, clock).operations(),
+        *ListOperations(store, check_decisions, clock, guard).operations(),
         *GatewayRuleOperations(store, settings).operations(),
         *DlpProfileOperations(store, detection, settings, clock, profile_uses).operations(),
         *DlpEntryOperations(store, detection, settings, clock).operations(),
@@ -148,7 +151,8 @@ async def create_admin(
         *OrganizationOperations(store, settings).operations(),
         *MemberOperations(store, clock, settings).operations(),
         *RoleRulesOperations(store, check_decisions).operations(),
-        *UserOperations(store, People(store, clock), held, settings).operations(),
+        *UserOperations(store, people, held, settings).operations(),
+        *NameOperations(store, people).operations(),
         *LogOperations(reading).operations(),
         *RunOperations(reading, RunHistory(runs or WatchedRuns(), log, contents), runs, settings).operations(),
         *AnalyticsOperations(reading, clock).operations(),

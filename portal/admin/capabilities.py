@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from portal.access import Capabilities, MergedSetting
+from portal.admin.api.errors import invalid
 from portal.objects import CapabilitySetting
 
 if TYPE_CHECKING:
@@ -127,3 +128,28 @@ def _unlabelled(overrides: tuple[Override, ...]) -> tuple[Override, ...]:
 Overrides = Annotated[tuple[Override, ...], Field(max_length=MAX_OVERRIDES), AfterValidator(_distinct)]
 PromptOverrides = Annotated[Overrides, AfterValidator(_unlabelled)]
 PortalOverrides = Annotated[tuple[PortalOverride, ...], Field(max_length=MAX_OVERRIDES), AfterValidator(_distinct)]
+
+
+def with_changes(
+    before: Sequence[CapabilitySetting], changes: Sequence[Override], member: str
+) -> tuple[CapabilitySetting, ...]:
+    """The settings with each change made: a member that is sent is in the place of the former, null takes it out, and
+    a setting that says nothing goes. `member` is where the changes are in the body.
+
+    Raises:
+        AdminError: two would have the same alias, or there are too many.
+    """
+    settings = {one.name: one.model_dump(mode="json", exclude_none=True) for one in before}
+    for change in changes:
+        sent = change.model_dump(mode="json", include=change.model_fields_set)
+        whole = {**settings.pop(change.name, {}), **sent}
+        kept = {name: value for name, value in whole.items() if value is not None}
+        if len(kept) > 1:
+            settings[change.name] = kept
+    if len(settings) > MAX_OVERRIDES:
+        raise invalid(f"there are settings of at most {MAX_OVERRIDES}", f"/{member}")
+    after = tuple(map(CapabilitySetting.model_validate, settings.values()))
+    aliases = [one.alias for one in after if one.alias]
+    if len(set(aliases)) < len(aliases):
+        raise invalid("gives two of them the same alias", f"/{member}")
+    return after

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, Field, ValidationInfo, field_validator
 
 from portal.admin.api.answers import ListAnswer
-from portal.admin.api.collection import Check, Collection, Removed
+from portal.admin.api.collection import Check, Collection, Guard, Removed, unguarded
 from portal.admin.api.errors import in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import ZERO_TRUST
@@ -100,8 +100,8 @@ class ListOperations(Collection[BaseModel, ListDocument]):
     body: type[BaseModel] = BaseModel
     answer = WholeList
 
-    def __init__(self, store: Store, check: Check, clock: Clock) -> None:
-        super().__init__(store, check)
+    def __init__(self, store: Store, check: Check, clock: Clock, guard: Guard = unguarded) -> None:
+        super().__init__(store, check, guard)
         self._clock = clock
 
     def operations(self) -> list[Operation]:
@@ -164,6 +164,7 @@ class ListOperations(Collection[BaseModel, ListDocument]):
 
     async def delete(self, request: ApiRequest) -> Removed:
         async with self._store.transaction() as transaction:
+            await self._guard(transaction, request, self.kind.name, request.path["id"])
             await _require_unused(transaction, request.path["id"])
             return Removed(id=(await transaction.delete(LIST, request.path["id"], by=request.by)).id)
 
@@ -181,6 +182,7 @@ class ListOperations(Collection[BaseModel, ListDocument]):
             stored = await transaction.get(LIST, request.path["id"])
             if stored is None:
                 raise not_found(self.noun)
+            await self._guard(transaction, request, self.kind.name, stored.id)
             items = [item for item in stored.document.items if item.value.lower() not in removed]
             present = {item.value.lower() for item in items}
             new = [item for item in body.append if item.value.lower() not in present]

@@ -142,7 +142,7 @@ def _page(connection: Connection, filters: Filters, asked: LogQuery) -> InfoAnsw
         number, more = count_some(connection, filters)
         info.total_count, info.total = number, f"{number:,}+" if more else f"{number:,}"
     # Here, in a thread: hundreds of rows take milliseconds.
-    return InfoAnswer([shown(one).model_dump() for one in rows], info)
+    return InfoAnswer([shown(one) for one in rows], info)
 
 
 def _detail(connection: Connection, id: int) -> LoggedDetail | None:

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from portal.admin.api.answers import ListAnswer
 from portal.admin.api.application import AdminSettings
-from portal.admin.api.collection import Collection, Removed
+from portal.admin.api.collection import Collection, Guard, Removed, unguarded
 from portal.admin.api.errors import invalid, not_found
 from portal.admin.api.operations import ApiRequest, NoBody, Operation
 from portal.admin.api.permissions import CUSTOM_PAGES, ORGANIZATION, SERVICE_TOKENS
@@ -70,8 +70,8 @@ class IdentityProviders(Collection[ProviderBody, ProviderDocument]):
     kind, path, noun = IDENTITY_PROVIDER, "/access/identity_providers", "identity provider"
     area, body, answer = ORGANIZATION, ProviderBody, ShownProvider
 
-    def __init__(self, store: Store, settings: AdminSettings) -> None:
-        super().__init__(store)
+    def __init__(self, store: Store, settings: AdminSettings, guard: Guard = unguarded) -> None:
+        super().__init__(store, guard=guard)
         self._settings = settings
         self._testing = asyncio.Semaphore(MAX_TESTS)
 
@@ -101,6 +101,7 @@ class IdentityProviders(Collection[ProviderBody, ProviderDocument]):
         document, secret = self.document(body, None), _secret(body)
         async with self._store.transaction() as transaction:
             existing = await transaction.find(self.kind, request.path["id"])
+            await self._guard(transaction, request, self.kind.name, request.path["id"])
             # If the stored provider cannot be read, it is unknown where its secret was sent.
             may_have_moved = existing is not None and (
                 not isinstance(existing, Stored) or _moved(existing.document, document)

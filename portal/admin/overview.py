@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
-from portal.admin.analytics import ANALYTICS, Amount, HoursWindow, amount, time_zone
+from portal.admin.analytics import ANALYTICS, FINE_DAYS, Amount, HoursWindow, amount, midnight_after, time_zone
+from portal.admin.api.errors import invalid
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import LOGS
 from portal.admin.log_reading import LogReading, Text, microseconds
@@ -22,8 +23,12 @@ from portal.logs import OTHERS, CallWindow, FoundSums, Sums, added, days, email_
 from portal.state import Clock
 
 MAX_TOP = 50
+MAX_SPAN = timedelta(days=31)
 PARTS = ("total", "series", "servers", "people", "clients", "tools")
-_HOUR, _STEP = timedelta(hours=1), timedelta(minutes=5)
+_MINUTE, _HOUR, _STEP = timedelta(minutes=1), timedelta(hours=1), timedelta(minutes=5)
+_FINE = timedelta(hours=2)
+"""A time of the last day that is no longer than this is answered to the minute."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS = {"24h": 1, "7d": 7, "30d": 30}
 _TOP: dict[str, tuple[str, ...]] = {
     "servers": ("server",),
@@ -42,12 +47,15 @@ def _parts(text: str) -> str:
 
 class OverviewQuery(BaseModel):
     """`window` ends now. `24h` is whole hours, `7d` and `30d` are whole days of the time zone `tz` up to today, all
-    with the hour that is not over; `1h` is to the minute. `step` is that of the series of days, hours up to 7 of them
-    without it. `parts` is what is wanted, `limit` how many of each kind."""
+    with the hour that is not over; `1h` is to the minute. With `since` (and `until`, or now) it is the time between
+    these, at most 31 days, instead: to the minute for two hours of the last day, else whole hours. `step` is that of
+    the series of days, hours up to 7 of them without it. `parts` is what is wanted, `limit` how many of each kind."""
 
     model_config = ConfigDict(extra="forbid")
 
     window: Literal["1h", "24h", "7d", "30d"] = "24h"
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
     tz: Annotated[str, Field(max_length=64), AfterValidator(time_zone)] = "utc"
     step: Literal["hour", "day"] | None = None
     portal_id: Text | None = None
@@ -136,9 +144,11 @@ class OverviewOperations:
         ]
 
     async def _get(self, request: ApiRequest) -> Overview:
-        asked = request.asked(OverviewQuery)
+        asked, now = request.asked(OverviewQuery), self._clock().astimezone(UTC)
+        if asked.since is not None or asked.until is not None:
+            asked = asked.model_copy(update=_between(asked, now))
         portal = await self._reading.portal(request, asked.portal_id)
-        work = partial(overview, asked=asked, now=self._clock().astimezone(UTC), portal=portal)
+        work = partial(overview, asked=asked, now=now, portal=portal)
         return await self._reading.read(request, work)
 
 
@@ -165,7 +175,7 @@ class _Reading:
                 kind=None if asked.kind == "all" else asked.kind,
                 identity=asked.identity,
                 client=asked.client,
-                rows=asked.window == "1h",
+                rows=self._step == "five_minutes",
             )
             for window in (self._window, self._before)
         )
@@ -234,25 +244,83 @@ class _Reading:
             self._until = min(found.until, self._until or found.until)
 
 
+def _between(asked: OverviewQuery, now: datetime) -> dict[str, datetime]:
+    """The times that are asked for, in UTC.
+
+    Raises:
+        AdminError: there is no such window.
+    """
+    if asked.since is None:
+        raise invalid("until takes a since")
+    try:
+        since, until = asked.since.astimezone(UTC), (asked.until or now).astimezone(UTC)
+        # What is around it, and the one before it, must be times too.
+        _ = since - MAX_SPAN - timedelta(days=2), until + timedelta(days=2)
+    except OverflowError:
+        raise invalid("since and until must be of this age") from None
+    if until <= since:
+        raise invalid("until must be after since")
+    if until - since > MAX_SPAN:
+        raise invalid(f"since and until must be at most {MAX_SPAN.days} days apart")
+    return {"since": since, "until": until}
+
+
 def _points(
     asked: OverviewQuery, now: datetime
 ) -> tuple[Literal["five_minutes", "hour", "day"], list[datetime], datetime]:
     """The step of the series, where its points begin, and where the last one ends."""
+    if asked.since is not None and asked.until is not None:
+        return _points_between(asked, asked.since, asked.until, now)
     if asked.window == "1h":
-        end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
-        start = end - _HOUR
-        first = start.replace(minute=start.minute // 5 * 5)
-        return "five_minutes", [start, *(first + n * _STEP for n in range(1, 13) if first + n * _STEP < end)], end
+        end = now.replace(second=0, microsecond=0) + _MINUTE
+        return "five_minutes", _fives(end - _HOUR, end), end
     end = now.replace(minute=0, second=0, microsecond=0) + _HOUR
     number = _DAYS[asked.window]
     if number == 1:
         return "hour", [end - n * _HOUR for n in range(24, 0, -1)], end
-    # An hour of UTC counts in the day in which it begins.
-    starts = [datetime.fromtimestamp(-(-day.start // 3600) * 3600, UTC) for day in days(now, zone(asked.tz), number)]
-    starts = [start for start in starts if start < end]
+    starts = [start for start in _midnights(now, asked.tz, number) if start < end]
     if (asked.step or ("hour" if number <= 7 else "day")) == "day":
         return "day", starts, end
-    return "hour", [starts[0] + n * _HOUR for n in range((end - starts[0]) // _HOUR)], end
+    return "hour", _hours(starts[0], end), end
+
+
+def _points_between(
+    asked: OverviewQuery, since: datetime, until: datetime, now: datetime
+) -> tuple[Literal["five_minutes", "hour", "day"], list[datetime], datetime]:
+    if until - since <= _FINE and since >= now - timedelta(days=1):
+        start, end = _floor(since, _MINUTE), _ceiling(until, _MINUTE)
+        return "five_minutes", _fives(start, end), end
+    start, end = _floor(since, _HOUR), _ceiling(until, _HOUR)
+    if start - (end - start) < now - timedelta(days=FINE_DAYS):
+        # So long ago there are sums of whole days alone.
+        start, end = start.replace(hour=0), midnight_after(end)
+    if (asked.step or ("hour" if end - start <= timedelta(days=7) else "day")) == "day":
+        number = (end - start).days + 2
+        inner = [at for at in _midnights(end, asked.tz, number) if start < at < end]
+        return "day", [start, *inner], end
+    return "hour", _hours(start, end), end
+
+
+def _fives(start: datetime, end: datetime) -> list[datetime]:
+    first = _floor(start, _STEP)
+    return [start, *(at for n in range(1, (end - first) // _STEP + 1) if (at := first + n * _STEP) < end)]
+
+
+def _hours(start: datetime, end: datetime) -> list[datetime]:
+    return [start + n * _HOUR for n in range((end - start) // _HOUR)]
+
+
+def _midnights(last: datetime, tz: str, number: int) -> list[datetime]:
+    """Where so many days of a time zone begin. An hour of UTC counts in the day in which it begins."""
+    return [datetime.fromtimestamp(-(-day.start // 3600) * 3600, UTC) for day in days(last, zone(tz), number)]
+
+
+def _floor(at: datetime, step: timedelta) -> datetime:
+    return at - (at - _EPOCH) % step
+
+
+def _ceiling(at: datetime, step: timedelta) -> datetime:
+    return at + -(at - _EPOCH) % step
 
 
 def _us(at: datetime) -> int:

@@ -111,6 +111,7 @@ class GroupOperations(Collection[GroupBody, GroupDocument]):
         """
         id = request.path["id"]
         async with self._store.transaction() as transaction:
+            await self._guard(transaction, request, self.kind.name, id)
             holders: list[PolicyDocument | GroupDocument] = [one.document for one in await transaction.list(POLICY)]
             holders += [one.document for one in await transaction.list(GROUP) if one.id != id]
             for app in await transaction.list(APP):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from portal.access import merged
 from portal.admin.api.answers import ListAnswer
 from portal.admin.api.collection import Removed
-from portal.admin.api.errors import broken, conflict, invalid, not_found
+from portal.admin.api.errors import broken, conflict, in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import PORTALS
-from portal.admin.capabilities import PortalOverrides, ShownOverride
+from portal.admin.capabilities import Override, Overrides, PortalOverrides, ShownOverride, with_changes
 from portal.admin.server_logins import OwnLogins
 from portal.admin.servers import Description, Id, Name, ServerOperations, ShownServer
 from portal.config import CodeModePolicy
@@ -25,6 +25,8 @@ from portal.state import Broken, Store, Stored
 PATH = "/access/ai-controls/mcp/portals"
 MAX_SERVERS = 80
 
+Entries = tuple[PortalServerDocument, ...]
+Known = Mapping[str, ServerDocument]
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", max_length=253)]
 
 
@@ -36,6 +38,23 @@ class AttachedServer(BaseModel):
     on_behalf: bool = True
     updated_tools: PortalOverrides = ()
     updated_prompts: PortalOverrides = ()
+
+
+class EntryChange(BaseModel):
+    """What changes of a server at a portal. Of tools and prompts that are named the members that are sent change, null
+    takes one out; all else stays."""
+
+    default_disabled: bool | None = None
+    on_behalf: bool | None = None
+    updated_tools: Overrides = ()
+    updated_prompts: Overrides = ()
+
+    @field_validator("updated_tools", "updated_prompts")
+    @classmethod
+    def _unlabelled(cls, value: tuple[Override, ...]) -> tuple[Override, ...]:
+        if any(one.labels is not None for one in value):
+            raise ValueError("has labels: they are the server's, for all portals")
+        return value
 
 
 class _Settings(BaseModel):
@@ -107,12 +126,16 @@ class PortalOperations:
 
     def operations(self) -> list[Operation]:
         item = PATH + "/{id}"
+        at, one = f"{item}/servers", f"{item}/servers/{{server}}"
         return [
             Operation("GET", PATH, "List portals", self._list, ShownPortal, PORTALS, listed=True),
             Operation("POST", PATH, "Make a portal", self._create, ShownPortal, PORTALS, PortalBody, status=201),
             Operation("GET", item, "Show a portal", self._get, ShownPortal, PORTALS),
             Operation("PUT", item, "Change a portal", self._replace, ShownPortal, PORTALS, PortalReplacement),
             Operation("DELETE", item, "Remove a portal", self._delete, ShownPortal, PORTALS),
+            Operation("POST", at, "Attach a server to a portal", self._attach, ShownPortal, PORTALS, AttachedServer),
+            Operation("PATCH", one, "Change a server at a portal", self._edit, ShownPortal, PORTALS, EntryChange),
+            Operation("DELETE", one, "Detach a server from a portal", self._detach, ShownPortal, PORTALS),
         ]
 
     async def _list(self, request: ApiRequest) -> ListAnswer[ShownPortal]:
@@ -163,6 +186,61 @@ class PortalOperations:
             return Removed(id=deleted.id)
         return self._shown(deleted, servers, await self._servers.own_logins())
 
+    async def _attach(self, request: ApiRequest) -> ShownPortal:
+        entry = request.read(AttachedServer)
+
+        def attached(entries: Entries, servers: Known) -> Entries:
+            if entry.server_id not in servers:
+                raise invalid("there is no server of this id", "/server_id")
+            if any(one.server_id == entry.server_id for one in entries):
+                raise invalid("this server is attached already", "/server_id")
+            if len(entries) >= MAX_SERVERS:
+                raise in_use(f"a portal has at most {MAX_SERVERS} servers")
+            return (*entries, _attached(entry, servers[entry.server_id]))
+
+        return await self._with_entries(request, attached)
+
+    async def _edit(self, request: ApiRequest) -> ShownPortal:
+        body, id = request.read(EntryChange), request.path["server"]
+
+        def changed(entry: PortalServerDocument) -> PortalServerDocument:
+            hidden, on_behalf = body.default_disabled, body.on_behalf
+            return entry.model_copy(
+                update={
+                    "default_disabled": entry.default_disabled if hidden is None else hidden,
+                    "on_behalf": entry.on_behalf if on_behalf is None else on_behalf,
+                    "updated_tools": with_changes(entry.updated_tools, body.updated_tools, "updated_tools"),
+                    "updated_prompts": with_changes(entry.updated_prompts, body.updated_prompts, "updated_prompts"),
+                }
+            )
+
+        def edited(entries: Entries, servers: Known) -> Entries:
+            _require_attached(entries, id)
+            return tuple(changed(one) if one.server_id == id else one for one in entries)
+
+        return await self._with_entries(request, edited)
+
+    async def _detach(self, request: ApiRequest) -> ShownPortal:
+        id = request.path["server"]
+
+        def detached(entries: Entries, servers: Known) -> Entries:
+            _require_attached(entries, id)
+            return tuple(one for one in entries if one.server_id != id)
+
+        return await self._with_entries(request, detached)
+
+    async def _with_entries(self, request: ApiRequest, change: Callable[[Entries, Known], Entries]) -> ShownPortal:
+        """The portal with other entries of its servers, which `change` makes of those that it has by then."""
+        async with self._store.transaction() as transaction:
+            stored = await transaction.get(PORTAL, request.path["id"])
+            if stored is None:
+                raise not_found("portal")
+            servers = await transaction.list(SERVER)
+            entries = change(stored.document.servers, {one.id: one.document for one in servers})
+            document = stored.document.model_copy(update={"servers": entries})
+            replaced = await transaction.replace(PORTAL, stored.id, document, by=request.by)
+        return self._shown(replaced, servers, await self._servers.own_logins())
+
     def _shown(
         self, stored: Stored[PortalDocument], servers: Sequence[Stored[ServerDocument]], logins: OwnLogins
     ) -> ShownPortal:
@@ -201,6 +279,12 @@ class PortalOperations:
             updated_tools=_merged_overrides(document.updated_tools, entry.updated_tools, hidden),
             updated_prompts=_merged_overrides(document.updated_prompts, entry.updated_prompts, hidden),
         )
+
+
+def _require_attached(entries: Entries, server: str) -> None:
+    """Raises AdminError: 404 if the portal does not have this server."""
+    if not any(one.server_id == server for one in entries):
+        raise not_found("this portal's server")
 
 
 def _merged_overrides(server: Settings, portal: Settings, hidden: bool) -> tuple[ShownOverride, ...]:

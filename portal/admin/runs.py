@@ -179,7 +179,7 @@ class RunOperations:
         info = RunPageInfo(
             count=len(items), limit=asked.limit, live=len(page.live), more=page.more, before=page.reached
         )
-        return InfoAnswer([one.model_dump() for one in items], info)
+        return InfoAnswer(items, info)
 
     async def _get(self, request: ApiRequest) -> RunWithCalls:
         run_id, with_program = request.path["run_id"], request.asked(OneRunQuery).program

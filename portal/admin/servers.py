@@ -18,7 +18,7 @@ from portal.admin.api.collection import Removed
 from portal.admin.api.errors import in_use, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import PORTALS
-from portal.admin.capabilities import OfferedCapability, Override, Overrides, PromptOverrides, offered
+from portal.admin.capabilities import OfferedCapability, Override, Overrides, PromptOverrides, offered, with_changes
 from portal.admin.credentials import AuthConfigSummary, AuthenticationStatus
 from portal.admin.fixes import Fix, fix_of
 from portal.admin.pins import ApprovalOperations
@@ -86,6 +86,14 @@ class ServerReplacement(_Settings):
     name: Name | None = None
 
 
+class CapabilityChanges(BaseModel):
+    """Settings of single tools and prompts. Of each the members that are sent change, null takes one out; what is not
+    named stays, so that two who change different ones at once do not undo each other."""
+
+    updated_tools: Overrides = ()
+    updated_prompts: PromptOverrides = ()
+
+
 class Synced(BaseModel):
     status: Status
     error: str | None = None
@@ -149,6 +157,15 @@ class ServerOperations:
             Operation("POST", PATH, "Add an MCP server", self._create, ShownServer, PORTALS, ServerBody, status=201),
             Operation("GET", item, "Show an MCP server", self._get, ShownServer, PORTALS),
             Operation("PUT", item, "Change an MCP server", self._replace, ShownServer, PORTALS, ServerReplacement),
+            Operation(
+                "PATCH",
+                item,
+                "Change single tools and prompts of a server",
+                self._edit,
+                ShownServer,
+                PORTALS,
+                CapabilityChanges,
+            ),
             Operation("DELETE", item, "Remove an MCP server", self._delete, ShownServer, PORTALS),
             Operation(
                 "POST", f"{item}/sync", "Read the tools and prompts of a server again", self._sync, Synced, PORTALS
@@ -256,6 +273,20 @@ class ServerOperations:
             replaced = await transaction.replace(
                 SERVER, stored.id, before.model_copy(update=changes), by=request.by, secret=secret
             )
+        return self.shown(replaced, await self.own_logins())
+
+    async def _edit(self, request: ApiRequest) -> ShownServer:
+        body = request.read(CapabilityChanges)
+        async with self._store.transaction() as transaction:
+            stored = await transaction.get(SERVER, request.path["id"])
+            if stored is None:
+                raise not_found("MCP server")
+            before = stored.document
+            changes = {
+                "updated_tools": with_changes(before.updated_tools, body.updated_tools, "updated_tools"),
+                "updated_prompts": with_changes(before.updated_prompts, body.updated_prompts, "updated_prompts"),
+            }
+            replaced = await transaction.replace(SERVER, stored.id, before.model_copy(update=changes), by=request.by)
         return self.shown(replaced, await self.own_logins())
 
     async def _delete(self, request: ApiRequest) -> ShownServer | Removed:

@@ -23,6 +23,8 @@ from portal.objects import Document
 from portal.state import Clock, Kept, Kind, Store, Stored, utc_now
 
 VALUE_PREFIX = "cmp_"
+KEY_PREFIX = "api-token:"
+"""Begins the key by which changes and the log know a token: its id follows."""
 ACCOUNT = "com.cloudflare.api.account"
 
 
@@ -174,7 +176,7 @@ class ApiTokens:
             raise errors.unauthenticated()
         if token.condition is not None and not token.condition.allows(address):
             raise errors.unauthenticated()
-        return ApiCaller(f"api-token:{token.token.id}", token.permissions, token.token.id, token.token.name)
+        return ApiCaller(f"{KEY_PREFIX}{token.token.id}", token.permissions, token.token.id, token.token.name)
 
     async def _read(self) -> Mapping[str, _Compiled]:
         return {stored.document.hash: self._compiled(stored) for stored in await self._store.list(API_TOKEN)}

@@ -139,7 +139,7 @@ class Revoked(RootModel[bool]):
 
 class RevokedCounts(BaseModel):
     """What has ended. `logins` are those at servers; of these `logins_kept` could not be ended. `programs` were under
-    way in this process: their next call is denied."""
+    way in this process."""
 
     users: int
     sessions: int

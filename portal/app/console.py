@@ -13,7 +13,7 @@ from portal.home import Connecting
 from portal.http import PortalAddress
 from portal.identity import Identity
 from portal.login import Login
-from portal.pages import Assets
+from portal.pages import shipped_assets
 
 
 class ConsoleDoor:
@@ -27,7 +27,9 @@ class ConsoleDoor:
         admin = self._shared.admin
         if admin is None:
             return []
-        console = AdminConsole(login, admin.actions(), self.role_of, connect, Assets(), now=self._shared.parts.now)
+        console = AdminConsole(
+            login, admin.actions(), self.role_of, connect, shipped_assets(), now=self._shared.parts.now
+        )
         return [*console.routes()]
 
     async def role_of(self, identity: Identity) -> ConsoleRole | None:

@@ -19,7 +19,7 @@ from portal.console import CONSOLE_FORMS
 from portal.credentials import forget_sign_ins, keep_sign_in
 from portal.elicitation import FORMS as SERVER_FORMS
 from portal.elicitation import Choices, Elicitations, Offered, PeoplesLogins, PeoplesServers, ServerRoutes
-from portal.home import HomeRoutes, HomeSettings, UpstreamLogins, no_console
+from portal.home import RUN_FORMS, HomeRoutes, HomeSettings, PersonRunPages, UpstreamLogins, no_console
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -67,6 +67,7 @@ from portal.oauth import (
     with_endpoint,
 )
 from portal.pages import Pages, RulesInvalid, Visitors, read_defaults
+from portal.runs import PersonRuns
 from portal.shares import Shares
 from portal.signals import ClientCertificates
 from portal.state import Clock, Store, utc_now
@@ -225,7 +226,7 @@ class PortalIdentity:
         await self.uses.settled()
 
 
-LOGIN_FORMS: tuple[str, ...] = (*FORMS, *SERVER_FORMS, *CONSOLE_FORMS)
+LOGIN_FORMS: tuple[str, ...] = (*FORMS, *SERVER_FORMS, *CONSOLE_FORMS, *RUN_FORMS)
 OAUTH_ENDPOINTS: tuple[str, ...] = ENDPOINTS
 
 
@@ -249,6 +250,7 @@ def portal_identity(
     announce: Callable[[str], object],
     offered: Offered,
     choices: Choices,
+    runs: Callable[[Identity], PersonRuns],
     fetch: Fetch | None = None,
     code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF,
     find_server: Callable[[str], ServerConfig | None] = lambda id: None,
@@ -256,10 +258,10 @@ def portal_identity(
     console: Callable[[Identity], Awaitable[str]] = no_console,
 ) -> PortalIdentity:
     """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
-    writes to the operator's console; `offered` are the servers of a person, `choices` those they have turned off;
-    `fetch` gets the documents that OAuth clients name. `code_mode` is what the portal's owner has decided by now,
-    `find_server` gives a server by its id. `events` takes rows about sign-ins, consents and refusals. `console` gives
-    the path of the console to those who may enter it.
+    writes to the operator's console; `offered` are the servers of a person, `choices` those they have turned off,
+    `runs` their runs; `fetch` gets documents that OAuth clients name. `code_mode` is what the owner has decided by
+    now, `find_server` gives a server by its id, `events` takes rows of the log, `console` gives the path of the console
+    to those who may enter it.
 
     Raises:
         ValueError: the public URL is not an origin.
@@ -277,19 +279,18 @@ def portal_identity(
         store, settings.oauth, clients, grants, admission.admit, uses, shared.strangers, now, servers.want_login
     )
     server = AuthorizationServer(authority, login, settings.name)
-    elicitations = Elicitations(store.tokens, now)
+    elicitations, verifier = Elicitations(store.tokens, now), Verifier(store, now, uses=uses)
     server_routes = ServerRoutes(
         login, servers, elicitations, admission.admit, server.waiting, find_server, settings.oauth.path
     )
-    verifier = Verifier(store, now, uses=uses)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
     shown = HomeSettings(scope, settings.oauth, code_mode, SERVERS_PATH, console)
     held, upstream = HeldGrants(store, grants, uses, scope), UpstreamLogins(store, find_server)
-    home = HomeRoutes(login, held, upstream, servers, shown, now)
-    routes = [*home.routes(), *login_routes.routes(), *server.routes(), *server_routes.routes()]
-    routes += [*assertions.routes(), *saas.routes()]
-    public = [url for url in (origins.public_url, origins.host_url) if url]
+    home = HomeRoutes(login, held, upstream, servers, shown, PersonRunPages(login, runs, now), now)
+    rooms = (home, login_routes, server, server_routes, assertions, saas)
+    routes = [route for room in rooms for route in room.routes()]
+    public = [*filter(None, (origins.public_url, origins.host_url))]
     return PortalIdentity(
         shared,
         login,

@@ -317,7 +317,7 @@ class Instance:
         store, now = self.shared.require_store(), self.shared.parts.now
         self.shared.identity = shared = SharedIdentity.over(store, now, self.shared.parts.passwords)
         stack.push_async_callback(shared.aclose)
-        shared.logins.on_change(self._callers_changed)
+        shared.logins.on_change(self._logins_ended)
         self.shared.choices = await stack.enter_async_context(Choices(store))
 
         async def sign(claims: Mapping[str, object]) -> str:
@@ -482,6 +482,12 @@ class Instance:
         for portal in portals:
             if portal.access is not None:
                 portal.access.signals = LoginSignals(shared.logins, self._signals.known())
+
+    def _logins_ended(self) -> None:
+        self._callers_changed()
+        if self.shared.identity is not None:
+            # What they began ends too, also a program that only computes and makes no call that could be denied.
+            self.shared.runs.end_logged_out(self.shared.identity.logins.holds)
 
     def _callers_changed(self) -> None:
         for portal in self.portals.values():

@@ -27,6 +27,7 @@ from portal.logs import PortalEvents
 if TYPE_CHECKING:
     from portal.app.identity import PortalIdentity
     from portal.oauth import Assertions
+    from portal.runs import PersonRuns
 
 MCP_PATH = "/mcp"
 
@@ -184,12 +185,21 @@ class Portal:
             announce=shared.announce,
             offered=offered_servers(self.access, shared.servers, lambda: self._served_for_all),
             choices=shared.choices,
+            runs=self._runs_of,
             fetch=parts.fetch,
             code_mode=self._code_mode,
             find_server=self._find_server,
             events=PortalEvents(shared.events, self.definition.id),
             console=ConsoleDoor(shared).path_for if self.definition.id == OWN else no_console,
         )
+
+    def _runs_of(self, person: Identity) -> PersonRuns:
+        """The runs of a person at this portal."""
+        from portal.runs import PersonRuns, RunHistory
+
+        shared = self._shared
+        history = RunHistory(shared.runs, shared.log, shared.kept)
+        return PersonRuns(history, shared.runs, person.key, self.definition.id)
 
     def _mount(self) -> None:
         """Build the application again. New requests reach it; those in progress end in the former one."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.admin import (
+    ACCOUNT,
     API_TOKENS,
     LOGS,
     ORGANIZATION,
@@ -20,6 +18,8 @@ from portal.admin import (
     Operations,
 )
 from portal.console.access_groups import AccessGroupPages
+from portal.console.administrator_roles import RoleRulePages
+from portal.console.administrators import AdministratorPages
 from portal.console.api_tokens import ApiTokenPages
 from portal.console.applications import ApplicationPages
 from portal.console.data_flow import DataFlowPages
@@ -30,11 +30,15 @@ from portal.console.gateway import GatewayPages
 from portal.console.lists import ListPages
 from portal.console.login_methods import LoginMethodPages
 from portal.console.logpush import LogpushPages
+from portal.console.logs import LogPages
+from portal.console.overview import OverviewPages
+from portal.console.people import PeoplePages
 from portal.console.policies import PolicyPages
 from portal.console.policy_tester import PolicyTesterPages
 from portal.console.portal_servers import PortalServerPages
 from portal.console.portals import PortalPages
 from portal.console.quotas import QuotaPages
+from portal.console.runs import RunPages
 from portal.console.server_credentials import ServerCredentialPages
 from portal.console.server_definitions import ServerDefinitionPages
 from portal.console.server_tools import ServerToolPages
@@ -42,14 +46,17 @@ from portal.console.servers import ServerPages
 from portal.console.service_tokens import ServiceTokenPages
 from portal.console.settings import SettingsPages
 from portal.console.start import StartPages
-from portal.console.visit import Answer, Visit, Went
 from portal.home import Connecting
 from portal.http import PortalAddress
 from portal.login import Login
-from portal.pages import ASSET_HEADERS, ASSETS_PATH, Assets
+from portal.pages import Assets, assets_route
 from portal.state import Clock, utc_now
 
-OVERVIEW = (MenuEntry("start", "First steps", "/admin/start", ORGANIZATION),)
+OVERVIEW = (
+    MenuEntry("overview", "Overview", "/admin"),
+    MenuEntry("runs", "Runs", "/admin/runs", LOGS),
+    MenuEntry("logs", "Logs", "/admin/logs", LOGS),
+)
 MCP = (
     MenuEntry("servers", "MCP servers", "/admin/servers", PORTALS),
     MenuEntry("portals", "MCP portals", "/admin/portals", PORTALS),
@@ -57,6 +64,7 @@ MCP = (
 ACCESS = (
     MenuEntry("policies", "Policies", "/admin/policies", POLICIES),
     MenuEntry("policy-tester", "Policy tester", "/admin/policy-tester", POLICIES),
+    MenuEntry("people", "People", "/admin/people", ORGANIZATION),
     MenuEntry("login-methods", "Login methods", "/admin/login-methods", ORGANIZATION),
     MenuEntry("service-tokens", "Service tokens", "/admin/service-tokens", SERVICE_TOKENS),
 )
@@ -68,8 +76,10 @@ TRAFFIC = (
     MenuEntry("logpush", "Logpush jobs", "/admin/logpush", LOGS),
 )
 INSTANCE = (
+    MenuEntry("administrators", "Administrators", "/admin/administrators", ACCOUNT),
     MenuEntry("api-tokens", "API tokens", "/admin/api-tokens", API_TOKENS),
     MenuEntry("settings", "Settings", "/admin/settings", ORGANIZATION),
+    MenuEntry("start", "First steps", "/admin/start", ORGANIZATION),
 )
 MENU: Sequence[MenuGroup] = (
     MenuGroup("", OVERVIEW),
@@ -79,6 +89,9 @@ MENU: Sequence[MenuGroup] = (
     MenuGroup("Instance", INSTANCE),
 )
 SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
+    OverviewPages,
+    RunPages,
+    LogPages,
     StartPages,
     ServerPages,
     ServerToolPages,
@@ -95,6 +108,10 @@ SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     ServiceTokenPages,
     ApiTokenPages,
     SettingsPages,
+    PeoplePages,
+    # The rules before the administrators: an id of one could be the name of that page.
+    RoleRulePages,
+    AdministratorPages,
     GatewayPages,
     DlpPages,
     DlpEntryPages,
@@ -118,25 +135,11 @@ class AdminConsole:
         now: Clock = utc_now,
     ) -> None:
         frame = ConsoleFrame(login, operations, role_of, MENU, connect, assets, now)
-        self._assets = assets
-        self._routes = [frame.page("", "", _first)]
-        self._routes.append(Route(f"{ASSETS_PATH}/{{hash}}/{{name}}", self._asset, methods=["GET"]))
+        self._routes = [assets_route(assets)]
         self._routes += [route for section in SECTIONS for route in section(frame).routes()]
 
     def routes(self) -> list[Route]:
         return self._routes
-
-    async def _asset(self, request: Request) -> Response:
-        """A script or style sheet. Everybody may have it: it is the same in every portal of this version."""
-        asset = self._assets.at(request.path_params["hash"], request.path_params["name"])
-        if asset is None:
-            raise HTTPException(404)
-        return Response(asset.content, headers=ASSET_HEADERS, media_type=asset.media_type)
-
-
-async def _first(visit: Visit) -> Answer:
-    """`/admin` leads to the first part."""
-    return Went(MENU[0].sections[0].path)
 
 
 CONSOLE_FORMS = ("/admin/",)

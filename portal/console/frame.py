@@ -17,17 +17,20 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from portal.admin import Actions, AdminError, ApiCaller, Area, Operations, invalid
+from portal.admin import Actions, AdminError, ApiCaller, Area, Operations, ShownName, forbidden, invalid
 from portal.console.notices import NOTICES
-from portal.console.visit import BUTTON, Answer, ConsoleRole, Problems, Shown, Visit, Went
-from portal.home import Connecting, ago
+from portal.console.visit import BUTTON, Answer, ConsoleRole, NamedKey, Problems, Shown, Visit, Went
+from portal.home import Connecting, ago, ahead
 from portal.http import PortalAddress
 from portal.identity import Identity
 from portal.login import Login, LoginSession, form_endpoint
-from portal.pages import CHART_SCRIPTS, HTMX_CONFIG, HTMX_SCRIPTS, Assets, Pages, Visitor
+from portal.pages import CHART_SCRIPTS, HTMX_CONFIG, HTMX_SCRIPTS, Assets, Pages, Visitor, part_or_page
 from portal.state import Clock, utc_now
 
 CONSOLE_PATH = "/admin"
+PEOPLE_PATH = "/admin/people"
+NAMES_API = "/access/ai-controls/names"
+KEYS_AT_ONCE, MAX_KEY = 100, 512
 PageHandler = Callable[[Visit], Awaitable[Answer]]
 RoleOf = Callable[[Identity], Awaitable[ConsoleRole | None]]
 NOT_ADMINISTRATOR = (
@@ -85,16 +88,19 @@ class ConsoleFrame:
         """The clock of the pages."""
         return self._now
 
-    def page(self, path: str, here: str, handle: PageHandler) -> Route:
-        """The route of a page. `here` is the id of its entry in the navigation."""
+    def page(self, path: str, here: str, handle: PageHandler, changes: Area | None = None) -> Route:
+        """The route of a page. `here` is the id of its entry in the navigation. Who may not change what belongs to the
+        area `changes` is not shown the page."""
 
         async def endpoint(request: Request) -> Response:
             visitor = self._login.visitors.of(request)
             found = await self._visit(request, visitor)
             if isinstance(found, Response):
-                return found
+                return part_or_page(request, found)
             visit, session = found
-            return await self._answer(visit, session, here, handle)
+            if changes is not None and not visit.may(changes):
+                return await self._answer(visit, session, here, _refuse)
+            return part_or_page(request, await self._answer(visit, session, here, handle))
 
         return Route(CONSOLE_PATH + path, endpoint, methods=["GET"])
 
@@ -116,10 +122,7 @@ class ConsoleFrame:
             try:
                 answer = await handle(visit)
             except AdminError as error:
-                problems = Problems.of(error, names).for_person(visit.role.name, writing=True)
-                if fields.get("of_form") == BUTTON:
-                    problems = problems.of_no_field()
-                refused = replace(visit, problems=problems)
+                refused = replace(visit, problems=_problems(error, visit, names))
                 return await self._answer(refused, session, here, again, status=error.status)
             return await self._rendered(visit, session, here, answer)
 
@@ -164,7 +167,7 @@ class ConsoleFrame:
             answer = await handle(visit)
         except AdminError as error:
             title = "There is nothing here" if error.status == 404 else "This does not work"
-            problems = Problems.of(error).for_person(visit.role.name, writing=visit.writing)
+            problems = _problems(error, visit)
             text = " ".join(problems.fields.values()) or " ".join(problems.loose)
             answer = Shown("refused.html", title, {"text": text, "back": CONSOLE_PATH}, status=error.status)
         if isinstance(answer, Shown) and answer.status == 200:
@@ -176,7 +179,7 @@ class ConsoleFrame:
         if isinstance(answer, Went):
             target = visitor.address.path(_going(answer))
             return visitor.remember(RedirectResponse(target, 303, {"Cache-Control": "no-store"}))
-        design = (await self._login.directory.rules()).design
+        design, named = (await self._login.directory.rules()).design, await named_keys(visit, answer.keys)
         return self._pages.page(
             answer.template,
             design,
@@ -198,6 +201,8 @@ class ConsoleFrame:
             chart_sheet=visitor.address.path(self._assets.path("uplot.min.css")),
             chart_scripts=[visitor.address.path(source) for source in self._assets.paths(*CHART_SCRIPTS)],
             ago=partial(_ago, self._now),
+            ahead=partial(_ahead, self._now),
+            named_by=lambda key: named.get(key, NamedKey(key)),
             **answer.values,
         )
 
@@ -238,6 +243,38 @@ def require_name(visit: Visit, name: str) -> None:
         raise invalid("this is not its name; nothing was done", "/name")
 
 
+async def named_keys(visit: Visit, keys: Sequence[str]) -> Mapping[str, NamedKey]:
+    """What a page calls those who have these keys, by key. Of whom nothing is known, and who may not be known to this
+    administrator, is left out."""
+    asked = [key for key in dict.fromkeys(keys) if key and len(key) <= MAX_KEY and key.isprintable()]
+    named: dict[str, NamedKey] = {}
+    for first in range(0, len(asked), KEYS_AT_ONCE):
+        try:
+            found = await visit.api.list(ShownName, NAMES_API, {"keys": "\n".join(asked[first : first + KEYS_AT_ONCE])})
+        except AdminError:
+            return named
+        named |= {one.key: _named(one) for one in found.items if one.kind != "unknown"}
+    return named
+
+
+def _named(one: ShownName) -> NamedKey:
+    if one.kind == "api_token":
+        return NamedKey(f"API token {one.name}")
+    return NamedKey(one.name, f"{PEOPLE_PATH}/{one.id}")
+
+
+async def _refuse(visit: Visit) -> Answer:
+    raise forbidden()
+
+
+def _problems(error: AdminError, visit: Visit, names: Mapping[str, str] | None = None) -> Problems:
+    """What is wrong, in words for an administrator: what they may not do is said by their role and not by a token."""
+    if error.status == 403:
+        return Problems(loose=(f"Your role, {visit.role.name}, does not allow this. Nothing was changed.",))
+    problems = Problems.of(error, names)
+    return problems.of_no_field() if visit.fields.get("of_form") == BUTTON else problems
+
+
 def _going(answer: Went) -> str:
     """The path that a browser is sent to, with the key of what that page says."""
     parts = urlsplit(answer.path)
@@ -247,6 +284,10 @@ def _going(answer: Went) -> str:
 
 def _ago(now: Clock, at: object) -> str:
     return ago(at, now()) if hasattr(at, "tzinfo") else str(at)  # type: ignore[arg-type]
+
+
+def _ahead(now: Clock, at: object) -> str:
+    return ahead(at, now()) if hasattr(at, "tzinfo") else str(at)  # type: ignore[arg-type]
 
 
 def _within(request: Request, visitor: Visitor) -> str:

@@ -70,25 +70,6 @@ def found_in(rows: Iterable[CapabilityRow], search: str) -> list[CapabilityRow]:
     return [one for one in rows if any(wanted in text.lower() for text in (one.name, one.alias, one.description))]
 
 
-def with_setting(entries: Entries, name: str, **members: object) -> list[Members]:
-    """The settings with these members of one tool or prompt; the others of it and all of the rest stay. A member that
-    is None is taken out, and so is an entry that says nothing."""
-    before = next((one for one in entries if one["name"] == name), {})
-    changed = {**before, **members, "name": name}
-    kept = {member: value for member, value in changed.items() if value is not None}
-    rest = [one for one in entries if one["name"] != name]
-    return [*rest, kept] if any(kept.get(member) is not None for member in MEMBERS) else rest
-
-
-def with_all(entries: Entries, enabled: Mapping[str, bool | None]) -> list[Members]:
-    """The settings with each of these enabled, disabled, or neither."""
-    by_name = {str(one["name"]): one for one in entries}
-    for name, on in enabled.items():
-        by_name[name] = {**by_name.get(name, {"name": name}), "enabled": on}
-    kept = [{member: value for member, value in one.items() if value is not None} for one in by_name.values()]
-    return [one for one in kept if len(one) > 1]
-
-
 def sent_setting(visit: Visit) -> dict[str, object]:
     """The members of a setting that a form has, None for what is empty."""
     members: dict[str, object] = {

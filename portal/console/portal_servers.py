@@ -21,10 +21,8 @@ from portal.console.overrides import (
     rows_of,
     sent_setting,
     toggled,
-    with_all,
-    with_setting,
 )
-from portal.console.portals import ABOVE, HERE, ITEM, entries_of, own_settings, portal_path
+from portal.console.portals import ABOVE, HERE, ITEM, own_settings, portal_path
 from portal.console.servers import TONES
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
@@ -73,24 +71,23 @@ class PortalServerPages:
     async def _save_entry(self, visit: Visit) -> Answer:
         portal, server = await _found(visit)
         changes = {"default_disabled": visit.ticked("default_disabled"), "on_behalf": visit.ticked("on_behalf")}
-        await _change(visit, portal, server.server_id, lambda entry: {**entry, **changes})
+        await _change(visit, portal, server.server_id, changes)
         return Went(entry_path(portal.id, server.server_id), "saved")
 
     async def _toggle(self, kind: Kind, visit: Visit) -> Answer:
         portal, server = await _found(visit)
-        own, name = own_settings(server, kind), visit.sent("name")
+        name = visit.sent("name")
         needed = _needed(server, kind)
-        after, said = toggled(visit, lambda on: with_setting(own, name, enabled=needed(name, on)))
+        after, said = toggled(visit, lambda on: [{"name": name, "enabled": needed(name, on)}])
         return await self._changed(kind, visit, portal, server, after, said)
 
     async def _toggle_all(self, kind: Kind, visit: Visit) -> Answer:
         """Show or hide at this portal all that the search finds."""
         portal, server = await _found(visit)
-        own = own_settings(server, kind)
         found = found_in(_rows(server, kind), visit.sent("search")[:256])
         names = [one.name for one in found if one.listed]
         needed = _needed(server, kind)
-        after, said = toggled(visit, lambda on: with_all(own, {name: needed(name, on) for name in names}))
+        after, said = toggled(visit, lambda on: [{"name": name, "enabled": needed(name, on)} for name in names])
         return await self._changed(kind, visit, portal, server, after, said)
 
     async def _one(self, kind: Kind, visit: Visit) -> Answer:
@@ -108,9 +105,9 @@ class PortalServerPages:
     async def _save(self, kind: Kind, visit: Visit) -> Answer:
         portal, server = await _found(visit)
         members = {**sent_setting(visit), "enabled": WHEN_SENT.get(visit.sent("enabled"))}
-        after = with_setting(own_settings(server, kind), visit.sent("name"), **members)
+        changes: list[Members] = [{**members, "name": visit.sent("name")}]
         try:
-            return await self._changed(kind, visit, portal, server, after, "saved")
+            return await self._changed(kind, visit, portal, server, changes, "saved")
         except AdminError as error:
             raise about_one(error) from None
 
@@ -120,10 +117,10 @@ class PortalServerPages:
         visit: Visit,
         portal: ShownPortal,
         server: ShownPortalServer,
-        after: list[Members],
+        changes: list[Members],
         said: str,
     ) -> Answer:
-        await _change(visit, portal, server.server_id, lambda entry: {**entry, f"updated_{kind}s": after})
+        await _change(visit, portal, server.server_id, {f"updated_{kind}s": changes})
         return Went(back_to(_list_path(portal.id, server.server_id, kind), visit, "#list"), said)
 
 
@@ -148,12 +145,9 @@ async def _found(visit: Visit) -> tuple[ShownPortal, ShownPortalServer]:
     raise not_found("this portal's server")
 
 
-async def _change(
-    visit: Visit, portal: ShownPortal, server: str, change: Callable[[dict[str, object]], dict[str, object]]
-) -> None:
-    """Change the entry of one server of a portal. The other entries stay."""
-    entries = [change(one) if one["server_id"] == server else one for one in entries_of(portal)]
-    await visit.api.change("PUT", ITEM, {"servers": entries}, id=portal.id)
+async def _change(visit: Visit, portal: ShownPortal, server: str, changes: Mapping[str, object]) -> None:
+    """Change what is said of the entry of one server of a portal. All else stays."""
+    await visit.api.change("PATCH", f"{ITEM}/servers/{{server}}", changes, id=portal.id, server=server)
 
 
 def _rows(server: ShownPortalServer, kind: Kind) -> list[CapabilityRow]:

@@ -147,20 +147,18 @@ class PortalPages:
         return Went(portal_path(visit.id()), "saved")
 
     async def _attach(self, visit: Visit) -> Answer:
-        portal = await visit.api.show(ShownPortal, ITEM, id=visit.id())
         entry = {
             "server_id": visit.sent("server_id"),
             "default_disabled": visit.ticked("default_disabled"),
             "on_behalf": visit.ticked("on_behalf"),
         }
-        await visit.api.change("PUT", ITEM, {"servers": [*entries_of(portal), entry]}, id=portal.id)
-        return Went(f"{portal_path(portal.id)}#servers", "server-attached")
+        await visit.api.change("POST", f"{ITEM}/servers", entry, id=visit.id())
+        return Went(f"{portal_path(visit.id())}#servers", "server-attached")
 
     async def _detach(self, visit: Visit) -> Answer:
-        portal = await visit.api.show(ShownPortal, ITEM, id=visit.id())
-        rest = [one for one in entries_of(portal) if one["server_id"] != visit.sent("server_id")]
-        await visit.api.change("PUT", ITEM, {"servers": rest}, id=portal.id)
-        return Went(f"{portal_path(portal.id)}#servers", "server-detached")
+        one = f"{ITEM}/servers/{{server}}"
+        await visit.api.change("DELETE", one, id=visit.id(), server=visit.sent("server_id"))
+        return Went(f"{portal_path(visit.id())}#servers", "server-detached")
 
     async def _sure(self, visit: Visit) -> Answer:
         portal = await visit.api.show(ShownPortal, ITEM, id=visit.id())
@@ -182,20 +180,6 @@ class PortalPages:
 def portal_path(id: str) -> str:
     """The path of the page of a stored portal."""
     return f"{LIST}/{quote(id, safe='')}"
-
-
-def entries_of(portal: ShownPortal) -> list[dict[str, object]]:
-    """The servers of a portal as the API takes them, each with the portal's own settings alone."""
-    return [
-        {
-            "server_id": one.server_id,
-            "default_disabled": one.default_disabled,
-            "on_behalf": one.on_behalf,
-            "updated_tools": own_settings(one, "tool"),
-            "updated_prompts": own_settings(one, "prompt"),
-        }
-        for one in portal.servers
-    ]
 
 
 def own_settings(server: ShownPortalServer, kind: str) -> list[Mapping[str, object]]:

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from portal.admin import AdminError, Override, ShownServer
 from portal.console.frame import ConsoleFrame
 from portal.console.overrides import (
+    MEMBERS,
     Members,
     about_one,
     back_to,
@@ -19,8 +20,6 @@ from portal.console.overrides import (
     rows_of,
     sent_setting,
     toggled,
-    with_all,
-    with_setting,
 )
 from portal.console.servers import HERE, ITEM, server_page, server_path
 from portal.console.visit import Answer, Shown, Visit, Went
@@ -59,18 +58,16 @@ class ServerToolPages:
 
     async def _toggle(self, kind: Kind, visit: Visit) -> Answer:
         """Enable or disable one. All other settings of the server stay."""
-        before = await self._before(visit, kind)
-        after, said = toggled(visit, lambda on: with_setting(before, visit.sent("name"), enabled=None if on else False))
-        return await self._changed(kind, visit, after, said)
+        changes, said = toggled(visit, lambda on: [{"name": visit.sent("name"), "enabled": None if on else False}])
+        return await self._changed(kind, visit, changes, said)
 
     async def _toggle_all(self, kind: Kind, visit: Visit) -> Answer:
         """Enable or disable all that the search finds."""
         server = await visit.api.show(ShownServer, ITEM, id=visit.id())
-        before = _settings(server, kind)
-        found = found_in(rows_of(server.offered, kind, before), visit.sent("search")[:256])
+        found = found_in(rows_of(server.offered, kind, _settings(server, kind)), visit.sent("search")[:256])
         names = [one.name for one in found if one.listed]
-        after, said = toggled(visit, lambda on: with_all(before, dict.fromkeys(names, None if on else False)))
-        return await self._changed(kind, visit, after, said)
+        changes, said = toggled(visit, lambda on: [{"name": one, "enabled": None if on else False} for one in names])
+        return await self._changed(kind, visit, changes, said)
 
     async def _one(self, kind: Kind, visit: Visit) -> Answer:
         server = await visit.api.show(ShownServer, ITEM, id=visit.id())
@@ -85,22 +82,18 @@ class ServerToolPages:
 
     async def _save(self, kind: Kind, visit: Visit) -> Answer:
         members = {**sent_setting(visit), "enabled": None if visit.ticked("enabled") else False}
-        after = with_setting(await self._before(visit, kind), visit.sent("name"), **members)
         try:
-            return await self._changed(kind, visit, after, "saved")
+            return await self._changed(kind, visit, [{**members, "name": visit.sent("name")}], "saved")
         except AdminError as error:
             raise about_one(error) from None
 
     async def _forget(self, kind: Kind, visit: Visit) -> Answer:
         """Drop the settings of one that the server does not list any more."""
-        before = await self._before(visit, kind)
-        return await self._changed(kind, visit, [one for one in before if one["name"] != visit.sent("name")], "removed")
+        nothing = {**dict.fromkeys(MEMBERS), "name": visit.sent("name")}
+        return await self._changed(kind, visit, [nothing], "removed")
 
-    async def _before(self, visit: Visit, kind: Kind) -> Sequence[Members]:
-        return _settings(await visit.api.show(ShownServer, ITEM, id=visit.id()), kind)
-
-    async def _changed(self, kind: Kind, visit: Visit, after: Sequence[Members], said: str) -> Answer:
-        await visit.api.change("PUT", ITEM, {f"updated_{kind}s": list(after)}, id=visit.id())
+    async def _changed(self, kind: Kind, visit: Visit, changes: Sequence[Members], said: str) -> Answer:
+        await visit.api.change("PATCH", ITEM, {f"updated_{kind}s": list(changes)}, id=visit.id())
         return Went(back_to(f"{server_path(visit.id())}/{kind}s", visit, "#list"), said)
 
 

@@ -201,7 +201,9 @@ def server_page(template: str, server: ShownServer, tab: str, values: Mapping[st
         "fix": fix_step(server),
         "logs": f"/admin/logs?{urlencode({'server_id': server.id})}",
     }
-    return Shown(template, server.name, {**shown, **(values or {})}, ABOVE)
+    granted_by = server.credential.granted_by if server.credential is not None else None
+    keys = (server.modified_by, granted_by or "")
+    return Shown(template, server.name, {**shown, **(values or {})}, ABOVE, keys=keys)
 
 
 def fix_step(server: ShownServer) -> FixStep | None:

@@ -64,7 +64,7 @@ class StartPages:
         ]
 
     async def _overview(self, visit: Visit) -> Answer:
-        steps = await _steps(visit)
+        steps = await first_steps(visit)
         current = next((step for step in steps if not step.done), None)
         return Shown("start.html", "First steps", {"steps": steps, "current": current})
 
@@ -189,7 +189,8 @@ async def _own_apps(visit: Visit) -> Sequence[ShownApp]:
     return [one for one in apps.items if one.type in ("mcp", "mcp_portal")]
 
 
-async def _steps(visit: Visit) -> Sequence[FirstStep]:
+async def first_steps(visit: Visit) -> Sequence[FirstStep]:
+    """The four steps, each with what there is of it already."""
     organization = await visit.api.show(ShownOrganization, ORGANIZATION_API)
     providers = await visit.api.list(ShownProvider, PROVIDERS_API) if visit.may(ORGANIZATION, writing=False) else None
     servers = await visit.api.list(ShownServer, SERVERS_API)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
 
-from portal.admin import NO_PERMISSION, Actions, AdminError, Area
+from portal.admin import Actions, AdminError, Area
 from portal.identity import Identity
 from portal.pages import Visitor
 
 MAX_FIELD = 100_000
 """Characters of one field of a form."""
-OF_TOKENS = "Authentication error: "
-"""How the API begins what it says to tokens."""
 BUTTON = "button"
 """The name of a form that is a button only (`parts.button`)."""
 
@@ -51,14 +49,6 @@ class Problems:
                 loose.append(words)
         return cls(fields, loose)
 
-    def for_person(self, role: str, *, writing: bool) -> Problems:
-        """The same in words for a person of this role, who has no token."""
-        told = f"Your role, {role}, may not {'change' if writing else 'see'} this."
-        loose = [
-            told if one == _sentence(NO_PERMISSION) else _sentence(one.removeprefix(OF_TOKENS)) for one in self.loose
-        ]
-        return replace(self, loose=loose)
-
     def of_no_field(self) -> Problems:
         """The same where there is no form to show them in: a button was pressed."""
         return Problems(loose=[*self.fields.values(), *self.loose])
@@ -88,11 +78,6 @@ class Visit:
         """A parameter of the URL."""
         return self.request.query_params.get(name, otherwise)
 
-    @property
-    def writing(self) -> bool:
-        """Whether a form was sent, and no page asked for."""
-        return self.request.method == "POST"
-
     def sent(self, name: str) -> str:
         """A field of the form, without white space around it."""
         return self.fields.get(name, "")[:MAX_FIELD].strip()
@@ -119,15 +104,25 @@ class Crumb:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedKey:
+    """What a page calls the person or API token of a key, and where their page is, "" for none."""
+
+    words: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """A page: the name of its template, its title, and the values of the template. With `refill` its form has what was
-    sent, though nothing is wrong with it."""
+    sent, though nothing is wrong with it. `keys` are those of people and API tokens whom the page names with
+    `parts.who(key)`."""
 
     template: str
     title: str
     values: Mapping[str, Any] = field(default_factory=dict)
     crumbs: Sequence[Crumb] = ()
     status: int = 200
+    keys: Sequence[str] = ()
     refill: bool = False
 
 

@@ -167,7 +167,7 @@ class CodeMode:
     ) -> RawResult:
         """As `_program`; meanwhile others can see and end the run."""
         row = self._caller.row_of(begun(run.id, arguments.get("code")), held.request.context)
-        with self._watched.watching(run, row) as watched:
+        with self._watched.watching(run, row, held.request.principal) as watched:
             return await self._program(arguments, held, run, progress, watched)
 
     async def _program(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from portal.home.offer import AddressOffer, Connecting, connecting, offered
     from portal.home.public import public_home
     from portal.home.routes import HomeRoutes, HomeSettings, no_console
+    from portal.home.runs import RUN_FORMS, PersonRunPages
     from portal.home.setups import CODE_MODE, ClientSetup, client_setups, server_name
     from portal.home.upstream_logins import EndedLogin, UpstreamLogins
 else:
@@ -30,6 +31,8 @@ else:
             "Holdings": "holdings",
             "HomeRoutes": "routes",
             "HomeSettings": "routes",
+            "PersonRunPages": "runs",
+            "RUN_FORMS": "runs",
             "UpstreamLogins": "upstream_logins",
             "ago": "moments",
             "ahead": "moments",
@@ -44,6 +47,7 @@ else:
 
 __all__ = [
     "CODE_MODE",
+    "RUN_FORMS",
     "AddressOffer",
     "ClientSetup",
     "Connecting",
@@ -52,6 +56,7 @@ __all__ = [
     "Holdings",
     "HomeRoutes",
     "HomeSettings",
+    "PersonRunPages",
     "UpstreamLogins",
     "ago",
     "ahead",

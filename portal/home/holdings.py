@@ -22,8 +22,8 @@ from portal.state import Clock, Store, utc_now
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What signing out everywhere has ended: so many browsers, these agents, logins at servers, and so many programs,
-    whose next call is denied."""
+    """What signing out everywhere has ended: so many browsers, these agents, logins at servers, and so many programs
+    that were under way in this process."""
 
     browsers: int
     agents: tuple[HeldGrant, ...]

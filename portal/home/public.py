@@ -24,5 +24,6 @@ def public_home(name: str, endpoint: str, policy: CodeModePolicy, portal: str = 
         servers_link="",
         console="",
         servers=(),
+        runs=None,
         connect=connect,
     )

@@ -19,6 +19,7 @@ from portal.elicitation import PeoplesServers, ServerOnPage
 from portal.home.holdings import Ended, Holdings
 from portal.home.moments import ago, ahead
 from portal.home.offer import connecting
+from portal.home.runs import PersonRunPages
 from portal.home.setups import server_name
 from portal.home.upstream_logins import UpstreamLogins
 from portal.identity import Identity
@@ -66,6 +67,7 @@ class HomeRoutes:
         upstream: UpstreamLogins,
         servers: PeoplesServers,
         settings: HomeSettings,
+        runs: PersonRunPages,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._login = login
@@ -74,6 +76,7 @@ class HomeRoutes:
         self._holdings = Holdings(login.sessions, grants, upstream)
         self._servers = servers
         self._settings = settings
+        self._runs = runs
         self._now = now
         self._log = structlog.get_logger("portal.home")
 
@@ -83,6 +86,7 @@ class HomeRoutes:
             Route(LOGOUT_PATH, self._logout_page, methods=["GET"]),
             Route(LOGOUT_PATH, form_endpoint(self._login, self._logout), methods=["POST"]),
             Route(END_PATH, form_endpoint(self._login, self._end_agent), methods=["POST"]),
+            *self._runs.routes(),
         ]
 
     async def aclose(self) -> None:
@@ -109,6 +113,7 @@ class HomeRoutes:
             who=session.identity.label if session is not None else "",
             agents=[] if session is None else await self._agents(session.identity),
             servers=[] if session is None else await self._shown(replace(session.identity, ip=visitor.ip)),
+            runs=None if session is None else await self._runs.recent(session.identity),
             most_servers=MOST_SERVERS,
             servers_link=settings.servers_link,
             console="" if session is None else await settings.console(session.identity),

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from portal.identity import Identity
-from portal.login.administrators import ADMINISTRATOR, IDP
+from portal.login.administrators import ADMINISTRATOR, IDP, AccountDocument
 from portal.login.sessions import PERSON, PersonDocument
-from portal.state import AlreadyExists, Store, Transaction, utc_now
+from portal.state import AlreadyExists, Store, Stored, Transaction, utc_now
 
 KEPT = timedelta(days=400)
 MOST = 10_000
@@ -81,14 +81,7 @@ class People:
         rows = {found.subject: found.document for found in await self._store.tokens.list(PERSON)}
         people = [Person(person_id(one.identity), one.identity, one.since, one.last) for one in rows.values()]
         for stored in await self._store.list(ADMINISTRATOR):
-            identity = Identity(
-                id=f"{IDP}:{stored.id}",
-                email=stored.document.email,
-                name=stored.document.name,
-                idp_id=IDP,
-                idp_type=IDP,
-                login_method=IDP,
-            )
+            identity = _of_account(stored)
             if identity.id not in rows:
                 people.append(Person(person_id(identity), identity, stored.created_at, None))
         return sorted(people, key=lambda one: (one.last is not None, one.last or one.since), reverse=True)
@@ -100,6 +93,15 @@ class People:
             document = found.document
             return Person(id, document.identity, document.since, document.last)
         return next((one for one in await self.list() if one.id == id), None)
+
+    async def known(self, key: str) -> Identity | None:
+        """Who has this key (`Identity.key`), read without a search; None for nobody who is known."""
+        scheme, _, id = key.partition(":")
+        if scheme == IDP:
+            stored = await self._store.find(ADMINISTRATOR, id)
+            return _of_account(stored) if isinstance(stored, Stored) else None
+        found = await self._store.tokens.find(PERSON, person_id(Identity(id=key)))
+        return found.document.identity if found is not None else None
 
     async def _write(self, transaction: Transaction, identity: Identity, since: datetime, last: datetime) -> None:
         kept = Identity(
@@ -117,3 +119,15 @@ class People:
             document=PersonDocument(identity=kept, since=since, last=last),
             expires_at=self._now() + KEPT,
         )
+
+
+def _of_account(stored: Stored[AccountDocument]) -> Identity:
+    """The person who has this local account."""
+    return Identity(
+        id=f"{IDP}:{stored.id}",
+        email=stored.document.email,
+        name=stored.document.name,
+        idp_id=IDP,
+        idp_type=IDP,
+        login_method=IDP,
+    )

@@ -9,6 +9,9 @@ from portal.pages.assets import (
     HTMX_SCRIPTS,
     Asset,
     Assets,
+    assets_route,
+    part_or_page,
+    shipped_assets,
 )
 from portal.pages.blocks import APP, block_of
 from portal.pages.charts import ChartBar, ChartSlot, Drawing, LatencyPoint, bars, columns, lines, sparkline
@@ -26,6 +29,17 @@ from portal.pages.rules import (
     read_rules,
     with_application,
 )
+from portal.pages.run_view import (
+    RunCallView,
+    RunPart,
+    RunPicture,
+    RunView,
+    RunWait,
+    outcome_words,
+    run_picture,
+    tone_of,
+)
+from portal.pages.scales import bytes_words, duration_words, moment_words, number_words
 from portal.pages.timeline import CallOutcome, ProgramTimeline, TimelineCall, listing, waterfall
 from portal.pages.visitor import FORM_FIELD, Visitor, Visitors
 from portal.pages.whole import whole_page
@@ -56,24 +70,39 @@ __all__ = [
     "Pages",
     "ProgramTimeline",
     "RulesInvalid",
+    "RunCallView",
+    "RunPart",
+    "RunPicture",
+    "RunView",
+    "RunWait",
     "Surroundings",
     "TimelineCall",
     "Visitor",
     "Visitors",
+    "assets_route",
     "bars",
     "block_of",
+    "bytes_words",
     "columns",
+    "duration_words",
     "icon",
     "lines",
     "listing",
+    "moment_words",
     "notice",
+    "number_words",
+    "outcome_words",
     "over",
+    "part_or_page",
     "read_defaults",
     "read_rules",
+    "run_picture",
     "safe_return",
+    "shipped_assets",
     "sparkline",
     "standing_page",
     "style",
+    "tone_of",
     "waterfall",
     "whole_page",
     "with_application",

@@ -10,8 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from portal.pages.vendor import PACKAGES, VENDORED
 
@@ -87,6 +93,34 @@ class Assets:
         without its guard, a chart without its library) does nothing or harm."""
         found = [self.path(name) for name in names]
         return found if all(found) else []
+
+
+@cache
+def shipped_assets() -> Assets:
+    """The files of this installation, which every portal of a process shares."""
+    return Assets()
+
+
+def assets_route(assets: Assets) -> Route:
+    """Where the files are served. Everybody may have them: they are the same in every portal of this version."""
+
+    async def serve(request: Request) -> Response:
+        asset = assets.at(request.path_params["hash"], request.path_params["name"])
+        if asset is None:
+            raise HTTPException(404)
+        return Response(asset.content, headers=ASSET_HEADERS, media_type=asset.media_type)
+
+    return Route(f"{ASSETS_PATH}/{{hash}}/{{name}}", serve, methods=["GET"])
+
+
+def part_or_page(request: Request, answer: Response) -> Response:
+    """The answer to a request of htmx for a part of a page. Where it is no part, because its person has no session any
+    more, may not see it, or it is gone, htmx loads the page itself, which says so. Other answers stay as they are."""
+    if request.headers.get("hx-request") == "true" and (
+        answer.status_code in (403, 404) or "location" in answer.headers
+    ):
+        return Response(status_code=204, headers={"HX-Refresh": "true", "Cache-Control": "no-store"})
+    return answer
 
 
 def _served(name: str) -> bool:

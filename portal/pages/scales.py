@@ -107,6 +107,15 @@ def number_words(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) or value >= 1000 else f"{value:.3g}"
 
 
+def bytes_words(value: float) -> str:
+    """An amount of bytes in few characters: `0 B`, `12 kB`, `1.2 MB`."""
+    value = finite(value)
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= size:
+            return f"{value / size:,.3g} {unit}" if value / size < 1000 else f"{value / size:,.0f} {unit}"
+    return f"{value:.0f} B"
+
+
 def duration_words(ms: float) -> str:
     """A duration in few characters: `0 ms`, `0.4 ms`, `340 ms`, `1.2 s`, `3 min`, `2.5 h`."""
     ms = finite(ms)

@@ -125,6 +125,17 @@ def listing(source: str, calls: Sequence[TimelineCall]) -> Drawing:
     return drawn("listing", lines=lines, left_out=left_out, marks=MARKS)
 
 
+def margins(calls: Sequence[TimelineCall]) -> Drawing:
+    """What a listing has beside its lines, line by line, to be swapped into one that is on a page already: the calls by
+    now, each in an element with the id `M12`."""
+    lines = [
+        ListingLine(number, "", tuple(made))
+        for number, made in sorted(_by_line(calls).items())
+        if 0 < number <= MAX_LINES
+    ]
+    return drawn("margins", lines=lines, marks=MARKS)
+
+
 def length_of(run: ProgramTimeline) -> float:
     """The length of the time axis in ms: that of the run, or until its last call ended if that is longer."""
     ends = (finite(call.start) + finite(call.duration or 0) for call in run.calls[:MAX_CALLS])
@@ -193,15 +204,20 @@ def own_stretches(run: ProgramTimeline) -> list[TimelineStretch]:
 
 def listing_lines(source: str, calls: Sequence[TimelineCall]) -> tuple[list[ListingLine], int]:
     """The lines of a program, and how many of them are left out."""
-    at_line: dict[int, list[TimelineCall]] = defaultdict(list)
-    for call in calls[:MAX_CALLS]:
-        at_line[call.line].append(call)
+    at_line = _by_line(calls)
     texts = source.split("\n")
     lines = [
         ListingLine(number, seen_words(_cut(text.removesuffix("\r"))), tuple(at_line[number]))
         for number, text in enumerate(texts[:MAX_LINES], 1)
     ]
     return lines, max(0, len(texts) - MAX_LINES)
+
+
+def _by_line(calls: Sequence[TimelineCall]) -> dict[int, list[TimelineCall]]:
+    at_line: dict[int, list[TimelineCall]] = defaultdict(list)
+    for call in calls[:MAX_CALLS]:
+        at_line[call.line].append(call)
+    return at_line
 
 
 def _cut(line: str) -> str:

@@ -117,14 +117,14 @@ class PersonRuns:
         filters = Filters(identity=self._identity, portal=self._portal)
         return await self._history.page(filters, before=before, limit=limit)
 
-    async def find(self, run_id: str) -> RunStory | None:
+    async def find(self, run_id: str, *, with_program: bool = True) -> RunStory | None:
         """Their run with this id, with its calls, and its program where that is known; None for any other.
 
         Raises:
             LogUnavailable: the log does not answer.
             SecretUnreadable: its program was changed, or its key is gone.
         """
-        found = await self._history.find(run_id, self._identity, with_program=True)
+        found = await self._history.find(run_id, self._identity, with_program=with_program)
         return found if found is not None and self._portal in (None, found.run.row.portal) else None
 
     def waiting(self) -> list[tuple[RunFacts, Waiting]]:

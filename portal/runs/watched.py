@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from codemode import Failure, ToolCall
+from portal.identity import Identity
 from portal.logs import LogRow
 from portal.runs.live import LiveRun
 from portal.runs.waterfall import CallOfRun, RunFacts, RunStory, call_of, story_of
@@ -34,11 +35,13 @@ class _Open:
 
 class WatchedRun:
     """One run under way; it is told of its calls (`portal.calls.RunWatcher`). `row` says who runs it, where and since
-    when; calls count from then on. `shows_program`: its text is kept, so that others than its person may see it."""
+    when; calls count from then on. `principal` is who was let in with the request that began it, None for nobody in
+    particular. `shows_program`: its text is kept, so that others than its person may see it."""
 
-    def __init__(self, run: LiveRun, row: LogRow, room: Shares) -> None:
+    def __init__(self, run: LiveRun, row: LogRow, room: Shares, principal: Identity | None = None) -> None:
         self.run = run
         self.row = row
+        self.principal = principal
         self.made = 0
         self.shows_program = False
         self._room = room
@@ -131,9 +134,10 @@ class WatchedRuns:
         return True
 
     @contextmanager
-    def watching(self, run: LiveRun, row: LogRow) -> Iterator[WatchedRun]:
-        """A block in which a run is under way. Its row is to be written before the block ends."""
-        self._runs[run.id] = watched = WatchedRun(run, row, self._room)
+    def watching(self, run: LiveRun, row: LogRow, principal: Identity | None = None) -> Iterator[WatchedRun]:
+        """A block in which a run is under way, begun by this `principal`. Its row is to be written before the block
+        ends."""
+        self._runs[run.id] = watched = WatchedRun(run, row, self._room, principal)
         try:
             yield watched
         finally:
@@ -157,6 +161,14 @@ class WatchedRuns:
         found, own = self.find(run_id, identity), identity is not None
         return None if found is None else found.story(self._now(), with_program=with_program, own=own)
 
+    def end_logged_out(self, holds: Callable[[Identity], bool]) -> int:
+        """End the runs whose login has ended, and say how many that were. `holds` says whether the login of an
+        identity, by object, has not ended."""
+        ended = [one for one in self._runs.values() if one.principal is not None and not holds(one.principal)]
+        for one in ended:
+            one.end(logged_out(one))
+        return len(ended)
+
     def has_ended(self, run_id: str) -> bool:
         """Whether this is one of the runs that ended last: its row may still be on its way to the log."""
         return run_id in self._ended
@@ -164,10 +176,20 @@ class WatchedRuns:
 
 def ended_by(whom: str, run: WatchedRun) -> Failure:
     """How a run ends that `whom` ends: what its agent reads."""
+    message = f"{whom} ended this program; {_completed(run)}. Do not run it again without asking."
+    return Failure("cancelled", "RunEnded", message)
+
+
+def logged_out(run: WatchedRun) -> Failure:
+    """How a run ends whose login ends: what its agent reads."""
+    message = f"the login that this program was begun with has ended; {_completed(run)}. Log in to go on."
+    return Failure("denied", "LoginEnded", message)
+
+
+def _completed(run: WatchedRun) -> str:
     record = run.run.handle.record
     done = 0 if record is None else sum(call.status == "ok" for call in record.calls)
-    calls = f"{done} of its calls had completed and are not undone" if done else "none of its calls had completed"
-    return Failure("cancelled", "RunEnded", f"{whom} ended this program; {calls}. Do not run it again without asking.")
+    return f"{done} of its calls had completed and are not undone" if done else "none of its calls had completed"
 
 
 def _pending(one: _Open, since: int, now: int) -> CallOfRun:

@@ -318,7 +318,7 @@ async def test_signing_out_everywhere_ends_the_agent_and_the_program_it_has_runn
 
         await eventually(ended)
         place.crm.upstream.release.set()
-        assert (await running)["result"] == {"kind": "denied", "data": {"policy": "login"}}
+        assert (await running)["error"]["name"] == "LoginEnded"
         place.crm.upstream.release.clear()
         renewed = await agent.refresh()
         assert (renewed.status_code, renewed.json()["error"]) == (400, "invalid_grant")

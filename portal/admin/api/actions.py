@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, RootModel
 
 from portal.admin.api import answers
-from portal.admin.api.answers import InfoAnswer, PageInfo, listing_of
+from portal.admin.api.answers import DoneAnswer, InfoAnswer, PageInfo, listing_of
 from portal.admin.api.application import AdminSettings
 from portal.admin.api.errors import broken_message
 from portal.admin.api.operations import ApiCaller, ApiRequest, Method, NoBody, Operation
@@ -150,6 +150,18 @@ class Actions:
         """Do something whose result matters."""
         return await self._do(method, path, names, body, {}, lambda result: _one(model, result))
 
+    async def told(
+        self, info: type[I], method: Method, path: str, body: Mapping[str, object] | None = None, **names: str
+    ) -> I:
+        """Do something of which more is said than its result: that."""
+
+        def answered(result: object) -> I:
+            if not isinstance(result, DoneAnswer):
+                raise TypeError(f"{path} says no more than its result")
+            return _one(info, result.info)
+
+        return await self._do(method, path, names, body, {}, answered)
+
     async def _do(
         self,
         method: Method,
@@ -164,10 +176,13 @@ class Actions:
 
 
 def _one(model: type[M], result: object) -> M:
-    """
+    """The result as its model, also where the operation has made members of it already.
+
     Raises:
         TypeError: the operation answers with another model.
     """
+    if isinstance(result, dict):
+        return model.model_validate(result)
     if not isinstance(result, model):
         if issubclass(model, RootModel):
             # An operation that answers with one of several models declares them together.

@@ -19,6 +19,7 @@ from portal.state import Kind, Store, Stored, Transaction
 MAX_OBJECTS = 1000
 
 Check = Callable[[Transaction], Awaitable[None]]
+Guard = Callable[[Transaction, ApiRequest, str, str], Awaitable[None]]
 B = TypeVar("B", bound=BaseModel)
 D = TypeVar("D", bound=Document)
 
@@ -31,10 +32,16 @@ async def unchecked(transaction: Transaction) -> None:
     """Accepts every change: nothing else depends on these objects."""
 
 
+async def unguarded(transaction: Transaction, request: ApiRequest, kind: str, id: str) -> None:
+    """Lets everybody who has the permission of the operation change every object."""
+
+
 class Collection(ABC, Generic[B, D]):
     """One kind of stored object under one path. Subclasses build the document for a body and the answer for a document.
 
-    `check` runs inside the transaction of each change and sees its result. If it raises, nothing is changed.
+    `check` runs inside the transaction of each change and sees its result. If it raises, nothing is changed. `guard`
+    runs there before the change, with the request, the kind and the id ("" for a new object), and raises for who may
+    not make it.
     """
 
     kind: Kind[D]
@@ -45,9 +52,10 @@ class Collection(ABC, Generic[B, D]):
     answer: type[BaseModel]
     created_answer: type[BaseModel] | None = None
 
-    def __init__(self, store: Store, check: Check = unchecked) -> None:
+    def __init__(self, store: Store, check: Check = unchecked, guard: Guard = unguarded) -> None:
         self._store = store
         self._check = check
+        self._guard = guard
 
     @abstractmethod
     def document(self, body: B, before: D | None) -> D:
@@ -93,6 +101,7 @@ class Collection(ABC, Generic[B, D]):
     async def store(self, request: ApiRequest, document: D, secret: bytes | None = None) -> Stored[D]:
         """The new object, stored under a new id."""
         async with self._store.transaction() as transaction:
+            await self._guard(transaction, request, self.kind.name, "")
             scan = await transaction.scan(self.kind)
             if len(scan.stored) + len(scan.broken) >= MAX_OBJECTS:
                 raise in_use(f"there are already {MAX_OBJECTS} of this kind, the most allowed")
@@ -105,6 +114,7 @@ class Collection(ABC, Generic[B, D]):
             existing = await transaction.find(self.kind, request.path["id"])
             if existing is None:
                 raise not_found(self.noun)
+            await self._guard(transaction, request, self.kind.name, existing.id)
             # An object that cannot be read is replaced as if it had not existed.
             before = existing.document if isinstance(existing, Stored) else None
             document = self.document(request.read(self.body), before)
@@ -114,6 +124,7 @@ class Collection(ABC, Generic[B, D]):
 
     async def delete(self, request: ApiRequest) -> Removed:
         async with self._store.transaction() as transaction:
+            await self._guard(transaction, request, self.kind.name, request.path["id"])
             deleted = await transaction.delete(self.kind, request.path["id"], by=request.by)
             await self._check(transaction)
         return Removed(id=deleted.id)

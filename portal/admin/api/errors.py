@@ -57,11 +57,7 @@ def unauthenticated() -> AdminError:
     return AdminError(401, [Problem(AUTHENTICATION, "Authentication error")])
 
 
-NO_PERMISSION = "Authentication error: the token has no permission for this"
-"""What a token is told that may not do something. A person has no token: a page says it in words of its own."""
-
-
-def forbidden(message: str = NO_PERMISSION) -> AdminError:
+def forbidden(message: str = "Authentication error: the token has no permission for this") -> AdminError:
     return AdminError(403, [Problem(AUTHENTICATION, message)])
 
 

@@ -30,11 +30,12 @@
     const shown = drawing.series.map(({ label, colour: number }) => ({
       label,
       stroke: colour(`--series-${number}`),
-      width: 2,
+      // A column without a value has no edge, and a value alone has no line.
+      width: drawing.kind === "columns" ? 0 : 2,
       dash: drawing.kind === "lines" && number !== 1 ? [5, 3] : undefined,
       fill: drawing.kind === "columns" ? colour(`--series-${number}`) : undefined,
       paths: drawing.kind === "columns" ? uPlot.paths.bars({ size: [0.86], align: 1 }) : undefined,
-      points: { show: false },
+      points: { show: drawing.kind === "lines" && drawing.at.length <= 200, size: 5 },
       value: (plot, value) => (value === null || value === undefined ? "-" : say(value)),
     }));
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,19 @@ pytestmark = pytest.mark.anyio
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
-NOON = datetime(2025, 11, 30, 12, 30, tzinfo=UTC)
+# Of these days, because sums are kept for so long and no longer: half past twelve, and the same hours after it.
+NOON = datetime.now(UTC).replace(hour=12, minute=30, second=0, microsecond=0) - timedelta(days=1)
 AT = int(NOON.timestamp()) * 1_000_000
 OVERVIEW = "/analytics/overview"
 
 
 def noon() -> datetime:
     return NOON
+
+
+def on(day: int, time: str) -> str:
+    """A time so many days after that of `NOON`."""
+    return f"{NOON + timedelta(days=day):%Y-%m-%d}T{time}"
 
 
 def calls(number: int, ago: int, **changes: Any) -> list[LogRow]:
@@ -44,8 +50,8 @@ def made() -> list[LogRow]:
 async def test_one_answer_has_all_that_a_dashboard_shows(tmp_path: Path) -> None:
     async with logged(tmp_path, made(), clock=noon) as (api, _):
         found = (await get(api, OVERVIEW))["result"]
-        assert found["window"] == {"start": "2025-11-29T13:00:00Z", "end": "2025-11-30T13:00:00Z"}
-        assert found["window_before"] == {"start": "2025-11-28T13:00:00Z", "end": "2025-11-29T13:00:00Z"}
+        assert found["window"] == {"start": on(-1, "13:00:00Z"), "end": on(0, "13:00:00Z")}
+        assert found["window_before"] == {"start": on(-2, "13:00:00Z"), "end": on(-1, "13:00:00Z")}
         total, former = found["total"], found["total_before"]
         assert (total["calls"], total["errors"], total["denied"], total["tokens_saved"]) == (90, 10, 10, 300)
         assert (former["calls"], former["errors"], former["denied"]) == (15, 15, 0)
@@ -120,6 +126,55 @@ async def test_only_the_parts_that_are_asked_for_are_there(tmp_path: Path) -> No
         found = (await get(api, OVERVIEW, parts="people,total", limit=1))["result"]
         assert found["total"] and found["series"] is found["servers"] is found["tools"] is None
         assert len(found["people"]["groups"]) == 1 and found["people"]["more"]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "step", "points", "expected"),
+    [
+        (on(0, "12:10:30Z"), on(0, "12:31:00Z"), "five_minutes", 5, 60),
+        (on(0, "10:20:00Z"), on(0, "11:05:00Z"), "five_minutes", 9, 20),
+        (on(0, "08:30:00Z"), on(0, "11:05:00Z"), "hour", 4, 30),
+        (on(-1, "10:20:00Z"), on(-1, "11:40:00Z"), "hour", 2, 15),
+        (on(-10, "00:00:00+05:30"), None, "day", 12, 105),
+        (on(-10, "07:00:00Z"), on(0, "13:00:00Z"), "day", 11, 105),
+    ],
+    ids=["twenty minutes", "within two hours", "three hours", "yesterday", "days up to now", "days"],
+)
+async def test_a_time_of_any_length_is_shown_as_fine_as_there_are_sums_for_it(
+    tmp_path: Path, since: str, until: str | None, step: str, points: int, expected: int
+) -> None:
+    async with logged(tmp_path, made(), clock=noon) as (api, _):
+        query = {"since": since, **({"until": until} if until else {})}
+        found = (await get(api, OVERVIEW, **query))["result"]
+        assert (found["step"], len(found["series"]), found["total"]["calls"]) == (step, points, expected)
+        assert sum(one["amount"]["calls"] for one in found["series"]) == expected
+        assert found["series"][0]["start"] == found["window"]["start"]
+        assert datetime.fromisoformat(found["window"]["start"]) <= datetime.fromisoformat(since)
+        assert found["window_before"]["end"] == found["window"]["start"]
+
+
+async def test_of_long_ago_whole_days_are_shown(tmp_path: Path) -> None:
+    async with logged(tmp_path, [*calls(7, 100 * DAY, server="files"), *made()], clock=noon) as (api, _):
+        found = (await get(api, OVERVIEW, since=on(-100, "11:00:00Z"), until=on(-100, "13:00:00Z")))["result"]
+        assert found["window"] == {"start": on(-100, "00:00:00Z"), "end": on(-99, "00:00:00Z")}
+        assert found["total"]["calls"] == sum(one["now"]["calls"] for one in found["tools"]["groups"]) == 7
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"until": on(0, "12:00:00Z")},
+        {"since": on(0, "12:00:00Z"), "until": on(0, "12:00:00Z")},
+        {"since": on(-60, "00:00:00Z")},
+        {"since": "0001-01-01T00:00:00Z", "until": "0001-01-01T01:00:00Z"},
+        {"since": "9999-12-31T22:00:00Z", "until": "9999-12-31T23:00:00-12:00"},
+        {"since": on(0, "12:00:00")},
+    ],
+)
+async def test_a_time_that_there_is_not_is_refused(tmp_path: Path, query: dict[str, Any]) -> None:
+    async with logged(tmp_path, [], clock=noon) as (api, _):
+        error = await refused(api, OVERVIEW, **query)
+        assert error.status_code == 400 and words(error)
 
 
 @pytest.mark.parametrize(

@@ -268,11 +268,18 @@ async def test_offboarding_ends_the_agents_of_every_portal(tmp_path: Path) -> No
         assert [(await agent.use()).status_code for agent in held] == [401, 401, 401]
 
 
-async def test_offboarding_ends_a_running_program(tmp_path: Path, code_tool: CodeTool) -> None:
-    program = """
-      await codemode.fix.hang({text: ""});
-      return await codemode.fix.echo({text: "after"}).catch(error => ({kind: error.kind, data: error.data}));
-    """
+@pytest.mark.parametrize("what", ["offboarding", "an agent"])
+@pytest.mark.parametrize(
+    ("program", "begins"),
+    [
+        ('await codemode.fix.hang({text: ""}); return "after"', "call hang"),
+        ('await codemode.fix.echo({text: ""}); while (true) {}', "call echo"),
+    ],
+    ids=["a program that waits", "a program that only computes"],
+)
+async def test_what_a_person_has_running_ends_with_their_login(
+    tmp_path: Path, code_tool: CodeTool, what: str, program: str, begins: str
+) -> None:
     async with (
         hosted() as upstream,
         guarded_portal(tmp_path, upstream=upstream.url, code=code_tool) as portal,
@@ -291,11 +298,18 @@ async def test_offboarding_ends_a_running_program(tmp_path: Path, code_tool: Cod
         ):
             await client.list_tools()
             running = asyncio.create_task(ran(client, program))
-            await upstream.upstream.journal.wait("call hang")
-            answer = await api.raw("POST", "/organizations/revoke_user", {"email": EMAIL})
-            assert answer.json()["result_info"]["programs"] == 1
+            await upstream.upstream.journal.wait(begins)
+            if what == "offboarding":
+                answer = await api.raw("POST", "/organizations/revoke_user", {"email": EMAIL})
+                assert answer.json()["result_info"]["programs"] == 1
+            else:
+                id = await api.id_of(EMAIL)
+                (held,) = await api.agents(id)
+                await api.raw("DELETE", f"/users/{id}/agents/{held['id']}")
+            error = (await running)["error"]
+            assert (error["kind"], error["name"]) == ("denied", "LoginEnded")
+            assert "Log in to go on" in error["message"]
             upstream.upstream.release.set()
-            assert (await running)["result"] == {"kind": "denied", "data": {"policy": "login"}}
         assert (await agent.use()).status_code == 401
 
 

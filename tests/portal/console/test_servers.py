@@ -66,6 +66,8 @@ async def test_a_server_is_added_its_tools_and_settings_changed_and_it_is_remove
         assert await page.locator("#id-wrong").inner_text() != ""
         await add(admin, upstream.url)
         await page.get_by_text("were read again").wait_for()
+        # Who has changed it is named, and has a page.
+        await page.get_by_role("main").get_by_role("link", name="ada@example.com").wait_for()
         # One tool of many, found by its text; what else there is stays.
         await page.get_by_role("link", name="Tools (").click()
         await page.get_by_role("link", name="Next").click()
@@ -102,7 +104,7 @@ async def test_a_server_is_added_its_tools_and_settings_changed_and_it_is_remove
         assert len(disabled) > 10 and all("numbered-1" in name for name in disabled)
         await admin.press("Enable all")
         assert [one.name for one in (await stored(portal)).updated_tools] == ["echo"]
-        await page.get_by_role("link", name="Settings").click()
+        await page.locator("main").get_by_role("link", name="Settings").click()
         await page.get_by_label("Name").fill("Notes of all")
         await page.get_by_label("Labels").fill("confidential, internal")
         await page.get_by_label("Pin its definitions").check()

@@ -106,7 +106,7 @@ async def test_without_scripts_the_page_does_everything_but_copy_and_shows_no_de
         await page.get_by_role("button", name="End access of Cursor").click()
         await page.get_by_role("heading", name="Cursor is signed out").wait_for()
         await page.get_by_role("link", name="Back").click()
-        await page.get_by_text("None yet.").wait_for()
+        await page.get_by_text("None yet. An agent").wait_for()
         await page.get_by_role("link", name="Sign out").click()
         await page.get_by_role("button", name="Sign out everywhere").click()
         await page.get_by_role("heading", name="You are signed out").wait_for()

@@ -15,6 +15,7 @@ from portal.access import Access, Decision, LiveAccess, Standing, read_document
 from portal.admin import Admin
 from portal.app import Instance, Parts, serving
 from portal.app.identity import PortalIdentity
+from portal.calls import Gate
 from portal.endpoint import CodeRunner
 from portal.http import HttpSettings
 from portal.identity import Identity
@@ -134,10 +135,12 @@ async def guarded_portal(
     http: HttpSettings | None = None,
     has_log: bool = False,
     sections: Mapping[str, object] | None = None,
+    logs: Mapping[str, Any] | None = None,
+    gate: Gate | None = None,
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
-    """With `has_log` rows are in the log of the portal, beside its state, and not in `kept`. `sections` are further
-    ones of the document's portal."""
+    """With `has_log` rows are in the log of the portal, beside its state, and not in `kept`; `logs` is its section.
+    `sections` are further ones of the document's portal. `gate` decides about calls in the place of the policies."""
     clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
     audiences = settings.pop("audiences", {})
     changes: dict[str, Any] = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
@@ -151,6 +154,7 @@ async def guarded_portal(
         http=http or HttpSettings(),
         records=None if has_log else kept,
         access=access,
+        gate=gate,
         admission=rules,
         adjust_identity=lambda made: replace(made, **changes),
         fetch=fetch,
@@ -170,6 +174,7 @@ async def guarded_portal(
             "codeMode": code_mode,
             "state": state or new_state(folder),
             "runs": dict(runs or {}),
+            **({"logs": dict(logs)} if logs is not None else {}),
             "identity": {
                 "trustedProxies": proxies,
                 "publicUrl": settings.get("public_url", ""),

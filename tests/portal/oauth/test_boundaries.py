@@ -147,6 +147,10 @@ def framed(page: Page) -> bool:
         # The home page has this script, which its policy names by its hash.
         policy = policy.replace(f" script-src {source_of(ours)};", "")
         html = html.replace(f"<script>{ours}</script>", "")
+    if "require-trusted-types-for 'script'" in policy:
+        # Pages of runs have scripts of ours that are files, and no text becomes one.
+        policy = policy.replace(" script-src 'self';", "")
+        html = re.sub(r'<script src="/admin/assets/[0-9a-f]{32}/[a-z.-]+"></script>', "", html)
     strict = {"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"} <= set(policy.split("; "))
     return not (
         strict

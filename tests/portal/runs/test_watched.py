@@ -12,6 +12,7 @@ import pytest
 
 from codemode import Failure, RunHandle, ToolCall, Waiting
 from portal.calls import RunWatcher
+from portal.identity import Identity
 from portal.logs import CallLog, Filters, LogPlace, LogRow
 from portal.runs import Line, LiveRun, Owner, PersonRuns, RunHistory, WatchedRun, WatchedRuns, ended_by
 from portal.runs import watched as bounds
@@ -48,6 +49,18 @@ async def logged(place: LogPlace, *rows: LogRow) -> AsyncIterator[CallLog]:
             log.write(one._replace(at=RECENT))
         await log.stored()
         yield log
+
+
+def test_the_runs_of_a_login_that_has_ended_end_and_those_of_the_same_person_by_another_go_on() -> None:
+    runs = WatchedRuns(lambda: 9_000)
+    first, second = Identity(id="okta:ada"), Identity(id="okta:ada")
+    handles = [RunHandle(), RunHandle(), RunHandle()]
+    with ExitStack() as stack:
+        for handle, who in zip(handles, (first, second, None), strict=True):
+            run = LiveRun(f"exec_{id(handle)}", Owner("okta:ada", "client"), handle, Line())
+            stack.enter_context(runs.watching(run, run_row(run.id, "okta:ada"), who))
+        assert runs.end_logged_out(lambda identity: identity is not first) == 1
+        assert [None if one.ending is None else one.ending.name for one in handles] == ["LoginEnded", None, None]
 
 
 def test_a_run_is_told_of_its_calls_and_forgets_them_when_it_ends() -> None:

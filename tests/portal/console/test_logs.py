@@ -1,0 +1,179 @@
+"""The log in the console: rows with filters, pages in both directions, a row in words, and rows as they come."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from portal.logs import LogRow
+from tests.portal.axe import axe_source
+from tests.portal.console.browsing import PICTURES, administrator, chromium
+from tests.portal.console.history import HOUR, MINUTE, calls, day, write, write_before
+from tests.portal.login.guarded import guarded_portal
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
+
+FINDINGS = '[{"profile": "Payment cards", "entry": "card", "path": "/to/0", "action": "block"}]'
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def mixed() -> list[LogRow]:
+    """A row of each sort, in the last hours."""
+    run = {"run": "exec_0123456789abcdef", "identity": "bob", "email": "bob@example.com", "client": "assistant"}
+    found = calls(2, 5 * MINUTE, server="notes", name="search", call=1, line=3, trace="ab" * 16, span="cd" * 8, **run)
+    found += calls(1, 4 * MINUTE, kind="run", server="", name="", outcome="tool_error", tokens_saved=900, **run)
+    found += calls(1, 3 * MINUTE, server="mail", name="send", outcome="denied", policy="cards",
+                   reason="A payment card was found.", findings=FINDINGS, labels="outside,mail")  # fmt: skip
+    found += calls(1, 2 * MINUTE, kind="change", method="PUT", server="", name="/access/policies/0f3a", us=900)
+    found += calls(1, 2 * MINUTE, kind="sign_in", method="sign_in", server="", name="local", email="ada@example.com")
+    found += calls(1, MINUTE, kind="refusal", method="tools/call", server="", name="<b>nothing</b>", outcome="error",
+                   reason="unknown tool", identity="")  # fmt: skip
+    return sorted(found)
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+async def test_rows_are_filtered_by_a_click_and_turned_over_and_one_is_read(tmp_path: Path, scripts: bool) -> None:
+    await write_before(tmp_path, [*calls(120, 2 * HOUR, server="old", name="ping"), *mixed()])
+    async with (
+        guarded_portal(tmp_path, has_log=True) as portal,
+        chromium() as browser,
+        administrator(portal, browser, scripts=scripts) as admin,
+    ):
+        page = admin.page
+        await page.get_by_role("link", name="Logs").first.click()
+        await page.wait_for_url("**/admin/logs")
+        head = await page.get_by_role("columnheader").all_inner_texts()
+        assert head == ["Time", "Status", "Server", "Capability", "Duration", "Person", "Reason"]
+        await page.get_by_role("link", name="old", exact=True).first.click()
+        await page.get_by_role("link", name="Take off: Server old").wait_for()
+        await page.wait_for_load_state("load")
+        seen: list[str] = []
+        while True:
+            times = page.locator("tbody tr").filter(has=page.get_by_text("ping"))
+            seen += [str(await one.get_attribute("id")) for one in await times.all()]
+            older = page.get_by_role("link", name="Older")
+            if not await older.count():
+                break
+            await older.click()
+            await page.wait_for_url("**before=*" if len(seen) == 50 else f"**before={seen[-1].removeprefix('row-')}*")
+        assert len(seen) == len({*seen}) == 120
+        await page.get_by_role("link", name="Newer").click()
+        await page.wait_for_url("**after=*")
+        assert await page.locator("tbody tr").first.get_attribute("id") == seen[50]
+        await page.get_by_role("link", name="Take off: Server old").click()
+        await page.wait_for_url(lambda url: "server=" not in url)
+        await page.get_by_label("Status").select_option("failed")
+        await page.get_by_label("Kind").select_option("tool")
+        await page.get_by_role("button", name="Filter").click()
+        row = page.locator("tbody tr")
+        await page.get_by_role("link", name="Take off: Kind Tool").wait_for()
+        await page.wait_for_load_state("load")
+        assert await row.count() == 1 and "A payment card was found." in await row.inner_text()
+        await row.get_by_role("link").first.click()
+        await page.get_by_role("heading", name="What screenings found").wait_for()
+        await page.get_by_text("Payment cards").wait_for()
+        await page.get_by_role("link", name="cards", exact=True).click()
+        await page.get_by_role("link", name="Take off: Policy cards").wait_for()
+        await admin.open("/logs?kind=run")
+        await page.locator("tbody tr").get_by_role("link").first.click()
+        await page.get_by_role("heading", name="Its calls").wait_for()
+        await page.wait_for_load_state("load")
+        assert await page.locator("tbody tr").count() == 2
+        link = page.get_by_role("link", name="Show the run")
+        assert str(await link.get_attribute("href")).endswith("/admin/runs/exec_0123456789abcdef")
+
+
+async def test_new_rows_come_by_themselves_while_the_page_is_live(tmp_path: Path) -> None:
+    async with (
+        guarded_portal(tmp_path, has_log=True) as portal,
+        chromium() as browser,
+        administrator(portal, browser) as admin,
+    ):
+        page = admin.page
+        await admin.open("/logs?kind=tool&server=notes")
+        await page.get_by_role("link", name="Follow live").click()
+        await page.get_by_text("No row fits").wait_for()
+        await write(portal, [*calls(1, 0, server="notes", name="first"), *calls(1, 0, server="mail", name="hidden")])
+        await page.get_by_role("link", name="first", exact=True).wait_for()
+        await page.get_by_role("link", name="first", exact=True).focus()
+        await write(portal, calls(1, 0, server="notes", name="second"))
+        await page.get_by_role("link", name="second").wait_for()
+        assert await page.locator("tbody tr").count() == 2
+        assert await page.evaluate("document.activeElement.innerText") == "first"
+        assert (await page.locator("tbody tr").all_inner_texts())[0].find("second") > 0
+        await page.get_by_role("link", name="Stop following").click()
+        await page.wait_for_url(lambda url: "live" not in url and "server=notes" in url)
+        # Who is signed out meanwhile is led to the login.
+        await page.get_by_role("link", name="Follow live").click()
+        await page.context.clear_cookies()
+        await page.get_by_label("Password").wait_for()
+
+
+async def test_without_a_script_newer_rows_are_a_link_away(tmp_path: Path) -> None:
+    async with (
+        guarded_portal(tmp_path, has_log=True) as portal,
+        chromium() as browser,
+        administrator(portal, browser, scripts=False) as admin,
+    ):
+        await admin.open("/logs?live=on")
+        await write(portal, calls(1, 0, server="notes", name="first"))
+        await admin.page.get_by_role("link", name="Load newer").click()
+        await admin.page.get_by_role("link", name="first", exact=True).wait_for()
+
+
+async def test_what_a_url_asks_for_wrongly_is_said_on_the_page(tmp_path: Path) -> None:
+    refused = ("since=yesterday", "before=x", "before=1&after=2", "after=-1", f"before={2**70}", "tool=%00",
+               urlencode({"person": "x" * 600}), "since=9999-99-99T00:00")  # fmt: skip
+    taken = (urlencode({"tool": "<script>alert(1)</script>"}), "outcome=strange", "kind=%22%3E", "live=yes&before=x",
+             "since=0001-01-01T00:00", "until=9999-12-31T23:59:59", "unknown=1",
+             urlencode({"server": "ü" * 300}))  # fmt: skip
+    await write_before(tmp_path, mixed())
+    async with (
+        guarded_portal(tmp_path, has_log=True) as portal,
+        chromium() as browser,
+        administrator(portal, browser, scripts=False) as admin,
+    ):
+        for query in (*refused, *taken):
+            answer = await admin.page.goto(f"{portal.url}/admin/logs?{query}")
+            assert answer is not None and answer.status == (400 if query in refused else 200), query
+            assert await admin.page.locator(".warned").count() == (1 if query in refused else 0), query
+            answer = await admin.page.goto(f"{portal.url}/admin/logs/rows?{query}")
+            assert answer is not None and answer.status == 200, query
+        for id in ("0", "x", "9" * 40, "-1", "%00"):
+            answer = await admin.page.goto(f"{portal.url}/admin/logs/{id}")
+            assert answer is not None and answer.status == 404, id
+
+
+async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
+    axe = axe_source()
+    await write_before(tmp_path, [*day(), *mixed()])
+    async with (
+        guarded_portal(tmp_path, has_log=True) as portal,
+        chromium() as browser,
+        administrator(portal, browser) as admin,
+    ):
+        page = admin.page
+        await admin.open("/logs")
+        await admin.check(axe, PICTURES, "logs")
+        await admin.open("/logs?live=on&server=nothing")
+        await admin.check(axe, PICTURES, "logs-live-empty")
+        for name, query in (
+            ("log-call", "kind=tool&server=notes&run=exec_0123456789abcdef"),
+            ("log-denied", "policy=cards"),
+            ("log-change", "kind=change"),
+            ("log-sign-in", "kind=sign_in"),
+            ("log-refusal", "kind=refusal"),
+            ("log-run", "run=exec_0123456789abcdef&kind=run"),
+        ):
+            await admin.open(f"/logs?{query}")
+            await page.locator("tbody tr").first.get_by_role("link").first.click()
+            await page.wait_for_url(re.compile(r"/admin/logs/\d+$"))
+            assert not await page.locator("b").count()
+            await admin.check(axe, PICTURES, name)
