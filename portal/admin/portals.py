@@ -40,7 +40,7 @@ class AttachedServer(BaseModel):
     updated_prompts: PortalOverrides = ()
 
 
-class EntryChange(BaseModel):
+class AttachmentChange(BaseModel):
     """What changes of a server at a portal. Of tools and prompts that are named the members that are sent change, null
     takes one out; all else stays."""
 
@@ -134,7 +134,7 @@ class PortalOperations:
             Operation("PUT", item, "Change a portal", self._replace, ShownPortal, PORTALS, PortalReplacement),
             Operation("DELETE", item, "Remove a portal", self._delete, ShownPortal, PORTALS),
             Operation("POST", at, "Attach a server to a portal", self._attach, ShownPortal, PORTALS, AttachedServer),
-            Operation("PATCH", one, "Change a server at a portal", self._edit, ShownPortal, PORTALS, EntryChange),
+            Operation("PATCH", one, "Change a server at a portal", self._edit, ShownPortal, PORTALS, AttachmentChange),
             Operation("DELETE", one, "Detach a server from a portal", self._detach, ShownPortal, PORTALS),
         ]
 
@@ -201,7 +201,7 @@ class PortalOperations:
         return await self._with_entries(request, attached)
 
     async def _edit(self, request: ApiRequest) -> ShownPortal:
-        body, id = request.read(EntryChange), request.path["server"]
+        body, id = request.read(AttachmentChange), request.path["server"]
 
         def changed(entry: PortalServerDocument) -> PortalServerDocument:
             hidden, on_behalf = body.default_disabled, body.on_behalf
