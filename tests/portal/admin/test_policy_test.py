@@ -76,15 +76,24 @@ class Tried:
     credentials: dict[str, dict[str, str]]
     robot: str
 
-    def decide_by(self, document: dict[str, Any]) -> None:
-        """Other policies, from now on. The service token has the name `token` in them."""
+    def decide_by(self, document: dict[str, Any]) -> Access:
+        """Other policies, from now on, and until something is stored that policies depend on. The service token has
+        the name `token` in them."""
         live = self.instance.own.access
         assert live is not None
         written = json.loads(json.dumps(document).replace('"token_id": "token"', f'"token_id": "{self.robot}"'))
         sources = Sources(
             identity_providers={"idp": "oidc", "other": "okta"}, service_tokens=frozenset({self.robot}), geo=True
         )
-        live.replace(Access(read_document(written), sources))
+        made = Access(read_document(written), sources)
+        live.replace(made)
+        return made
+
+    @property
+    def decides(self) -> Access:
+        """The policies that decide now."""
+        assert self.instance.own.access is not None
+        return self.instance.own.access.current
 
     async def ask(self, who: str, **more: Any) -> Any:
         """The tester's answer."""
@@ -239,7 +248,6 @@ def test_the_tester_s_answer_is_what_a_client_of_that_identity_sees(
     loop: BlockingPortal, portal: Tried, document: dict[str, Any], who: str, query: str
 ) -> None:
     async def compare() -> None:
-        portal.decide_by(document)
         answer = await portal.ask(who, query=query)
         names, error = await portal.see(who, query)
         assert (answer["listed"], answer["refusal"]) == (names, error)
@@ -256,7 +264,20 @@ def test_the_tester_s_answer_is_what_a_client_of_that_identity_sees(
                 continue  # Another tool has this name as its alias.
             assert await portal.can_call(who, name) == tool["callable"], (place, tool)
 
-    loop.call(compare)
+    async def compare_by_the_same_policies() -> None:
+        for _ in range(5):
+            made = portal.decide_by(document)
+            try:
+                await compare()
+            except AssertionError:
+                # The first use of a token is stored, and then the stored policies are taken up in between.
+                if portal.decides is made:
+                    raise
+            if portal.decides is made:
+                return
+        raise AssertionError("the policies of the example never stay")
+
+    loop.call(compare_by_the_same_policies)
 
 
 OPEN: dict[str, Any] = {
