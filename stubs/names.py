@@ -197,12 +197,13 @@ class Names:
     @cached_property
     def _spelled_as_others(self) -> frozenset[str]:
         """The flat spellings that are also those of a server that is not in the set: `git_hub_x`, of the tool `hub_x`
-        of `git`, where there is also `git-hub`."""
+        of `git`, where there is also `git-hub`, and of the tool `x` of `git-hub`, where there is also `git`."""
         found: set[str] = set()
         for other in self._others:
             spelled = identifier(other, CODEMODE_FUNCTIONS)
             for names, _ in self._parts.values():
-                if not spelled.startswith(f"{self._identifiers[names.id]}_"):
+                ours = f"{self._identifiers[names.id]}_"
+                if not (spelled.startswith(ours) or ours.startswith(f"{spelled}_")):
                     continue
                 for raw, own in names.identifiers.items():
                     key = ToolKey(names.id, raw)

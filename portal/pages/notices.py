@@ -13,7 +13,7 @@ from http import HTTPStatus
 import orjson
 from starlette.responses import HTMLResponse, Response
 
-from portal.pages.pages import STRICT, page_policy, script_text, source_of, style_sheet, templates
+from portal.pages.pages import SHEETS, STRICT, page_policy, script_text, source_of, style_sheet, templates
 from portal.pages.rules import Design
 
 _TITLES = {
@@ -87,7 +87,8 @@ def words_page(title: str, text: str) -> Response:
 
 def standing_page(template: str, design: Design, status: int = 200, *, script: str = "", **values: object) -> Response:
     """A page with its style sheet in it, for a browser that the portal keeps nothing of. It has no forms."""
-    sheet, text = style_sheet(design), script_text(script)
+    # Such a page has none of what the console draws, and should say nothing but its own.
+    sheet, text = style_sheet(design, SHEETS[:1]), script_text(script)
     html = templates().get_template(template).render(design=design, sheet=sheet, script=text, **values)
     policy = page_policy(design, style=source_of(sheet), forms="'none'", script=text)
     return HTMLResponse(html, status, {**STRICT, "Content-Security-Policy": policy})

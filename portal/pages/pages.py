@@ -36,6 +36,7 @@ STRICT = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _DARK_BACKGROUND, _DARK_TEXT = "#131312", "#ececea"
+_COMMENT = re.compile(r"/\*.*?\*/\s*", re.DOTALL)
 _ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+")
 _COLOURS = """\
 :root {{ --background: {background}; --text: {text}; }}
@@ -140,8 +141,8 @@ def script_text(name: str) -> str:
     return files("portal.pages").joinpath("templates", name).read_text(encoding="utf-8") if name else ""
 
 
-def style_sheet(design: Design) -> str:
-    """The text of the style sheet. `read_rules` has checked that the two colours are colours.
+def style_sheet(design: Design, sheets: Sequence[str] = SHEETS) -> str:
+    """The text of the style sheet, of these files. `read_rules` has checked that the two colours are colours.
 
     Colours that somebody chose stay in the dark as well. A text that cannot be read on its background is not theirs.
     """
@@ -151,7 +152,13 @@ def style_sheet(design: Design) -> str:
     dark_background = _DARK_BACKGROUND if dark else background
     dark_text = readable(dark_background, _DARK_TEXT if design.text == default.text and dark else text)
     colours = _COLOURS.format(background=background, text=text, dark_background=dark_background, dark_text=dark_text)
-    return colours + "".join(map(script_text, SHEETS))
+    return colours + "".join(map(_sheet, sheets))
+
+
+@cache
+def _sheet(name: str) -> str:
+    """A style sheet without its comments, which are for us."""
+    return _COMMENT.sub("", script_text(name))
 
 
 def link_of(contact: str) -> str:

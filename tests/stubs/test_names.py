@@ -152,6 +152,16 @@ def test_a_spelling_that_is_another_servers_means_no_tool_of_this_one() -> None:
         assert away.resolve(away.path(*key)) == (key,)
 
 
+@pytest.mark.parametrize(
+    ("server", "other"), [("git-hub", "git"), ("git", "git-hub"), ("  ", "."), ("__", "_")], ids=str
+)
+def test_a_flat_spelling_that_a_hidden_server_may_have_means_no_tool(server: str, other: str) -> None:
+    listed = Names([(ServerNames(server, ["hub_x", "x"]), None)], {other})
+    spelled = identifier(other, CODEMODE_FUNCTIONS)
+    assert not [one for one in listed.shortcuts if one.startswith(f"{spelled}_")]
+    assert listed.resolve(listed.path(server, "x")) == (ToolKey(server, "x"),)
+
+
 @given(catalogues, st.sets(raw_names, max_size=3))
 def test_no_shortcut_is_spelled_as_a_tool_of_a_server_that_is_not_there(
     tools: dict[str, list[str]], others: set[str]

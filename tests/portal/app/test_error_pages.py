@@ -78,7 +78,7 @@ async def test_a_failure_of_the_portal_is_a_page_too(tmp_path: Path, monkeypatch
 
 
 async def test_no_library_speaks_in_an_error(tmp_path: Path) -> None:
-    fields = {f"field{number}": "x" for number in range(40)}
+    fields = {f"field{number}": "x" for number in range(400)}
     async with guarded_portal(tmp_path) as portal, http_client() as http:
         for headers in (FETCHED, NAVIGATION):
             for method, path in (
