@@ -123,7 +123,7 @@ class PolicyTesterPages:
 
 
 def question(asked: Mapping[str, str]) -> dict[str, object]:
-    """The question as the API takes it. What is empty is not said.
+    """The question as the API takes it, without what is empty.
 
     Raises:
         AdminError: it names a tool without its server.

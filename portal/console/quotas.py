@@ -17,7 +17,6 @@ ITEM = f"{API}/{{id}}"
 ABOVE = (Crumb("Quotas", LIST),)
 PARTS = (("person", "Each person"), ("portal", "Each portal"), ("server", "Each server"), ("tool", "Each tool"))
 UNITS = (("1", "seconds"), ("60", "minutes"), ("3600", "hours"), ("86400", "days"))
-ABOUT = ("portals", "servers", "tools")
 OWN_PORTAL = "own_portal"
 """The box of the document's own portal, whose id is empty."""
 FULL, NEARLY = 1.0, 0.8

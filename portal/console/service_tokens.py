@@ -82,7 +82,7 @@ class ServiceTokenPages:
         token = await visit.api.show(ShownServiceToken, ITEM, id=visit.id())
         body = {"name": visit.sent("name")}
         if visit.sent("duration") != token.duration:
-            # A duration that is sent begins anew.
+            # The API counts a duration from the moment at which it is sent.
             body["duration"] = visit.sent("duration")
         await visit.api.change("PUT", ITEM, body, id=token.id)
         return Went(f"{LIST}/{token.id}", "saved")

@@ -1,4 +1,4 @@
-"""Puts the scripts of others into the package at build: htmx and uPlot, from npm's registry, each byte checked.
+"""Puts the scripts of others into the package at build: htmx and uPlot, from npm, each byte checked.
 
     python portal/pages/vendor.py
 
@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VENDORED = Path(__file__).resolve().parent / "vendored"
-PUBLIC = "https://registry.npmjs.org"
 SECONDS = 60
 MAX_ARCHIVE = 32 * 1024 * 1024
 
@@ -137,8 +136,8 @@ def taken_out(package: VendoredPackage, archive: bytes) -> Iterator[tuple[str, b
 
 
 def registry(environment: Mapping[str, str] = os.environ) -> str:
-    """The registry that npm's configuration names: the environment, then the user's file; npm's public one if neither
-    does. (npm reads the environment in either case of letters.)"""
+    """The registry that npm's configuration names: the environment, then the user's file; "" if neither does. (npm
+    reads the environment in either case of letters.)"""
     for key, value in environment.items():
         if key.lower() == "npm_config_registry" and value:
             return value.rstrip("/")
@@ -146,10 +145,10 @@ def registry(environment: Mapping[str, str] = os.environ) -> str:
     try:
         text = (Path(file) if file else Path.home() / ".npmrc").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return PUBLIC
+        return ""
     named = re.findall(r"^[ \t]*registry[ \t]*=[ \t]*[\"']?([^\s\"']+)", text, re.MULTILINE)
     if not named:
-        return PUBLIC
+        return ""
     return re.sub(r"\$\{(\w+)\}", lambda found: environment.get(found[1], ""), named[-1]).rstrip("/")
 
 
@@ -211,7 +210,10 @@ def _through_npm(package: VendoredPackage) -> bytes:
 
 
 def _directly(package: VendoredPackage) -> bytes:
-    url = f"{registry()}/{package.name}/-/{package.name.rpartition('/')[2]}-{package.version}.tgz"
+    place = registry()
+    if not place:
+        raise VendorUnavailable("npm's configuration names no registry; install npm, or set npm_config_registry")
+    url = f"{place}/{package.name}/-/{package.name.rpartition('/')[2]}-{package.version}.tgz"
     try:
         with urllib.request.urlopen(url, timeout=SECONDS) as answer:
             content = answer.read(MAX_ARCHIVE)

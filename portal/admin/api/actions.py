@@ -20,8 +20,6 @@ from portal.admin.api.operations import ApiCaller, ApiRequest, Method, NoBody, O
 from portal.admin.api.performing import Performance, paging_of, perform, require_allowed, validated
 
 MAX_ITEMS = 1_000
-CONSOLE = "console"
-"""What the log calls the client of an action."""
 M = TypeVar("M", bound=BaseModel)
 I = TypeVar("I", bound=BaseModel)  # noqa: E741
 T = TypeVar("T")

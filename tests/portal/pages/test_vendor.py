@@ -18,7 +18,6 @@ from portal.pages.assets import ASSETS_PATH, Assets
 from portal.pages.vendor import (
     HTMX,
     PACKAGES,
-    PUBLIC,
     VENDORED,
     VendoredFile,
     VendoredPackage,
@@ -116,7 +115,7 @@ def test_the_registry_is_the_one_of_npms_configuration(tmp_path: Path) -> None:
     userconfig = {"npm_config_userconfig": str(file), "HOST": "npm.example"}
     assert registry(userconfig) == "https://npm.example/npm"
     assert registry({**userconfig, "NPM_CONFIG_REGISTRY": "https://first.example/"}) == "https://first.example"
-    assert registry({"npm_config_userconfig": str(tmp_path / "none")}) == PUBLIC
+    assert registry({"npm_config_userconfig": str(tmp_path / "none")}) == ""
 
 
 def test_a_file_that_is_missing_or_changed_is_left_out_of_pages(tmp_path: Path) -> None:
