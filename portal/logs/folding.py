@@ -2,8 +2,8 @@
 
 Rows have ids that only grow in the order in which they are committed. A mark says up to which row the hours are
 counted. It moves in the transaction that adds to them: each row counts once, whoever adds it. Few rows are behind the
-mark, and `sums` reads these themselves. The path of a row into the log has nothing to do with it, and a log that an earlier
-version wrote is brought up to date in the same steps.
+mark, and `sums` reads these themselves. The path of a row into the log has nothing to do with it, and a log that an
+earlier version wrote is brought up to date in the same steps.
 
 Synchronous, over one connection: the same for SQLite and PostgreSQL.
 """
