@@ -5,17 +5,24 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from portal.admin import ORGANIZATION, AdminError, ShownGroup, ShownPolicy
-from portal.console.frame import ConsoleFrame, require_name, sure
+from portal.console.frame import Confirmation, ConsoleFrame, deletion, once_unused
 from portal.console.rule_fields import blank_sets, sent_sets, shown_sets
-from portal.console.rule_words import GROUPS, Known, holder_words, plain_rules, read_known, refers_to
+from portal.console.rule_words import (
+    GROUPS,
+    POLICIES,
+    Known,
+    RuleUser,
+    holder_words,
+    plain_sets,
+    read_known,
+    refers_to,
+    rule_users,
+)
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "policies", "/admin/policies/groups"
-ITEM, POLICIES = f"{GROUPS}/{{id}}", "/access/policies"
+ITEM = f"{GROUPS}/{{id}}"
 ABOVE = (Crumb("Access groups", LIST),)
-PER_PAGE = 50
-GroupUser = tuple[str, str]
-"""The name of what uses a group, and the path of its page."""
 
 
 class AccessGroupPages:
@@ -30,16 +37,14 @@ class AccessGroupPages:
             form("/policies/groups/new", HERE, self._add, self._new),
             page("/policies/groups/{id}", HERE, self._show),
             form("/policies/groups/{id}", HERE, self._save, self._show),
-            page("/policies/groups/{id}/remove", HERE, self._sure),
-            form("/policies/groups/{id}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation("/policies/groups/{id}/remove", HERE, self._remove),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
-        search, page = visit.query("search"), visit.query("page", "1")
-        found = await visit.api.list(ShownGroup, GROUPS, {"search": search, "page": page, "per_page": str(PER_PAGE)})
+        found = await visit.api.list(ShownGroup, GROUPS, visit.page_query())
         known, policies = await read_known(visit), await _policies(visit)
         rows = [(one, holder_words(one, known), users_of(one.id, policies, known)) for one in found.items]
-        values = {"found": found, "rows": rows, "search": search, "can_change": visit.may(ORGANIZATION)}
+        values = {"found": found, "rows": rows, "search": visit.query("search"), "can_change": visit.may(ORGANIZATION)}
         return Shown("access_groups.html", "Access groups", values)
 
     async def _new(self, visit: Visit) -> Answer:
@@ -54,10 +59,9 @@ class AccessGroupPages:
     async def _show(self, visit: Visit) -> Answer:
         group = await visit.api.show(ShownGroup, ITEM, id=visit.id())
         known = await read_known(visit)
-        rules = {name: plain_rules(group, name) for name in ("include", "require", "exclude")}
         values = {
             "group": group,
-            "sets": shown_sets(rules, known),
+            "sets": shown_sets(plain_sets(group), known),
             "words": holder_words(group, known),
             "users": users_of(group.id, await _policies(visit), known),
             "action": f"{LIST}/{group.id}",
@@ -70,26 +74,21 @@ class AccessGroupPages:
         await _written(visit, await read_known(visit), group)
         return Went(f"{LIST}/{group.id}", "saved")
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         group = await visit.api.show(ShownGroup, ITEM, id=visit.id())
-        here, users = f"{LIST}/{group.id}", users_of(group.id, await _policies(visit), await read_known(visit))
-        used = f"{', '.join(name for name, _ in users[:5])} use it: it is removed only when they do not any more."
-        consequences = (used,) if users else ("No policy and no other group uses it.",)
-        return sure(
-            f"Remove {group.name}?", name=group.name, action=f"{here}/remove", back=here, consequences=consequences
+        users = users_of(group.id, await _policies(visit), await read_known(visit))
+        return Confirmation(
+            f"Remove {group.name}?",
+            name=group.name,
+            back=f"{LIST}/{group.id}",
+            consequences=once_unused([name for name, _ in users], "No policy and no other group uses it."),
+            act=deletion(visit, ITEM, LIST, id=group.id),
         )
 
-    async def _remove(self, visit: Visit) -> Answer:
-        group = await visit.api.show(ShownGroup, ITEM, id=visit.id())
-        require_name(visit, group.name)
-        await visit.api.change("DELETE", ITEM, id=group.id)
-        return Went(LIST, "removed")
 
-
-def users_of(id: str, policies: list[ShownPolicy], known: Known) -> list[GroupUser]:
+def users_of(id: str, policies: list[ShownPolicy], known: Known) -> list[RuleUser]:
     """The policies and groups with a rule that names this group."""
-    found = [(one.name, f"/admin/policies/reusable/{one.id}") for one in policies if refers_to(one, "group", id, "id")]
-    return found + [(one.name, f"{LIST}/{one.id}") for one in known.groups if refers_to(one, "group", id, "id")]
+    return rule_users(policies, known.groups, lambda one: refers_to(one, "group", id, "id"))
 
 
 async def _policies(visit: Visit) -> list[ShownPolicy]:

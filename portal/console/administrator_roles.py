@@ -11,12 +11,11 @@ from portal.admin import ACCOUNT, AdminError, ShownRole, ShownRoles, not_found
 from portal.console.administrators import HERE, LIST, ROLES_API, own_id
 from portal.console.frame import ConsoleFrame, require_name
 from portal.console.rule_fields import sent_sets, shown_sets
-from portal.console.rule_words import holder_words, plain_rules, read_known
+from portal.console.rule_words import holder_words, plain_sets, read_known
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 API = "/access/ai-controls/roles"
 RULES = f"{LIST}/by-rules"
-SETS = ("include", "require", "exclude")
 ABOVE = (Crumb("Administrators", LIST),)
 
 
@@ -44,7 +43,7 @@ class RoleRulePages:
         stored = _members(await visit.api.show(ShownRoles, API)).get(role.key) or {}
         values = {
             "role": role,
-            "sets": shown_sets({name: plain_rules(stored, name) for name in SETS}, await read_known(visit)),
+            "sets": shown_sets(plain_sets(stored), await read_known(visit)),
             "action": f"{RULES}/{role.key}",
             "confirms": visit.identity.label if _is_own(visit, role) else "",
         }

@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from starlette.routing import Route
 
 from portal.admin import ACCOUNT, NewMember, ResetMember, ShownMember, ShownRole
-from portal.console.frame import ConsoleFrame, require_name, sure
+from portal.console.frame import Confirmation, ConsoleFrame, deletion
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "administrators", "/admin/administrators"
 API, ROLES_API = "/members", "/roles"
 ITEM = f"{API}/{{id}}"
 ABOVE = (Crumb("Administrators", LIST),)
-PER_PAGE = 50
 AREAS: Mapping[str, str] = {
     "mcp_portals": "servers, portals, runs and their analytics",
     "access_apps_and_policies": "policies and applications",
@@ -47,21 +46,17 @@ class AdministratorPages:
             page(item, HERE, self._show),
             form(f"{item}/link", HERE, self._renew, self._show),
             form(f"{item}/role", HERE, self._set_role, self._show, {"roles": "role"}),
-            page(f"{item}/lower/{{role}}", HERE, self._sure_lower, changes=ACCOUNT),
-            form(f"{item}/lower/{{role}}", HERE, self._lower, self._sure_lower),
-            page(f"{item}/reset", HERE, self._sure_reset, changes=ACCOUNT),
-            form(f"{item}/reset", HERE, self._reset, self._sure_reset),
-            page(f"{item}/remove", HERE, self._sure_remove, changes=ACCOUNT),
-            form(f"{item}/remove", HERE, self._remove, self._sure_remove),
+            *self._frame.confirmation(f"{item}/lower/{{role}}", HERE, self._lower, ACCOUNT),
+            *self._frame.confirmation(f"{item}/reset", HERE, self._reset, ACCOUNT),
+            *self._frame.confirmation(f"{item}/remove", HERE, self._remove, ACCOUNT),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
-        search, page = visit.query("search"), visit.query("page", "1")
-        found = await visit.api.list(ShownMember, API, {"search": search, "page": page, "per_page": str(PER_PAGE)})
+        found = await visit.api.list(ShownMember, API, visit.page_query())
         roles = await _roles(visit)
         values = {
             "found": found,
-            "search": search,
+            "search": visit.query("search"),
             "own_id": own_id(visit),
             "roles": [(one, role_words(one)) for one in roles],
             "own": next(one for one in roles if one.key == visit.role.name),
@@ -106,48 +101,52 @@ class AdministratorPages:
         await visit.api.change("PUT", ITEM, {"roles": [role]}, id=member.id)
         return Went(here, "changed-role")
 
-    async def _sure_lower(self, visit: Visit) -> Answer:
-        member, role = await self._with_role(visit)
-        here = f"{LIST}/{member.id}"
+    async def _lower(self, visit: Visit) -> Confirmation:
+        role = await visit.api.show(ShownRole, f"{ROLES_API}/{{id}}", id=visit.id("role"))
+        member = await visit.api.show(ShownMember, ITEM, id=visit.id())
         consequences = (
             "This is your own account. What you may do changes with your next click.",
             f"As {role.name.lower()}: {role.description}",
             "Only an owner can give you the role back.",
         )
-        title, action = f"Become {role.name.lower()} yourself?", f"{here}/lower/{role.key}"
-        return sure(title, name=member.email, action=action, back=here, deed="Change it", consequences=consequences)
 
-    async def _lower(self, visit: Visit) -> Answer:
-        member, role = await self._with_role(visit)
-        require_name(visit, member.email)
-        await visit.api.change("PUT", ITEM, {"roles": [role.key]}, id=member.id)
-        return Went(f"{LIST}/{member.id}", "changed-role")
+        async def act() -> Answer:
+            await visit.api.change("PUT", ITEM, {"roles": [role.key]}, id=member.id)
+            return Went(f"{LIST}/{member.id}", "changed-role")
 
-    async def _with_role(self, visit: Visit) -> tuple[ShownMember, ShownRole]:
-        role = await visit.api.show(ShownRole, f"{ROLES_API}/{{id}}", id=visit.id("role"))
-        return await visit.api.show(ShownMember, ITEM, id=visit.id()), role
+        return Confirmation(
+            f"Become {role.name.lower()} yourself?",
+            name=member.email,
+            back=f"{LIST}/{member.id}",
+            deed="Change it",
+            consequences=consequences,
+            act=act,
+        )
 
     # Passwords and removal
 
-    async def _sure_reset(self, visit: Visit) -> Answer:
+    async def _reset(self, visit: Visit) -> Confirmation:
         member = await visit.api.show(ShownMember, ITEM, id=visit.id())
-        here = f"{LIST}/{member.id}"
         consequences = (
             "Their password, every browser in which they are signed in and every agent that they let in end at once.",
             "You get a link with which they choose a new password. It is shown once, and good for an hour.",
             *(["This is your own account: you are signed out."] if is_self(visit, member) else []),
         )
-        title, action = f"Reset the password of {member.email}?", f"{here}/reset"
-        return sure(title, name=member.email, action=action, back=here, deed="Reset it", consequences=consequences)
 
-    async def _reset(self, visit: Visit) -> Answer:
-        member = await visit.api.show(ShownMember, ITEM, id=visit.id())
-        require_name(visit, member.email)
-        return _link_of(await visit.api.made(ResetMember, "POST", f"{ITEM}/reset", {}, id=member.id))
+        async def act() -> Answer:
+            return _link_of(await visit.api.made(ResetMember, "POST", f"{ITEM}/reset", {}, id=member.id))
 
-    async def _sure_remove(self, visit: Visit) -> Answer:
+        return Confirmation(
+            f"Reset the password of {member.email}?",
+            name=member.email,
+            back=f"{LIST}/{member.id}",
+            deed="Reset it",
+            consequences=consequences,
+            act=act,
+        )
+
+    async def _remove(self, visit: Visit) -> Confirmation:
         member = await visit.api.show(ShownMember, ITEM, id=visit.id())
-        here = f"{LIST}/{member.id}"
         if member.status == "pending":
             title, deed = f"Revoke the invitation of {member.email}?", "Revoke it"
             consequences: Sequence[str] = ("Its link is good no longer. You can invite them again.",)
@@ -159,14 +158,14 @@ class AdministratorPages:
                 "API tokens that they made go on: remove those that they know.",
                 *(["This is your own account: you have no way back in."] if is_self(visit, member) else []),
             )
-        action = f"{here}/remove"
-        return sure(title, name=member.email, action=action, back=here, deed=deed, consequences=consequences)
-
-    async def _remove(self, visit: Visit) -> Answer:
-        member = await visit.api.show(ShownMember, ITEM, id=visit.id())
-        require_name(visit, member.email)
-        await visit.api.change("DELETE", ITEM, id=member.id)
-        return Went(LIST, "removed")
+        return Confirmation(
+            title,
+            name=member.email,
+            back=f"{LIST}/{member.id}",
+            deed=deed,
+            consequences=consequences,
+            act=deletion(visit, ITEM, LIST, id=member.id),
+        )
 
 
 def own_id(visit: Visit) -> str:

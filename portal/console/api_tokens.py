@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from starlette.routing import Route
 
 from portal.admin import ListedPermission, NewToken, ShownToken, TokenValue, invalid
-from portal.console.frame import ConsoleFrame, require_name, sure
-from portal.console.visit import Answer, Crumb, Shown, Visit, Went
+from portal.console.frame import Confirmation, ConsoleFrame, deletion
+from portal.console.visit import PER_PAGE, Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "api-tokens", "/admin/api-tokens"
 API = "/tokens"
 ITEM = f"{API}/{{token_id}}"
 ABOVE = (Crumb("API tokens", LIST),)
-PER_PAGE = 50
 TONES = {"active": "good", "disabled": "off", "expired": "bad"}
 CHOICES = (("", "No permission"), ("Read", "Read"), ("Write", "Edit"))
 EVERY_ACCOUNT: Mapping[str, object] = {"com.cloudflare.api.account.*": "*"}
@@ -46,10 +45,8 @@ class ApiTokenPages:
             form("/api-tokens/new", HERE, self._add, self._new, FIELDS),
             page(item, HERE, self._show),
             form(item, HERE, self._save, self._show, FIELDS),
-            page(f"{item}/roll", HERE, self._sure_to_roll),
-            form(f"{item}/roll", HERE, self._roll, self._sure_to_roll),
-            page(f"{item}/remove", HERE, self._sure),
-            form(f"{item}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation(f"{item}/roll", HERE, self._roll),
+            *self._frame.confirmation(f"{item}/remove", HERE, self._remove),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
@@ -97,36 +94,32 @@ class ApiTokenPages:
         await visit.api.change("PUT", ITEM, body, token_id=token.id)
         return Went(f"{LIST}/{token.id}", "saved")
 
-    async def _sure_to_roll(self, visit: Visit) -> Answer:
+    async def _roll(self, visit: Visit) -> Confirmation:
         token = await visit.api.show(ShownToken, ITEM, token_id=visit.id())
-        here, consequences = f"{LIST}/{token.id}", ("Programs that use the former value are refused at once.",)
-        title, deed = f"Give {token.name} a new value?", "Roll the value"
-        return sure(title, name=token.name, action=f"{here}/roll", back=here, deed=deed, consequences=consequences)
 
-    async def _roll(self, visit: Visit) -> Answer:
-        token = await visit.api.show(ShownToken, ITEM, token_id=visit.id())
-        require_name(visit, token.name)
-        value = await visit.api.made(TokenValue, "PUT", f"{ITEM}/value", token_id=token.id)
-        return _told(token.name, token.id, value.root)
+        async def act() -> Answer:
+            value = await visit.api.made(TokenValue, "PUT", f"{ITEM}/value", token_id=token.id)
+            return _told(token.name, token.id, value.root)
 
-    async def _sure(self, visit: Visit) -> Answer:
-        token = await visit.api.show(ShownToken, ITEM, token_id=visit.id())
-        here = f"{LIST}/{token.id}"
-        consequences = ("Programs that use it are refused at once.",)
-        return sure(
-            f"Delete {token.name}?",
+        return Confirmation(
+            f"Give {token.name} a new value?",
             name=token.name,
-            action=f"{here}/remove",
-            back=here,
-            deed="Delete",
-            consequences=consequences,
+            back=f"{LIST}/{token.id}",
+            deed="Roll the value",
+            consequences=("Programs that use the former value are refused at once.",),
+            act=act,
         )
 
-    async def _remove(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         token = await visit.api.show(ShownToken, ITEM, token_id=visit.id())
-        require_name(visit, token.name)
-        await visit.api.change("DELETE", ITEM, token_id=token.id)
-        return Went(LIST, "removed")
+        return Confirmation(
+            f"Delete {token.name}?",
+            name=token.name,
+            back=f"{LIST}/{token.id}",
+            deed="Delete",
+            consequences=("Programs that use it are refused at once.",),
+            act=deletion(visit, ITEM, LIST, token_id=token.id),
+        )
 
 
 def simple(token: ShownToken) -> frozenset[str] | None:

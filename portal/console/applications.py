@@ -23,10 +23,10 @@ from portal.admin import (
     invalid,
     not_found,
 )
-from portal.console.frame import ConsoleFrame, require_name, sure
+from portal.console.frame import Confirmation, ConsoleFrame, deletion
 from portal.console.policies import DECISIONS
 from portal.console.rule_fields import sent_sets, shown_sets
-from portal.console.rule_words import ACTION_TONES, ACTIONS, Known, RuleJson, holder_words, plain_rules, read_known
+from portal.console.rule_words import ACTION_TONES, ACTIONS, Known, RuleJson, holder_words, plain_sets, read_known
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "policies", "/admin/policies"
@@ -86,13 +86,11 @@ class ApplicationPages:
             form(f"{item}/detach", HERE, self._detach, self._show),
             page(f"{item}/own/{{policy}}", HERE, self._show_own),
             form(f"{item}/own/{{policy}}", HERE, self._save_own, self._show_own),
-            page(f"{item}/own/{{policy}}/remove", HERE, self._sure_own),
-            form(f"{item}/own/{{policy}}/remove", HERE, self._remove_own, self._sure_own),
+            *self._frame.confirmation(f"{item}/own/{{policy}}/remove", HERE, self._remove_own),
             form(f"{item}/move", HERE, self._move, self._show),
             page(f"{item}/settings", HERE, self._settings),
             form(f"{item}/settings", HERE, self._save, self._settings, {"destinations": OTHER_PLACES}),
-            page(f"{item}/remove", HERE, self._sure),
-            form(f"{item}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation(f"{item}/remove", HERE, self._remove),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
@@ -162,11 +160,10 @@ class ApplicationPages:
         """The policy of one application, with the form of a reusable one."""
         app, policy = await _own_policy(visit)
         known = await read_known(visit)
-        rules = {name: plain_rules(policy, name) for name in ("include", "require", "exclude")}
         dates = {"created_at": app.created_at, "updated_at": app.updated_at}
         values = {
             "policy": ShownPolicy.model_validate({"name": OWN_POLICY, **policy, **dates}),
-            "sets": shown_sets(rules, known),
+            "sets": shown_sets(plain_sets(policy), known),
             "words": holder_words(policy, known),
             "decisions": DECISIONS,
             "actions": ACTIONS,
@@ -193,19 +190,22 @@ class ApplicationPages:
             raise sent.placed(AdminError(error.status, found)) from None
         return Went(_own_path(visit, app), "saved")
 
-    async def _sure_own(self, visit: Visit) -> Answer:
+    async def _remove_own(self, visit: Visit) -> Confirmation:
         app, policy = await _own_policy(visit)
-        here, name = f"{LIST}/apps/{app.id}", str(policy.get("name") or OWN_POLICY)
-        action = f"{_own_path(visit, app)}/remove"
-        consequences = (f"It belongs to {app.name} only: nothing else has its rules.",)
-        return sure(f"Remove {name}?", name=name, action=action, back=here, consequences=consequences)
+        name = str(policy.get("name") or OWN_POLICY)
 
-    async def _remove_own(self, visit: Visit) -> Answer:
-        app, policy = await _own_policy(visit)
-        require_name(visit, str(policy.get("name") or OWN_POLICY))
-        left = [one for one in _in_order(app.policies) if one.get("id") != visit.id("policy")]
-        await _set_policies(visit, app, left)
-        return Went(f"{LIST}/apps/{app.id}#policies", "removed")
+        async def act() -> Answer:
+            left = [one for one in _in_order(app.policies) if one.get("id") != visit.id("policy")]
+            await _set_policies(visit, app, left)
+            return Went(f"{LIST}/apps/{app.id}#policies", "removed")
+
+        return Confirmation(
+            f"Remove {name}?",
+            name=name,
+            back=f"{LIST}/apps/{app.id}",
+            consequences=(f"It belongs to {app.name} only: nothing else has its rules.",),
+            act=act,
+        )
 
     async def _move(self, visit: Visit) -> Answer:
         """One policy goes one place up or down."""
@@ -251,21 +251,19 @@ class ApplicationPages:
         await visit.api.change("PUT", ITEM, body, id=app.id)
         return Went(f"{LIST}/apps/{app.id}", "saved")
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         app = await visit.api.show(ShownApp, ITEM, id=visit.id())
-        here = f"{LIST}/apps/{app.id}"
-        consequences = (
-            "Its policies hold no more where it attaches them. Where nothing else is attached, a server is for nobody "
-            "and a portal for administrators only.",
-            "Reusable policies themselves stay.",
+        return Confirmation(
+            f"Remove {app.name}?",
+            name=app.name,
+            back=f"{LIST}/apps/{app.id}",
+            consequences=(
+                "Its policies hold no more where it attaches them. Where nothing else is attached, a server is for "
+                "nobody and a portal for administrators only.",
+                "Reusable policies themselves stay.",
+            ),
+            act=deletion(visit, ITEM, LIST, id=app.id),
         )
-        return sure(f"Remove {app.name}?", name=app.name, action=f"{here}/remove", back=here, consequences=consequences)
-
-    async def _remove(self, visit: Visit) -> Answer:
-        app = await visit.api.show(ShownApp, ITEM, id=visit.id())
-        require_name(visit, app.name)
-        await visit.api.change("DELETE", ITEM, id=app.id)
-        return Went(LIST, "removed")
 
 
 def attached(app: ShownApp, policies: Sequence[ShownPolicy], known: Known) -> list[AttachedRow]:

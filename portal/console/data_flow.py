@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from starlette.routing import Route
 
 from portal.admin import PersonReads, ShownFlowRule
-from portal.console.frame import ConsoleFrame, name_to_type, require_name, sure
+from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "data-flow", "/admin/data-flow"
@@ -18,7 +16,6 @@ RULE = f"{API}/rules/{{id}}"
 READS = f"{API}/reads/{{id}}"
 ABOVE = (Crumb("Data flow", LIST),)
 ALL = (("any", "Any of these labels"), ("all", "All of these labels"))
-PER_PAGE = 50
 
 
 class DataFlowPages:
@@ -29,23 +26,19 @@ class DataFlowPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/data-flow", HERE, self._list),
-            page("/data-flow/reads/forget", HERE, self._sure_to_forget),
-            form("/data-flow/reads/forget", HERE, self._forget, self._sure_to_forget),
+            *self._frame.confirmation("/data-flow/reads/forget", HERE, self._forget),
             page("/data-flow/rules/new", HERE, self._new),
             form("/data-flow/rules/new", HERE, self._add, self._new),
             page("/data-flow/rules/{id}", HERE, self._show),
             form("/data-flow/rules/{id}", HERE, self._save, self._show),
-            page("/data-flow/rules/{id}/remove", HERE, self._sure),
-            form("/data-flow/rules/{id}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation("/data-flow/rules/{id}/remove", HERE, self._remove),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
         """The rules, and below them a page of who has read what."""
-        search = visit.query("search")
         rules = await visit.api.list(ShownFlowRule, f"{API}/rules")
-        query = {"search": search, "page": visit.query("page", "1"), "per_page": str(PER_PAGE)}
-        reads = await visit.api.list(PersonReads, f"{API}/reads", query)
-        values = {"rules": rules, "reads": reads, "search": search, "forget": FORGET}
+        reads = await visit.api.list(PersonReads, f"{API}/reads", visit.page_query())
+        values = {"rules": rules, "reads": reads, "search": visit.query("search"), "forget": FORGET}
         return Shown("data_flow.html", "Data flow", values)
 
     async def _new(self, visit: Visit) -> Answer:
@@ -66,43 +59,32 @@ class DataFlowPages:
         await visit.api.change("PUT", RULE, {**rule.model_dump(mode="json"), **_said(visit)}, id=rule.id)
         return Went(LIST, "saved")
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         rule = await visit.api.show(ShownFlowRule, RULE, id=visit.id())
         target = ", ".join(rule.target)
-        return sure(
+        return Confirmation(
             f"Remove the rule {rule.name}?",
             name=name_to_type(rule.name, rule.id),
-            action=f"{RULES}/{rule.id}/remove",
             back=LIST,
             consequences=(f"What is labelled {target} may be called by who has read {', '.join(rule.when)}.",),
+            act=deletion(visit, RULE, LIST, id=rule.id),
         )
 
-    async def _remove(self, visit: Visit) -> Answer:
-        rule = await visit.api.show(ShownFlowRule, RULE, id=visit.id())
-        require_name(visit, name_to_type(rule.name, rule.id))
-        await visit.api.change("DELETE", RULE, id=rule.id)
-        return Went(LIST, "removed")
-
-    async def _sure_to_forget(self, visit: Visit) -> Answer:
+    async def _forget(self, visit: Visit) -> Confirmation:
         """A key of a person may have a slash, so that it is no part of the path."""
         reads = await visit.api.show(PersonReads, READS, id=visit.query("person"))
-        return sure(
+        return Confirmation(
             "Forget what they have read?",
             name=reads.id,
-            action=f"{FORGET}?person={quote(reads.id, safe='')}",
             back=LIST,
             deed="Forget",
             consequences=(
                 f"They have read something labelled {', '.join(reads.labels)}.",
                 "No data-flow rule refuses them a call for that any more, also while what they read is in a chat.",
             ),
+            query={"person": reads.id},
+            act=deletion(visit, READS, LIST, "forgotten", id=reads.id),
         )
-
-    async def _forget(self, visit: Visit) -> Answer:
-        person = visit.query("person")
-        require_name(visit, person)
-        await visit.api.change("DELETE", READS, id=person)
-        return Went(LIST, "forgotten")
 
 
 def _said(visit: Visit) -> dict[str, object]:

@@ -9,7 +9,6 @@ from starlette.routing import Route
 
 from portal.admin import (
     DlpLimits,
-    PageInfo,
     ShownCustomProfile,
     ShownDataset,
     ShownDatasetEntry,
@@ -21,7 +20,8 @@ from portal.admin import (
     ShownWordsEntry,
     invalid,
 )
-from portal.console.frame import ConsoleFrame, name_to_type, require_name, sure
+from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
+from portal.console.overrides import paged
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 from portal.dlp import PREDEFINED_BY_UUID
 from portal.gateway import profiles_asked
@@ -54,14 +54,11 @@ class DlpPages:
             form("/dlp/profiles/{id}/reset", HERE, self._reset, self._show),
             page("/dlp/profiles/{id}/words", HERE, self._words),
             form("/dlp/profiles/{id}/words", HERE, self._add_words, self._words, {"entries": "words"}),
-            page("/dlp/profiles/{id}/remove", HERE, self._sure),
-            form("/dlp/profiles/{id}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation("/dlp/profiles/{id}/remove", HERE, self._remove),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
-        search = visit.query("search")
-        query = {"search": search, "page": visit.query("page", "1"), "per_page": str(PER_PAGE)}
-        found = await visit.api.list(ShownProfile, API, query)
+        found = await visit.api.list(ShownProfile, API, visit.page_query(PER_PAGE))
         rules = (await visit.api.list(ShownRule, "/gateway/rules")).items
         values = {
             "found": found,
@@ -69,7 +66,7 @@ class DlpPages:
             "entries": entries_of,
             "datasets": await visit.api.list(ShownDataset, "/dlp/datasets"),
             "limits": await visit.api.show(DlpLimits, "/dlp/limits"),
-            "search": search,
+            "search": visit.query("search"),
         }
         return Shown("dlp.html", "DLP profiles", values)
 
@@ -84,20 +81,13 @@ class DlpPages:
         profile = await _profile(visit)
         search = visit.query("search")
         entries = [one for one in entries_of(profile) if search.lower() in one.name.lower()]
-        number = _page_number(visit.query("page", "1"), len(entries))
-        shown = entries[(number - 1) * PER_PAGE : number * PER_PAGE]
+        shown, info = paged(entries, visit.query("page"), PER_PAGE)
         own = isinstance(profile, ShownCustomProfile)
         values = {
             "profile": profile,
             "own": own,
             "entries": shown,
-            "info": PageInfo(
-                page=number,
-                per_page=PER_PAGE,
-                count=len(shown),
-                total_count=len(entries),
-                total_pages=-(-len(entries) // PER_PAGE),
-            ),
+            "info": info,
             "has_entries": bool(entries_of(profile)),
             "search": search,
             "thresholds": THRESHOLDS,
@@ -156,22 +146,15 @@ class DlpPages:
         await visit.api.change("PUT", CUSTOM, body, id=profile.id)
         return Went(f"{PROFILES}/{profile.id}#entries", "saved")
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         profile = await _own(visit)
-        here = f"{PROFILES}/{profile.id}"
-        return sure(
+        return Confirmation(
             f"Remove the profile {profile.name}?",
             name=name_to_type(profile.name, profile.id),
-            action=f"{here}/remove",
-            back=here,
+            back=f"{PROFILES}/{profile.id}",
             consequences=("Its patterns and lists of words go with it. Datasets stay.",),
+            act=deletion(visit, CUSTOM, LIST, id=profile.id),
         )
-
-    async def _remove(self, visit: Visit) -> Answer:
-        profile = await _own(visit)
-        require_name(visit, name_to_type(profile.name, profile.id))
-        await visit.api.change("DELETE", CUSTOM, id=profile.id)
-        return Went(LIST, "removed")
 
     async def _shareable(self, visit: Visit, profile: AnyProfile) -> Sequence[ShownDataset]:
         """The datasets that the profile does not have yet."""
@@ -233,9 +216,3 @@ def _entry(entry: ShownPatternEntry | ShownWordsEntry) -> dict[str, object]:
 async def _put_shared(visit: Visit, profile: ShownCustomProfile, shared: Sequence[tuple[str, bool]]) -> None:
     entries = [{"entry_id": id, "enabled": enabled} for id, enabled in shared]
     await visit.api.change("PUT", CUSTOM, {**_kept(profile), "shared_entries": entries}, id=profile.id)
-
-
-def _page_number(asked: str, items: int) -> int:
-    """The page that a query asks for, within those that there are."""
-    most = max(1, -(-items // PER_PAGE))
-    return min(int(asked), most) or 1 if asked.isascii() and asked.isdecimal() and len(asked) < 10 else 1

@@ -16,7 +16,7 @@ from portal.admin import (
     not_found,
 )
 from portal.console.dlp import ABOVE, CUSTOM, HERE, LIST, PROFILES
-from portal.console.frame import ConsoleFrame, name_to_type, require_name, sure
+from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 ENTRIES, DATASETS = f"{LIST}/entries", f"{LIST}/datasets"
@@ -37,15 +37,13 @@ class DlpEntryPages:
             form("/dlp/profiles/{id}/patterns/new", HERE, self._add, self._new, NAMES),
             page("/dlp/entries/{id}", HERE, self._show),
             form("/dlp/entries/{id}", HERE, self._save, self._show, NAMES),
-            page("/dlp/entries/{id}/remove", HERE, self._sure),
-            form("/dlp/entries/{id}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation("/dlp/entries/{id}/remove", HERE, self._remove),
             page("/dlp/datasets/new", HERE, self._new_dataset),
             form("/dlp/datasets/new", HERE, self._add_dataset, self._new_dataset),
             page("/dlp/datasets/{id}", HERE, self._show_dataset),
             form("/dlp/datasets/{id}", HERE, self._save_dataset, self._show_dataset),
             form("/dlp/datasets/{id}/values", HERE, self._upload, self._show_dataset),
-            page("/dlp/datasets/{id}/remove", HERE, self._sure_of_dataset),
-            form("/dlp/datasets/{id}/remove", HERE, self._remove_dataset, self._sure_of_dataset),
+            *self._frame.confirmation("/dlp/datasets/{id}/remove", HERE, self._remove_dataset),
         ]
 
     # Patterns
@@ -84,21 +82,16 @@ class DlpEntryPages:
         await visit.api.change("PUT", ENTRY, {"type": "custom", **_said(visit)}, id=entry.id)
         return Went(f"{PROFILES}/{entry.profile_id}#entries", "saved")
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         entry = await _entry(visit)
-        return sure(
+        profile = f"{PROFILES}/{entry.profile_id}"
+        return Confirmation(
             f"Remove {entry.name}?",
             name=name_to_type(entry.name, entry.id),
-            action=f"{ENTRIES}/{entry.id}/remove",
-            back=f"{PROFILES}/{entry.profile_id}",
+            back=profile,
             consequences=("Its profile does not look for it any more.",),
+            act=deletion(visit, ENTRY, profile, id=entry.id),
         )
-
-    async def _remove(self, visit: Visit) -> Answer:
-        entry = await _entry(visit)
-        require_name(visit, name_to_type(entry.name, entry.id))
-        await visit.api.change("DELETE", ENTRY, id=entry.id)
-        return Went(f"{PROFILES}/{entry.profile_id}", "removed")
 
     # Datasets
 
@@ -127,22 +120,15 @@ class DlpEntryPages:
         await visit.api.change("POST", path, {"content": content}, id=visit.id(), version=str(begun.version))
         return Went(f"{DATASETS}/{visit.id()}", "uploaded")
 
-    async def _sure_of_dataset(self, visit: Visit) -> Answer:
+    async def _remove_dataset(self, visit: Visit) -> Confirmation:
         dataset = await visit.api.show(ShownDataset, DATASET, id=visit.id())
-        here = f"{DATASETS}/{dataset.id}"
-        return sure(
+        return Confirmation(
             f"Remove the dataset {dataset.name}?",
             name=name_to_type(dataset.name, dataset.id),
-            action=f"{here}/remove",
-            back=here,
+            back=f"{DATASETS}/{dataset.id}",
             consequences=(f"The hashes of its {dataset.num_cells:,} values go with it.",),
+            act=deletion(visit, DATASET, LIST, id=dataset.id),
         )
-
-    async def _remove_dataset(self, visit: Visit) -> Answer:
-        dataset = await visit.api.show(ShownDataset, DATASET, id=visit.id())
-        require_name(visit, name_to_type(dataset.name, dataset.id))
-        await visit.api.change("DELETE", DATASET, id=dataset.id)
-        return Went(LIST, "removed")
 
 
 async def _entry(visit: Visit) -> ShownPatternEntry | ShownWordsEntry:

@@ -8,10 +8,10 @@ wrong beside each field. Nothing here needs a script.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from portal.admin import Actions, AdminError, ApiCaller, Area, Operations, ShownName, forbidden, invalid
 from portal.console.notices import NOTICES
+from portal.console.url_state import link_to
 from portal.console.visit import BUTTON, Answer, ConsoleRole, NamedKey, Problems, Shown, Visit, Went
 from portal.home import Connecting, ago, ahead
 from portal.http import PortalAddress
@@ -36,6 +37,24 @@ RoleOf = Callable[[Identity], Awaitable[ConsoleRole | None]]
 NOT_ADMINISTRATOR = (
     "You are signed in, but you are no administrator of this portal. Ask an administrator to invite you."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What is asked before something that cannot be undone. `act` does it, once somebody has typed the `name` of the
+    thing; `back` is the page without it. `query` are the parameters of the URL of the form."""
+
+    title: str
+    _: KW_ONLY
+    name: str
+    back: str
+    act: Callable[[], Awaitable[Answer]]
+    deed: str = "Remove"
+    consequences: Sequence[str] = ()
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+ConfirmationHandler = Callable[[Visit], Awaitable[Confirmation | Went]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +146,28 @@ class ConsoleFrame:
             return await self._rendered(visit, session, here, answer)
 
         return Route(CONSOLE_PATH + path, form_endpoint(self._login, endpoint), methods=["POST"])
+
+    def confirmation(self, path: str, here: str, ask: ConfirmationHandler, changes: Area | None = None) -> list[Route]:
+        """The routes of something that cannot be undone: the page that asks for the name of the thing, and its form,
+        which does nothing without that name."""
+
+        async def show(visit: Visit) -> Answer:
+            asked = await ask(visit)
+            if isinstance(asked, Went):
+                return asked
+            ids = {name: quote(str(value), safe="") for name, value in visit.request.path_params.items()}
+            action = link_to(CONSOLE_PATH + path.format_map(ids), asked.query)
+            values = {"name": asked.name, "action": action, "back": asked.back, "deed": asked.deed}
+            return Shown("sure.html", asked.title, {**values, "consequences": asked.consequences})
+
+        async def act(visit: Visit) -> Answer:
+            asked = await ask(visit)
+            if isinstance(asked, Went):
+                return asked
+            require_name(visit, asked.name)
+            return await asked.act()
+
+        return [self.page(path, here, show, changes), self.form(path, here, act, show)]
 
     # Who it is
 
@@ -220,13 +261,20 @@ class ConsoleFrame:
         return groups
 
 
-def sure(
-    title: str, *, name: str, action: str, back: str, deed: str = "Remove", consequences: Sequence[str] = ()
-) -> Shown:
-    """The page before something that cannot be undone: it asks for the name of the thing. Its form is sent to
-    `action`, whose handler calls `require_name` first."""
-    values = {"name": name, "action": action, "back": back, "deed": deed, "consequences": consequences}
-    return Shown("sure.html", title, values)
+def deletion(visit: Visit, path: str, to: str, said: str = "removed", **ids: str) -> Callable[[], Awaitable[Answer]]:
+    """What a `Confirmation` does that deletes what is at this path of the API: it leads on `to` a page."""
+
+    async def act() -> Answer:
+        await visit.api.change("DELETE", path, None, **ids)
+        return Went(to, said)
+
+    return act
+
+
+def once_unused(users: Sequence[str], otherwise: str) -> Sequence[str]:
+    """The consequences of the removal of what goes only once nothing uses it; `otherwise` says that nothing does."""
+    used = f"{', '.join(users[:5])} use it: it is removed only when they do not any more."
+    return (used,) if users else (otherwise,)
 
 
 def name_to_type(name: str, id: str) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from starlette.routing import Route
 
 from portal.admin import AdminError, ShownProfile, ShownRule, invalid
 from portal.console.conditions import ConditionFields, Profiles, conditions_of, expressions_of
-from portal.console.frame import ConsoleFrame, name_to_type, require_name, sure
+from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.precedence import PlacedRule, moves
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
@@ -37,7 +36,6 @@ METHODS = (
 )
 EXPRESSIONS = ("traffic", "identity", "device_posture")
 NAMES = {"rule_settings": "block_reason"}
-PER_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +60,19 @@ class GatewayPages:
             form("/gateway/{id}", HERE, self._save, self._show, NAMES),
             form("/gateway/{id}/enabled", HERE, self._switch, self._list),
             form("/gateway/{id}/move", HERE, self._move, self._list),
-            page("/gateway/{id}/remove", HERE, self._sure),
-            form("/gateway/{id}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation("/gateway/{id}/remove", HERE, self._remove),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
-        search = visit.query("search")
         whole = await visit.api.list(ShownRule, API)
         places = {rule.id: number for number, rule in enumerate(whole.items, 1)}
-        query = {"search": search, "page": visit.query("page", "1"), "per_page": str(PER_PAGE)}
-        found = await visit.api.list(ShownRule, API, query)
+        found = await visit.api.list(ShownRule, API, visit.page_query())
         rows = [RuleRow(places.get(rule.id, 0), rule) for rule in found.items]
         values = {
             "found": found,
             "rows": rows,
             "total": whole.info.total_count,
-            "search": search,
+            "search": visit.query("search"),
             "tones": TONES,
             "expressions": EXPRESSIONS,
         }
@@ -157,20 +152,15 @@ class GatewayPages:
             await visit.api.change("PUT", ITEM, body, id=id)
         return Went(f"{LIST}#rule-{visit.id()}", "moved")
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         name = await self._name(visit)
-        return sure(
+        return Confirmation(
             f"Remove the rule {name}?",
             name=name,
-            action=f"{LIST}/{quote(visit.id(), safe='')}/remove",
             back=LIST,
             consequences=("It is not asked any more, also not for calls and programs that run.",),
+            act=deletion(visit, ITEM, LIST, id=visit.id()),
         )
-
-    async def _remove(self, visit: Visit) -> Answer:
-        require_name(visit, await self._name(visit))
-        await visit.api.change("DELETE", ITEM, id=visit.id())
-        return Went(LIST, "removed")
 
     async def _name(self, visit: Visit) -> str:
         """What to type before a rule goes: of one that cannot be read, its id."""

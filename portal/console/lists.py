@@ -6,16 +6,15 @@ from collections.abc import Sequence
 
 from starlette.routing import Route
 
-from portal.admin import ZERO_TRUST, ShownGroup, ShownItem, ShownList, ShownPolicy, WholeList, invalid
-from portal.console.frame import ConsoleFrame, require_name, sure
-from portal.console.rule_words import GROUPS, LISTS, refers_to
+from portal.admin import ZERO_TRUST, ShownItem, ShownList, WholeList, invalid
+from portal.console.frame import Confirmation, ConsoleFrame, deletion, once_unused
+from portal.console.rule_words import LISTS, RuleUser, read_rule_users, refers_to
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "policies", "/admin/policies/lists"
 ITEM = f"{LISTS}/{{id}}"
 ABOVE = (Crumb("Lists", LIST),)
 KINDS = (("EMAIL", "E-mail addresses"), ("IP", "IP addresses and networks"))
-PER_PAGE = 50
 
 
 class ListPages:
@@ -32,14 +31,17 @@ class ListPages:
             form("/policies/lists/{id}", HERE, self._save, self._show),
             form("/policies/lists/{id}/add", HERE, self._append, self._show),
             form("/policies/lists/{id}/take", HERE, self._take, self._show),
-            page("/policies/lists/{id}/remove", HERE, self._sure),
-            form("/policies/lists/{id}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation("/policies/lists/{id}/remove", HERE, self._remove),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
-        search, page = visit.query("search"), visit.query("page", "1")
-        found = await visit.api.list(ShownList, LISTS, {"search": search, "page": page, "per_page": str(PER_PAGE)})
-        values = {"found": found, "search": search, "kinds": dict(KINDS), "can_change": visit.may(ZERO_TRUST)}
+        found = await visit.api.list(ShownList, LISTS, visit.page_query())
+        values = {
+            "found": found,
+            "search": visit.query("search"),
+            "kinds": dict(KINDS),
+            "can_change": visit.may(ZERO_TRUST),
+        }
         return Shown("lists.html", "Lists", values)
 
     async def _new(self, visit: Visit) -> Answer:
@@ -57,13 +59,11 @@ class ListPages:
 
     async def _show(self, visit: Visit) -> Answer:
         found = await visit.api.show(WholeList, ITEM, id=visit.id())
-        search, page = visit.query("search"), visit.query("page", "1")
-        query = {"search": search, "page": page, "per_page": str(PER_PAGE)}
-        items = await visit.api.list(ShownItem, f"{ITEM}/items", query, id=visit.id())
+        items = await visit.api.list(ShownItem, f"{ITEM}/items", visit.page_query(), id=visit.id())
         values = {
             "list": found,
             "items": items,
-            "search": search,
+            "search": visit.query("search"),
             "kind": dict(KINDS)[found.type],
             "users": await _users(visit, found),
             "can_change": visit.may(ZERO_TRUST),
@@ -86,27 +86,19 @@ class ListPages:
         await visit.api.change("PATCH", ITEM, {"remove": [visit.sent("value")]}, id=visit.id())
         return Went(f"{LIST}/{visit.id()}", "removed")
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         found = await visit.api.show(WholeList, ITEM, id=visit.id())
-        here, users = f"{LIST}/{found.id}", await _users(visit, found)
-        used = f"{', '.join(name for name, _ in users[:5])} use it: it is removed only when they do not any more."
-        consequences = (used,) if users else ("No policy and no access group uses it.",)
-        return sure(
-            f"Remove {found.name}?", name=found.name, action=f"{here}/remove", back=here, consequences=consequences
+        users = await _users(visit, found)
+        return Confirmation(
+            f"Remove {found.name}?",
+            name=found.name,
+            back=f"{LIST}/{found.id}",
+            consequences=once_unused([name for name, _ in users], "No policy and no access group uses it."),
+            act=deletion(visit, ITEM, LIST, id=found.id),
         )
 
-    async def _remove(self, visit: Visit) -> Answer:
-        found = await visit.api.show(WholeList, ITEM, id=visit.id())
-        require_name(visit, found.name)
-        await visit.api.change("DELETE", ITEM, id=found.id)
-        return Went(LIST, "removed")
 
-
-async def _users(visit: Visit, found: WholeList) -> Sequence[tuple[str, str]]:
-    """The policies and access groups with a rule that names this list: their names, and the paths of their pages."""
+async def _users(visit: Visit, found: WholeList) -> Sequence[RuleUser]:
+    """The policies and access groups with a rule that names this list."""
     selector = "email_list" if found.type == "EMAIL" else "ip_list"
-    policies = (await visit.api.list(ShownPolicy, "/access/policies")).items
-    groups = (await visit.api.list(ShownGroup, GROUPS)).items
-    paths = [(one, f"/admin/policies/reusable/{one.id}") for one in policies]
-    paths += [(one, f"/admin/policies/groups/{one.id}") for one in groups]  # type: ignore[misc]
-    return [(one.name, path) for one, path in paths if refers_to(one, selector, found.id, "id")]
+    return await read_rule_users(visit, lambda one: refers_to(one, selector, found.id, "id"))

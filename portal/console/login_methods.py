@@ -13,14 +13,12 @@ from portal.admin import (
     AdminError,
     ProviderTested,
     ShownApp,
-    ShownGroup,
     ShownOrganization,
-    ShownPolicy,
     ShownProvider,
     invalid,
 )
-from portal.console.frame import ConsoleFrame, require_name, sure
-from portal.console.rule_words import refers_to
+from portal.console.frame import Confirmation, ConsoleFrame, deletion
+from portal.console.rule_words import RuleHolder, RuleUser, read_rule_users, refers_to
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "login-methods", "/admin/login-methods"
@@ -29,7 +27,6 @@ ITEM = f"{API}/{{id}}"
 ABOVE = (Crumb("Login methods", LIST),)
 CALLBACK = "/login/callback"
 SECRET, REST = "client_secret", "config"
-PER_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +142,14 @@ class LoginMethodPages:
             page("/login-methods/{id}", HERE, self._show),
             form("/login-methods/{id}", HERE, self._save, self._show),
             form("/login-methods/{id}/test", HERE, self._test, self._show),
-            page("/login-methods/{id}/remove", HERE, self._sure),
-            form("/login-methods/{id}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation("/login-methods/{id}/remove", HERE, self._remove),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
-        search, page = visit.query("search"), visit.query("page", "1")
-        found = await visit.api.list(ShownProvider, API, {"search": search, "page": page, "per_page": str(PER_PAGE)})
+        found = await visit.api.list(ShownProvider, API, visit.page_query())
         values = {
             "found": found,
-            "search": search,
+            "search": visit.query("search"),
             "titles": {one.id: one.title for one in TYPES},
             "allowed": (await visit.api.show(ShownOrganization, "/access/organizations")).allowed_idps,
         }
@@ -209,20 +204,20 @@ class LoginMethodPages:
         values = {"tested": tested, "action": here, "registers": bool(kind.fields)}
         return Shown("login_method_tested.html", f"Test of {name}", values, (*ABOVE, Crumb(name, here)))
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         provider = await visit.api.show(ShownProvider, ITEM, id=visit.id())
-        here, name = f"{LIST}/{provider.id}", provider.name or provider.type
+        name = provider.name or provider.type
         users = [words for words, _ in await _users(visit, provider.id)]
         consequences = [f"Nobody signs in with {name} any more."]
         if users:
             consequences.append(f"Rules that name it match nobody from then on: {', '.join(users[:6])}.")
-        return sure(f"Remove {name}?", name=name, action=f"{here}/remove", back=here, consequences=consequences)
-
-    async def _remove(self, visit: Visit) -> Answer:
-        provider = await visit.api.show(ShownProvider, ITEM, id=visit.id())
-        require_name(visit, provider.name or provider.type)
-        await visit.api.change("DELETE", ITEM, id=provider.id)
-        return Went(LIST, "removed")
+        return Confirmation(
+            f"Remove {name}?",
+            name=name,
+            back=f"{LIST}/{provider.id}",
+            consequences=consequences,
+            act=deletion(visit, ITEM, LIST, id=provider.id),
+        )
 
 
 def type_of(provider: ShownProvider) -> ProviderType:
@@ -269,17 +264,14 @@ def _read_rest(text: str) -> Mapping[str, object]:
     return found
 
 
-async def _users(visit: Visit, id: str) -> Sequence[tuple[str, str]]:
+async def _users(visit: Visit, id: str) -> Sequence[RuleUser]:
     """The policies, groups and applications that name a provider: their names, and the paths of their pages."""
-    policies = (await visit.api.list(ShownPolicy, "/access/policies")).items
-    groups = (await visit.api.list(ShownGroup, "/access/groups")).items
+    found = await read_rule_users(visit, lambda one: _names(one, id))
     apps = (await visit.api.list(ShownApp, "/access/apps")).items
-    found = [(one.name, f"/admin/policies/reusable/{one.id}") for one in policies if _names(one, id)]
-    found += [(one.name, f"/admin/policies/groups/{one.id}") for one in groups if _names(one, id)]
     return [*found, *((one.name, f"/admin/policies/apps/{one.id}") for one in apps if id in one.allowed_idps)]
 
 
-def _names(holder: ShownPolicy | ShownGroup, id: str) -> bool:
+def _names(holder: RuleHolder, id: str) -> bool:
     selectors = ("azureAD", "okta", "gsuite", "github-organization", "oidc", "saml", "auth_context")
     return refers_to(holder, "login_method", id, "id") or any(
         refers_to(holder, one, id, "identity_provider_id") for one in selectors

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from portal.admin import FieldMeanings, ShownJob, Validity, invalid
 from portal.config import say_duration
 from portal.console.destinations import KINDS, DestinationKind
-from portal.console.frame import ConsoleFrame, name_to_type, require_name, sure
+from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "logpush", "/admin/logpush"
@@ -27,7 +27,6 @@ LIMITS = ("max_upload_records", "max_upload_bytes", "max_upload_interval_seconds
 OPTIONS = ("output_type", "timestamp_format", "sample_rate")
 BEHIND = 300.0
 """Seconds behind the log from which on a job is late."""
-PER_PAGE = 50
 
 
 class LogpushPages:
@@ -47,16 +46,13 @@ class LogpushPages:
             form("/logpush/{id}/edit", HERE, self._save, self._edit),
             page("/logpush/{id}/destination", HERE, self._destination),
             form("/logpush/{id}/destination", HERE, self._put_destination, self._destination, names),
-            page("/logpush/{id}/remove", HERE, self._sure),
-            form("/logpush/{id}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation("/logpush/{id}/remove", HERE, self._remove),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
-        search = visit.query("search")
-        query = {"search": search, "page": visit.query("page", "1"), "per_page": str(PER_PAGE)}
-        found = await visit.api.list(ShownJob, API, query)
+        found = await visit.api.list(ShownJob, API, visit.page_query())
         states = {job.id: state_of(job) for job in found.items}
-        values = {"found": found, "search": search, "states": states, "behind": behind}
+        values = {"found": found, "search": visit.query("search"), "states": states, "behind": behind}
         return Shown("logpush.html", "Logpush jobs", values)
 
     async def _new(self, visit: Visit) -> Answer:
@@ -113,22 +109,15 @@ class LogpushPages:
         judged = await visit.api.made(Validity, "POST", "/logpush/validate/destination", body)
         return Shown("logpush_tried.html", "Try the destination", {"judged": judged}, ABOVE)
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         job = await visit.api.show(ShownJob, ITEM, id=visit.id())
-        here = f"{LIST}/{job.id}"
-        return sure(
+        return Confirmation(
             f"Remove {called(job)}?",
             name=name_to_type(job.name, str(job.id)),
-            action=f"{here}/remove",
-            back=here,
+            back=f"{LIST}/{job.id}",
             consequences=("It sends nothing any more, and how far it came is forgotten. The log stays.",),
+            act=deletion(visit, ITEM, LIST, id=visit.id()),
         )
-
-    async def _remove(self, visit: Visit) -> Answer:
-        job = await visit.api.show(ShownJob, ITEM, id=visit.id())
-        require_name(visit, name_to_type(job.name, str(job.id)))
-        await visit.api.change("DELETE", ITEM, id=visit.id())
-        return Went(LIST, "removed")
 
     async def _choices(self, visit: Visit) -> dict[str, object]:
         path = "/logpush/datasets/{dataset}/fields"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from portal.admin import AdminError, PageInfo
-from portal.console.visit import Visit
+from portal.console.visit import PER_PAGE, Visit
 
-PER_PAGE = 50
+CapabilityKind = Literal["tool", "prompt"]
+KINDS: tuple[CapabilityKind, ...] = ("tool", "prompt")
 MEMBERS = ("enabled", "alias", "description", "labels")
 T = TypeVar("T")
 Members = Mapping[str, object]
@@ -68,6 +69,18 @@ def found_in(rows: Iterable[CapabilityRow], search: str) -> list[CapabilityRow]:
     """The rows that have this text in a name or the description."""
     wanted = search.lower()
     return [one for one in rows if any(wanted in text.lower() for text in (one.name, one.alias, one.description))]
+
+
+def list_values(visit: Visit, kind: CapabilityKind, rows: Sequence[CapabilityRow]) -> dict[str, object]:
+    """What a list shows of these rows: the page that the URL asks for, of those that its search finds."""
+    search = visit.query("search")[:256]
+    shown, info = paged(found_in(rows, search), visit.query("page"))
+    return {"kind": kind, "rows": shown, "info": info, "search": search, "total": len(rows)}
+
+
+def names_found(visit: Visit, rows: Iterable[CapabilityRow]) -> list[str]:
+    """The names of those that a button for all is about: what the search finds, and is listed now."""
+    return [one.name for one in found_in(rows, visit.sent("search")[:256]) if one.listed]
 
 
 def sent_setting(visit: Visit) -> dict[str, object]:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from portal.admin import LOGS, ORGANIZATION, POLICIES, RevokedCounts, ShownAgent, ShownProvider, ShownSession, ShownUser
-from portal.console.frame import PEOPLE_PATH, ConsoleFrame, name_to_type, require_name, sure
+from portal.console.frame import PEOPLE_PATH, Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "people", PEOPLE_PATH
@@ -18,7 +18,6 @@ SESSIONS, AGENTS = f"{ITEM}/active_sessions", f"{ITEM}/agents"
 REVOKE = "/access/organizations/revoke_user"
 PROVIDERS = "/access/identity_providers"
 ABOVE = (Crumb("People", LIST),)
-PER_PAGE = 50
 OWN_METHODS = {"local": "Local account", "onetimepin": "One-time PIN"}
 VOUCHED = {
     "document": ("Vouched for by {}", "good"),
@@ -37,18 +36,15 @@ class PeoplePages:
             page("/people", HERE, self._list),
             page("/people/{id}", HERE, self._show),
             form("/people/{id}/sessions/{nonce}/end", HERE, self._end_session, self._show),
-            page("/people/{id}/agents/{agent}/end", HERE, self._sure_agent, changes=ORGANIZATION),
-            form("/people/{id}/agents/{agent}/end", HERE, self._end_agent, self._sure_agent),
-            page("/people/{id}/offboard", HERE, self._sure, changes=ORGANIZATION),
-            form("/people/{id}/offboard", HERE, self._offboard, self._sure),
+            *self._frame.confirmation("/people/{id}/agents/{agent}/end", HERE, self._end_agent, ORGANIZATION),
+            *self._frame.confirmation("/people/{id}/offboard", HERE, self._offboard, ORGANIZATION),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
-        search, page = visit.query("search"), visit.query("page", "1")
-        found = await visit.api.list(ShownUser, API, {"search": search, "page": page, "per_page": str(PER_PAGE)})
+        found = await visit.api.list(ShownUser, API, visit.page_query())
         methods = await _methods(visit)
         rows = [(one, label_of(one), method_of(one, methods)) for one in found.items]
-        return Shown("people.html", "People", {"found": found, "rows": rows, "search": search})
+        return Shown("people.html", "People", {"found": found, "rows": rows, "search": visit.query("search")})
 
     async def _show(self, visit: Visit) -> Answer:
         user = await visit.api.show(ShownUser, ITEM, id=visit.id())
@@ -72,32 +68,27 @@ class PeoplePages:
         await visit.api.change("DELETE", f"{SESSIONS}/{{nonce}}", id=visit.id(), nonce=visit.id("nonce"))
         return Went(f"{LIST}/{visit.id()}#browsers", "ended-browser")
 
-    async def _sure_agent(self, visit: Visit) -> Answer:
+    async def _end_agent(self, visit: Visit) -> Confirmation | Went:
         agents = (await visit.api.list(ShownAgent, AGENTS, id=visit.id())).items
         agent = next((one for one in agents if one.id == visit.id("agent")), None)
         here = f"{LIST}/{visit.id()}"
         if agent is None:
             return Went(f"{here}#agents", "gone-agent")
-        consequences = (
-            "Its tokens are good no longer, and programs that it has running are stopped.",
-            "To come back it must ask the person again.",
+        return Confirmation(
+            f"End {name_of(agent)}?",
+            name=name_to_type(name_of(agent), agent.id),
+            back=here,
+            deed="End it",
+            consequences=(
+                "Its tokens are good no longer, and programs that it has running are stopped.",
+                "To come back it must ask the person again.",
+            ),
+            act=deletion(visit, f"{AGENTS}/{{agent}}", f"{here}#agents", "ended-agent", id=visit.id(), agent=agent.id),
         )
-        action = f"{here}/agents/{agent.id}/end"
-        title, name = f"End {name_of(agent)}?", name_to_type(name_of(agent), agent.id)
-        return sure(title, name=name, action=action, back=here, deed="End it", consequences=consequences)
 
-    async def _end_agent(self, visit: Visit) -> Answer:
-        agents = (await visit.api.list(ShownAgent, AGENTS, id=visit.id())).items
-        agent = next((one for one in agents if one.id == visit.id("agent")), None)
-        if agent is None:
-            return Went(f"{LIST}/{visit.id()}#agents", "gone-agent")
-        require_name(visit, name_to_type(name_of(agent), agent.id))
-        await visit.api.change("DELETE", f"{AGENTS}/{{agent}}", id=visit.id(), agent=agent.id)
-        return Went(f"{LIST}/{visit.id()}#agents", "ended-agent")
-
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _offboard(self, visit: Visit) -> Confirmation:
         user = await visit.api.show(ShownUser, ITEM, id=visit.id())
-        same, here = await _same_address(visit, user), f"{LIST}/{user.id}"
+        same = await _same_address(visit, user)
         several = f"{len(same)} people of different login methods have this address. It ends for all of them."
         consequences = (
             *([several] if len(same) > 1 else []),
@@ -107,19 +98,22 @@ class PeoplePages:
             *(["Their account as an administrator stays: remove it under Administrators."] if account_of(user) else []),
             *(["This is you: you are signed out."] if is_viewer(visit, same) else []),
         )
-        title, deed = f"End all that {label_of(user)} has begun?", "End everything"
-        action = f"{here}/offboard"
-        name = name_to_type(label_of(user), user.id)
-        return sure(title, name=name, action=action, back=here, deed=deed, consequences=consequences)
 
-    async def _offboard(self, visit: Visit) -> Answer:
-        user = await visit.api.show(ShownUser, ITEM, id=visit.id())
-        require_name(visit, name_to_type(label_of(user), user.id))
-        body = {"email": user.email} if user.email else {"user_uid": user.id}
-        account = account_of(user)
-        counts = await visit.api.told(RevokedCounts, "POST", REVOKE, body)
-        values = {"user": user, "counts": counts, "account": f"/admin/administrators/{account}" if account else ""}
-        return Shown("person_ended.html", f"All that {label_of(user)} had begun has ended", values, ABOVE)
+        async def act() -> Answer:
+            body = {"email": user.email} if user.email else {"user_uid": user.id}
+            account = account_of(user)
+            counts = await visit.api.told(RevokedCounts, "POST", REVOKE, body)
+            values = {"user": user, "counts": counts, "account": f"/admin/administrators/{account}" if account else ""}
+            return Shown("person_ended.html", f"All that {label_of(user)} had begun has ended", values, ABOVE)
+
+        return Confirmation(
+            f"End all that {label_of(user)} has begun?",
+            name=name_to_type(label_of(user), user.id),
+            back=f"{LIST}/{user.id}",
+            deed="End everything",
+            consequences=consequences,
+            act=act,
+        )
 
 
 def label_of(user: ShownUser) -> str:

@@ -5,23 +5,15 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from portal.admin import AdminError, ShownApp, ShownPolicy
-from portal.console.frame import ConsoleFrame, require_name, sure
+from portal.console.frame import Confirmation, ConsoleFrame, deletion, once_unused
 from portal.console.rule_fields import blank_sets, sent_sets, shown_sets
-from portal.console.rule_words import (
-    ACTION_TONES,
-    ACTIONS,
-    Known,
-    holder_words,
-    plain_rules,
-    read_known,
-)
+from portal.console.rule_words import ACTION_TONES, ACTIONS, Known, holder_words, plain_sets, read_known
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "policies", "/admin/policies/reusable"
 API, APPS = "/access/policies", "/access/apps"
 ITEM = f"{API}/{{id}}"
 ABOVE = (Crumb("Policies", LIST),)
-PER_PAGE = 50
 DECISIONS = (
     ("allow", "Allow: people who signed in and match"),
     ("deny", "Block: who matches, unless a policy before this one allows them"),
@@ -42,16 +34,20 @@ class PolicyPages:
             form("/policies/reusable/new", HERE, self._add, self._new),
             page("/policies/reusable/{id}", HERE, self._show),
             form("/policies/reusable/{id}", HERE, self._save, self._show),
-            page("/policies/reusable/{id}/remove", HERE, self._sure),
-            form("/policies/reusable/{id}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation("/policies/reusable/{id}/remove", HERE, self._remove),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
-        search, page = visit.query("search"), visit.query("page", "1")
-        found = await visit.api.list(ShownPolicy, API, {"search": search, "page": page, "per_page": str(PER_PAGE)})
+        found = await visit.api.list(ShownPolicy, API, visit.page_query())
         known, apps = await read_known(visit), await _apps(visit)
         rows = [(one, holder_words(one, known), users_of(one.id, apps)) for one in found.items]
-        values = {"found": found, "rows": rows, "search": search, "actions": ACTIONS, "tones": ACTION_TONES}
+        values = {
+            "found": found,
+            "rows": rows,
+            "search": visit.query("search"),
+            "actions": ACTIONS,
+            "tones": ACTION_TONES,
+        }
         return Shown("policies.html", "Reusable policies", values)
 
     async def _new(self, visit: Visit) -> Answer:
@@ -71,10 +67,9 @@ class PolicyPages:
     async def _show(self, visit: Visit) -> Answer:
         policy = await visit.api.show(ShownPolicy, ITEM, id=visit.id())
         known = await read_known(visit)
-        rules = {name: plain_rules(policy, name) for name in ("include", "require", "exclude")}
         values = {
             "policy": policy,
-            "sets": shown_sets(rules, known),
+            "sets": shown_sets(plain_sets(policy), known),
             "words": holder_words(policy, known),
             "decisions": DECISIONS,
             "actions": ACTIONS,
@@ -90,20 +85,16 @@ class PolicyPages:
         await _written(visit, await read_known(visit), policy)
         return Went(f"{LIST}/{policy.id}", "saved")
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         policy = await visit.api.show(ShownPolicy, ITEM, id=visit.id())
-        here, users = f"{LIST}/{policy.id}", users_of(policy.id, await _apps(visit))
-        used = f"{', '.join(one.name for one in users[:5])} use it: it is removed only when they do not any more."
-        consequences = (used,) if users else ("No application uses it.",)
-        return sure(
-            f"Remove {policy.name}?", name=policy.name, action=f"{here}/remove", back=here, consequences=consequences
+        users = users_of(policy.id, await _apps(visit))
+        return Confirmation(
+            f"Remove {policy.name}?",
+            name=policy.name,
+            back=f"{LIST}/{policy.id}",
+            consequences=once_unused([one.name for one in users], "No application uses it."),
+            act=deletion(visit, ITEM, LIST, id=policy.id),
         )
-
-    async def _remove(self, visit: Visit) -> Answer:
-        policy = await visit.api.show(ShownPolicy, ITEM, id=visit.id())
-        require_name(visit, policy.name)
-        await visit.api.change("DELETE", ITEM, id=policy.id)
-        return Went(LIST, "removed")
 
 
 def users_of(id: str, apps: list[ShownApp]) -> list[ShownApp]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal
 from urllib.parse import quote
 
 from starlette.routing import Route
@@ -12,12 +11,14 @@ from starlette.routing import Route
 from portal.admin import AdminError, ShownOverride, ShownPortal, ShownPortalServer, not_found
 from portal.console.frame import ConsoleFrame
 from portal.console.overrides import (
+    KINDS,
+    CapabilityKind,
     CapabilityRow,
     Members,
     about_one,
     back_to,
-    found_in,
-    paged,
+    list_values,
+    names_found,
     rows_of,
     sent_setting,
     toggled,
@@ -26,8 +27,6 @@ from portal.console.portals import ABOVE, HERE, ITEM, own_settings, portal_path
 from portal.console.servers import TONES
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
-Kind = Literal["tool", "prompt"]
-KINDS: tuple[Kind, ...] = ("tool", "prompt")
 ENABLED = (
     ("yes", "Shown at this portal"),
     ("no", "Not shown at this portal"),
@@ -54,18 +53,15 @@ class PortalServerPages:
             ]
         return routes
 
-    async def _list(self, kind: Kind, visit: Visit) -> Answer:
+    async def _list(self, kind: CapabilityKind, visit: Visit) -> Answer:
         portal, server = await _found(visit)
-        search = visit.query("search")[:256]
-        rows = _rows(server, kind)
-        shown, info = paged(found_in(rows, search), visit.query("page"))
         prompts = sum(one.kind == "prompt" for one in server.offered)
         base = entry_path(portal.id, server.server_id)
         tabs = [
             ("tool", f"Tools ({len(server.offered) - prompts})", base),
             ("prompt", f"Prompts ({prompts})", f"{base}/prompts"),
         ]
-        values = {"kind": kind, "rows": shown, "info": info, "search": search, "total": len(rows), "tabs": tabs}
+        values = {**list_values(visit, kind, _rows(server, kind)), "tabs": tabs}
         return _page("portal_server.html", portal, server, f"{server.name} at {portal.name}", values)
 
     async def _save_entry(self, visit: Visit) -> Answer:
@@ -74,23 +70,22 @@ class PortalServerPages:
         await _change(visit, portal, server.server_id, changes)
         return Went(entry_path(portal.id, server.server_id), "saved")
 
-    async def _toggle(self, kind: Kind, visit: Visit) -> Answer:
+    async def _toggle(self, kind: CapabilityKind, visit: Visit) -> Answer:
         portal, server = await _found(visit)
         name = visit.sent("name")
         needed = _needed(server, kind)
         after, said = toggled(visit, lambda on: [{"name": name, "enabled": needed(name, on)}])
         return await self._changed(kind, visit, portal, server, after, said)
 
-    async def _toggle_all(self, kind: Kind, visit: Visit) -> Answer:
+    async def _toggle_all(self, kind: CapabilityKind, visit: Visit) -> Answer:
         """Show or hide at this portal all that the search finds."""
         portal, server = await _found(visit)
-        found = found_in(_rows(server, kind), visit.sent("search")[:256])
-        names = [one.name for one in found if one.listed]
+        names = names_found(visit, _rows(server, kind))
         needed = _needed(server, kind)
         after, said = toggled(visit, lambda on: [{"name": name, "enabled": needed(name, on)} for name in names])
         return await self._changed(kind, visit, portal, server, after, said)
 
-    async def _one(self, kind: Kind, visit: Visit) -> Answer:
+    async def _one(self, kind: CapabilityKind, visit: Visit) -> Answer:
         portal, server = await _found(visit)
         name = visit.sent("name") or visit.query("name")
         row = next((one for one in _rows(server, kind) if one.name == name), None)
@@ -102,7 +97,7 @@ class PortalServerPages:
         values = {"kind": kind, "row": row, "below": below, "choices": (("", default), *ENABLED)}
         return _page("portal_tool.html", portal, server, f"{name} at {portal.name}", values)
 
-    async def _save(self, kind: Kind, visit: Visit) -> Answer:
+    async def _save(self, kind: CapabilityKind, visit: Visit) -> Answer:
         portal, server = await _found(visit)
         members = {**sent_setting(visit), "enabled": WHEN_SENT.get(visit.sent("enabled"))}
         changes: list[Members] = [{**members, "name": visit.sent("name")}]
@@ -113,7 +108,7 @@ class PortalServerPages:
 
     async def _changed(
         self,
-        kind: Kind,
+        kind: CapabilityKind,
         visit: Visit,
         portal: ShownPortal,
         server: ShownPortalServer,
@@ -129,7 +124,7 @@ def entry_path(portal: str, server: str) -> str:
     return f"{portal_path(portal)}/servers/{quote(server, safe='')}"
 
 
-def _list_path(portal: str, server: str, kind: Kind) -> str:
+def _list_path(portal: str, server: str, kind: CapabilityKind) -> str:
     return entry_path(portal, server) + ("" if kind == "tool" else "/prompts")
 
 
@@ -150,11 +145,11 @@ async def _change(visit: Visit, portal: ShownPortal, server: str, changes: Mappi
     await visit.api.change("PATCH", f"{ITEM}/servers/{{server}}", changes, id=portal.id, server=server)
 
 
-def _rows(server: ShownPortalServer, kind: Kind) -> list[CapabilityRow]:
+def _rows(server: ShownPortalServer, kind: CapabilityKind) -> list[CapabilityRow]:
     return rows_of(server.offered, kind, own_settings(server, kind))
 
 
-def _needed(server: ShownPortalServer, kind: Kind) -> Callable[[str, bool], bool | None]:
+def _needed(server: ShownPortalServer, kind: CapabilityKind) -> Callable[[str, bool], bool | None]:
     """What the portal has to say so that one is shown or not: None where it is so without that."""
     settings = server.updated_tools if kind == "tool" else server.updated_prompts
     disabled = {one.name for one in settings if one.server_enabled is False}

@@ -17,7 +17,7 @@ from portal.admin import (
     ShownPortalServer,
     ShownServer,
 )
-from portal.console.frame import ConsoleFrame, require_name, sure
+from portal.console.frame import Confirmation, ConsoleFrame, deletion
 from portal.console.servers import SERVED, TONES
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 from portal.home import offered
@@ -34,7 +34,6 @@ CODE_MODES = (
     ("off", "Off: agents see every tool by itself"),
 )
 CODE_MODE_NAMES = {"opt_in": "Opt-in", "default_on": "Default on", "enforced": "Enforced", "off": "Off"}
-PER_PAGE = 50
 
 
 class PortalPages:
@@ -52,14 +51,13 @@ class PortalPages:
             form("/portals/{id}/edit", HERE, self._save, self._edit),
             form("/portals/{id}/attach", HERE, self._attach, self._show, {"servers": "server_id"}),
             form("/portals/{id}/detach", HERE, self._detach, self._show),
-            page("/portals/{id}/remove", HERE, self._sure),
-            form("/portals/{id}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation("/portals/{id}/remove", HERE, self._remove),
             page("/configured/portals/{id}", HERE, self._show_configured),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
-        search, page = visit.query("search"), visit.query("page", "1")
-        found = await visit.api.list(ShownPortal, API, {"search": search, "page": page, "per_page": str(PER_PAGE)})
+        search = visit.query("search")
+        found = await visit.api.list(ShownPortal, API, visit.page_query())
         served = await visit.api.list(ServedPortal, f"{SERVED}/portals")
         wanted = search.lower()
         configured = [
@@ -160,21 +158,18 @@ class PortalPages:
         await visit.api.change("DELETE", one, id=visit.id(), server=visit.sent("server_id"))
         return Went(f"{portal_path(visit.id())}#servers", "server-detached")
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         portal = await visit.api.show(ShownPortal, ITEM, id=visit.id())
-        here = portal_path(portal.id)
-        consequences = (
-            f"Agents that are connected to {portal.name} lose it at once, and people their sessions there.",
-            "Its servers stay, and so do the applications that name its hostname.",
+        return Confirmation(
+            f"Remove {portal.name}?",
+            name=portal.id,
+            back=portal_path(portal.id),
+            consequences=(
+                f"Agents that are connected to {portal.name} lose it at once, and people their sessions there.",
+                "Its servers stay, and so do the applications that name its hostname.",
+            ),
+            act=deletion(visit, ITEM, LIST, id=portal.id),
         )
-        return sure(
-            f"Remove {portal.name}?", name=portal.id, action=f"{here}/remove", back=here, consequences=consequences
-        )
-
-    async def _remove(self, visit: Visit) -> Answer:
-        require_name(visit, visit.id())
-        await visit.api.change("DELETE", ITEM, id=visit.id())
-        return Went(LIST, "removed")
 
 
 def portal_path(id: str) -> str:

@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from portal.admin import ShownQuota, ShownUse
 from portal.config import say_duration
-from portal.console.frame import ConsoleFrame, name_to_type, require_name, sure
+from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "quotas", "/admin/quotas"
@@ -20,7 +20,6 @@ UNITS = (("1", "seconds"), ("60", "minutes"), ("3600", "hours"), ("86400", "days
 OWN_PORTAL = "own_portal"
 """The box of the document's own portal, whose id is empty."""
 FULL, NEARLY = 1.0, 0.8
-PER_PAGE = 50
 
 
 class QuotaPages:
@@ -36,20 +35,17 @@ class QuotaPages:
             form("/quotas/new", HERE, self._add, self._new, names),
             page("/quotas/{id}", HERE, self._show),
             form("/quotas/{id}", HERE, self._save, self._show, names),
-            page("/quotas/{id}/remove", HERE, self._sure),
-            form("/quotas/{id}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation("/quotas/{id}/remove", HERE, self._remove),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
         """The quotas of the store, and below them a page of who is how far in these and in those of the document."""
-        search = visit.query("search")
         quotas = await visit.api.list(ShownQuota, API)
-        query = {"search": search, "page": visit.query("page", "1"), "per_page": str(PER_PAGE)}
-        used = await visit.api.list(ShownUse, f"{API}/usage", query)
+        used = await visit.api.list(ShownUse, f"{API}/usage", visit.page_query())
         values = {
             "quotas": quotas,
             "used": used,
-            "search": search,
+            "search": visit.query("search"),
             "words": quota_words,
             "about": about_words,
             "whose": whose,
@@ -74,21 +70,15 @@ class QuotaPages:
         await visit.api.change("PUT", ITEM, {**quota.model_dump(mode="json"), **_said(visit)}, id=quota.id)
         return Went(LIST, "saved")
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         quota = await visit.api.show(ShownQuota, ITEM, id=visit.id())
-        return sure(
+        return Confirmation(
             f"Remove the quota {quota.name}?",
             name=name_to_type(quota.name, quota.id),
-            action=f"{LIST}/{quota.id}/remove",
             back=LIST,
             consequences=("It refuses no call any more, and its counts are forgotten.",),
+            act=deletion(visit, ITEM, LIST, id=quota.id),
         )
-
-    async def _remove(self, visit: Visit) -> Answer:
-        quota = await visit.api.show(ShownQuota, ITEM, id=visit.id())
-        require_name(visit, name_to_type(quota.name, quota.id))
-        await visit.api.change("DELETE", ITEM, id=quota.id)
-        return Went(LIST, "removed")
 
 
 def _form(quota: ShownQuota | None) -> dict[str, object]:

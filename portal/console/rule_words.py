@@ -1,8 +1,9 @@
-"""Rules of policies and groups in words, and what they refer to by an id. Pure but for `read_known`."""
+"""Rules of policies and groups in words, what they refer to by an id, and which of them refer to something. Pure but
+for what reads the API."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -20,7 +21,11 @@ from portal.admin import (
 from portal.console.visit import Visit
 
 RuleJson = Mapping[str, object]
-GROUPS, LISTS = "/access/groups", "/gateway/lists"
+RULE_SETS = ("include", "require", "exclude")
+RuleHolder = ShownPolicy | ShownGroup
+RuleUser = tuple[str, str]
+"""The name of a policy or group, and the path of its page."""
+POLICIES, GROUPS, LISTS = "/access/policies", "/access/groups", "/gateway/lists"
 PROVIDERS, SERVICE_TOKEN_LIST = "/access/identity_providers", "/access/service_tokens"
 ACTIONS: Mapping[str, str] = {
     "allow": "Allow",
@@ -103,6 +108,11 @@ def plain_rules(holder: ShownPolicy | ShownGroup | Mapping[str, object], name: s
     return [{key: _without_nulls(value) for key, value in one.items()} for one in rules if isinstance(one, Mapping)]
 
 
+def plain_sets(holder: RuleHolder | Mapping[str, object]) -> dict[str, list[RuleJson]]:
+    """All rules of a policy or group, by the name of their set."""
+    return {name: plain_rules(holder, name) for name in RULE_SETS}
+
+
 def rule_words(rule: RuleJson, known: Known) -> str:
     """A rule in a few words."""
     selector, parameters = next(iter(rule.items()), ("", None))
@@ -149,8 +159,22 @@ def holder_words(holder: ShownPolicy | ShownGroup | Mapping[str, object], known:
 
 def refers_to(holder: ShownPolicy | ShownGroup | Mapping[str, object], selector: str, id: str, member: str) -> bool:
     """Whether a rule of a policy or group names this object."""
-    rules = [one for name in ("include", "require", "exclude") for one in plain_rules(holder, name)]
+    rules = [one for rules in plain_sets(holder).values() for one in rules]
     return any(isinstance(inner := one.get(selector), Mapping) and inner.get(member) == id for one in rules)
+
+
+def rule_users(
+    policies: Iterable[ShownPolicy], groups: Iterable[ShownGroup], names: Callable[[RuleHolder], bool]
+) -> list[RuleUser]:
+    """The policies and groups with a rule that `names` something."""
+    found = [(one.name, f"/admin/policies/reusable/{one.id}") for one in policies if names(one)]
+    return found + [(one.name, f"/admin/policies/groups/{one.id}") for one in groups if names(one)]
+
+
+async def read_rule_users(visit: Visit, names: Callable[[RuleHolder], bool]) -> list[RuleUser]:
+    """The same of all policies and groups that there are."""
+    policies = (await visit.api.list(ShownPolicy, POLICIES)).items
+    return rule_users(policies, (await visit.api.list(ShownGroup, GROUPS)).items, names)
 
 
 def _named(names: Iterable[tuple[str, str]], id: object) -> str:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from portal.admin import LOGS, PORTALS, AdminError, RunPageInfo, RunWithCalls, ShownRun
 from portal.console.frame import ConsoleFrame
 from portal.console.visit import Answer, Crumb, Problems, Shown, Visit, Went
-from portal.pages import RunCallView, RunPart, RunView, RunWait, duration_words, outcome_words, run_picture, tone_of
+from portal.pages import RunCallView, RunPart, RunView, RunWait, duration_words, outcome_words, run_part, tone_of
 
 HERE, LIST = "runs", "/admin/runs"
 API = "/access/ai-controls/mcp/runs"
@@ -179,14 +179,10 @@ async def _read(visit: Visit, *, wanted: bool) -> tuple[RunWithCalls, str]:
 
 
 def _part(visit: Visit, run: RunWithCalls, *, lines: bool) -> RunPart:
-    here = f"{LIST}/{quote(run.id, safe='')}"
-    return RunPart(
-        run_picture(view_of(run), lines=lines, row_link=partial(_row_link, visit)),
-        # The page on which it goes on is for its person alone.
-        [RunWait(run.id, one.tool, one.text) for one in run.waiting],
-        f"{here}/live" + ("?program=on" if lines else ""),
-        f"{here}/end" if visit.may(PORTALS) else "",
-    )
+    # The page on which it goes on is for its person alone.
+    waits = [RunWait(run.id, one.tool, one.text) for one in run.waiting]
+    here, link = f"{LIST}/{quote(run.id, safe='')}", partial(_row_link, visit)
+    return run_part(view_of(run), here, waits, lines=lines, may_end=visit.may(PORTALS), row_link=link)
 
 
 def _row_link(visit: Visit, id: int) -> str:

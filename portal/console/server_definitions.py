@@ -12,8 +12,6 @@ from portal.console.frame import ConsoleFrame
 from portal.console.servers import HERE, ITEM, server_page, server_path
 from portal.console.visit import Answer, Visit, Went
 
-PER_PAGE = 50
-
 
 @dataclass(frozen=True, slots=True)
 class WaitingDefinition:
@@ -38,14 +36,12 @@ class ServerDefinitionPages:
 
     async def _approvals(self, visit: Visit) -> Answer:
         server = await visit.api.show(ShownServer, ITEM, id=visit.id())
-        search = visit.query("search")
-        query = {"search": search, "page": visit.query("page", "1"), "per_page": str(PER_PAGE)}
-        found = await visit.api.list(PendingApproval, f"{ITEM}/pins", query, id=visit.id())
+        found = await visit.api.list(PendingApproval, f"{ITEM}/pins", visit.page_query(), id=visit.id())
         waiting = [
             WaitingDefinition(one, _pretty(one.definition), _pretty(one.approved_definition)) for one in found.items
         ]
         digests = " ".join(one.digest for one in found.items)
-        values = {"found": found, "waiting": waiting, "digests": digests, "search": search}
+        values = {"found": found, "waiting": waiting, "digests": digests, "search": visit.query("search")}
         return server_page("server_approvals.html", server, "approvals", values)
 
     async def _approve(self, visit: Visit) -> Answer:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from starlette.routing import Route
 
 from portal.admin import AdminError, ServedPortal, ServedServer, ShownLoginRequest, ShownServer, Synced
-from portal.console.frame import ConsoleFrame, require_name, sure
+from portal.console.frame import Confirmation, ConsoleFrame, deletion
 from portal.console.overrides import paged, words_of
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
@@ -31,7 +31,6 @@ AUTHENTICATION = {
     "connected": ("Connected", "good", ""),
     "stale": ("Stale", "bad", "A new login, or another configuration, is needed."),
 }
-PER_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +60,13 @@ class ServerPages:
             form("/servers/{id}/sync", HERE, self._sync, self._show),
             form("/servers/{id}/login", HERE, self._log_in, self._show),
             form("/servers/{id}/login/end", HERE, self._log_out, self._show),
-            page("/servers/{id}/remove", HERE, self._sure),
-            form("/servers/{id}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation("/servers/{id}/remove", HERE, self._remove),
             page("/configured/servers/{id}", HERE, self._show_configured),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
-        search, page = visit.query("search"), visit.query("page", "1")
-        found = await visit.api.list(ShownServer, API, {"search": search, "page": page, "per_page": str(PER_PAGE)})
+        search = visit.query("search")
+        found = await visit.api.list(ShownServer, API, visit.page_query())
         served = await visit.api.list(ServedServer, f"{SERVED}/servers", {"search": search})
         configured = [one for one in served.items if one.source == "configuration"]
         shadowed = {one.id for one in configured}
@@ -153,21 +151,18 @@ class ServerPages:
         await visit.api.change("DELETE", f"{ITEM}/login", id=visit.id())
         return Went(server_path(visit.id()), "ended")
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         server = await visit.api.show(ShownServer, ITEM, id=visit.id())
-        here = server_path(server.id)
-        consequences = (
-            f"Agents lose the {len(server.tools)} tools of {server.name} at once, programs that run too.",
-            "Logins of people and of the portal at it are forgotten.",
+        return Confirmation(
+            f"Remove {server.name}?",
+            name=server.id,
+            back=server_path(server.id),
+            consequences=(
+                f"Agents lose the {len(server.tools)} tools of {server.name} at once, programs that run too.",
+                "Logins of people and of the portal at it are forgotten.",
+            ),
+            act=deletion(visit, ITEM, LIST, id=server.id),
         )
-        return sure(
-            f"Remove {server.name}?", name=server.id, action=f"{here}/remove", back=here, consequences=consequences
-        )
-
-    async def _remove(self, visit: Visit) -> Answer:
-        require_name(visit, visit.id())
-        await visit.api.change("DELETE", ITEM, id=visit.id())
-        return Went(LIST, "removed")
 
 
 def server_path(id: str) -> str:

@@ -7,16 +7,15 @@ from datetime import datetime, timedelta
 
 from starlette.routing import Route
 
-from portal.admin import NewServiceTokenAnswer, ShownGroup, ShownPolicy, ShownServiceToken
-from portal.console.frame import ConsoleFrame, require_name, sure
-from portal.console.rule_words import GROUPS, refers_to
+from portal.admin import NewServiceTokenAnswer, ShownServiceToken
+from portal.console.frame import Confirmation, ConsoleFrame, deletion
+from portal.console.rule_words import RuleUser, read_rule_users, refers_to
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "service-tokens", "/admin/service-tokens"
 API = "/access/service_tokens"
 ITEM = f"{API}/{{id}}"
 ABOVE = (Crumb("Service tokens", LIST),)
-PER_PAGE = 50
 DURATIONS = (
     ("720h", "30 days"),
     ("8760h", "1 year"),
@@ -47,16 +46,15 @@ class ServiceTokenPages:
             form(item, HERE, self._save, self._show),
             form(f"{item}/refresh", HERE, self._refresh, self._show),
             form(f"{item}/rotate", HERE, self._rotate, self._show),
-            page(f"{item}/remove", HERE, self._sure),
-            form(f"{item}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation(f"{item}/remove", HERE, self._remove),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
-        search, page = visit.query("search"), visit.query("page", "1")
-        query = {"search": search, "page": page, "per_page": str(PER_PAGE)}
-        found = await visit.api.list(ShownServiceToken, API, query)
+        found = await visit.api.list(ShownServiceToken, API, visit.page_query())
         rows = [(one, state_of(one, self._frame.now())) for one in found.items]
-        return Shown("service_tokens.html", "Service tokens", {"found": found, "rows": rows, "search": search})
+        return Shown(
+            "service_tokens.html", "Service tokens", {"found": found, "rows": rows, "search": visit.query("search")}
+        )
 
     async def _new(self, visit: Visit) -> Answer:
         return Shown("service_token_new.html", "Make a service token", {"durations": DURATIONS}, ABOVE)
@@ -99,26 +97,20 @@ class ServiceTokenPages:
         body = {"previous_client_secret_expires_at": until}
         return _told(await visit.api.made(NewServiceTokenAnswer, "POST", f"{ITEM}/rotate", body, id=visit.id()))
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         token = await visit.api.show(ShownServiceToken, ITEM, id=visit.id())
-        here, users = f"{LIST}/{token.id}", await _users(visit, token.id)
+        users = await _users(visit, token.id)
         consequences = ["Programs that sign in with it are refused from then on."]
         if users:
             consequences.append(f"Rules that name it match nothing any more: {', '.join(n for n, _ in users[:6])}.")
-        return sure(
+        return Confirmation(
             f"Revoke {token.name}?",
             name=token.name,
-            action=f"{here}/remove",
-            back=here,
+            back=f"{LIST}/{token.id}",
             deed="Revoke",
             consequences=consequences,
+            act=deletion(visit, ITEM, LIST, id=token.id),
         )
-
-    async def _remove(self, visit: Visit) -> Answer:
-        token = await visit.api.show(ShownServiceToken, ITEM, id=visit.id())
-        require_name(visit, token.name)
-        await visit.api.change("DELETE", ITEM, id=token.id)
-        return Went(LIST, "removed")
 
 
 def state_of(token: ShownServiceToken, now: datetime) -> tuple[str, str]:
@@ -135,11 +127,6 @@ def _told(made: NewServiceTokenAnswer) -> Shown:
     return Shown("service_token_made.html", f"The secret of {made.name}", {"made": made}, ABOVE)
 
 
-async def _users(visit: Visit, id: str) -> Sequence[tuple[str, str]]:
-    """The policies and groups with a rule that names this token: their names, and the paths of their pages."""
-    policies = (await visit.api.list(ShownPolicy, "/access/policies")).items
-    groups = (await visit.api.list(ShownGroup, GROUPS)).items
-    paths = [(one, f"/admin/policies/reusable/{one.id}") for one in policies]
-    named = [(one.name, path) for one, path in paths if refers_to(one, "service_token", id, "token_id")]
-    of_groups = [(one, f"/admin/policies/groups/{one.id}") for one in groups]
-    return [*named, *((one.name, path) for one, path in of_groups if refers_to(one, "service_token", id, "token_id"))]
+async def _users(visit: Visit, id: str) -> Sequence[RuleUser]:
+    """The policies and groups with a rule that names this token."""
+    return await read_rule_users(visit, lambda one: refers_to(one, "service_token", id, "token_id"))

@@ -17,7 +17,7 @@ from portal.admin import (
     ShownPage,
     ShownProvider,
 )
-from portal.console.frame import ConsoleFrame, require_name, sure
+from portal.console.frame import Confirmation, ConsoleFrame, deletion, once_unused
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, HOME = "settings", "/admin/settings"
@@ -55,8 +55,7 @@ class SettingsPages:
             form("/settings/pages/new", HERE, self._add_page, self._new_page),
             page(item, HERE, self._page),
             form(item, HERE, self._save_page, self._page),
-            page(f"{item}/remove", HERE, self._sure),
-            form(f"{item}/remove", HERE, self._remove, self._sure),
+            *self._frame.confirmation(f"{item}/remove", HERE, self._remove),
         ]
 
     async def _show(self, visit: Visit) -> Answer:
@@ -98,14 +97,11 @@ class SettingsPages:
     # Custom pages
 
     async def _pages(self, visit: Visit) -> Answer:
-        search, page = visit.query("search"), visit.query("page", "1")
-        found: NumberedPage[ShownPage] = await visit.api.list(
-            ShownPage, PAGES, {"search": search, "page": page, "per_page": "50"}
-        )
+        found: NumberedPage[ShownPage] = await visit.api.list(ShownPage, PAGES, visit.page_query())
         values = {
             "found": found,
             "rows": [(one, await _users(visit, one.uid)) for one in found.items],
-            "search": search,
+            "search": visit.query("search"),
             "types": dict(PAGE_TYPES),
             "can_change": visit.may(CUSTOM_PAGES),
         }
@@ -140,20 +136,16 @@ class SettingsPages:
         await visit.api.change("PUT", PAGE, body, id=page.uid)
         return Went(f"{HOME}/pages/{page.uid}", "saved")
 
-    async def _sure(self, visit: Visit) -> Answer:
+    async def _remove(self, visit: Visit) -> Confirmation:
         page = await visit.api.show(ShownPage, PAGE, id=visit.id())
-        here, users = f"{HOME}/pages/{page.uid}", await _users(visit, page.uid)
-        used = f"{', '.join(one.name for one in users[:5])} use it: it is removed only when they do not any more."
-        consequences = (used,) if users else ("No application uses it.",)
-        return sure(
-            f"Remove {page.name}?", name=page.name, action=f"{here}/remove", back=here, consequences=consequences
+        users = await _users(visit, page.uid)
+        return Confirmation(
+            f"Remove {page.name}?",
+            name=page.name,
+            back=f"{HOME}/pages/{page.uid}",
+            consequences=once_unused([one.name for one in users], "No application uses it."),
+            act=deletion(visit, PAGE, f"{HOME}/pages", id=page.uid),
         )
-
-    async def _remove(self, visit: Visit) -> Answer:
-        page = await visit.api.show(ShownPage, PAGE, id=visit.id())
-        require_name(visit, page.name)
-        await visit.api.change("DELETE", PAGE, id=page.uid)
-        return Went(f"{HOME}/pages", "removed")
 
 
 def stored_texts(organization: ShownOrganization) -> Mapping[str, str]:

@@ -14,6 +14,8 @@ from portal.pages import Visitor
 
 MAX_FIELD = 100_000
 """Characters of one field of a form."""
+PER_PAGE = 50
+"""Rows of a page of a list."""
 BUTTON = "button"
 """The name of a form that is a button only (`parts.button`)."""
 
@@ -77,6 +79,10 @@ class Visit:
     def query(self, name: str, otherwise: str = "") -> str:
         """A parameter of the URL."""
         return self.request.query_params.get(name, otherwise)
+
+    def page_query(self, per_page: int = PER_PAGE) -> Mapping[str, str]:
+        """The query of the API for the page of a list that the URL asks for, among those that its search finds."""
+        return {"search": self.query("search"), "page": self.query("page", "1"), "per_page": str(per_page)}
 
     def sent(self, name: str) -> str:
         """A field of the form, without white space around it."""

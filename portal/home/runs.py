@@ -34,7 +34,7 @@ from portal.pages import (
     duration_words,
     outcome_words,
     part_or_page,
-    run_picture,
+    run_part,
     shipped_assets,
     tone_of,
 )
@@ -259,13 +259,8 @@ async def _story(own: PersonRuns, run_id: str, *, with_program: bool) -> RunStor
 
 
 def _part(story: RunStory, *, lines: bool) -> RunPart:
-    here = _path_of(story.run.row.run)
-    return RunPart(
-        run_picture(own_view_of(story), lines=lines),
-        [_wait(story.run, one.tool, one.text, one.url) for one in story.run.waiting],
-        f"{here}/live" + ("?program=on" if lines else ""),
-        f"{here}/end",
-    )
+    waits = [_wait(story.run, one.tool, one.text, one.url) for one in story.run.waiting]
+    return run_part(own_view_of(story), _path_of(story.run.row.run), waits, lines=lines)
 
 
 def _wait(run: RunFacts, tool: str, text: str, url: str | None) -> RunWait:

@@ -36,7 +36,7 @@ from portal.pages.run_view import (
     RunView,
     RunWait,
     outcome_words,
-    run_picture,
+    run_part,
     tone_of,
 )
 from portal.pages.scales import bytes_words, duration_words, moment_words, number_words
@@ -96,7 +96,7 @@ __all__ = [
     "part_or_page",
     "read_defaults",
     "read_rules",
-    "run_picture",
+    "run_part",
     "safe_return",
     "shipped_assets",
     "sparkline",

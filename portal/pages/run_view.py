@@ -165,6 +165,21 @@ def run_picture(
     )
 
 
+def run_part(
+    run: RunView,
+    here: str,
+    waits: Sequence[RunWait],
+    *,
+    lines: bool,
+    may_end: bool = True,
+    row_link: Callable[[int], str] = lambda id: "",
+) -> RunPart:
+    """The part of the page of a run that has the path `here`; the others are those of `run_picture`."""
+    poll = f"{here}/live" + ("?program=on" if lines else "")
+    picture = run_picture(run, lines=lines, row_link=row_link)
+    return RunPart(picture, waits, poll, f"{here}/end" if may_end else "")
+
+
 def run_tiles(run: RunView) -> tuple[RunTile, ...]:
     """The figures of a run, the outcome first."""
     failed = sum(call.outcome not in ("ok", "pending") for call in run.calls)
