@@ -38,6 +38,11 @@ class Administered:
         await self.page.get_by_role("button", name=name, exact=True).first.click()
         await self.page.wait_for_load_state("load")
 
+    async def confirm(self, name: str, button: str = "Remove") -> None:
+        """Type the name of what cannot be brought back, and press the button."""
+        await self.page.get_by_label("To go on, type").fill(name)
+        await self.press(button)
+
     async def check(self, axe: str, folder: Path | None = None, name: str = "") -> None:
         """The page is as axe wants it and fits, light and dark, wide and narrow. With a `folder`, keep pictures."""
         await self.page.wait_for_load_state("load")

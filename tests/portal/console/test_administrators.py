@@ -15,11 +15,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.
 GRACE = "grace@example.com"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 async def test_an_administrator_is_invited_gets_another_role_and_another_password_and_is_removed(
     tmp_path: Path, scripts: bool
@@ -63,18 +58,15 @@ async def test_an_administrator_is_invited_gets_another_role_and_another_passwor
         assert changed is not None and changed.role == "admin"
         # A new password.
         await page.get_by_role("link", name="Reset the password").click()
-        await page.get_by_label("To go on, type").fill(GRACE)
-        await admin.press("Reset it")
+        await admin.confirm(GRACE, "Reset it")
         await page.get_by_role("heading", name="is reset").wait_for()
         assert "/login/reset?token=" in await page.locator(".secret").inner_text()
         assert await administrators.sign_in(GRACE, PASSWORD) is None
         await page.get_by_role("link", name="I have copied it").click()
         await page.get_by_role("link", name="Remove").click()
-        await page.get_by_label("To go on, type").fill("grace")
-        await admin.press("Remove")
+        await admin.confirm("grace")
         await page.get_by_text("this is not its name", exact=False).wait_for()
-        await page.get_by_label("To go on, type").fill(GRACE)
-        await admin.press("Remove")
+        await admin.confirm(GRACE)
         await page.get_by_text("Removed.").wait_for()
         assert await administrators.find(GRACE) is None
 
@@ -92,25 +84,21 @@ async def test_nobody_locks_themselves_out_by_accident_and_the_last_owner_not_at
         for deed, button in (("Remove", "Remove"), ("Reset the password", "Reset it")):
             await page.get_by_role("link", name=deed, exact=True).click()
             await page.get_by_text("This is your own account:").wait_for()
-            await page.get_by_label("To go on, type").fill(EMAIL)
-            await admin.press(button)
+            await admin.confirm(EMAIL, button)
             await page.get_by_text("The last owner who can sign in stays one; make another owner first.").wait_for()
             await page.get_by_role("link", name="Cancel").click()
         await page.get_by_label("Role").select_option("auditor")
         await admin.press("Change the role")
         await page.get_by_role("heading", name="Become auditor yourself?").wait_for()
-        await page.get_by_label("To go on, type").fill(EMAIL)
-        await admin.press("Change it")
+        await admin.confirm(EMAIL, "Change it")
         await page.get_by_text("The last owner who can sign in stays one; make another owner first.").wait_for()
         # With another owner they may, and only by their name.
         await administrators.create(GRACE, "Grace", PASSWORD, by="test")
-        await page.get_by_label("To go on, type").fill("ada")
-        await admin.press("Change it")
+        await admin.confirm("ada", "Change it")
         await page.get_by_text("this is not its name", exact=False).wait_for()
         ada = await administrators.find(EMAIL)
         assert ada is not None and ada.role == "owner"
-        await page.get_by_label("To go on, type").fill(EMAIL)
-        await admin.press("Change it")
+        await admin.confirm(EMAIL, "Change it")
         await page.get_by_text("The role is changed.").wait_for()
         # It holds at once: this very page has no form any more.
         assert await page.locator("main form").count() == 0

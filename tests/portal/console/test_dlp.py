@@ -15,11 +15,6 @@ pytest.importorskip("re2")
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def a_pattern_is_tried_and_added(admin: Administered, axe: str) -> None:
     page = admin.page
     await page.get_by_role("link", name="Add a pattern").first.click()
@@ -114,8 +109,7 @@ async def test_a_profile_gets_a_pattern_words_and_a_dataset_and_an_entry_is_swit
         await page.get_by_label("It is looked for").check()
         await admin.press("Save")
         await page.get_by_role("link", name="Remove: Projects").click()
-        await page.get_by_label("To go on, type").fill("Projects")
-        await admin.press("Remove")
+        await admin.confirm("Projects")
         await page.get_by_role("button", name="Take it out: Customers").click()
         await page.get_by_role("button", name="Take it into the profile").wait_for()
         (profile,) = await portal.store.list(DLP_PROFILE)
@@ -124,12 +118,10 @@ async def test_a_profile_gets_a_pattern_words_and_a_dataset_and_an_entry_is_swit
             await admin.open("/dlp")
             await admin.check(axe, PICTURES, "dlp")
         await admin.open(f"/dlp/profiles/{profile.id}/remove")
-        await page.get_by_label("To go on, type").fill("Of the house")
-        await admin.press("Remove")
+        await admin.confirm("Of the house")
         await page.get_by_role("link", name="Customers").click()
         await page.get_by_role("link", name="Remove").click()
-        await page.get_by_label("To go on, type").fill("Customers")
-        await admin.press("Remove")
+        await admin.confirm("Customers")
         await page.get_by_text("No datasets yet").wait_for()
 
         await a_predefined_entry_is_switched_off_and_on_again(admin, portal, axe)

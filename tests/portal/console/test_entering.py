@@ -19,11 +19,6 @@ HTML = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
 FORM = "/admin/servers/notes/edit"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def with_server(portal: Guarded) -> None:
     server = ServerDocument(name="Notes", hostname="https://n.example/mcp", auth_type="unauthenticated")
     await portal.store.create(SERVER, "notes", server, by="test")

@@ -28,11 +28,6 @@ DRAWN = (
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def signed_in(folder: Path) -> AsyncIterator[tuple[Guarded, Browser]]:
     """An administrator in a browser without scripts and pictures."""

@@ -21,11 +21,6 @@ pytestmark = pytest.mark.anyio
 PRECISE = 'http.request.host == "crm.example.com" or mcp.tool.name matches "^delete"'
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 async def test_rules_are_made_of_fields_and_of_expressions_moved_switched_and_removed(
     tmp_path: Path, scripts: bool
@@ -84,8 +79,7 @@ async def test_rules_are_made_of_fields_and_of_expressions_moved_switched_and_re
         await page.get_by_role("button", name="Disable: No secrets out").click()
         await page.get_by_text("It is not asked any more.").wait_for()
         await page.get_by_role("link", name="Remove: No secrets out").click()
-        await page.get_by_label("To go on, type").fill("No secrets out")
-        await admin.press("Remove")
+        await admin.confirm("No secrets out")
         await page.get_by_text("Removed.").wait_for()
         assert len(await portal.store.list(GATEWAY_RULE)) == 1
         for query in ("?page=0", "?page=x", "?page=9999999999", "?search=" + "a" * 300, "?as=text&said=<b>"):
@@ -104,8 +98,7 @@ async def test_a_rule_that_cannot_be_read_is_named_and_removed(tmp_path: Path) -
         await admin.page.get_by_text("The stored gateway rule 'odd' cannot be read").wait_for()
         assert "hush-7f3a" not in await admin.page.content()
         await admin.page.get_by_role("link", name="Remove the rule odd").click()
-        await admin.page.get_by_label("To go on, type").fill("odd")
-        await admin.press("Remove")
+        await admin.confirm("odd")
         await admin.page.get_by_text("Removed.").wait_for()
         assert not (await portal.store.scan(GATEWAY_RULE)).broken
 

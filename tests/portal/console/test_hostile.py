@@ -62,11 +62,6 @@ KINDS: tuple[Kind[Any], ...] = (
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def named(pattern: str) -> list[str]:
     """The names that the sources of the console have where this pattern finds them."""
     sources = [*FOLDER.glob("*.py"), *FOLDER.glob("templates/*.html")]

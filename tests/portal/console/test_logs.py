@@ -19,11 +19,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.
 FINDINGS = '[{"profile": "Payment cards", "entry": "card", "path": "/to/0", "action": "block"}]'
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def mixed() -> list[LogRow]:
     """A row of each sort, in the last hours."""
     run = {"run": "exec_0123456789abcdef", "identity": "bob", "email": "bob@example.com", "client": "assistant"}

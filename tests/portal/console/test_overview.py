@@ -17,11 +17,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.
 NOWHERE = {"notes": "http://127.0.0.1:9/mcp", "mail": "http://127.0.0.1:9/mcp"}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 async def test_what_was_called_is_shown_beside_the_time_before_and_filtered_by_a_click(
     tmp_path: Path, scripts: bool

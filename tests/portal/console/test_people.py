@@ -18,11 +18,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.
 GRACE, EVE = "grace@example.com", "eve@example.com"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 async def test_a_person_is_found_a_browser_and_an_agent_of_theirs_end_and_then_everything(
     tmp_path: Path, scripts: bool
@@ -60,18 +55,15 @@ async def test_a_person_is_found_a_browser_and_an_agent_of_theirs_end_and_then_e
         assert "You are signed in as" in (await hers.open("/logout")).text
         # One agent, by its name.
         await page.get_by_role("link", name="End: Cursor").click()
-        await page.get_by_label("To go on, type").fill("Cursor")
-        await admin.press("End it")
+        await admin.confirm("Cursor", "End it")
         await page.get_by_text("Its tokens are good no longer").wait_for()
         assert ((await cursor.use()).status_code, (await claude.use()).status_code) == (401, 200)
         # Everything, by the address.
         await page.get_by_role("link", name="End everything").click()
-        await page.get_by_label("To go on, type").fill("Grace")
-        await admin.press("End everything")
+        await admin.confirm("Grace", "End everything")
         await page.get_by_text("this is not its name", exact=False).wait_for()
         assert (await claude.use()).status_code == 200
-        await page.get_by_label("To go on, type").fill(GRACE)
-        await admin.press("End everything")
+        await admin.confirm(GRACE, "End everything")
         await page.get_by_role("heading", name="What has ended").wait_for()
         facts = (await page.locator("dl.facts").inner_text()).split()
         assert facts[facts.index("Browsers") + 1] == "1" and facts[facts.index("Agents") + 1] == "1"
@@ -92,8 +84,7 @@ async def test_whoever_ends_all_of_their_own_is_told_before_and_signed_out_after
         await page.get_by_role("link", name="ada@example.com").click()
         await page.get_by_role("link", name="End everything").click()
         await page.get_by_text("This is you: you are signed out.").wait_for()
-        await page.get_by_label("To go on, type").fill("ada@example.com")
-        await admin.press("End everything")
+        await admin.confirm("ada@example.com", "End everything")
         await page.get_by_role("heading", name="What has ended").wait_for()
         await page.get_by_role("link", name="Back to the person").click()
         await page.get_by_label("Password").wait_for()
@@ -139,8 +130,7 @@ async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
         await admin.check(axe, PICTURES, "person")
         await admin.page.get_by_role("link", name="End everything").click()
         await admin.check(axe, PICTURES, "person-offboard")
-        await admin.page.get_by_label("To go on, type").fill(GRACE)
-        await admin.press("End everything")
+        await admin.confirm(GRACE, "End everything")
         await admin.check(axe, PICTURES, "person-ended")
         await admin.open("/people?search=nobody")
         await admin.check(axe, PICTURES, "people-none")

@@ -15,11 +15,6 @@ from tests.portal.login.guarded import guarded_portal
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def add_list(admin: Administered, name: str, items: str) -> None:
     await admin.open("/policies/lists/new")
     await admin.page.get_by_label("Name").fill(name)
@@ -52,8 +47,7 @@ async def add_server(admin: Administered, id: str) -> None:
 
 async def remove(admin: Administered, path: str, name: str) -> None:
     await admin.open(f"{path}/remove")
-    await admin.page.get_by_label("To go on, type").fill(name)
-    await admin.press("Remove")
+    await admin.confirm(name)
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
@@ -197,11 +191,9 @@ async def test_an_application_keeps_what_its_forms_do_not_show_and_an_own_policy
 
             await admin.open(f"/policies/apps/{made['id']}")
             await page.get_by_role("link", name="Remove: Guests").click()
-            await page.get_by_label("To go on, type").fill("Staff")
-            await admin.press("Remove")
+            await admin.confirm("Staff")
             await page.get_by_text("Nothing was changed.").wait_for()
-            await page.get_by_label("To go on, type").fill("Guests")
-            await admin.press("Remove")
+            await admin.confirm("Guests")
             await page.get_by_text("Removed.").wait_for()
             async with api.get(f"{apps}/{made['id']}") as answer:
                 assert [one["id"] for one in (await answer.json())["result"]["policies"]] == [staff["id"]]

@@ -45,11 +45,6 @@ HOSTILE = (
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def decide_by(portal: Guarded, policies: list[Any], tool_policies: list[Any] | None = None) -> None:
     document = {
         "portal": {"policies": policies, "tool_policies": tool_policies or []},

@@ -19,11 +19,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.
 HOSTILE = ("page=x", "page=-1", "search=" + "a" * 3000, "name=%00%0a", "name=")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def entry(portal: Guarded, server: str) -> Any:
     """The stored entry of a server of the portal `team`."""
     found = await portal.store.get(PORTAL, "team")
@@ -115,8 +110,7 @@ async def test_a_portal_shows_servers_in_its_own_way_and_keeps_what_a_form_does_
         await page.get_by_text("no longer in the portal").wait_for()
         assert [one.model_dump(exclude_none=True) for one in (await entry(portal, "notes")).updated_tools] == [echo]
         await page.get_by_role("link", name="Remove").click()
-        await page.get_by_label("To go on, type").fill("team")
-        await admin.press("Remove")
+        await admin.confirm("team")
         await page.get_by_text("No portals were added").wait_for()
 
 

@@ -19,11 +19,6 @@ pytestmark = pytest.mark.anyio
 NETWORK = "address:2001:db8::/64"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def read_something(portal: Guarded) -> None:
     now = portal.clock()
     at, until = now - timedelta(minutes=5), now + timedelta(hours=7)
@@ -78,8 +73,7 @@ async def test_quotas_and_data_flow_rules_are_made_changed_and_removed_and_reads
         await admin.press("Save")
         await page.get_by_text("5 calls in 2 hours").wait_for()
         await page.get_by_role("link", name="Remove: Everybody").click()
-        await page.get_by_label("To go on, type").fill("Everybody")
-        await admin.press("Remove")
+        await admin.confirm("Everybody")
         await page.get_by_text("No quotas yet").wait_for()
 
         await read_something(portal)
@@ -101,8 +95,7 @@ async def test_quotas_and_data_flow_rules_are_made_changed_and_removed_and_reads
         if axe:
             await admin.check(axe, PICTURES, "data-flow")
         await page.get_by_role("link", name=f"Forget: {NETWORK}").click()
-        await page.get_by_label("To go on, type").fill(NETWORK)
-        await admin.press("Forget")
+        await admin.confirm(NETWORK, "Forget")
         await page.get_by_text("What they have read does not count any more.").wait_for()
         assert await page.get_by_text(NETWORK).count() == 0
         assert await page.get_by_text("idp:okta:ada").count() == 1
@@ -110,8 +103,7 @@ async def test_quotas_and_data_flow_rules_are_made_changed_and_removed_and_reads
         await page.get_by_label("It counts with").select_option("any")
         await admin.press("Save")
         await page.get_by_role("link", name="Remove: Nothing out").click()
-        await page.get_by_label("To go on, type").fill("Nothing out")
-        await admin.press("Remove")
+        await admin.confirm("Nothing out")
         await page.get_by_text("No data-flow rules yet").wait_for()
         for path in ("/quotas?page=x", "/data-flow?page=0", "/data-flow/reads/forget?person=%00", "/quotas/%F0"):
             answer = await page.request.get(f"{portal.url}/admin{path}")

@@ -19,11 +19,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.
 GRACE = "grace@example.com"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def as_role(portal: Guarded, browser: Browser, role: Role) -> AsyncIterator[Administered]:
     """Grace at the console, with this role; Ada is an owner."""
@@ -119,8 +114,7 @@ async def test_an_admin_changes_servers_and_people_and_no_administrators(tmp_pat
         grace = await portal.identity.administrators.find(GRACE)
         assert grace is not None and grace.role == "admin"
         await admin.open(f"/people/{person}/offboard")
-        await admin.page.get_by_label("To go on, type").fill(EMAIL)
-        await admin.press("End everything")
+        await admin.confirm(EMAIL, "End everything")
         await admin.page.get_by_role("heading", name="What has ended").wait_for()
 
 

@@ -16,11 +16,6 @@ from tests.portal.upstreams.server import listen
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def add_provider(admin: Administered) -> str:
     """The id of an OpenID Connect provider that was added."""
     await admin.open("/login-methods/new")
@@ -75,8 +70,7 @@ async def test_a_login_method_is_added_changed_without_its_secret_and_removed(tm
         assert await portal.store.secret(IDENTITY_PROVIDER, id) == b"another secret"
 
         await page.get_by_role("link", name="Remove").click()
-        await page.get_by_label("To go on, type").fill("Staff accounts")
-        await admin.press("Remove")
+        await admin.confirm("Staff accounts")
         await page.get_by_text("No login methods yet").wait_for()
 
 

@@ -46,11 +46,6 @@ PAGES = (
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def answer_all(folder: Path, log: Path) -> dict[str, float]:
     """How many seconds of the processor each page takes, the best of some tries: the first that is quick enough."""
     # A copy: a portal writes into its log.

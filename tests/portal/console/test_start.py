@@ -19,11 +19,6 @@ from tests.portal.upstreams.hosting import hosted
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def unclaimed(folder: Path) -> AsyncIterator[tuple[Instance, str]]:
     """An instance as `codemode serve` starts it the first time, and its URL."""

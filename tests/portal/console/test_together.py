@@ -15,11 +15,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.
 TOOLS = [f"tool-{number}" for number in range(8)]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize("path", ["/servers/notes/tools", "/portals/team/servers/notes/tools"])
 async def test_tools_that_are_disabled_at_the_same_time_are_all_disabled(tmp_path: Path, path: str) -> None:
     async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as person:

@@ -19,11 +19,6 @@ PAGES = (
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def status_of(portal: Guarded, value: str) -> int:
     """What the admin API answers to a list of policies with this token."""
     url = f"{portal.url}/client/v4/accounts/{portal.admin.account_id}/access/policies"
@@ -62,8 +57,7 @@ async def test_a_service_token_shows_its_secret_once_is_rotated_and_revoked(tmp_
         await admin.press("Save")
         await page.get_by_text("Valid, non-expiring").wait_for()
         await page.get_by_role("link", name="Revoke").click()
-        await page.get_by_label("To go on, type").fill("Nightly report")
-        await admin.press("Revoke")
+        await admin.confirm("Nightly report", "Revoke")
         await page.get_by_text("No service tokens yet").wait_for()
         assert await portal.store.list(SERVICE_TOKEN) == []
 
@@ -94,8 +88,7 @@ async def test_an_api_token_is_made_narrowed_given_a_new_value_and_deleted(tmp_p
         await page.get_by_text("2099-01-01").wait_for()
 
         await page.get_by_role("link", name="Roll the value").click()
-        await page.get_by_label("To go on, type").fill("Terraform")
-        await admin.press("Roll the value")
+        await admin.confirm("Terraform", "Roll the value")
         rolled = await page.locator(".secret").first.inner_text()
         assert (await status_of(portal, value), await status_of(portal, rolled)) == (401, 200)
         await page.get_by_role("link", name="I have copied it").click()
@@ -111,8 +104,7 @@ async def test_an_api_token_is_made_narrowed_given_a_new_value_and_deleted(tmp_p
         await admin.press("Save")
         assert await status_of(portal, rolled) == 200
         await page.get_by_role("link", name="Delete").click()
-        await page.get_by_label("To go on, type").fill("Terraform")
-        await admin.press("Delete")
+        await admin.confirm("Terraform", "Delete")
         await page.get_by_text("No API tokens yet").wait_for()
         assert await status_of(portal, rolled) == 401
 

@@ -35,11 +35,6 @@ RIGHT = {
 MORE = ("/gateway/g1/move", "/dlp/profiles/d1/switch", "/dlp/profiles/d1/share", "/dlp/profiles/d1/words")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_no_text_in_a_form_of_the_traffic_is_a_fault_of_the_portal(tmp_path: Path) -> None:
     pytest.importorskip("re2")
     async with guarded_portal(tmp_path, has_log=True) as portal, browser_at(portal.url) as person:

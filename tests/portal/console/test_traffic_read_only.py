@@ -39,11 +39,6 @@ FORMS = (
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def filled(portal: Guarded) -> None:
     store = portal.store
     await store.create(GATEWAY_RULE, "g1", RuleDocument(name="No secrets", action="block"), by="test")

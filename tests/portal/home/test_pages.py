@@ -25,11 +25,6 @@ NARROW = {"width": 375, "height": 740}
 NAMES = ("Cursor", "סוכן בעברית של מחלקת הכספים", "An agent whose name is too long " + "x" * 150, "\u202eevil\u202c")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
     path = needs_browser()

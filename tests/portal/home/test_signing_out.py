@@ -28,11 +28,6 @@ from tests.portal.oauth.agent import Agent
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def log_in_at(store: Store, subject: str, server: str, issuer: str, revocation: str) -> None:
     """A login of `subject` at a server whose authorization server takes tokens back there."""
     now = datetime.now(UTC)
