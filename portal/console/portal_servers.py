@@ -18,6 +18,7 @@ from portal.console.overrides import (
     back_to,
     found_in,
     paged,
+    remember_settings,
     rows_of,
     sent_setting,
     toggled,
@@ -32,6 +33,7 @@ ENABLED = (
     ("yes", "Shown at this portal"),
     ("no", "Not shown at this portal"),
 )
+ENTRY = f"{ITEM}/servers/{{server}}"
 WHEN_SENT: Mapping[str, bool | None] = {"yes": True, "no": False}
 
 
@@ -55,6 +57,8 @@ class PortalServerPages:
         return routes
 
     async def _list(self, kind: Kind, visit: Visit) -> Answer:
+        settings = {"default_disabled": False, "on_behalf": False}
+        await visit.api.remember("PATCH", ENTRY, settings, id=visit.id(), server=visit.id("server"))
         portal, server = await _found(visit)
         search = visit.query("search")[:256]
         rows = _rows(server, kind)
@@ -91,8 +95,9 @@ class PortalServerPages:
         return await self._changed(kind, visit, portal, server, after, said)
 
     async def _one(self, kind: Kind, visit: Visit) -> Answer:
-        portal, server = await _found(visit)
         name = visit.sent("name") or visit.query("name")
+        await remember_settings(visit, kind, name, ENTRY, id=visit.id(), server=visit.id("server"))
+        portal, server = await _found(visit)
         row = next((one for one in _rows(server, kind) if one.name == name), None)
         if row is None:
             return Went(_list_path(portal.id, server.server_id, kind), "not-listed")
@@ -147,7 +152,7 @@ async def _found(visit: Visit) -> tuple[ShownPortal, ShownPortalServer]:
 
 async def _change(visit: Visit, portal: ShownPortal, server: str, changes: Mapping[str, object]) -> None:
     """Change what is said of the entry of one server of a portal. All else stays."""
-    await visit.api.change("PATCH", f"{ITEM}/servers/{{server}}", changes, id=portal.id, server=server)
+    await visit.api.change("PATCH", ENTRY, changes, id=portal.id, server=server)
 
 
 def _rows(server: ShownPortalServer, kind: Kind) -> list[CapabilityRow]:

@@ -17,6 +17,7 @@ from portal.console.overrides import (
     back_to,
     found_in,
     paged,
+    remember_settings,
     rows_of,
     sent_setting,
     toggled,
@@ -70,8 +71,9 @@ class ServerToolPages:
         return await self._changed(kind, visit, changes, said)
 
     async def _one(self, kind: Kind, visit: Visit) -> Answer:
-        server = await visit.api.show(ShownServer, ITEM, id=visit.id())
         name = visit.sent("name") or visit.query("name")
+        await remember_settings(visit, kind, name, ITEM, id=visit.id())
+        server = await visit.api.show(ShownServer, ITEM, id=visit.id())
         row = next((one for one in rows_of(server.offered, kind, _settings(server, kind)) if one.name == name), None)
         if row is None:
             return Went(f"{server_path(server.id)}/{kind}s", "not-listed")
