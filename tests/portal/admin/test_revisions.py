@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +21,6 @@ from portal.dlp import predefined_uuid
 from portal.objects import DLP_PROFILE, PORTAL, QUOTA, QuotaDocument
 from portal.state import KeyRing, Store, plain
 from tests.portal.admin.conftest import Api
-from tests.portal.state.databases import new_state
 
 pytest.importorskip("re2")
 MCP = "/access/ai-controls/mcp"
@@ -170,7 +169,7 @@ def test_a_change_that_somebody_was_ahead_of_is_refused_and_changes_nothing(
 
     def send(method: str, url: str, tag: str | None) -> httpx2.Response:
         headers = {**api.headers(), **({} if tag is None else {"If-Match": tag})}
-        return api.http.request(method, url, headers=headers, **({} if method == "DELETE" else {"json": body}))
+        return api.http.request(method, url, headers=headers, json=None if method == "DELETE" else body)
 
     def get(**headers: str) -> httpx2.Response:
         return api.http.get(shown, headers={**api.headers(), **headers})
@@ -249,7 +248,7 @@ def test_a_list_of_entity_tags_is_read_and_weak_ones_match_nothing(
 ) -> None:
     elements = [f'{before}{"W/" if weak else ""}"{tag}"{after}' for weak, tag, before, after in tags]
     header = ",".join([*elements, *[""] * commas])
-    assert read_if_match(header) == {tag for weak, tag, _, _ in tags if not weak}
+    assert read_if_match(header) == frozenset(tag for weak, tag, _, _ in tags if not weak)
 
 
 @given(st.text(st.characters(codec="latin-1"), max_size=24))
@@ -288,28 +287,19 @@ async def until_added(new: Callable[[], Actions], id: str, word: str) -> None:
         pass
 
 
-async def in_stores(folder: Path, check: Callable[[list[Callable[[], Actions]]], Awaitable[None]]) -> None:
-    """Two stores over one database, as two processes have it, and new actions over each."""
-    url, keys = new_state(folder), KeyRing.in_memory()
+@pytest.mark.anyio
+async def test_of_many_writers_in_two_processes_each_adds_its_word_once(url: str) -> None:
+    """Two stores over one database are what two processes have."""
+    words, keys = [f"w{number}" for number in range(12)], KeyRing.in_memory()
     async with Store.open(url, keys) as one, Store.open(url, keys) as other:
-        apis = [await create_admin(store) for store in (one, other)]
         document = QuotaDocument.model_validate({**QUOTA_BODY, "tools": []})
         await one.create(QUOTA, "q", document, by="test")
-        await check([lambda api=api: api.actions().of(everything, "127.0.0.1") for api in apis])  # type: ignore[misc]
-        found = await other.get(QUOTA, "q")
-        assert found is not None
-
-
-@pytest.mark.anyio
-async def test_of_many_writers_in_two_processes_each_adds_its_word_once(tmp_path: Path) -> None:
-    words = [f"w{number}" for number in range(12)]
-
-    async def check(news: list[Callable[[], Actions]]) -> None:
-        await asyncio.gather(*(until_added(news[place % 2], "q", word) for place, word in enumerate(words)))
-        quota = await news[0]().show(ShownQuota, f"{QUOTAS}/{{id}}", id="q")
-        assert sorted(quota.tools) == sorted(words)
-
-    await in_stores(tmp_path, check)
+        apis = [(await create_admin(store)).actions() for store in (one, other)]
+        actions = [partial(api.of, everything, "127.0.0.1") for api in apis]
+        await asyncio.gather(*(until_added(actions[place % 2], "q", word) for place, word in enumerate(words)))
+        found = await one.get(QUOTA, "q")
+        assert found is not None and sorted(found.document.tools) == sorted(words)
+        assert found.revision == 1 + len(words)
 
 
 STEPS = st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["read", "write"])), min_size=1, max_size=12)
