@@ -21,6 +21,7 @@ from portal.admin.api.permissions import (
     Area,
     permissions_of_role,
 )
+from portal.admin.api.revisions import ChangedMeanwhile, Marks, read_if_match
 from portal.admin.applying import apply_changes, export_objects, read_existing
 from portal.admin.apps import ShownApp
 from portal.admin.build import Admin, create_admin
@@ -115,6 +116,7 @@ __all__ = [
     "Area",
     "AuthConfigSummary",
     "Change",
+    "ChangedMeanwhile",
     "DeclaredError",
     "DlpLimits",
     "Existing",
@@ -126,6 +128,7 @@ __all__ = [
     "LoggedDetail",
     "LoggedRow",
     "MadeDataset",
+    "Marks",
     "NewMember",
     "NewServiceTokenAnswer",
     "NewToken",
@@ -219,6 +222,7 @@ __all__ = [
     "permissions_of_role",
     "plan",
     "read_existing",
+    "read_if_match",
     "role_id",
     "rule_of_profiles",
 ]

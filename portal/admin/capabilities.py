@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -117,6 +118,15 @@ def _distinct(overrides: tuple[AnyOverride, ...]) -> tuple[AnyOverride, ...]:
 
 
 MAX_OVERRIDES = 5000
+Parts = Sequence[tuple[Sequence[Override], Sequence[CapabilitySetting]]]
+
+
+def part_named(named: Parts) -> tuple[str, object]:
+    """What changes name of settings, for tools and for prompts: a name of this part, and the settings as they are."""
+    names = [sorted(change.name for change in changes) for changes, _ in named]
+    settings = [{one.name: one for one in before} for _, before in named]
+    found = [[before.get(name) for name in each] for each, before in zip(names, settings, strict=True)]
+    return hashlib.sha256(repr(names).encode()).hexdigest()[:16], found
 
 
 def _unlabelled(overrides: tuple[Override, ...]) -> tuple[Override, ...]:

@@ -12,6 +12,7 @@ from portal.admin.api.collection import Removed
 from portal.admin.api.errors import conflict, in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, NoBody, Operation, Uploaded
 from portal.admin.api.permissions import ZERO_TRUST
+from portal.admin.api.revisions import whole
 from portal.admin.dlp_bounds import MAX_DATASETS, require_room
 from portal.admin.dlp_own_entries import hashed, slugs
 from portal.admin.dlp_shapes import (
@@ -37,12 +38,13 @@ class DatasetOperations:
     def operations(self) -> list[Operation]:
         path, area = "/dlp/datasets", ZERO_TRUST
         item, upload, shown = f"{path}/{{id}}", f"{path}/{{id}}/upload", ShownDataset
+        of = whole(self._store, DATASET, "dataset")
         return [
             Operation("GET", path, "List datasets", self._list, shown, area, listed=True, whole=True),
             Operation("POST", path, "Make a dataset", self._create, MadeDataset, area, DatasetBody),
-            Operation("GET", item, "Show a dataset", self._get, shown, area),
-            Operation("PUT", item, "Change a dataset", self._update, shown, area, DatasetChange),
-            Operation("DELETE", item, "Remove a dataset", self._delete, Removed, area),
+            Operation("GET", item, "Show a dataset", self._get, shown, area, of=of),
+            Operation("PUT", item, "Change a dataset", self._update, shown, area, DatasetChange, of=of),
+            Operation("DELETE", item, "Remove a dataset", self._delete, Removed, area, of=of),
             Operation("POST", upload, "Begin an upload", self._begin, NewUpload, area, NoBody, body_required=False),
             Operation("POST", f"{upload}/{{version}}", "Upload values", self._upload, shown, area, Uploaded),
         ]
@@ -72,7 +74,7 @@ class DatasetOperations:
 
     async def _update(self, request: ApiRequest) -> ShownDataset:
         body = request.read(DatasetChange)
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             stored = await _stored(transaction, request.path["id"])
             said = {name: value for name in ("name", "description") if (value := getattr(body, name)) is not None}
             if body.name is not None:
@@ -84,7 +86,7 @@ class DatasetOperations:
 
     async def _delete(self, request: ApiRequest) -> Removed:
         id = request.path["id"]
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             found = await transaction.find(DATASET, id)
             if found is None:
                 raise not_found("dataset")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import BaseModel
 
@@ -14,6 +16,7 @@ from portal.admin.api.collection import Removed
 from portal.admin.api.errors import in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import ZERO_TRUST
+from portal.admin.api.revisions import NOTHING, Mark, Reader, Revised, mark_of
 from portal.admin.dlp_bounds import MAX_CELLS, MAX_PATTERNS, require_room, used
 from portal.admin.dlp_own_entries import check_pattern, dataset_entry, shown_entry, slugs
 from portal.admin.dlp_profiles import drop_words, require_undocumented, switch_rule
@@ -49,17 +52,21 @@ class DlpEntryOperations:
     def operations(self) -> list[Operation]:
         path, area = "/dlp/entries", ZERO_TRUST
         ours = f"{path}/predefined"
-        own, rule = ShownPatternEntry, ShownRuleEntry
+        own, rule, of = ShownPatternEntry, ShownRuleEntry, Revised("entry", self._store, self._mark, in_part=True)
         return [
             Operation("GET", path, "List entries", self._list, ShownEntry, area, listed=True, whole=True),
             Operation("POST", path, "Add a pattern to a profile", self._create, own, area, OwnEntryBody),
-            Operation("GET", f"{path}/{{id}}", "Show an entry", self._get, ShownEntry, area),
-            Operation("PUT", f"{path}/{{id}}", "Change an entry", self._update, ShownEntry, area, EntryChange),
-            Operation("DELETE", f"{path}/{{id}}", "Remove an entry", self._delete, Removed, area),
-            Operation("PUT", f"{path}/custom/{{id}}", "Change a pattern", self._update_own, own, area, OwnEntryBody),
+            Operation("GET", f"{path}/{{id}}", "Show an entry", self._get, ShownEntry, area, of=of),
+            Operation("PUT", f"{path}/{{id}}", "Change an entry", self._update, ShownEntry, area, EntryChange, of=of),
+            Operation("DELETE", f"{path}/{{id}}", "Remove an entry", self._delete, Removed, area, of=of),
+            Operation(
+                "PUT", f"{path}/custom/{{id}}", "Change a pattern", self._update_own, own, area, OwnEntryBody, of=of
+            ),
             Operation("POST", ours, "Switch a predefined entry", self._switch_new, rule, area, PredefinedEntryBody),
-            Operation("PUT", f"{ours}/{{id}}", "Switch a predefined entry", self._switch, rule, area, EntryOn),
-            Operation("DELETE", f"{ours}/{{id}}", "Switch a predefined entry off", self._switch_off, Removed, area),
+            Operation("PUT", f"{ours}/{{id}}", "Switch a predefined entry", self._switch, rule, area, EntryOn, of=of),
+            Operation(
+                "DELETE", f"{ours}/{{id}}", "Switch a predefined entry off", self._switch_off, Removed, area, of=of
+            ),
             Operation(
                 "POST",
                 "/dlp/patterns/validate",
@@ -72,6 +79,23 @@ class DlpEntryOperations:
             ),
             Operation("GET", "/dlp/limits", "Show how much is used", self._limits, DlpLimits, area),
         ]
+
+    async def _mark(self, reader: Reader, path: Mapping[str, str], body: BaseModel | None) -> Mark | None:
+        """The state of one entry: others of its profile may change meanwhile."""
+        id = path["id"]
+        for profile in (await reader.scan(DLP_PROFILE)).stored:
+            for entry in profile.document.entries:
+                if entry.id == id:
+                    return mark_of(profile, (f"entries/{id}", entry))
+        if (dataset := await reader.find(DATASET, id)) is not None:
+            return mark_of(dataset)
+        if (one := (await self._rules.entries()).by_id.get(id)) is None:
+            return None
+        uuid_, rule = _key(one)
+        found = await reader.find(PREDEFINED_DLP, uuid_)
+        whole = Mark(f"{PREDEFINED_DLP.name}/{uuid_}", NOTHING, NOTHING) if found is None else mark_of(found)
+        is_off = isinstance(found, Stored) and rule in found.document.off
+        return replace(whole, part=f"rules/{rule}", revision="off" if is_off else "on")
 
     # Reading
 
@@ -136,35 +160,36 @@ class DlpEntryOperations:
         return shown_entry(made, profile.id)
 
     async def _update_own(self, request: ApiRequest) -> BaseModel:
-        return await self._change(request.path["id"], request.read(OwnEntryBody), request.by)
+        return await self._change(request, request.read(OwnEntryBody))
 
     async def _update(self, request: ApiRequest) -> BaseModel:
         body = request.read(EntryChange)
         if body.type == "predefined" or request.path["id"] in await self._ids_of_rules(body):
             if body.enabled is not None:
-                await self._turn(request.path["id"], request.by, enabled=body.enabled)
+                await self._turn(request.path["id"], request, enabled=body.enabled)
             return await self._rule(request.path["id"])
-        return await self._change(request.path["id"], body, request.by)
+        return await self._change(request, body)
 
     async def _ids_of_rules(self, body: EntryChange) -> frozenset[str]:
         """Ids that are not an administrator's entries. A client that changes `enabled` alone may not say the type."""
         return frozenset((await self._rules.entries()).by_id) if body.pattern is None else frozenset()
 
-    async def _change(self, id: str, body: OwnEntryBody | EntryChange, by: str) -> BaseModel:
+    async def _change(self, request: ApiRequest, body: OwnEntryBody | EntryChange) -> BaseModel:
+        id = request.path["id"]
         if body.pattern is not None:
             await asyncio.to_thread(check_pattern, slugs([body.name or "entry"])[0], body.pattern, "")
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             profile, entry = await _holder(transaction, id)
             if entry.type == "word_list" and body.pattern is not None:
                 raise invalid("is a list of words, which has no pattern", "/pattern")
             changed = _written(entry.model_copy(update={"updated_at": self._clock()}), body)
             entries = tuple(changed if one.id == id else one for one in profile.document.entries)
-            await self._put(transaction, profile, entries, by)
+            await self._put(transaction, profile, entries, request.by)
         return shown_entry(changed, profile.id)
 
     async def _delete(self, request: ApiRequest) -> Removed:
         id = request.path["id"]
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             profile, _ = await _holder(transaction, id)
             left = tuple(one for one in profile.document.entries if one.id != id)
             await self._put(transaction, profile, left, request.by)
@@ -184,22 +209,22 @@ class DlpEntryOperations:
 
     async def _switch_new(self, request: ApiRequest) -> BaseModel:
         body = request.read(PredefinedEntryBody)
-        await self._turn(body.entry_id, request.by, enabled=body.enabled)
+        await self._turn(body.entry_id, request, enabled=body.enabled)
         return await self._rule(body.entry_id)
 
     async def _switch(self, request: ApiRequest) -> BaseModel:
-        await self._turn(request.path["id"], request.by, enabled=request.read(EntryOn).enabled)
+        await self._turn(request.path["id"], request, enabled=request.read(EntryOn).enabled)
         return await self._rule(request.path["id"])
 
     async def _switch_off(self, request: ApiRequest) -> Removed:
-        await self._turn(request.path["id"], request.by, enabled=False)
+        await self._turn(request.path["id"], request, enabled=False)
         return Removed(id=request.path["id"])
 
-    async def _turn(self, id: str, by: str, *, enabled: bool) -> None:
+    async def _turn(self, id: str, request: ApiRequest, *, enabled: bool) -> None:
         one = await self._known(id)
         require_undocumented(self._settings, one.profile)
-        async with self._store.transaction() as transaction:
-            await switch_rule(transaction, one.profile, one.rule.rule, enabled=enabled, by=by)
+        async with request.transaction(self._store) as transaction:
+            await switch_rule(transaction, one.profile, one.rule.rule, enabled=enabled, by=request.by)
 
     # Trials and limits
 

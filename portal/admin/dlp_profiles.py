@@ -15,6 +15,7 @@ from portal.admin.api.collection import Removed
 from portal.admin.api.errors import conflict, in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import ZERO_TRUST
+from portal.admin.api.revisions import Mark, Reader, Revised, whole
 from portal.admin.dlp_bounds import MAX_PROFILES, require_room
 from portal.admin.dlp_own_entries import check_pattern, dataset_entry, hashed, shown_entry, slugs
 from portal.admin.dlp_rules import RuleEntries, RuleSource, predefined_of
@@ -70,15 +71,23 @@ class DlpProfileOperations:
     def operations(self) -> list[Operation]:
         path, area = "/dlp/profiles", ZERO_TRUST
         own, ours = f"{path}/custom", f"{path}/predefined/{{id}}"
-        shown = ShownCustomProfile
+        shown, mine, predefined = ShownCustomProfile, whole(self._store, DLP_PROFILE, "profile"), self._predefined
         return [
             Operation("GET", path, "List profiles", self._list, ShownProfile, area, listed=True, whole=True),
-            Operation("GET", f"{path}/{{id}}", "Show a profile", self._get, ShownProfile, area),
+            Operation("GET", f"{path}/{{id}}", "Show a profile", self._get, ShownProfile, area, of=self._either),
             Operation("POST", own, "Make a profile", self._create, shown, area, DlpProfileBody),
-            Operation("GET", f"{own}/{{id}}", "Show a profile of one's own", self._get_custom, shown, area),
-            Operation("PUT", f"{own}/{{id}}", "Change a profile", self._update, shown, area, DlpProfileBody),
-            Operation("DELETE", f"{own}/{{id}}", "Remove a profile", self._delete, Removed, area),
-            Operation("GET", f"{ours}/config", "Show a predefined profile", self._ours, ShownPredefinedProfile, area),
+            Operation("GET", f"{own}/{{id}}", "Show a profile of one's own", self._get_custom, shown, area, of=mine),
+            Operation("PUT", f"{own}/{{id}}", "Change a profile", self._update, shown, area, DlpProfileBody, of=mine),
+            Operation("DELETE", f"{own}/{{id}}", "Remove a profile", self._delete, Removed, area, of=mine),
+            Operation(
+                "GET",
+                f"{ours}/config",
+                "Show a predefined profile",
+                self._ours,
+                ShownPredefinedProfile,
+                area,
+                of=predefined,
+            ),
             Operation(
                 "PUT",
                 f"{ours}/config",
@@ -87,9 +96,33 @@ class DlpProfileOperations:
                 ShownPredefinedProfile,
                 area,
                 PredefinedBody,
+                of=predefined,
             ),
-            Operation("DELETE", ours, "Make a predefined profile as it was at first", self._reset, Removed, area),
+            Operation(
+                "DELETE",
+                ours,
+                "Make a predefined profile as it was at first",
+                self._reset,
+                Removed,
+                area,
+                of=predefined,
+            ),
         ]
+
+    @property
+    def _predefined(self) -> Revised:
+        return whole(self._store, PREDEFINED_DLP, "profile", _predefined_id, always=True)
+
+    @property
+    def _either(self) -> Revised:
+        """A predefined profile, or one of an administrator."""
+        mine, predefined = whole(self._store, DLP_PROFILE, "profile"), self._predefined
+
+        async def mark(reader: Reader, path: Mapping[str, str], body: BaseModel | None) -> Mark | None:
+            of = mine if _predefined_id(path) is None else predefined
+            return await of.mark(reader, path, body)
+
+        return Revised("profile", self._store, mark)
 
     # Reading
 
@@ -145,13 +178,15 @@ class DlpProfileOperations:
     async def _update(self, request: ApiRequest) -> ShownCustomProfile:
         body, rules = request.read(DlpProfileBody), await self._rules.entries()
         lists = await self._checked(body)
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             existing = await transaction.find(DLP_PROFILE, request.path["id"])
             if existing is None:
                 raise not_found("profile")
             before = existing.document if isinstance(existing, Stored) else None
-            datasets = {one.id: one for one in (await transaction.scan(DATASET)).stored}
-            document, kept = self._document(body, before, rules, datasets, lists)
+            scan = await transaction.scan(DATASET)
+            datasets = {one.id: one for one in scan.stored}
+            unreadable = frozenset(one.id for one in scan.broken)
+            document, kept = self._document(body, before, rules, datasets, lists, unreadable)
             await _require_own_name(transaction, body.name, existing.id)
             if before is not None and before.name != body.name:
                 await self._require_unused(transaction, [before.name], "by this name")
@@ -161,7 +196,7 @@ class DlpProfileOperations:
         return shown_custom(replaced, rules, datasets)
 
     async def _delete(self, request: ApiRequest) -> Removed:
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             existing = await transaction.find(DLP_PROFILE, request.path["id"])
             if existing is None:
                 raise not_found("profile")
@@ -194,8 +229,10 @@ class DlpProfileOperations:
         rules: RuleEntries,
         datasets: Datasets,
         lists: Mapping[int, ExactList],
+        unreadable: frozenset[str] = frozenset(),
     ) -> tuple[DlpProfileDocument, dict[str, ExactList]]:
-        """The profile to store, and its new words by their holders.
+        """The profile to store, and its new words by their holders. A dataset that is `unreadable` is not shown, so
+        that a body without it does not take it out of the profile.
 
         Raises:
             AdminError: an entry is not there.
@@ -207,7 +244,9 @@ class DlpProfileOperations:
             kept = {holder_of(own[place].id, own[place].version): words for place, words in lists.items()}
         shared = before.shared_entries if before is not None else ()
         if body.shared_entries is not None:
-            shared = tuple(_shared(entry, place, rules, datasets) for place, entry in enumerate(body.shared_entries))
+            hidden = tuple(one for one in shared if one.id in unreadable)
+            sent = [_shared(entry, place, rules, datasets) for place, entry in enumerate(body.shared_entries)]
+            shared = (*sent, *hidden)
         if len({one.id for one in shared}) < len(shared):
             raise invalid("an entry is shared twice", "/shared_entries")
         allowed = body.allowed_match_count
@@ -239,7 +278,7 @@ class DlpProfileOperations:
         if (id := predefined_of(request.path["id"])) is None:
             raise not_found("predefined profile")
         require_undocumented(self._settings, id)
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             document = changed(await _before(transaction, id), body, id, rules)
             await put_predefined(transaction, id, document, request.by)
         return shown_predefined(id, document, rules)
@@ -248,10 +287,16 @@ class DlpProfileOperations:
         if (id := predefined_of(request.path["id"])) is None:
             raise not_found("predefined profile")
         require_undocumented(self._settings, id)
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             if await transaction.find(PREDEFINED_DLP, predefined_uuid(id)) is not None:
                 await transaction.delete(PREDEFINED_DLP, predefined_uuid(id), by=request.by)
         return Removed(id=predefined_uuid(id))
+
+
+def _predefined_id(path: Mapping[str, str]) -> str | None:
+    """The id under which a predefined profile is stored, None if the path names none."""
+    id = predefined_of(path["id"])
+    return None if id is None else predefined_uuid(id)
 
 
 def require_undocumented(settings: AdminSettings, id: str) -> None:

@@ -15,6 +15,7 @@ from portal.admin.api.answers import ListAnswer
 from portal.admin.api.errors import in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import LOGS
+from portal.admin.api.revisions import whole
 from portal.export import (
     DATASET,
     EXPORT_JOB,
@@ -185,12 +186,13 @@ class ExportOperations:
     def operations(self) -> list[Operation]:
         item, datasets, validate = f"{JOBS}/{{id}}", "/logpush/datasets/{dataset}", "/logpush/validate"
         validity, body = Validity, ExportJobBody
+        of = whole(self._store, EXPORT_JOB, "job")
         return [
             Operation("GET", JOBS, "List jobs that export the log", self._list, ShownJob, LOGS, listed=True),
             Operation("POST", JOBS, "Make a job that exports the log", self._create, ShownJob, LOGS, body, status=201),
-            Operation("GET", item, "Show a job", self._get, ShownJob, LOGS),
-            Operation("PUT", item, "Change a job", self._replace, ShownJob, LOGS, body),
-            Operation("DELETE", item, "Remove a job", self._delete, RemovedJob, LOGS),
+            Operation("GET", item, "Show a job", self._get, ShownJob, LOGS, of=of),
+            Operation("PUT", item, "Change a job", self._replace, ShownJob, LOGS, body, of=of),
+            Operation("DELETE", item, "Remove a job", self._delete, RemovedJob, LOGS, of=of),
             Operation("GET", f"{datasets}/fields", "List the fields of a dataset", self._fields, FieldMeanings, LOGS),
             Operation("GET", f"{datasets}/jobs", "List jobs of a dataset", self._of, ShownJob, LOGS, listed=True),
             Operation(
@@ -273,7 +275,7 @@ class ExportOperations:
 
     async def _replace(self, request: ApiRequest) -> ShownJob:
         body, id = request.read(ExportJobBody), _id(request)
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             stored = await transaction.get(EXPORT_JOB, id)
             if stored is None:
                 raise not_found("job")
@@ -288,7 +290,8 @@ class ExportOperations:
         return self._shown(replaced, await self._state())
 
     async def _delete(self, request: ApiRequest) -> RemovedJob:
-        deleted = await self._store.delete(EXPORT_JOB, _id(request), by=request.by)
+        async with request.transaction(self._store) as transaction:
+            deleted = await transaction.delete(EXPORT_JOB, _id(request), by=request.by)
         return RemovedJob(id=int(deleted.id))
 
     async def _fields(self, request: ApiRequest) -> FieldMeanings:

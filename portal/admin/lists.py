@@ -105,17 +105,24 @@ class ListOperations(Collection[BaseModel, ListDocument]):
         self._clock = clock
 
     def operations(self) -> list[Operation]:
-        item, area = self.path + "/{id}", self.area
+        item, area, of = self.path + "/{id}", self.area, self.of
         return [
             Operation("GET", self.path, "List lists", self.list, ShownList, area, listed=True),
             Operation("POST", self.path, "Make a list", self.create, WholeList, area, ListBody),
-            Operation("GET", item, "Show a list", self.get, WholeList, area),
+            Operation("GET", item, "Show a list", self.get, WholeList, area, of=of),
             Operation("GET", f"{item}/items", "List the items of a list", self._items, ShownItem, area, listed=True),
-            Operation("PUT", item, "Replace a list", self.replace, WholeList, area, ListReplacement),
+            Operation("PUT", item, "Replace a list", self.replace, WholeList, area, ListReplacement, of=of),
             Operation(
-                "PATCH", item, "Add items to a list and remove items from it", self._edit, WholeList, area, ListChange
+                "PATCH",
+                item,
+                "Add items to a list and remove items from it",
+                self._edit,
+                WholeList,
+                area,
+                ListChange,
+                of=of,
             ),
-            Operation("DELETE", item, "Remove a list", self.delete, Removed, area),
+            Operation("DELETE", item, "Remove a list", self.delete, Removed, area, of=of),
         ]
 
     def document(self, body: BaseModel, before: ListDocument | None) -> ListDocument:
@@ -163,7 +170,7 @@ class ListOperations(Collection[BaseModel, ListDocument]):
         return self.show(await self.store(request, self.document(request.read(ListBody), None)))
 
     async def delete(self, request: ApiRequest) -> Removed:
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             await self._guard(transaction, request, self.kind.name, request.path["id"])
             await _require_unused(transaction, request.path["id"])
             return Removed(id=(await transaction.delete(LIST, request.path["id"], by=request.by)).id)
@@ -178,7 +185,7 @@ class ListOperations(Collection[BaseModel, ListDocument]):
     async def _edit(self, request: ApiRequest) -> WholeList:
         body = request.read(ListChange)
         removed = {value.lower() for value in body.remove}
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             stored = await transaction.get(LIST, request.path["id"])
             if stored is None:
                 raise not_found(self.noun)

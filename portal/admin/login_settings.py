@@ -16,6 +16,7 @@ from portal.admin.api.application import AdminSettings
 from portal.admin.api.errors import conflict, invalid
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import ORGANIZATION
+from portal.admin.api.revisions import whole
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
 from portal.login import LoginSettings as LoginDocument
 from portal.objects import IDENTITY_PROVIDER
@@ -166,10 +167,11 @@ class OrganizationOperations:
 
     def operations(self) -> list[Operation]:
         area, model = ORGANIZATION, ShownOrganization
+        of = whole(self._store, LOGIN_SETTINGS, "organization", lambda path: LOGIN_SETTINGS_ID, always=True)
         return [
-            Operation("GET", PATH, "Show how people sign in", self._get, model, area),
+            Operation("GET", PATH, "Show how people sign in", self._get, model, area, of=of),
             Operation("POST", PATH, "Set how people sign in", self._create, model, area, NewOrganization, status=201),
-            Operation("PUT", PATH, "Change how people sign in", self._replace, model, area, OrganizationBody),
+            Operation("PUT", PATH, "Change how people sign in", self._replace, model, area, OrganizationBody, of=of),
         ]
 
     async def _get(self, request: ApiRequest) -> ShownOrganization:
@@ -187,7 +189,7 @@ class OrganizationOperations:
         members = body.model_dump(mode="json", include=body.model_fields_set & set(SettableSettings.model_fields))
         if "login_design" in members:
             members["login_design"] = body.login_design.model_dump(mode="json", exclude_defaults=True)
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             # Settings that cannot be read are replaced, like unusable values.
             existing = await transaction.find(LOGIN_SETTINGS, LOGIN_SETTINGS_ID)
             if existing is not None and only_new:

@@ -8,7 +8,7 @@ Whoever gives somebody a role, or a link with which they come in, gives away wha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
@@ -20,6 +20,7 @@ from portal.admin.api.collection import Removed
 from portal.admin.api.errors import conflict, forbidden, in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, NoBody, Operation
 from portal.admin.api.permissions import ACCOUNT, permissions_of_role
+from portal.admin.api.revisions import Mark, Reader, Revised, mark_of
 from portal.admin.roles import ShownRole, role_of_id, shown_role
 from portal.login import (
     ADMINISTRATOR,
@@ -145,16 +146,17 @@ class MemberOperations:
 
     def operations(self) -> list[Operation]:
         item, area, one = PATH + "/{id}", ACCOUNT, ShownMember
+        of = Revised("member", self._store, _mark)
         renew, reset = f"{item}/invitation", f"{item}/reset"
         change = "Change the role of an administrator or invitation"
         ended = "End the password and every session of an administrator, and make a link for a new one"
         return [
             Operation("GET", PATH, "List administrators and invitations", self._list, one, area, listed=True),
             Operation("POST", PATH, "Invite an administrator", self._invite, NewMember, area, MemberBody, status=201),
-            Operation("GET", item, "Show an administrator or invitation", self._get, one, area),
-            Operation("PUT", item, change, self._change, one, area, MemberReplacement),
-            Operation("PATCH", item, change, self._change, one, area, MemberReplacement),
-            Operation("DELETE", item, "Remove an administrator or invitation", self._delete, Removed, area),
+            Operation("GET", item, "Show an administrator or invitation", self._get, one, area, of=of),
+            Operation("PUT", item, change, self._change, one, area, MemberReplacement, of=of),
+            Operation("PATCH", item, change, self._change, one, area, MemberReplacement, of=of),
+            Operation("DELETE", item, "Remove an administrator or invitation", self._delete, Removed, area, of=of),
             Operation(
                 "POST", renew, "Make a new invitation link", self._renew, NewMember, area, NoBody, body_required=False
             ),
@@ -204,9 +206,13 @@ class MemberOperations:
         await self._require_held(request)
         _require_grantable(request, role)
         try:
-            return _pending(await self._invitations.change_role(id, role, by=request.by))
+            return _pending(
+                await self._invitations.change_role(id, role, by=request.by, check=request.require_unchanged)
+            )
         except NotFound:
-            return _accepted(await _api_errors(lambda: self._administrators.change_role(id, role, by=request.by)))
+            change = self._administrators.change_role
+            check = request.require_unchanged
+            return _accepted(await _api_errors(lambda: change(id, role, by=request.by, check=check)))
 
     async def _reset(self, request: ApiRequest) -> ResetMember:
         id = request.path["id"]
@@ -230,9 +236,10 @@ class MemberOperations:
         id = request.path["id"]
         # The invitation first: if it is accepted in between, the administrator with the same id is removed next.
         try:
-            await self._invitations.revoke(id, by=request.by)
+            await self._invitations.revoke(id, by=request.by, check=request.require_unchanged)
         except NotFound:
-            await _api_errors(lambda: self._administrators.remove(id, by=request.by))
+            check = request.require_unchanged
+            await _api_errors(lambda: self._administrators.remove(id, by=request.by, check=check))
         return Removed(id=id)
 
     async def _all(self) -> list[ShownMember]:
@@ -250,6 +257,14 @@ class MemberOperations:
         mailed = await delivery.send(new)
         link = MemberLink(url=delivery.url(new.path), expires_at=new.invitation.expires_at, mailed=mailed)
         return NewMember(**_pending(new.invitation).model_dump(), invitation=link)
+
+
+async def _mark(reader: Reader, path: Mapping[str, str], body: BaseModel | None) -> Mark | None:
+    """The state of an invitation, or of the account that it has become."""
+    if (invitation := await reader.find(INVITATION, path["id"])) is not None:
+        return mark_of(invitation)
+    account = await reader.find(ADMINISTRATOR, path["id"])
+    return None if account is None else mark_of(account)
 
 
 def _require_grantable(request: ApiRequest, role: Role) -> None:

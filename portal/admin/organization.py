@@ -17,6 +17,7 @@ from portal.admin.api.collection import Collection, Guard, Removed, unguarded
 from portal.admin.api.errors import invalid, not_found
 from portal.admin.api.operations import ApiRequest, NoBody, Operation
 from portal.admin.api.permissions import CUSTOM_PAGES, ORGANIZATION, SERVICE_TOKENS
+from portal.admin.api.revisions import whole
 from portal.admin.policies import Name
 from portal.http import is_loopback
 from portal.login import CALLBACK_PATH, ProviderInvalid, check_provider, places, read_provider
@@ -99,7 +100,7 @@ class IdentityProviders(Collection[ProviderBody, ProviderDocument]):
     async def replace(self, request: ApiRequest) -> BaseModel:
         body = request.read(ProviderBody)
         document, secret = self.document(body, None), _secret(body)
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             existing = await transaction.find(self.kind, request.path["id"])
             await self._guard(transaction, request, self.kind.name, request.path["id"])
             # If the stored provider cannot be read, it is unknown where its secret was sent.
@@ -236,12 +237,13 @@ class ServiceTokenApi:
         path, area = "/access/service_tokens", SERVICE_TOKENS
         item, answer, new = path + "/{id}", ShownServiceToken, NewServiceTokenAnswer
         rotate, refresh = f"{item}/rotate", f"{item}/refresh"
+        of = whole(self._store, SERVICE_TOKEN, "service token")
         return [
             Operation("GET", path, "List service tokens", self._list, answer, area, listed=True),
             Operation("POST", path, "Make a service token", self._create, new, area, ServiceTokenBody, status=201),
-            Operation("GET", item, "Show a service token", self._get, answer, area),
-            Operation("PUT", item, "Change a service token", self._replace, answer, area, ServiceTokenChange),
-            Operation("DELETE", item, "Revoke a service token", self._delete, answer, area),
+            Operation("GET", item, "Show a service token", self._get, answer, area, of=of),
+            Operation("PUT", item, "Change a service token", self._replace, answer, area, ServiceTokenChange, of=of),
+            Operation("DELETE", item, "Revoke a service token", self._delete, answer, area, of=of),
             Operation(
                 "POST",
                 rotate,
@@ -283,21 +285,18 @@ class ServiceTokenApi:
 
     async def _replace(self, request: ApiRequest) -> ShownServiceToken:
         body = request.read(ServiceTokenChange)
-        stored = _required(await self._store.get(SERVICE_TOKEN, request.path["id"]))
-        document = stored.document.model_copy(
-            update={"name": body.name or stored.document.name, "duration": body.duration or stored.document.duration}
-        )
-        await self._store.replace(SERVICE_TOKEN, stored.id, document, by=request.by, revision=stored.revision)
-        if body.duration:
+        async with request.transaction(self._store) as transaction:
             try:
-                await self._tokens.refresh(stored.id, by=request.by)
+                changed = await self._tokens.change(
+                    transaction, request.path["id"], by=request.by, name=body.name, duration=body.duration
+                )
             except (ValueError, OverflowError):
-                await self._store.replace(SERVICE_TOKEN, stored.id, stored.document, by=request.by)
                 raise invalid("must be a duration such as 8760h, or forever", "/duration") from None
-        return await self._get(request)
+        return _shown(_required(changed))
 
     async def _delete(self, request: ApiRequest) -> ShownServiceToken | Removed:
-        deleted = await self._store.delete(SERVICE_TOKEN, request.path["id"], by=request.by)
+        async with request.transaction(self._store) as transaction:
+            deleted = await transaction.delete(SERVICE_TOKEN, request.path["id"], by=request.by)
         return _shown(deleted) if isinstance(deleted, Stored) else Removed(id=deleted.id)
 
     async def _rotate(self, request: ApiRequest) -> NewServiceTokenAnswer:

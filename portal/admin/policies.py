@@ -85,7 +85,7 @@ class PolicyOperations(Collection[PolicyBody, PolicyDocument]):
         Raises:
             AdminError: 409 while an application attaches it.
         """
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             for app in await transaction.list(APP):
                 if any(
                     not isinstance(one, OwnPolicy) and one.id == request.path["id"] for one in app.document.policies
@@ -110,7 +110,7 @@ class GroupOperations(Collection[GroupBody, GroupDocument]):
             AdminError: 409 while a policy or another group names it.
         """
         id = request.path["id"]
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             await self._guard(transaction, request, self.kind.name, id)
             holders: list[PolicyDocument | GroupDocument] = [one.document for one in await transaction.list(POLICY)]
             holders += [one.document for one in await transaction.list(GROUP) if one.id != id]

@@ -14,16 +14,18 @@ from portal.admin.api.collection import Removed
 from portal.admin.api.errors import broken, conflict, in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import PORTALS
-from portal.admin.capabilities import Override, Overrides, PortalOverrides, ShownOverride, with_changes
+from portal.admin.api.revisions import part_of, whole
+from portal.admin.capabilities import Override, Overrides, PortalOverrides, ShownOverride, part_named, with_changes
 from portal.admin.server_logins import OwnLogins
 from portal.admin.servers import Description, Id, Name, ServerOperations, ShownServer
 from portal.config import CodeModePolicy
 from portal.objects import PORTAL, SERVER, CapabilitySetting, PortalDocument, ServerDocument, Settings
 from portal.objects import PortalServer as PortalServerDocument
-from portal.state import Broken, Store, Stored
+from portal.state import Broken, Scan, Store, Stored
 
 PATH = "/access/ai-controls/mcp/portals"
 MAX_SERVERS = 80
+UNREADABLE = "the stored server of this id cannot be read; remove it and add it again"
 
 Entries = tuple[PortalServerDocument, ...]
 Known = Mapping[str, ServerDocument]
@@ -127,15 +129,25 @@ class PortalOperations:
     def operations(self) -> list[Operation]:
         item = PATH + "/{id}"
         at, one = f"{item}/servers", f"{item}/servers/{{server}}"
+        of, entry = whole(self._store, PORTAL, "portal"), part_of(self._store, PORTAL, "portal", _named_entry)
         return [
             Operation("GET", PATH, "List portals", self._list, ShownPortal, PORTALS, listed=True),
             Operation("POST", PATH, "Make a portal", self._create, ShownPortal, PORTALS, PortalBody, status=201),
-            Operation("GET", item, "Show a portal", self._get, ShownPortal, PORTALS),
-            Operation("PUT", item, "Change a portal", self._replace, ShownPortal, PORTALS, PortalReplacement),
-            Operation("DELETE", item, "Remove a portal", self._delete, ShownPortal, PORTALS),
+            Operation("GET", item, "Show a portal", self._get, ShownPortal, PORTALS, of=of),
+            Operation("PUT", item, "Change a portal", self._replace, ShownPortal, PORTALS, PortalReplacement, of=of),
+            Operation("DELETE", item, "Remove a portal", self._delete, ShownPortal, PORTALS, of=of),
             Operation("POST", at, "Attach a server to a portal", self._attach, ShownPortal, PORTALS, AttachedServer),
-            Operation("PATCH", one, "Change a server at a portal", self._edit, ShownPortal, PORTALS, AttachmentChange),
-            Operation("DELETE", one, "Detach a server from a portal", self._detach, ShownPortal, PORTALS),
+            Operation(
+                "PATCH",
+                one,
+                "Change a server at a portal",
+                self._edit,
+                ShownPortal,
+                PORTALS,
+                AttachmentChange,
+                of=entry,
+            ),
+            Operation("DELETE", one, "Detach a server from a portal", self._detach, ShownPortal, PORTALS, of=entry),
         ]
 
     async def _list(self, request: ApiRequest) -> ListAnswer[ShownPortal]:
@@ -158,28 +170,30 @@ class PortalOperations:
     async def _create(self, request: ApiRequest) -> ShownPortal:
         body = request.read(PortalBody)
         async with self._store.transaction() as transaction:
-            servers = await transaction.list(SERVER)
+            scan = await transaction.scan(SERVER)
+            servers = scan.stored
             before = PortalDocument(name=body.name, hostname=body.hostname)
-            document = _document(body, before, servers, None)
+            document = _document(body, before, scan, None)
             _require_unique_host(document.hostname, body.id, await transaction.list(PORTAL))
             created = await transaction.create(PORTAL, body.id, document, by=request.by)
         return self._shown(created, servers, await self._servers.own_logins())
 
     async def _replace(self, request: ApiRequest) -> ShownPortal:
         body = request.read(PortalReplacement)
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             existing = await transaction.find(PORTAL, request.path["id"])
             if existing is None:
                 raise not_found("portal")
             before = _replaceable(existing, body)
-            servers = await transaction.list(SERVER)
-            document = _document(body, before, servers, before.code_mode if isinstance(existing, Stored) else None)
+            scan = await transaction.scan(SERVER)
+            servers = scan.stored
+            document = _document(body, before, scan, before.code_mode if isinstance(existing, Stored) else None)
             _require_unique_host(document.hostname, existing.id, await transaction.list(PORTAL))
             replaced = await transaction.replace(PORTAL, existing.id, document, by=request.by)
         return self._shown(replaced, servers, await self._servers.own_logins())
 
     async def _delete(self, request: ApiRequest) -> ShownPortal | Removed:
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             servers = await transaction.list(SERVER)
             deleted = await transaction.delete(PORTAL, request.path["id"], by=request.by)
         if isinstance(deleted, Broken):
@@ -191,7 +205,7 @@ class PortalOperations:
 
         def attached(entries: Entries, servers: Known) -> Entries:
             if entry.server_id not in servers:
-                raise invalid("there is no server of this id", "/server_id")
+                raise invalid("there is no server of this id that can be read", "/server_id")
             if any(one.server_id == entry.server_id for one in entries):
                 raise invalid("this server is attached already", "/server_id")
             if len(entries) >= MAX_SERVERS:
@@ -231,11 +245,12 @@ class PortalOperations:
 
     async def _with_entries(self, request: ApiRequest, change: Callable[[Entries, Known], Entries]) -> ShownPortal:
         """The portal with other entries of its servers, which `change` makes of those that it has by then."""
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             stored = await transaction.get(PORTAL, request.path["id"])
             if stored is None:
                 raise not_found("portal")
-            servers = await transaction.list(SERVER)
+            scan = await transaction.scan(SERVER)
+            servers = scan.stored
             entries = change(stored.document.servers, {one.id: one.document for one in servers})
             document = stored.document.model_copy(update={"servers": entries})
             replaced = await transaction.replace(PORTAL, stored.id, document, by=request.by)
@@ -281,6 +296,24 @@ class PortalOperations:
         )
 
 
+def _named_entry(
+    document: PortalDocument, path: Mapping[str, str], body: BaseModel | None
+) -> tuple[str, object] | None:
+    """What a change names of the entry of a server: its own settings, or those of single tools and prompts."""
+    entry = next((one for one in document.servers if one.server_id == path["server"]), None)
+    name = f"servers/{path['server']}"
+    if entry is None:
+        return name, None
+    if not isinstance(body, AttachmentChange):
+        return name, entry
+    part, content = part_named(
+        ((body.updated_tools, entry.updated_tools), (body.updated_prompts, entry.updated_prompts))
+    )
+    settings = [member for member in ("default_disabled", "on_behalf") if getattr(body, member) is not None]
+    said = {member: getattr(entry, member) for member in settings}
+    return "/".join((name, *settings, part)), [said, content]
+
+
 def _require_attached(entries: Entries, server: str) -> None:
     """Raises AdminError: 404 if the portal does not have this server."""
     if not any(one.server_id == server for one in entries):
@@ -307,23 +340,15 @@ def _replaceable(existing: Stored[PortalDocument] | Broken, body: PortalReplacem
 def _document(
     body: PortalBody | PortalReplacement,
     before: PortalDocument,
-    servers: Sequence[Stored[ServerDocument]],
+    servers: Scan[ServerDocument],
     code_mode: CodeModePolicy | None,
 ) -> PortalDocument:
-    """The document to store: `before` with the members of `body`. `code_mode` is the current code mode, or None."""
+    """The document to store: `before` with the members of `body`. `code_mode` is the current code mode, or None. A
+    server that cannot be read is not shown, so that a list without it does not detach it."""
     policy = code_mode_of(body.code_mode, body.allow_code_mode, code_mode)
     if policy is None:
         raise invalid("allow_code_mode and code_mode contradict each other; send one of them", "/code_mode")
-    known = {server.id: server for server in servers}
-    attached = before.servers
-    if body.servers is not None:
-        ids = [entry.server_id for entry in body.servers]
-        for index, id in enumerate(ids):
-            if id not in known:
-                raise invalid("there is no server of this id", f"/servers/{index}/server_id")
-            if id in ids[:index]:
-                raise invalid("this server is attached already", f"/servers/{index}/server_id")
-        attached = tuple(_attached(entry, known[entry.server_id].document) for entry in body.servers)
+    attached = before.servers if body.servers is None else _all_attached(body.servers, before.servers, servers)
     gateway = body.secure_web_gateway
     return before.model_copy(
         update={
@@ -335,6 +360,23 @@ def _document(
             "servers": attached,
         }
     )
+
+
+def _all_attached(wanted: Sequence[AttachedServer], before: Entries, servers: Scan[ServerDocument]) -> Entries:
+    """The entries of the servers that are wanted, and those of servers that cannot be read, as they are."""
+    known = {server.id: server.document for server in servers.stored}
+    unreadable = {server.id for server in servers.broken}
+    hidden = {entry.server_id: entry for entry in before if entry.server_id in unreadable}
+    ids = [entry.server_id for entry in wanted]
+    for index, id in enumerate(ids):
+        if id in unreadable and id not in hidden:
+            raise invalid(UNREADABLE, f"/servers/{index}/server_id")
+        if id not in known and id not in hidden:
+            raise invalid("there is no server of this id", f"/servers/{index}/server_id")
+        if id in ids[:index]:
+            raise invalid("this server is attached already", f"/servers/{index}/server_id")
+    made = (hidden.get(entry.server_id) or _attached(entry, known[entry.server_id]) for entry in wanted)
+    return (*made, *(entry for id, entry in hidden.items() if id not in ids))
 
 
 def _attached(entry: AttachedServer, server: ServerDocument) -> PortalServerDocument:

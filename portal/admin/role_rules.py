@@ -10,6 +10,7 @@ from portal.admin.api.collection import Check, unchecked
 from portal.admin.api.errors import forbidden
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import ACCOUNT, permissions_of_role
+from portal.admin.api.revisions import whole
 from portal.admin.roles import ROLE_RULES, ROLE_RULES_ID, RoleRules, RolesDocument
 from portal.login import ROLES
 from portal.state import Store, Stored
@@ -46,9 +47,10 @@ class RoleRulesOperations:
 
     def operations(self) -> list[Operation]:
         show, change = "Show which people of identity providers have a role", "Set who of identity providers has a role"
+        of = whole(self._store, ROLE_RULES, "rules of the roles", lambda path: ROLE_RULES_ID, always=True)
         return [
-            Operation("GET", PATH, show, self._get, ShownRoles, ACCOUNT),
-            Operation("PUT", PATH, change, self._replace, ShownRoles, ACCOUNT, RolesBody),
+            Operation("GET", PATH, show, self._get, ShownRoles, ACCOUNT, of=of),
+            Operation("PUT", PATH, change, self._replace, ShownRoles, ACCOUNT, RolesBody, of=of),
         ]
 
     async def _get(self, request: ApiRequest) -> ShownRoles:
@@ -60,7 +62,7 @@ class RoleRulesOperations:
             if body.rules_of(role) is not None and not permissions_of_role(role) <= request.caller.permissions:
                 raise forbidden(f"Authentication error: the caller has not all the permissions of the role {role}")
         document = RolesDocument.model_validate(body.model_dump(by_alias=True))
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             existing = await transaction.find(ROLE_RULES, ROLE_RULES_ID)
             write = transaction.create if existing is None else transaction.replace
             written = await write(ROLE_RULES, ROLE_RULES_ID, document, by=request.by)

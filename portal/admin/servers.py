@@ -18,7 +18,16 @@ from portal.admin.api.collection import Removed
 from portal.admin.api.errors import in_use, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import PORTALS
-from portal.admin.capabilities import OfferedCapability, Override, Overrides, PromptOverrides, offered, with_changes
+from portal.admin.api.revisions import part_of, whole
+from portal.admin.capabilities import (
+    OfferedCapability,
+    Override,
+    Overrides,
+    PromptOverrides,
+    offered,
+    part_named,
+    with_changes,
+)
 from portal.admin.credentials import AuthConfigSummary, AuthenticationStatus
 from portal.admin.fixes import Fix, fix_of
 from portal.admin.pins import ApprovalOperations
@@ -151,12 +160,14 @@ class ServerOperations:
         self._settings = settings
 
     def operations(self) -> list[Operation]:
-        item = PATH + "/{id}"
+        item, of = PATH + "/{id}", whole(self._store, SERVER, "MCP server")
         return [
             Operation("GET", PATH, "List MCP servers", self._list, ShownServer, PORTALS, listed=True),
             Operation("POST", PATH, "Add an MCP server", self._create, ShownServer, PORTALS, ServerBody, status=201),
-            Operation("GET", item, "Show an MCP server", self._get, ShownServer, PORTALS),
-            Operation("PUT", item, "Change an MCP server", self._replace, ShownServer, PORTALS, ServerReplacement),
+            Operation("GET", item, "Show an MCP server", self._get, ShownServer, PORTALS, of=of),
+            Operation(
+                "PUT", item, "Change an MCP server", self._replace, ShownServer, PORTALS, ServerReplacement, of=of
+            ),
             Operation(
                 "PATCH",
                 item,
@@ -165,8 +176,9 @@ class ServerOperations:
                 ShownServer,
                 PORTALS,
                 CapabilityChanges,
+                of=part_of(self._store, SERVER, "MCP server", _named_capabilities),
             ),
-            Operation("DELETE", item, "Remove an MCP server", self._delete, ShownServer, PORTALS),
+            Operation("DELETE", item, "Remove an MCP server", self._delete, ShownServer, PORTALS, of=of),
             Operation(
                 "POST", f"{item}/sync", "Read the tools and prompts of a server again", self._sync, Synced, PORTALS
             ),
@@ -254,7 +266,7 @@ class ServerOperations:
 
     async def _replace(self, request: ApiRequest) -> ShownServer:
         body = request.read(ServerReplacement)
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             # A server that cannot be read is a 409 and must be created again, because the body has no URL.
             stored = await transaction.get(SERVER, request.path["id"])
             if stored is None:
@@ -277,7 +289,7 @@ class ServerOperations:
 
     async def _edit(self, request: ApiRequest) -> ShownServer:
         body = request.read(CapabilityChanges)
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             stored = await transaction.get(SERVER, request.path["id"])
             if stored is None:
                 raise not_found("MCP server")
@@ -291,7 +303,7 @@ class ServerOperations:
 
     async def _delete(self, request: ApiRequest) -> ShownServer | Removed:
         id = request.path["id"]
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             users = [
                 portal.id
                 for portal in await transaction.list(PORTAL)
@@ -321,6 +333,15 @@ def _settings(body: _Settings) -> dict[str, object]:
     """The settings in the body. One that is null or left out stays. Not `description`: null removes that."""
     names = (*_COPIED, "updated_tools", "updated_prompts")
     return {name: value for name in names if (value := getattr(body, name)) is not None}
+
+
+def _named_capabilities(
+    document: ServerDocument, path: Mapping[str, str], body: BaseModel | None
+) -> tuple[str, object] | None:
+    """The settings of the tools and prompts that a change names."""
+    if not isinstance(body, CapabilityChanges):
+        return None
+    return part_named(((body.updated_tools, document.updated_tools), (body.updated_prompts, document.updated_prompts)))
 
 
 def _override(setting: CapabilitySetting) -> Override:

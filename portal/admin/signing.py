@@ -9,8 +9,9 @@ from pydantic import BaseModel, Field
 
 from portal.admin.api.operations import ApiRequest, NoBody, Operation
 from portal.admin.api.permissions import ORGANIZATION
+from portal.admin.api.revisions import whole
 from portal.oauth import KEY_SETTINGS, KEY_SETTINGS_ID, KeySettings, SigningKeys
-from portal.state import AlreadyExists, Clock, Store
+from portal.state import Clock, Store
 
 _DAY = timedelta(days=1)
 
@@ -35,9 +36,12 @@ class KeyOperations:
 
     def operations(self) -> list[Operation]:
         path, area = "/access/keys", ORGANIZATION
+        of = whole(self._store, KEY_SETTINGS, "interval of the keys", lambda path: KEY_SETTINGS_ID, always=True)
         return [
-            Operation("GET", path, "Show when keys are rotated", self._get, ShownKeys, area),
-            Operation("PUT", path, "Set how often keys are rotated", self._update, ShownKeys, area, RotationInterval),
+            Operation("GET", path, "Show when keys are rotated", self._get, ShownKeys, area, of=of),
+            Operation(
+                "PUT", path, "Set how often keys are rotated", self._update, ShownKeys, area, RotationInterval, of=of
+            ),
             Operation(
                 "POST",
                 f"{path}/rotate",
@@ -62,10 +66,10 @@ class KeyOperations:
     async def _update(self, request: ApiRequest) -> ShownKeys:
         interval = request.read(RotationInterval).key_rotation_interval_days
         document = KeySettings(key_rotation_interval_days=interval)
-        try:
-            await self._store.create(KEY_SETTINGS, KEY_SETTINGS_ID, document, by=request.by)
-        except AlreadyExists:
-            await self._store.replace(KEY_SETTINGS, KEY_SETTINGS_ID, document, by=request.by)
+        async with request.transaction(self._store) as transaction:
+            is_new = await transaction.find(KEY_SETTINGS, KEY_SETTINGS_ID) is None
+            write = transaction.create if is_new else transaction.replace
+            await write(KEY_SETTINGS, KEY_SETTINGS_ID, document, by=request.by)
         return await self._get(request)
 
     async def _rotate(self, request: ApiRequest) -> ShownKeys:

@@ -19,8 +19,9 @@ from portal.admin.api import errors
 from portal.admin.api.answers import ListAnswer
 from portal.admin.api.operations import ApiCaller, ApiRequest, NoBody, Operation
 from portal.admin.api.permissions import ALL, API_TOKENS, AREAS, group_id, permission_of_id, permissions_of_ids
+from portal.admin.api.revisions import whole
 from portal.objects import Document
-from portal.state import Clock, Kept, Kind, Store, Stored, utc_now
+from portal.state import Clock, Kept, Kind, Store, Stored, Transaction, utc_now
 
 VALUE_PREFIX = "cmp_"
 KEY_PREFIX = "api-token:"
@@ -195,6 +196,7 @@ class ApiTokens:
 
     def operations(self) -> list[Operation]:
         item, area = "/tokens/{token_id}", API_TOKENS
+        of = whole(self._store, API_TOKEN, "API token", lambda path: path["token_id"])
         return [
             Operation("GET", "/tokens", "List API tokens", self._list, ShownToken, area, listed=True),
             Operation("POST", "/tokens", "Create an API token", self._create, NewToken, area, TokenBody),
@@ -208,8 +210,8 @@ class ApiTokens:
                 area,
                 listed=True,
             ),
-            Operation("GET", item, "Show an API token", self._get, ShownToken, area),
-            Operation("PUT", item, "Replace an API token", self._replace, ShownToken, area, TokenReplacement),
+            Operation("GET", item, "Show an API token", self._get, ShownToken, area, of=of),
+            Operation("PUT", item, "Replace an API token", self._replace, ShownToken, area, TokenReplacement, of=of),
             Operation(
                 "PUT",
                 f"{item}/value",
@@ -219,8 +221,9 @@ class ApiTokens:
                 area,
                 NoBody,
                 body_required=False,
+                of=of,
             ),
-            Operation("DELETE", item, "Delete an API token", self._delete, TokenId, area),
+            Operation("DELETE", item, "Delete an API token", self._delete, TokenId, area, of=of),
         ]
 
     async def _list(self, request: ApiRequest) -> ListAnswer[ShownToken]:
@@ -228,7 +231,7 @@ class ApiTokens:
         return ListAnswer([self._shown(stored) for stored in scan.stored], scan.broken)
 
     async def _get(self, request: ApiRequest) -> ShownToken:
-        return self._shown(await self._stored(request))
+        return self._shown(await self._stored(request, self._store))
 
     async def _create(self, request: ApiRequest) -> NewToken:
         body = request.read(TokenBody)
@@ -236,24 +239,28 @@ class ApiTokens:
         return await self.create(body, request.by)
 
     async def _replace(self, request: ApiRequest) -> ShownToken:
-        stored, body = await self._stored(request), request.read(TokenReplacement)
+        body = request.read(TokenReplacement)
         self._require_grantable(request.caller, body)
-        # A caller may not activate a token that has more permissions than they have, either.
-        self._require_grantable(request.caller, self._shown(stored))
-        document = _document(body, body.status or stored.document.status, stored.document.hash)
-        replaced = await self._store.replace(API_TOKEN, stored.id, document, by=request.by, revision=stored.revision)
+        async with request.transaction(self._store) as transaction:
+            stored = await self._stored(request, transaction)
+            # A caller may not activate a token that has more permissions than they have, either.
+            self._require_grantable(request.caller, self._shown(stored))
+            document = _document(body, body.status or stored.document.status, stored.document.hash)
+            replaced = await transaction.replace(API_TOKEN, stored.id, document, by=request.by)
         return self._shown(replaced)
 
     async def _roll(self, request: ApiRequest) -> TokenValue:
-        stored = await self._stored(request)
-        self._require_grantable(request.caller, self._shown(stored))
         value = VALUE_PREFIX + secrets.token_urlsafe(32)
-        document = stored.document.model_copy(update={"hash": _hash(value)})
-        await self._store.replace(API_TOKEN, stored.id, document, by=request.by, revision=stored.revision)
+        async with request.transaction(self._store) as transaction:
+            stored = await self._stored(request, transaction)
+            self._require_grantable(request.caller, self._shown(stored))
+            document = stored.document.model_copy(update={"hash": _hash(value)})
+            await transaction.replace(API_TOKEN, stored.id, document, by=request.by)
         return TokenValue(value)
 
     async def _delete(self, request: ApiRequest) -> TokenId:
-        return TokenId(id=(await self._store.delete(API_TOKEN, request.path["token_id"], by=request.by)).id)
+        async with request.transaction(self._store) as transaction:
+            return TokenId(id=(await transaction.delete(API_TOKEN, request.path["token_id"], by=request.by)).id)
 
     async def _verify(self, request: ApiRequest) -> TokenStatus:
         stored = await self._store.get(API_TOKEN, request.caller.token_id)
@@ -264,8 +271,8 @@ class ApiTokens:
     async def _permissions(self, request: ApiRequest) -> list[ListedPermission]:
         return [ListedPermission(id=group_id(name), name=name) for area in AREAS for name in (area.read, area.write)]
 
-    async def _stored(self, request: ApiRequest) -> Stored[TokenDocument]:
-        stored = await self._store.get(API_TOKEN, request.path["token_id"])
+    async def _stored(self, request: ApiRequest, reader: Store | Transaction) -> Stored[TokenDocument]:
+        stored = await reader.get(API_TOKEN, request.path["token_id"])
         if stored is None:
             raise errors.not_found("API token")
         return stored

@@ -15,12 +15,23 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, compile_path
 
-from portal.admin import Actions, AdminError, ApiCaller, Area, Operations, ShownName, forbidden, invalid
+from portal.admin import (
+    Actions,
+    AdminError,
+    ApiCaller,
+    Area,
+    ChangedMeanwhile,
+    Marks,
+    Operations,
+    ShownName,
+    forbidden,
+    invalid,
+)
 from portal.console.notices import NOTICES
 from portal.console.url_state import link_to
-from portal.console.visit import BUTTON, Answer, ConsoleRole, NamedKey, Problems, Shown, Visit, Went
+from portal.console.visit import BUTTON, Answer, ConsoleRole, NamedKey, Overtaken, Problems, Shown, Visit, Went
 from portal.home import Connecting, ago, ahead
 from portal.http import PortalAddress
 from portal.identity import Identity
@@ -31,6 +42,8 @@ from portal.state import Clock, utc_now
 CONSOLE_PATH = "/admin"
 PEOPLE_PATH = "/admin/people"
 NAMES_API = "/access/ai-controls/names"
+MARKS = "marks"
+"""The field of a form with the state of what its page shows (`Marks`)."""
 KEYS_AT_ONCE, MAX_KEY = 100, 512
 PageHandler = Callable[[Visit], Awaitable[Answer]]
 RoleOf = Callable[[Identity], Awaitable[ConsoleRole | None]]
@@ -101,6 +114,7 @@ class ConsoleFrame:
         self._assets = assets
         self._now = now
         self._pages = Pages("portal.console", own_scripts=True)
+        self._paths: list[str] = []
 
     @property
     def now(self) -> Clock:
@@ -121,6 +135,7 @@ class ConsoleFrame:
                 return await self._answer(visit, session, here, _refuse)
             return part_or_page(request, await self._answer(visit, session, here, handle))
 
+        self._paths.append(CONSOLE_PATH + path)
         return Route(CONSOLE_PATH + path, endpoint, methods=["GET"])
 
     def form(
@@ -134,14 +149,20 @@ class ConsoleFrame:
             session = await self._login.sender(request, visitor, fields, back)
             if isinstance(session, Response):
                 return session
-            found = await self._visit(request, visitor, session)
+            found = await self._visit(request, visitor, session, fields.get(MARKS, ""))
             if isinstance(found, Response):
                 return found
             visit = replace(found[0], fields=fields)
             try:
                 answer = await handle(visit)
             except AdminError as error:
-                refused = replace(visit, problems=_problems(error, visit, names))
+                problems = _problems(error, visit, names)
+                for changed in error.problems:
+                    if isinstance(changed, ChangedMeanwhile):
+                        # The form comes back for what stands there now: sent once more, it is in place of that.
+                        visit.api.marks.forget()
+                        problems = _overtaken(changed, visit, self._page_of(visit))
+                refused = replace(visit, problems=problems)
                 return await self._answer(refused, session, here, again, status=error.status)
             return await self._rendered(visit, session, here, answer)
 
@@ -172,7 +193,7 @@ class ConsoleFrame:
     # Who it is
 
     async def _visit(
-        self, request: Request, visitor: Visitor, session: LoginSession | None = None
+        self, request: Request, visitor: Visitor, session: LoginSession | None = None, sent: str = ""
     ) -> tuple[Visit, LoginSession] | Response:
         session = session or await self._login.session(request, visitor)
         if session is None:
@@ -185,10 +206,10 @@ class ConsoleFrame:
             return await self._login.message(
                 visitor, 403, "This is the administrators' console", NOT_ADMINISTRATOR, home, "Go to your own page"
             )
-        api = self._actions(request, visitor, session)
+        api = self._actions(request, visitor, session, Marks(sent))
         return Visit(request, visitor, identity, role, api), session
 
-    def _actions(self, request: Request, visitor: Visitor, session: LoginSession) -> Actions:
+    def _actions(self, request: Request, visitor: Visitor, session: LoginSession, marks: Marks) -> Actions:
         async def caller() -> ApiCaller:
             # Asked again for what lasts: the session may have ended, or the role be another.
             known = await self._login.session(request, visitor)
@@ -196,7 +217,14 @@ class ConsoleFrame:
             permissions = role.permissions if role is not None else frozenset[str]()
             return ApiCaller(session.identity.key, permissions, name="console")
 
-        return self._operations.of(caller, visitor.ip)
+        return self._operations.of(caller, visitor.ip, marks)
+
+    def _page_of(self, visit: Visit) -> str:
+        """The page of a form, which has its path or is above it."""
+        path = _within(visit.request, visit.visitor)
+        while path != CONSOLE_PATH and not any(compile_path(one)[0].match(path) for one in self._paths):
+            path = path.rpartition("/")[0] or CONSOLE_PATH
+        return f"{path}?{visit.request.url.query}" if visit.request.url.query else path
 
     # How it is answered
 
@@ -220,7 +248,9 @@ class ConsoleFrame:
         if isinstance(answer, Went):
             target = visitor.address.path(_going(answer))
             return visitor.remember(RedirectResponse(target, 303, {"Cache-Control": "no-store"}))
-        design, named = (await self._login.directory.rules()).design, await named_keys(visit, answer.keys)
+        overtaken = visit.problems.overtaken
+        keys = [*answer.keys, overtaken.by] if overtaken is not None else answer.keys
+        design, named = (await self._login.directory.rules()).design, await named_keys(visit, keys)
         return self._pages.page(
             answer.template,
             design,
@@ -236,7 +266,9 @@ class ConsoleFrame:
             editable=self._editable(visit, here),
             said=NOTICES.get(visit.query("said"), "") if not visit.fields else "",
             problems=visit.problems,
-            sent=visit.fields if answer.refill or visit.problems.fields or visit.problems.loose else {},
+            marks=str(visit.api.marks),
+            marks_field=MARKS,
+            sent=visit.fields if answer.refill or visit.problems else {},
             htmx_config=HTMX_CONFIG,
             htmx=[visitor.address.path(source) for source in self._assets.paths(*HTMX_SCRIPTS)],
             chart_sheet=visitor.address.path(self._assets.path("uplot.min.css")),
@@ -321,6 +353,13 @@ def _problems(error: AdminError, visit: Visit, names: Mapping[str, str] | None =
         return Problems(loose=(f"Your role, {visit.role.name}, does not allow this. Nothing was changed.",))
     problems = Problems.of(error, names)
     return problems.of_no_field() if visit.fields.get("of_form") == BUTTON else problems
+
+
+def _overtaken(changed: ChangedMeanwhile, visit: Visit, path: str) -> Problems:
+    """What a form says whose object somebody else has changed. A button is pressed again, on what is shown now."""
+    if visit.fields.get("of_form") == BUTTON:
+        return Problems(loose=(f"The {changed.noun} was changed by somebody else at the same time. Nothing was done.",))
+    return Problems(overtaken=Overtaken(changed.noun, changed.by, changed.at, path))
 
 
 def _going(answer: Went) -> str:

@@ -143,13 +143,13 @@ class GatewayPages:
     async def _move(self, visit: Visit) -> Answer:
         """Put a rule before or behind its neighbour. Each rule that changes its place is written once."""
         rules = (await visit.api.list(ShownRule, API)).items
-        known = {rule.id: rule for rule in rules}
-        if visit.id() not in known:
+        if all(rule.id != visit.id() for rule in rules):
             raise invalid("there is no such rule any more")
         order = [PlacedRule(rule.id, rule.precedence) for rule in rules]
         for id, precedence in moves(order, visit.id(), up=visit.sent("to") == "up"):
-            body = {**known[id].model_dump(mode="json"), "precedence": precedence}
-            await visit.api.change("PUT", ITEM, body, id=id)
+            # Read once more, so that nothing is undone that somebody else changes of it meanwhile.
+            rule = await visit.api.show(ShownRule, ITEM, id=id)
+            await visit.api.change("PUT", ITEM, {**rule.model_dump(mode="json"), "precedence": precedence}, id=id)
         return Went(f"{LIST}#rule-{visit.id()}", "moved")
 
     async def _remove(self, visit: Visit) -> Confirmation:

@@ -12,6 +12,7 @@ from portal.console.visit import PER_PAGE, Visit
 
 CapabilityKind = Literal["tool", "prompt"]
 KINDS: tuple[CapabilityKind, ...] = ("tool", "prompt")
+MAX_NAME = 256
 MEMBERS = ("enabled", "alias", "description", "labels")
 T = TypeVar("T")
 Members = Mapping[str, object]
@@ -92,6 +93,13 @@ def sent_setting(visit: Visit) -> dict[str, object]:
     if "labels" in visit.fields:
         members["labels"] = words_of(visit.sent("labels")) or None
     return members
+
+
+async def remember_settings(visit: Visit, kind: str, name: str, path: str, **names: str) -> None:
+    """Note the state of the settings of one tool or prompt, before its page is made: those of others may change while
+    it is open. `path` is that of the operation that changes them."""
+    if 0 < len(name) <= MAX_NAME:
+        await visit.api.remember("PATCH", path, {f"updated_{kind}s": [{"name": name}]}, **names)
 
 
 def words_of(text: str) -> list[str]:

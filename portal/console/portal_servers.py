@@ -19,6 +19,7 @@ from portal.console.overrides import (
     back_to,
     list_values,
     names_found,
+    remember_settings,
     rows_of,
     sent_setting,
     toggled,
@@ -31,6 +32,7 @@ ENABLED = (
     ("yes", "Shown at this portal"),
     ("no", "Not shown at this portal"),
 )
+ENTRY = f"{ITEM}/servers/{{server}}"
 WHEN_SENT: Mapping[str, bool | None] = {"yes": True, "no": False}
 
 
@@ -54,6 +56,8 @@ class PortalServerPages:
         return routes
 
     async def _list(self, kind: CapabilityKind, visit: Visit) -> Answer:
+        settings = {"default_disabled": False, "on_behalf": False}
+        await visit.api.remember("PATCH", ENTRY, settings, id=visit.id(), server=visit.id("server"))
         portal, server = await _found(visit)
         prompts = sum(one.kind == "prompt" for one in server.offered)
         base = entry_path(portal.id, server.server_id)
@@ -86,8 +90,9 @@ class PortalServerPages:
         return await self._changed(kind, visit, portal, server, after, said)
 
     async def _one(self, kind: CapabilityKind, visit: Visit) -> Answer:
-        portal, server = await _found(visit)
         name = visit.sent("name") or visit.query("name")
+        await remember_settings(visit, kind, name, ENTRY, id=visit.id(), server=visit.id("server"))
+        portal, server = await _found(visit)
         row = next((one for one in _rows(server, kind) if one.name == name), None)
         if row is None:
             return Went(_list_path(portal.id, server.server_id, kind), "not-listed")
@@ -142,7 +147,7 @@ async def _found(visit: Visit) -> tuple[ShownPortal, ShownPortalServer]:
 
 async def _change(visit: Visit, portal: ShownPortal, server: str, changes: Mapping[str, object]) -> None:
     """Change what is said of the entry of one server of a portal. All else stays."""
-    await visit.api.change("PATCH", f"{ITEM}/servers/{{server}}", changes, id=portal.id, server=server)
+    await visit.api.change("PATCH", ENTRY, changes, id=portal.id, server=server)
 
 
 def _rows(server: ShownPortalServer, kind: CapabilityKind) -> list[CapabilityRow]:

@@ -19,6 +19,7 @@ from portal.console.overrides import (
     back_to,
     list_values,
     names_found,
+    remember_settings,
     rows_of,
     sent_setting,
     toggled,
@@ -64,8 +65,9 @@ class ServerToolPages:
         return await self._changed(kind, visit, changes, said)
 
     async def _one(self, kind: CapabilityKind, visit: Visit) -> Answer:
-        server = await visit.api.show(ShownServer, ITEM, id=visit.id())
         name = visit.sent("name") or visit.query("name")
+        await remember_settings(visit, kind, name, ITEM, id=visit.id())
+        server = await visit.api.show(ShownServer, ITEM, id=visit.id())
         row = next((one for one in _rows(server, kind) if one.name == name), None)
         if row is None:
             return Went(f"{server_path(server.id)}/{kind}s", "not-listed")

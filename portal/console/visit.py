@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -29,11 +30,26 @@ class ConsoleRole:
 
 
 @dataclass(frozen=True, slots=True)
+class Overtaken:
+    """Somebody else has changed the object of a form since its page was shown: `by` their key, "" where that is not
+    known. `path` is the page of what stands there now."""
+
+    noun: str
+    by: str
+    at: datetime | None
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Problems:
-    """What is wrong with a form: by the name of its field, and what belongs to no field."""
+    """What is wrong with a form: by the name of its field, and what belongs to no field; or that it was overtaken."""
 
     fields: Mapping[str, str] = field(default_factory=dict)
     loose: Sequence[str] = ()
+    overtaken: Overtaken | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.fields or self.loose or self.overtaken)
 
     @classmethod
     def of(cls, error: AdminError, names: Mapping[str, str] | None = None) -> Problems:

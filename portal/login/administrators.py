@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, get_args
@@ -30,6 +30,14 @@ Role = Literal["owner", "admin", "auditor"]
 to read."""
 ROLES: tuple[Role, ...] = get_args(Role)
 """The roles, the highest first."""
+
+
+Check = Callable[[Transaction], Awaitable[None]]
+"""Sees the transaction of a change before the change, and raises where it must not be made."""
+
+
+async def unchecked(transaction: Transaction) -> None:
+    """Lets every change be made."""
 
 
 class AccountDocument(Document):
@@ -213,9 +221,9 @@ class Administrators:
 
     # Roles, removing, and new passwords
 
-    async def change_role(self, id: str, role: Role, *, by: str) -> Administrator:
+    async def change_role(self, id: str, role: Role, *, by: str, check: Check = unchecked) -> Administrator:
         """The administrator with this role. What they are signed in with goes on, and may do what the role may. Of who
-        is an owner no more the invitations end that they made.
+        is an owner no more the invitations end that they made. `check` sees the transaction before the change.
 
         Raises:
             LastAdministrator: nobody else could sign in as owner.
@@ -225,6 +233,7 @@ class Administrators:
             stored = await transaction.get(ADMINISTRATOR, id)
             if stored is None:
                 raise NotFound(ADMINISTRATOR.name, id)
+            await check(transaction)
             document = stored.document.model_copy(update={"role": role})
             changed = _administrator(await transaction.replace(ADMINISTRATOR, id, document, by=by))
             if stored.document.role == "owner" and role != "owner":
@@ -233,14 +242,16 @@ class Administrators:
                 await revoke_invitations_by(transaction, changed.identity.id, by=by)
         return changed
 
-    async def remove(self, id: str, *, by: str) -> Administrator:
-        """Remove an account with its sessions and grants, and the invitations that it made.
+    async def remove(self, id: str, *, by: str, check: Check = unchecked) -> Administrator:
+        """Remove an account with its sessions and grants, and the invitations that it made. `check` sees the
+        transaction before that.
 
         Raises:
             LastAdministrator: nobody else could sign in as owner.
             NotFound: there is no such account.
         """
         async with self._store.transaction() as transaction:
+            await check(transaction)
             removed = _administrator(await transaction.delete(ADMINISTRATOR, id, by=by))
             if removed.role in ("owner", None):
                 await _require_an_owner(transaction)

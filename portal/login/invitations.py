@@ -23,12 +23,14 @@ from portal.login.administrators import (
     AccountError,
     AddressTaken,
     Administrator,
+    Check,
     InvitationDocument,
     LinkDocument,
     ResetLink,
     Role,
     TooManyAccounts,
     make_account,
+    unchecked,
 )
 from portal.login.mail import Mail, MailFailed, Message
 from portal.login.passwords import Passwords
@@ -119,8 +121,8 @@ class Invitations:
             await transaction.tokens.revoke_subject(id, kinds=(INVITATION.name,))
             return await self._with_link(transaction, renewed)
 
-    async def change_role(self, id: str, role: Role, *, by: str) -> Invitation:
-        """The invitation, for this role. Its link stays.
+    async def change_role(self, id: str, role: Role, *, by: str, check: Check = unchecked) -> Invitation:
+        """The invitation, for this role. Its link stays. `check` sees the transaction before the change.
 
         Raises:
             NotFound: there is no such invitation.
@@ -129,15 +131,18 @@ class Invitations:
             stored = await transaction.get(INVITATION, id)
             if stored is None:
                 raise NotFound(INVITATION.name, id)
+            await check(transaction)
             document = stored.document.model_copy(update={"role": role})
             return _invitation(await transaction.replace(INVITATION, id, document, by=by))
 
-    async def revoke(self, id: str, *, by: str) -> Invitation:
-        """
+    async def revoke(self, id: str, *, by: str, check: Check = unchecked) -> Invitation:
+        """Take an invitation back. `check` sees the transaction before that.
+
         Raises:
             NotFound: there is no such invitation.
         """
         async with self._store.transaction() as transaction:
+            await check(transaction)
             revoked = _invitation(await transaction.delete(INVITATION, id, by=by))
             await transaction.tokens.revoke_subject(id, kinds=(INVITATION.name,))
             return revoked

@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, Field
 from portal.config import read_duration
 from portal.identity import Identity
 from portal.objects import Document
-from portal.state import Kept, Kind, Store, Stored, utc_now
+from portal.state import Kept, Kind, Store, Stored, Transaction, utc_now
 
 ID_HEADER, SECRET_HEADER = b"cf-access-client-id", b"cf-access-client-secret"
 FOREVER = "forever"
@@ -132,6 +132,23 @@ class ServiceTokens:
             return None
         document = stored.document.model_copy(update={"expires_at": self._expiry(stored.document.duration)})
         return await self._store.replace(SERVICE_TOKEN, id, document, by=by, revision=stored.revision)
+
+    async def change(
+        self, transaction: Transaction, id: str, *, by: str, name: str | None = None, duration: str | None = None
+    ) -> Stored[ServiceTokenDocument] | None:
+        """The token with this name, and valid for this duration from now on, or None if there is no token `id`. What is
+        None stays.
+
+        Raises:
+            ValueError: `duration` is not a duration, or not longer than nothing.
+        """
+        stored = await transaction.get(SERVICE_TOKEN, id)
+        if stored is None:
+            return None
+        changes: dict[str, object] = {"name": name} if name else {}
+        if duration:
+            changes |= {"duration": duration, "expires_at": self._expiry(duration)}
+        return await transaction.replace(SERVICE_TOKEN, id, stored.document.model_copy(update=changes), by=by)
 
     async def verify(self, client_id: str, client_secret: str) -> Identity | None:
         """The identity of the program with these credentials, or None if no token has them or the token expired."""

@@ -64,6 +64,7 @@ class Broken:
     members: Mapping[str, object] = field(repr=False)
     has_secret: bool
     modified_at: datetime
+    modified_by: str
 
     @property
     def error(self) -> DocumentBroken:
@@ -293,6 +294,7 @@ def _entry(row: RowMapping, kind: Kind[D], log: BrokenLog) -> Found[D]:
             _members(row["document"]),
             bool(row["has_secret"]),
             from_stored(row["modified_at"]),
+            row["modified_by"],
         )
         log.note(broken, error.code)
         return broken

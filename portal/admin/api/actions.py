@@ -18,6 +18,7 @@ from portal.admin.api.application import AdminSettings
 from portal.admin.api.errors import broken_message
 from portal.admin.api.operations import ApiCaller, ApiRequest, Method, NoBody, Operation
 from portal.admin.api.performing import Performance, paging_of, perform, require_allowed, validated
+from portal.admin.api.revisions import Marks
 
 MAX_ITEMS = 1_000
 M = TypeVar("M", bound=BaseModel)
@@ -52,13 +53,14 @@ class Operations:
         self._account_id = account_id
         self._settings = settings
 
-    def of(self, caller: Callable[[], Awaitable[ApiCaller]], ip: str) -> Actions:
-        """The actions of a caller who is at this address. `caller` says who that is and what they may do by now.
+    def of(self, caller: Callable[[], Awaitable[ApiCaller]], ip: str, marks: Marks | None = None) -> Actions:
+        """The actions of a caller who is at this address. `caller` says who that is and what they may do by now,
+        `marks` what they have read.
 
         Raises (`caller`):
             AdminError: they may do nothing.
         """
-        return Actions(self, caller, ip)
+        return Actions(self, caller, ip, Marks() if marks is None else marks)
 
     def find(self, method: Method, path: str) -> Operation:
         """
@@ -76,7 +78,12 @@ class Operations:
         body: Mapping[str, object] | None,
         query: Mapping[str, str],
         answered: Callable[[object], T],
+        marks: Marks,
     ) -> T:
+        # What leaves the rest of an object as it is takes nothing for granted that was read of the whole.
+        regarded = operation.of if operation.method != "PATCH" or operation.of and operation.of.in_part else None
+        expected = marks.expected(regarded) if regarded is not None and operation.writing else None
+
         async def permitted() -> None:
             require_allowed(operation, await caller())
 
@@ -87,20 +94,35 @@ class Operations:
                 sent = NoBody()
             paging = paging_of(operation, _paging(query), MAX_ITEMS)
             parameters = None if operation.query is None else validated(operation.query, query)
-            return ApiRequest(known, self._account_id, names, sent, paging, parameters, {}, permitted)
+            return ApiRequest(known, self._account_id, names, sent, paging, parameters, {}, permitted, expected)
 
-        wanted = Performance(operation, names, ip, caller, asked)
-        return await perform(wanted, answered, self._settings.events, self._settings.in_force)
+        wanted = Performance(operation, names, ip, caller, asked, noted=marks.note)
+        answer = await perform(wanted, answered, self._settings.events, self._settings.in_force)
+        if expected is not None and expected.checked is not None:
+            marks.forget(expected.checked.object)
+        return answer
+
+    async def remember(
+        self, operation: Operation, names: Mapping[str, str], body: Mapping[str, object], marks: Marks
+    ) -> None:
+        model = operation.body
+        sent = None if model is None or model is NoBody else validated(model, body)
+        if operation.of is not None and (mark := await operation.of.read(names, sent)) is not None:
+            marks.note(mark)
 
 
 class Actions:
     """The operations as one person may use them. Paths are those of the operations, with their parameters in braces:
     `await actions.show(ShownServer, "/access/ai-controls/mcp/servers/{id}", id="docs")`.
 
-    Each raises `AdminError` where the same request over HTTP would be answered with an error.
+    Each raises `AdminError` where the same request over HTTP would be answered with an error. What is shown is noted in
+    the `marks`, and a change of it is refused if somebody else has changed it since.
     """
 
-    def __init__(self, operations: Operations, caller: Callable[[], Awaitable[ApiCaller]], ip: str) -> None:
+    def __init__(
+        self, operations: Operations, caller: Callable[[], Awaitable[ApiCaller]], ip: str, marks: Marks
+    ) -> None:
+        self.marks = marks
         self._operations = operations
         self._caller = caller
         self._ip = ip
@@ -160,6 +182,11 @@ class Actions:
 
         return await self._do(method, path, names, body, {}, answered)
 
+    async def remember(self, method: Method, path: str, body: Mapping[str, object] | None = None, **names: str) -> None:
+        """Note the state of what this change would change: of a part of an object that is shown as a whole. To be
+        called before it is shown. Nothing is changed."""
+        await self._operations.remember(self._operations.find(method, path), names, body or {}, self.marks)
+
     async def _do(
         self,
         method: Method,
@@ -170,7 +197,9 @@ class Actions:
         answered: Callable[[object], T],
     ) -> T:
         operation = self._operations.find(method, path)
-        return await self._operations.perform(operation, self._caller, self._ip, names, body, query, answered)
+        return await self._operations.perform(
+            operation, self._caller, self._ip, names, body, query, answered, self.marks
+        )
 
 
 def _one(model: type[M], result: object) -> M:

@@ -24,6 +24,7 @@ from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
 from portal.admin.api.operations import ApiCaller, ApiRequest, Operation, Uploaded
 from portal.admin.api.performing import Performance, paging_of, perform, require_allowed, validated
+from portal.admin.api.revisions import Mark, etag, expected_by
 from portal.admin.tokens import ApiTokens
 from portal.config import IdentitySection
 from portal.credentials import LEAD
@@ -129,11 +130,16 @@ def _route(
         async def asked(known: ApiCaller) -> ApiRequest:
             return await _asked(operation, request, known, tokens, names, account_id, settings)
 
+        marks: list[Mark] = []
+
         def answered(result: object) -> Response:
-            return _answered(operation, paging_of(operation, request.query_params, MAX_WHOLE), result)
+            response = _answered(operation, paging_of(operation, request.query_params, MAX_WHOLE), result)
+            if marks:
+                response.headers["etag"] = etag(marks[0])
+            return response
 
         elsewhere = request.path_params["account_id"] != account_id
-        wanted = Performance(operation, names, address, caller, asked, elsewhere=elsewhere)
+        wanted = Performance(operation, names, address, caller, asked, elsewhere=elsewhere, noted=marks.append)
         try:
             return await perform(wanted, answered, settings.events, settings.in_force)
         except AdminError as error:
@@ -158,9 +164,11 @@ async def _asked(
         require_allowed(operation, await tokens.authenticate(authorization, address))
 
     body = await _body(operation, request, caller.by)
+    matches = request.headers.getlist("if-match")
+    expected = expected_by(operation.of, ", ".join(matches)) if matches else None
     paging = paging_of(operation, request.query_params, MAX_WHOLE)
     query = None if operation.query is None else validated(operation.query, dict(request.query_params))
-    return ApiRequest(caller, account_id, names, body, paging, query, request.headers, permitted)
+    return ApiRequest(caller, account_id, names, body, paging, query, request.headers, permitted, expected)
 
 
 def _answered(operation: Operation, paging: Paging, result: object) -> Response:

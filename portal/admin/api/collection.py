@@ -13,6 +13,7 @@ from portal.admin.api.answers import ListAnswer
 from portal.admin.api.errors import in_use, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import Area
+from portal.admin.api.revisions import Revised, whole
 from portal.objects import Document
 from portal.state import Kind, Store, Stored, Transaction
 
@@ -70,17 +71,22 @@ class Collection(ABC, Generic[B, D]):
         dates = {"created_at": stored.created_at, "updated_at": stored.modified_at}
         return self.answer.model_validate({**self.kind.members(stored.document), "id": stored.id, **dates})
 
+    @property
+    def of(self) -> Revised:
+        """What the operations on one object are about."""
+        return whole(self._store, self.kind, self.noun)
+
     def operations(self) -> list[Operation]:
-        item = self.path + "/{id}"
+        item, of = self.path + "/{id}", self.of
         created = self.created_answer or self.answer
         a_noun = f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
         nouns = f"{self.noun[:-1]}ies" if self.noun.endswith("y") else f"{self.noun}s"
         return [
             Operation("GET", self.path, f"List {nouns}", self.list, self.answer, self.area, listed=True),
             Operation("POST", self.path, f"Make {a_noun}", self.create, created, self.area, self.body, status=201),
-            Operation("GET", item, f"Show {a_noun}", self.get, self.answer, self.area),
-            Operation("PUT", item, f"Replace {a_noun}", self.replace, self.answer, self.area, self.body),
-            Operation("DELETE", item, f"Remove {a_noun}", self.delete, Removed, self.area, status=202),
+            Operation("GET", item, f"Show {a_noun}", self.get, self.answer, self.area, of=of),
+            Operation("PUT", item, f"Replace {a_noun}", self.replace, self.answer, self.area, self.body, of=of),
+            Operation("DELETE", item, f"Remove {a_noun}", self.delete, Removed, self.area, status=202, of=of),
         ]
 
     async def list(self, request: ApiRequest) -> ListAnswer[BaseModel]:
@@ -110,7 +116,7 @@ class Collection(ABC, Generic[B, D]):
         return created
 
     async def replace(self, request: ApiRequest) -> BaseModel:
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             existing = await transaction.find(self.kind, request.path["id"])
             if existing is None:
                 raise not_found(self.noun)
@@ -123,7 +129,7 @@ class Collection(ABC, Generic[B, D]):
         return self.show(replaced)
 
     async def delete(self, request: ApiRequest) -> Removed:
-        async with self._store.transaction() as transaction:
+        async with request.transaction(self._store) as transaction:
             await self._guard(transaction, request, self.kind.name, request.path["id"])
             deleted = await transaction.delete(self.kind, request.path["id"], by=request.by)
             await self._check(transaction)

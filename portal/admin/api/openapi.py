@@ -19,6 +19,7 @@ REFUSALS = {
     "403": "The token has no permission for this.",
     "404": "There is no such object.",
     "409": "The object exists already, is in use, or was changed meanwhile.",
+    "412": "Somebody has changed it after the state that If-Match names.",
     "413": "The body is too large.",
     "429": "Too much at once; try again later.",
     "503": "The database does not answer.",
@@ -46,7 +47,10 @@ def document(operations: Iterable[Operation], prefix: str) -> dict[str, object]:
                 content = {"application/json": {"schema": references[(operation.body, "validation")]}}
             entry["requestBody"] = {"required": operation.body_required, "content": content}
         schema: Mapping[str, object] = references[(answers[operation], "serialization")]
-        success = {str(operation.status): _answer("Done.", schema, operation.media_type)}
+        done = _answer("Done.", schema, operation.media_type)
+        if operation.of is not None and operation.method == "GET":
+            done["headers"] = {"ETag": {"schema": {"type": "string"}}}
+        success = {str(operation.status): done}
         entry["responses"] = success | {
             status: _answer(description, references[(FailureEnvelope, "serialization")])
             for status, description in REFUSALS.items()
@@ -86,6 +90,8 @@ def _operation(operation: Operation) -> dict[str, object]:
             continue
         properties = asked.model_json_schema()["properties"]
         parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
+    if operation.of is not None and operation.writing:
+        parameters.append({"name": "If-Match", "in": "header", "schema": {"type": "string"}})
     return {
         "operationId": _identifier(operation),
         "summary": operation.summary,

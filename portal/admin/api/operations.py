@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -10,6 +11,8 @@ from pydantic import BaseModel, Field
 
 from portal.admin.api.answers import Paging
 from portal.admin.api.permissions import Area
+from portal.admin.api.revisions import Expected, Revised
+from portal.state import Store, Transaction
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 B = TypeVar("B", bound=BaseModel)
@@ -44,7 +47,8 @@ async def _always() -> None:
 class ApiRequest:
     """One request: authenticated, permitted and validated.
 
-    `permitted` is for what lasts: it raises an `AdminError` when the caller may not do this any more.
+    `permitted` is for what lasts: it raises an `AdminError` when the caller may not do this any more. `expected` is the
+    state in which the caller takes the object to be, None for any.
     """
 
     caller: ApiCaller
@@ -55,10 +59,30 @@ class ApiRequest:
     query: BaseModel | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     permitted: Callable[[], Awaitable[None]] = _always
+    expected: Expected | None = None
 
     @property
     def by(self) -> str:
         return self.caller.by
+
+    @asynccontextmanager
+    async def transaction(self, store: Store) -> AsyncIterator[Transaction]:
+        """The transaction of the change that is asked for, if the object is still as the caller takes it to be.
+
+        Raises:
+            AdminError: 412, somebody else has changed it.
+        """
+        async with store.transaction() as transaction:
+            await self.require_unchanged(transaction)
+            yield transaction
+
+    async def require_unchanged(self, transaction: Transaction) -> None:
+        """
+        Raises:
+            AdminError: 412, the object is not as the caller takes it to be.
+        """
+        if self.expected is not None:
+            await self.expected.check(transaction, self.path, self.body)
 
     def read(self, model: type[B]) -> B:
         """The body, as the model that the operation declares.
@@ -95,7 +119,8 @@ class Operation:
 
     With `area` None any valid token may call it. It needs the write permission unless the method is GET; `reading`
     overrides that. `status` is the HTTP status of success. A list that is `whole` has all items unless the request asks
-    for a page: its clients do not know pages. With `single` the `info` is about one result.
+    for a page: its clients do not know pages. With `single` the `info` is about one result. `of` is what it shows or
+    changes: such an operation has an `ETag`, or takes `If-Match` and makes its change in `ApiRequest.transaction`.
     """
 
     method: Method
@@ -114,6 +139,7 @@ class Operation:
     media_type: str = "application/json"
     whole: bool = False
     single: bool = False
+    of: Revised | None = None
 
     @property
     def writing(self) -> bool:

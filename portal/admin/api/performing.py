@@ -17,6 +17,7 @@ from portal.admin.api.answers import Paging
 from portal.admin.api.changes import MAX_IN_PATH, change_row
 from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.operations import ApiCaller, ApiRequest, Operation
+from portal.admin.api.revisions import Mark
 from portal.logs import EventSink
 from portal.misfits import fitted, misfits
 from portal.state import (
@@ -38,11 +39,16 @@ T = TypeVar("T")
 InForce = Callable[[float], Awaitable[None]]
 
 
+def _unnoted(mark: Mark) -> None:
+    """Nobody asks for the state of what is shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Performance:
     """One performance of an operation. `names` are the ids in its path, `ip` is where the request comes from.
 
     `caller` says who makes the request, `asked` what they ask for. `elsewhere`: the request names another account.
+    `noted` is told of the state of what is shown, before the answer is made.
     """
 
     operation: Operation
@@ -51,6 +57,7 @@ class Performance:
     caller: Callable[[], Awaitable[ApiCaller]]
     asked: Callable[[ApiCaller], Awaitable[ApiRequest]]
     elsewhere: bool = False
+    noted: Callable[[Mark], None] = _unnoted
 
 
 async def perform(
@@ -81,7 +88,11 @@ async def perform(
         require_allowed(operation, caller)
         if any(len(name) > MAX_IN_PATH or not name.isprintable() for name in wanted.names.values()):
             raise errors.not_found("the object")
-        result = await operation.handler(await wanted.asked(caller))
+        request = await wanted.asked(caller)
+        mark = await _mark(operation, request)
+        result = await operation.handler(request)
+        if mark is not None:
+            wanted.noted(mark)
         if operation.writing:
             # Who has just denied somebody may rely on it when the answer comes.
             await in_force(IN_FORCE_SECONDS)
@@ -101,6 +112,17 @@ async def perform(
         raise
     note(result)
     return answer
+
+
+async def _mark(operation: Operation, request: ApiRequest) -> Mark | None:
+    """The state of what an operation shows. It is read before what is shown: an older state with newer content only
+    refuses a change that could have been made, a newer state with older content would undo somebody's."""
+    if operation.method != "GET" or operation.of is None:
+        return None
+    mark = await operation.of.read(request.path)
+    if mark is not None and request.expected is not None:
+        request.expected.require(mark)
+    return mark
 
 
 def require_allowed(operation: Operation, caller: ApiCaller) -> None:

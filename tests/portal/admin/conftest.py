@@ -19,7 +19,10 @@ from portal.http import running
 from portal.http.edge import HttpSettings
 from portal.state import KeyRing, Store
 from tests.patience import PATIENCE
+from tests.portal.state.conftest import postgres, url
 from tests.portal.state.databases import new_state
+
+__all__ = ["postgres", "url"]
 
 
 @pytest.fixture

@@ -47,6 +47,18 @@ def test_a_portal_is_read_and_put_back_without_code_mode_by_curl(api: Api) -> No
     assert portals.read("team", account_id=api.account).code_mode == "off"
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
+def test_a_portal_is_changed_by_curl_while_its_etag_holds(api: Api) -> None:
+    portals = api.sdk().zero_trust.access.ai_controls.mcp.portals
+    portals.create(account_id=api.account, id="team", name="Team", hostname="team.example.com")
+    url = api.at("/access/ai-controls/mcp/portals/team")
+    environment = {**os.environ, "PORTAL": url, "API_TOKEN": api.token}
+    script = examples("sh")[1]
+    done = subprocess.run(["sh", "-c", script], env=environment, check=True, capture_output=True)
+    assert b'"success":true' in done.stdout
+    assert portals.read("team", account_id=api.account).code_mode == "off"
+
+
 def test_the_table_of_operations_is_complete(shared: Api) -> None:
     table = CHAPTER.split("## Operations")[1].split("**Tokens.**")[0]
     collections = {operation.path.split("/{")[0].lstrip("/") for operation in shared.admin.operations}

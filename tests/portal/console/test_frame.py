@@ -135,7 +135,7 @@ async def test_a_person_is_told_what_their_role_may_not_and_nothing_of_tokens(tm
 def rendered(source: str, sent: dict[str, str], problems: Problems = NO_PROBLEMS) -> str:
     """A page of forms, as it is after `sent` was refused."""
     page = templates("portal.console").from_string('{% import "parts.html" as parts with context %}' + source)
-    values = {"form_field": "t", "form_token": "x", "editable": True, "path": str}
+    values = {"form_field": "t", "form_token": "x", "marks": "", "editable": True, "path": str}
     return page.render(sent=sent, problems=problems, **values)
 
 
