@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.routing import Route
 
 from portal.admin import ORGANIZATION, AdminError, ShownGroup, ShownPolicy
@@ -57,7 +59,7 @@ class AccessGroupPages:
         rules = {name: plain_rules(group, name) for name in ("include", "require", "exclude")}
         values = {
             "group": group,
-            "sets": shown_sets(rules, known),
+            "sets": shown_sets(rules, _others(known, group)),
             "words": holder_words(group, known),
             "users": users_of(group.id, await _policies(visit), known),
             "action": f"{LIST}/{group.id}",
@@ -67,7 +69,7 @@ class AccessGroupPages:
 
     async def _save(self, visit: Visit) -> Answer:
         group = await visit.api.show(ShownGroup, ITEM, id=visit.id())
-        await _written(visit, await read_known(visit), group)
+        await _written(visit, _others(await read_known(visit), group), group)
         return Went(f"{LIST}/{group.id}", "saved")
 
     async def _sure(self, visit: Visit) -> Answer:
@@ -90,6 +92,11 @@ def users_of(id: str, policies: list[ShownPolicy], known: Known) -> list[GroupUs
     """The policies and groups with a rule that names this group."""
     found = [(one.name, f"/admin/policies/reusable/{one.id}") for one in policies if refers_to(one, "group", id, "id")]
     return found + [(one.name, f"{LIST}/{one.id}") for one in known.groups if refers_to(one, "group", id, "id")]
+
+
+def _others(known: Known, group: ShownGroup) -> Known:
+    """What rules of this group can refer to: all but itself."""
+    return replace(known, groups=[one for one in known.groups if one.id != group.id])
 
 
 async def _policies(visit: Visit) -> list[ShownPolicy]:
