@@ -26,7 +26,7 @@ from portal.state import Kept, Kind, Store, Stored, Transaction
 
 _NAMES: Mapping[Role, tuple[str, str]] = {
     "owner": ("Owner", "Everything."),
-    "admin": ("Administrator", "Everything but to change administrators, API tokens and account settings."),
+    "admin": ("Administrator", "Changes everything but administrators, API tokens and account settings."),
     "auditor": ("Auditor", "Reads everything, and changes nothing."),
 }
 

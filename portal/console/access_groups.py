@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.routing import Route
 
 from portal.admin import ORGANIZATION, AdminError, ShownGroup, ShownPolicy
@@ -61,7 +63,7 @@ class AccessGroupPages:
         known = await read_known(visit)
         values = {
             "group": group,
-            "sets": shown_sets(plain_sets(group), known),
+            "sets": shown_sets(plain_sets(group), _others(known, group)),
             "words": holder_words(group, known),
             "users": users_of(group.id, await _policies(visit), known),
             "action": f"{LIST}/{group.id}",
@@ -71,7 +73,7 @@ class AccessGroupPages:
 
     async def _save(self, visit: Visit) -> Answer:
         group = await visit.api.show(ShownGroup, ITEM, id=visit.id())
-        await _written(visit, await read_known(visit), group)
+        await _written(visit, _others(await read_known(visit), group), group)
         return Went(f"{LIST}/{group.id}", "saved")
 
     async def _remove(self, visit: Visit) -> Confirmation:
@@ -89,6 +91,11 @@ class AccessGroupPages:
 def users_of(id: str, policies: list[ShownPolicy], known: Known) -> list[RuleUser]:
     """The policies and groups with a rule that names this group."""
     return rule_users(policies, known.groups, lambda one: refers_to(one, "group", id, "id"))
+
+
+def _others(known: Known, group: ShownGroup) -> Known:
+    """What rules of this group can refer to: all but itself."""
+    return replace(known, groups=[one for one in known.groups if one.id != group.id])
 
 
 async def _policies(visit: Visit) -> list[ShownPolicy]:

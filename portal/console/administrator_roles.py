@@ -48,7 +48,7 @@ class RoleRulePages:
             "confirms": visit.identity.label if _is_own(visit, role) else "",
         }
         above = (*ABOVE, Crumb("By rules", RULES))
-        return Shown("administrator_rule.html", f"Who is {role.name.lower()} by a rule", values, above)
+        return Shown("administrator_rule.html", f"Rules for {role.name.lower()}s", values, above)
 
     async def _save(self, visit: Visit) -> Answer:
         """The rules of one role. Those of the others stay."""

@@ -153,9 +153,9 @@ class AdministratorPages:
         else:
             title, deed = f"Remove {member.email}?", "Remove"
             consequences = (
-                "They are signed out everywhere, and what they let in and have running ends.",
-                "Invitations that they made, and whose links they know, are revoked.",
-                "API tokens that they made go on: remove those that they know.",
+                "They are signed out everywhere. Their agents and the programs that they have running end.",
+                "Invitations that they made and whose links they know are revoked.",
+                "API tokens that they made stay valid. Delete those whose values they know.",
                 *(["This is your own account: you have no way back in."] if is_self(visit, member) else []),
             )
         return Confirmation(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 NOTICES: Mapping[str, str] = {
     "saved": "Saved. It is in force.",
-    "made": "Made.",
+    "made": "Created.",
     "removed": "Removed.",
     "added-server": "The server is added. The portal is connecting to it.",
     "added-portal": "The portal is added. Give it servers, and policies that let people in.",
@@ -24,7 +24,7 @@ NOTICES: Mapping[str, str] = {
     "forgotten": "Forgotten. What they have read does not count any more.",
     "entry-on": "Switched on. It is looked for.",
     "entry-off": "Switched off. It is not looked for any more.",
-    "as-at-first": "It is as it was at first: everything is on.",
+    "as-at-first": "Restored: everything is on.",
     "uploaded": "Uploaded. These values are found from now on.",
     "job-on": "Enabled. It goes on where it stopped.",
     "job-off": "Disabled. It sends nothing.",

@@ -16,9 +16,9 @@ from portal.console.rule_words import Known, RuleJson
 from portal.console.visit import Visit
 
 SETS = (
-    ("include", "Include", "Who matches any of these is meant."),
-    ("require", "Require", "And who matches all of these."),
-    ("exclude", "Exclude", "But not who matches any of these."),
+    ("include", "Include", "Whoever matches any of these is meant."),
+    ("require", "Require", "Only those who match all of these as well."),
+    ("exclude", "Exclude", "But nobody who matches any of these."),
 )
 _SHAPE = '[{"auth_method": {"auth_method": "mfa"}}]'
 _GITHUB = "github-organization"
@@ -220,11 +220,11 @@ def _fields(name: str, title: str, hint: str, known: Known) -> RuleSet:
         hint=hint,
         everyone=TickedRule(f"{name}_everyone", "Everyone", {"everyone": {}}),
         first=(
-            lines("emails", "Emails", "One address a line.", "email", "email"),
-            lines("domains", "Emails ending in", "One domain a line: example.com.", "email_domain", "domain"),
+            lines("emails", "Emails", "One address per line.", "email", "email"),
+            lines("domains", "Emails ending in", "One domain per line: example.com.", "email_domain", "domain"),
         ),
         lines=(
-            lines("ips", "IP ranges", "One address or network a line: 203.0.113.0/24.", "ip", "ip", short=True),
+            lines("ips", "IP ranges", "One address or network per line: 203.0.113.0/24.", "ip", "ip", short=True),
             lines("countries", "Countries", "Codes of two letters: DE, FR.", "geo", "country_code", short=True),
             *(_groups_at(name, one) for one in known.providers if one.type != "onetimepin"),
         ),
@@ -259,12 +259,12 @@ def _groups_at(set_name: str, provider: ShownProvider) -> LineField:
     selector, member = _OF_TYPES.get(provider.type, ("oidc", "claim_value"))
     of_claim = (("claim_name", str(claim)),) if selector == "oidc" else ()
     hints = {
-        "id": "One object id of a group a line.",
-        "email": "One address of a group a line.",
-        "claim_value": "One group a line.",
-        "name": "One group a line.",
+        "id": "One object id of a group per line.",
+        "email": "One address of a group per line.",
+        "claim_value": "One group per line.",
+        "name": "One group per line.",
     }
-    hint = "One organization, or organization/team, a line." if selector == _GITHUB else hints[member]
+    hint = "One organization, or organization/team, per line." if selector == _GITHUB else hints[member]
     return LineField(
         f"{set_name}_idp_{provider.id}",
         f"Groups at {provider.name or provider.type}",

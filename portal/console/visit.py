@@ -54,13 +54,17 @@ class Problems:
     @classmethod
     def of(cls, error: AdminError, names: Mapping[str, str] | None = None) -> Problems:
         """The problems of an error of the API. The first part of a pointer is the field, unless `names` says which
-        field makes that member of the body."""
+        field makes that member of the body. No sentence is said twice of a field."""
         fields: dict[str, str] = {}
         loose: list[str] = []
+        said: set[tuple[str, str]] = set()
         for problem in error.problems:
             words = _sentence(problem.message)
             member = problem.pointer.strip("/").split("/")[0]
             name = (names or {}).get(member, member)
+            if (name, words) in said:
+                continue
+            said.add((name, words))
             if name and name not in fields:
                 fields[name] = words
             else:

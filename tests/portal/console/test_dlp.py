@@ -47,7 +47,7 @@ async def a_predefined_entry_is_switched_off_and_on_again(admin: Administered, p
     assert len(changed.document.off) == 1
     if axe:
         await admin.check(axe, PICTURES, "dlp-predefined")
-    await admin.press("Make it as it was at first")
+    await admin.press("Restore the defaults")
     await page.get_by_text("everything is on").wait_for()
     assert await portal.store.list(PREDEFINED_DLP) == []
 
@@ -84,7 +84,7 @@ async def test_a_profile_gets_a_pattern_words_and_a_dataset_and_an_entry_is_swit
         await page.get_by_label("Confidence threshold").select_option("high")
         await admin.press("Add the profile")
         await a_pattern_is_tried_and_added(admin, axe)
-        await admin.press("Take it into the profile")
+        await admin.press("Add the dataset")
         await page.get_by_text("values of a dataset").wait_for()
         await page.get_by_role("link", name="Add a list of words").click()
         await page.get_by_label("Name").fill("Projects")
@@ -110,8 +110,8 @@ async def test_a_profile_gets_a_pattern_words_and_a_dataset_and_an_entry_is_swit
         await admin.press("Save")
         await page.get_by_role("link", name="Remove: Projects").click()
         await admin.confirm("Projects")
-        await page.get_by_role("button", name="Take it out: Customers").click()
-        await page.get_by_role("button", name="Take it into the profile").wait_for()
+        await page.get_by_role("button", name="Take out: Customers").click()
+        await page.get_by_role("button", name="Add the dataset").wait_for()
         (profile,) = await portal.store.list(DLP_PROFILE)
         assert [(one.name, one.enabled) for one in profile.document.entries] == [("Staff", True)]
         if axe:

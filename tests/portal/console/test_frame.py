@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Route
 
+from portal.admin import AdminError, invalid
 from portal.console.visit import NO_PROBLEMS, Problems
 from portal.objects import IDENTITY_PROVIDER, ProviderDocument
 from portal.pages import FORM_FIELD
@@ -169,6 +170,21 @@ def test_a_problem_stands_in_the_form_that_has_it() -> None:
     first, _, second = html.partition('value="second"')
     assert "Must be said." not in first and "aria-invalid" not in first
     assert "Must be said." in second and second.count('aria-invalid="true"') == 1
+
+
+def test_one_sentence_is_said_once_of_a_field_and_the_others_of_the_field_stand_above() -> None:
+    said = (
+        ("/target/0", "must be a label"),
+        ("/target/1", "must be a label"),
+        ("/target/1", "is there twice"),
+        ("/exempt/0", "must be a label"),
+        ("", "is too much"),
+        ("", "is too much"),
+    )
+    problems = [one for pointer, message in said for one in invalid(message, pointer).problems]
+    found = Problems.of(AdminError(400, problems))
+    assert found.fields == {"target": "Must be a label.", "exempt": "Must be a label."}
+    assert found.loose == ["Is there twice.", "Is too much."]
 
 
 async def readability(admin: Administered, where: str) -> float:

@@ -87,7 +87,7 @@ async def test_a_policy_is_written_attached_to_a_server_put_in_order_and_removed
         assert "This is no JSON" in await page.locator("#include_json-wrong").inner_text()
         await page.get_by_label("Include: other rules").fill('[{"auth_method": {"auth_method": "mfa"}}]')
         await admin.press("Add the policy")
-        await page.get_by_text("Made.").wait_for()
+        await page.get_by_text("Created.").wait_for()
         for words in ("Access group Engineers", "IP range 203.0.113.0/24", "Authentication method mfa"):
             await page.get_by_text(words).wait_for()
         staff = page.url.split("/admin")[1].split("?")[0]
@@ -97,7 +97,7 @@ async def test_a_policy_is_written_attached_to_a_server_put_in_order_and_removed
         await page.get_by_text("Authentication method mfa").wait_for()
 
         await admin.open("/policies")
-        await page.get_by_role("row").filter(has_text="notes").get_by_role("link", name="Say who may").click()
+        await page.get_by_role("row").filter(has_text="notes").get_by_role("link", name="Attach policies").click()
         await admin.press("Attach")
         await page.get_by_text("Tick at least one policy.").wait_for()
         await page.get_by_label("Staff: Allow").check()
@@ -216,6 +216,8 @@ async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
         await add_list(admin, "Guests", "eve@partner.example\nmallory@partner.example")
         await admin.check(axe, PICTURES, "list")
         await add_group(admin, "Engineers", "acme.example\nacme.test")
+        # A group is no rule of itself.
+        assert not await page.get_by_label("Engineers").count()
         await admin.check(axe, PICTURES, "group")
         await admin.open("/policies/reusable/new")
         await admin.check(axe, PICTURES, "policy-new")
@@ -228,7 +230,7 @@ async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
         await admin.check(axe, PICTURES, "policy-refused")
         await admin.open("/policies")
         await admin.check(axe, PICTURES, "applications")
-        await page.get_by_role("row").filter(has_text="notes").get_by_role("link", name="Say who may").click()
+        await page.get_by_role("row").filter(has_text="notes").get_by_role("link", name="Attach policies").click()
         await admin.check(axe, PICTURES, "application-new")
         await page.get_by_label("Staff: Allow").check()
         await admin.press("Attach")

@@ -80,12 +80,12 @@ async def test_quotas_and_data_flow_rules_are_made_changed_and_removed_and_reads
         await admin.open("/data-flow/rules/new")
         await page.get_by_label("Name").fill("Nothing out")
         await page.get_by_label("After reading something").fill("confidential, personal")
-        await page.get_by_label("Nothing is called").fill("Not A Label")
+        await page.get_by_label("Refuse calls of").fill("Not A Label")
         await admin.press("Add the rule")
         await page.locator("#target-wrong").wait_for()
-        await page.get_by_label("Nothing is called").fill("external")
-        await page.get_by_label("It counts with").select_option("all")
-        await page.get_by_label("But these may be").fill("mail.draft")
+        await page.get_by_label("Refuse calls of").fill("external")
+        await page.get_by_label("It applies after").select_option("all")
+        await page.get_by_label("Except").fill("mail.draft")
         if axe:
             await admin.check(axe, PICTURES, "data-flow-rule")
         await admin.press("Add the rule")
@@ -100,7 +100,7 @@ async def test_quotas_and_data_flow_rules_are_made_changed_and_removed_and_reads
         assert await page.get_by_text(NETWORK).count() == 0
         assert await page.get_by_text("idp:okta:ada").count() == 1
         await page.get_by_role("link", name="Nothing out", exact=True).click()
-        await page.get_by_label("It counts with").select_option("any")
+        await page.get_by_label("It applies after").select_option("any")
         await admin.press("Save")
         await page.get_by_role("link", name="Remove: Nothing out").click()
         await admin.confirm("Nothing out")

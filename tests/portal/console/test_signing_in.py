@@ -42,7 +42,7 @@ async def test_a_login_method_is_added_changed_without_its_secret_and_removed(tm
         await admin.press("Add the login method")
         assert await page.locator("#issuer-wrong").inner_text() == "Must be an https:// URL."
         id = await add_provider(admin)
-        await page.get_by_text("Made.").wait_for()
+        await page.get_by_text("Created.").wait_for()
         assert await portal.store.secret(IDENTITY_PROVIDER, id) == b"a secret of mine"
         assert "a secret of mine" not in await page.content()
 
