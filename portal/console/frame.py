@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from portal.admin import Actions, AdminError, ApiCaller, Area, Operations, ShownName, forbidden, invalid
 from portal.console.notices import NOTICES
-from portal.console.visit import BUTTON, Answer, ConsoleRole, NamedKey, Problems, Shown, Visit, Went
+from portal.console.visit import BUTTON, Answer, ConsoleRole, NamedKey, Problems, Shown, Visit, Went, portal_said
 from portal.home import Connecting, ago, ahead
 from portal.http import PortalAddress
 from portal.identity import Identity
@@ -203,6 +203,7 @@ class ConsoleFrame:
             ago=partial(_ago, self._now),
             ahead=partial(_ahead, self._now),
             named_by=lambda key: named.get(key, NamedKey(key)),
+            portal_said=portal_said,
             **answer.values,
         )
 

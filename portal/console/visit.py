@@ -16,6 +16,7 @@ MAX_FIELD = 100_000
 """Characters of one field of a form."""
 BUTTON = "button"
 """The name of a form that is a button only (`parts.button`)."""
+OWN_PORTAL_NAME = "The portal of the configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,11 @@ class Went:
 
 
 Answer = Shown | Went
+
+
+def portal_said(id: str) -> str:
+    """What a page calls a portal: its id. That of the operator's document has none, or "_" in paths, and gets words."""
+    return OWN_PORTAL_NAME if id in ("", "_") else id
 
 
 def _sentence(words: str) -> str:
