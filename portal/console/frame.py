@@ -31,7 +31,18 @@ from portal.admin import (
 )
 from portal.console.notices import NOTICES
 from portal.console.url_state import link_to
-from portal.console.visit import BUTTON, Answer, ConsoleRole, NamedKey, Overtaken, Problems, Shown, Visit, Went
+from portal.console.visit import (
+    BUTTON,
+    Answer,
+    ConsoleRole,
+    NamedKey,
+    Overtaken,
+    Problems,
+    Shown,
+    Visit,
+    Went,
+    portal_said,
+)
 from portal.home import Connecting, ago, ahead
 from portal.http import PortalAddress
 from portal.identity import Identity
@@ -276,6 +287,7 @@ class ConsoleFrame:
             ago=partial(_ago, self._now),
             ahead=partial(_ahead, self._now),
             named_by=lambda key: named.get(key, NamedKey(key)),
+            portal_said=portal_said,
             **answer.values,
         )
 

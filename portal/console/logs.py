@@ -14,7 +14,7 @@ from portal.admin import AdminError, LoggedDetail, LoggedRow, LogPageInfo, Shown
 from portal.console.frame import ConsoleFrame
 from portal.console.overview import FilterChip
 from portal.console.url_state import UrlState, link_to, tried
-from portal.console.visit import Answer, Crumb, Problems, Shown, Visit
+from portal.console.visit import Answer, Crumb, Problems, Shown, Visit, portal_said
 from portal.pages import bytes_words, duration_words, number_words
 
 HERE, PATH = "logs", "/admin/logs"
@@ -269,7 +269,6 @@ def _facts(row: LoggedRow, state: UrlState) -> Sequence[tuple[str, Sequence[LogF
         return state.href({name: value}) if value else ""
 
     base = state.path.removesuffix(PATH)
-    portal = row.portal or "The portal of the configuration"
     groups = [
         (
             "What it was",
@@ -279,7 +278,7 @@ def _facts(row: LoggedRow, state: UrlState) -> Sequence[tuple[str, Sequence[LogF
                 LogFact("Capability" if row.kind in CALLED else "Name", row.name, by("tool", row.name)),
                 LogFact("Server", row.server, by("server", row.server)),
                 LogFact("URL of the server", row.server_url),
-                LogFact("Portal", portal, by("portal", row.portal or "_")),
+                LogFact("Portal", portal_said(row.portal), by("portal", row.portal or "_")),
                 LogFact("Labels", row.labels.replace(",", ", ")),
                 LogFact("Protocol of the server", row.upstream_protocol),
             ],
@@ -326,7 +325,7 @@ def _facts(row: LoggedRow, state: UrlState) -> Sequence[tuple[str, Sequence[LogF
                 LogFact("Trace ID", row.trace, by("trace", row.trace)),
                 LogFact("Span", row.span),
                 LogFact("Parent span", row.parent_span),
-                LogFact("Row", f"{row.number} of {row.instance}"),
+                LogFact("Row", f"{row.number} of the journal {row.instance}"),
             ],
         ),
     ]

@@ -26,7 +26,7 @@ from portal.console.frame import ConsoleFrame
 from portal.console.servers import TONES
 from portal.console.start import first_steps
 from portal.console.url_state import PagePart, UrlState, link_to, tried
-from portal.console.visit import Answer, Shown, Visit
+from portal.console.visit import Answer, Shown, Visit, portal_said
 from portal.pages import (
     ChartBar,
     ChartSlot,
@@ -55,7 +55,6 @@ FILTERS: Mapping[str, tuple[str, str]] = {
 """Each with its word, and its name in the API."""
 TOP, MOST_NEEDS = 8, 8
 OWN = "_"
-OWN_NAME = "The portal of the configuration"
 NEXT: Mapping[str, str] = {
     "wait": "Look at it",
     "sync": "Sync it",
@@ -358,14 +357,14 @@ def _chips(state: UrlState, found: Overview | None) -> Sequence[FilterChip]:
     emails = {one.identity: one.email for one in found.people.groups} if found is not None and found.people else {}
     for name, (word, _) in FILTERS.items():
         if value := state[name]:
-            said = OWN_NAME if name == "portal" and value == OWN else emails.get(value) or value
+            said = portal_said(OWN) if name == "portal" and value == OWN else emails.get(value) or value
             made.append(FilterChip(word, said[:120], state.href({name: ""})))
     return made
 
 
 def _portal_choices(portals: PagePart[NumberedPage[ShownPortal]], state: UrlState) -> Sequence[tuple[str, str]]:
     stored = [(one.id, one.name) for one in portals.value.items] if portals.value is not None else []
-    return _choices([(OWN, OWN_NAME), *stored], state["portal"]) if stored or state["portal"] else ()
+    return _choices([(OWN, portal_said(OWN)), *stored], state["portal"]) if stored or state["portal"] else ()
 
 
 def _choices(known: Sequence[tuple[str, str]], chosen: str) -> Sequence[tuple[str, str]]:

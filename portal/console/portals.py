@@ -105,7 +105,7 @@ class PortalPages:
             "own_hostname": await _is_own(visit, portal.hostname),
             **await _about_access(visit, portal.id, portal.hostname, [one.server_id for one in portal.servers]),
         }
-        return Shown("portal.html", portal.name, values, ABOVE)
+        return Shown("portal.html", portal.name, values, ABOVE, keys=(portal.modified_by,))
 
     async def _show_configured(self, visit: Visit) -> Answer:
         portal = await visit.api.show(ServedPortal, f"{SERVED}/portals/{{id}}", id=visit.id())

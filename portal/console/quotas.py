@@ -9,7 +9,7 @@ from starlette.routing import Route
 from portal.admin import ShownQuota, ShownUse
 from portal.config import say_duration
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
-from portal.console.visit import Answer, Crumb, Shown, Visit, Went
+from portal.console.visit import OWN_PORTAL_NAME, Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "quotas", "/admin/quotas"
 API = "/access/ai-controls/mcp/quotas"
@@ -138,14 +138,14 @@ def quota_words(quota: ShownQuota) -> str:
 
 def about_words(quota: ShownQuota) -> str:
     """What a quota is about."""
-    portals = [id or "the document's own" for id in quota.portals]
+    portals = [id or OWN_PORTAL_NAME.lower() for id in quota.portals]
     named = (("portals", portals), ("servers", quota.servers), ("tools", quota.tools))
     return "; ".join(f"{noun}: {', '.join(ids)}" for noun, ids in named if ids) or "Every call"
 
 
 def whose(used: ShownUse) -> str:
     """Whose calls these are."""
-    portal = None if used.portal is None else used.portal or "the document's own portal"
+    portal = None if used.portal is None else used.portal or OWN_PORTAL_NAME.lower()
     return ", ".join(part for part in (used.person, portal, used.server, used.tool) if part) or "All together"
 
 

@@ -25,7 +25,7 @@ from portal.console.overrides import (
     toggled,
 )
 from portal.console.servers import HERE, ITEM, server_page, server_path
-from portal.console.visit import Answer, Shown, Visit, Went
+from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 
 class ServerToolPages:
@@ -74,7 +74,12 @@ class ServerToolPages:
         listed = server.tools if kind == "tool" else server.prompts
         original = next((str(one.get("description") or "") for one in listed if one.get("name") == name), "")
         page = server_page("server_tool.html", server, f"{kind}s", {"kind": kind, "row": row, "original": original})
-        return Shown(page.template, f"{name} of {server.name}", page.values, page.crumbs)
+        return Shown(
+            page.template,
+            f"{name} of {server.name}",
+            page.values,
+            (*page.crumbs, Crumb(server.name, server_path(server.id))),
+        )
 
     async def _save(self, kind: CapabilityKind, visit: Visit) -> Answer:
         members = {**sent_setting(visit), "enabled": None if visit.ticked("enabled") else False}

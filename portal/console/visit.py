@@ -19,6 +19,7 @@ PER_PAGE = 50
 """Rows of a page of a list."""
 BUTTON = "button"
 """The name of a form that is a button only (`parts.button`)."""
+OWN_PORTAL_NAME = "The portal of the configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,11 @@ class Went:
 
 
 Answer = Shown | Went
+
+
+def portal_said(id: str) -> str:
+    """What a page calls a portal: its id. That of the operator's document has none, or "_" in paths, and gets words."""
+    return OWN_PORTAL_NAME if id in ("", "_") else id
 
 
 def _sentence(words: str) -> str:

@@ -23,7 +23,7 @@ from portal.pages.timeline import (
 MOST_WORDS = 200
 RUN_TONES: Mapping[str, str] = {"ok": "good", "running": "warn", "denied": "warn", "cancelled": "off", "unknown": "off"}
 """The tone of each outcome of a run or call; of every other it is bad."""
-UNSEEN_HINT = "max(0, bytes out of all calls - bytes out of the run)"
+UNSEEN_HINT = "What calls received, less what the run answered"
 _OUTCOMES: Mapping[str, CallOutcome] = {
     "ok": CallOutcome.OK,
     "pending": CallOutcome.RUNNING,

@@ -15,11 +15,12 @@
   });
   const duration = (ms) => (ms >= 1000 ? `${+(ms / 1000).toPrecision(3)} s` : `${+ms.toPrecision(3)} ms`);
   // In UTC and in 24 hours, as the page itself says times.
-  const time = (step) => (at, index, all) => {
+  // A narrow drawing has no room for the year beside the next day.
+  const time = (step, narrow) => (at, index, all) => {
     const [day, clock] = new Date(at * 1000).toISOString().split("T");
     const words = step >= 86400 ? day : step >= 60 ? clock.slice(0, 5) : clock.slice(0, 8);
     const same = index > 0 && new Date(all[index - 1] * 1000).toISOString().startsWith(day);
-    return same || step >= 86400 ? words : `${words}\n${day}`;
+    return same || step >= 86400 ? words : `${words}\n${narrow ? day.slice(5) : day}`;
   };
   const amount = (value) => value.toLocaleString("en");
 
@@ -48,7 +49,7 @@
         y: { range: (plot, least, most) => [0, most > 0 ? most * 1.05 : 1] },
       },
       axes: [
-        axis({ size: 44, values: (plot, ticks, index, space, step) => ticks.map(time(step)) }),
+        axis({ size: 44, values: (plot, ticks, index, space, step) => ticks.map(time(step, plot.width < 480)) }),
         axis({ size: 64, values: (plot, ticks) => ticks.map(say) }),
       ],
       series: [{ value: (plot, at) => (at ? `${new Date(at * 1000).toISOString().slice(0, 19)}Z` : "-") }, ...shown],

@@ -56,9 +56,27 @@ class Administered:
                 over = await self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
                 assert over <= 0, (self.page.url, scheme, size, f"{over} px too wide")
                 if folder is not None:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    await self.page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
+                    await _keep_picture(self.page, folder, f"{name}-{size}-{scheme}")
         await self.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+
+
+async def keep_pictures(page: Page, name: str) -> None:
+    """Pictures of a page, light and dark, wide and narrow, where pictures are wanted. It is as wide as before then."""
+    if PICTURES is None:
+        return
+    former = page.viewport_size
+    for size, viewport in (("wide", WIDE), ("narrow", NARROW)):
+        await page.set_viewport_size(viewport)  # type: ignore[arg-type]
+        for scheme in SCHEMES:
+            await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            await _keep_picture(page, PICTURES, f"{name}-{size}-{scheme}")
+    if former is not None:
+        await page.set_viewport_size(former)
+
+
+async def _keep_picture(page: Page, folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    await page.screenshot(path=folder / f"{name}.png", full_page=True)
 
 
 @asynccontextmanager

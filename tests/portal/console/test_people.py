@@ -133,6 +133,7 @@ async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
         await admin.confirm(GRACE, "End everything")
         await admin.check(axe, PICTURES, "person-ended")
         await admin.open("/people?search=nobody")
+        assert await admin.page.get_by_text("Nothing fits this search.").is_visible()
         await admin.check(axe, PICTURES, "people-none")
         await admin.open("/people")
         await admin.page.get_by_role("link", name=EVE).click()

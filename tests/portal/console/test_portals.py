@@ -11,7 +11,7 @@ from portal.objects import PORTAL
 from tests.portal.axe import axe_source
 from tests.portal.console.adding import add
 from tests.portal.console.browsing import PICTURES, Administered, administrator, chromium
-from tests.portal.login.guarded import Guarded, guarded_portal
+from tests.portal.login.guarded import EMAIL, Guarded, guarded_portal
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.server import Behaviour
 
@@ -69,6 +69,8 @@ async def test_a_portal_shows_servers_in_its_own_way_and_keeps_what_a_form_does_
             .or_(page.get_by_text("https://team.example.com/mcp?codemode=off"))
             .wait_for()
         )
+        # Who changed it is named by their address.
+        await page.get_by_role("main").get_by_role("link", name=EMAIL).wait_for()
         await attach(admin, "notes")
         await attach(admin, "other")
         await page.get_by_role("link", name="notes", exact=True).click()

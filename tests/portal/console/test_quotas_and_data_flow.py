@@ -52,7 +52,7 @@ async def test_quotas_and_data_flow_rules_are_made_changed_and_removed_and_reads
         assert await page.get_by_label("Each server").is_checked()
         await page.get_by_label("Calls", exact=True).fill("3")
         await page.get_by_label("Server IDs").fill("crm\nmail")
-        await page.get_by_label("The document's own portal").check()
+        await page.get_by_label("The portal of the configuration").check()
         await admin.press("Add the quota")
         await page.get_by_text("3 calls in 2 hours, for each person and server").wait_for()
         (quota,) = await portal.store.list(QUOTA)

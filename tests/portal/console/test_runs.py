@@ -71,11 +71,12 @@ async def test_a_run_is_watched_as_it_goes_on_and_its_page_rests_when_it_has_end
         await page.wait_for_url("**#call-3")
         await stored(portal)
         await page.reload()
-        await expect(page.locator(".tiles")).to_contain_text("max(0, bytes out of all calls - bytes out of the run)")
+        await expect(page.locator(".tiles")).to_contain_text("What calls received, less what the run answered")
         await admin.check(axe, PICTURES, "run")
         hrefs = await page.locator(".run-calls a[href*='/admin/logs/']").evaluate_all("all => all.length")
         assert hrefs == 4
         await admin.open("/runs")
+        await expect(page.get_by_role("cell", name="The portal of the configuration")).to_be_visible()
         await admin.check(axe, PICTURES, "runs")
         opened = [row for row in await _rows(portal) if row.method == "OPEN"]
         # At each time that it was asked for, and never by what the page reads of itself.

@@ -227,6 +227,9 @@ async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
             "server-remove": "/notes/remove",
         }.items():
             await admin.open(f"/servers{path}")
+            # What removes the whole server is not on the page of one of its tools.
+            removes = await admin.page.get_by_role("link", name="Remove", exact=True).count()
+            assert removes == (name not in ("servers", "server-tool", "server-remove"))
             await admin.check(axe, PICTURES, name)
         await admin.open("/configured/servers/documented")
         await admin.check(axe, PICTURES, "server-configured")

@@ -76,8 +76,8 @@ async def test_every_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_pa
             await context.add_cookies(cookies)  # type: ignore[arg-type]
             page = await context.new_page()
 
-            async def check() -> None:
-                await in_both_schemes(page, axe)
+            async def check(name: str) -> None:
+                await in_both_schemes(page, axe, f"own-servers-{name}")
 
             async with httpx2.AsyncClient(trust_env=False) as http:
                 agent = Agent(cast(Guarded, portal), http)
@@ -85,23 +85,23 @@ async def test_every_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_pa
             await page.goto(agent.authorize_url())
             await page.get_by_role("button", name="Allow").click()
             await page.get_by_role("button", name="Continue to An agent with a name").wait_for()
-            await check()
+            await check("agent")
             await page.goto(link)
             for summary in await page.locator("summary").all():
                 await summary.click()
-            await check()
+            await check("asked")
             await page.get_by_role("button", name="Connect: files").click()
             await page.get_by_role("link", name="Go to").wait_for()
-            await check()
+            await check("leaving")
             await page.get_by_role("link", name="Go to").click()
             await page.get_by_role("button", name="Log out: files").wait_for()
-            await check()
+            await check("connected")
             await page.goto(f"{portal.url}/servers?elicitationId=ended")
-            await check()
+            await check("ended")
             await page.goto(f"{portal.url}/servers-callback")
-            await check()
+            await check("no-login")
             async with signed_in(portal, email=GRACE):
                 theirs = await portal.elicitations.open(await portal.account(GRACE), {"files": ""})
             await page.goto(f"{portal.url}/authorize?elicitationId={theirs}")
-            await check()
+            await check("somebody-else")
             await launched.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -209,9 +208,7 @@ async def test_the_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_path
                 page = await context.new_page()
 
                 async def check(name: str) -> None:
-                    await in_both_schemes(page, axe)
-                    if folder := os.environ.get("SHOTS"):
-                        await page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+                    await in_both_schemes(page, axe, f"portal-login-{name}")
 
                 await page.goto(link)
                 await page.get_by_label("E-mail").fill(EMAIL)

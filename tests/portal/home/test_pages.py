@@ -65,27 +65,27 @@ async def test_every_page_is_as_axe_wants_it_and_fits_a_narrow_screen(tmp_path: 
     async with portals as portal, chromium() as browser:
         page = await browser.new_page(viewport=NARROW, bypass_csp=True)  # type: ignore[arg-type]
 
-        async def check() -> None:
-            await in_both_schemes(page, axe)
+        async def check(name: str) -> None:
+            await in_both_schemes(page, axe, f"own-long-{name}")
 
-        for path in ("/", "/mcp?codemode=nonsense", "/nothing"):
+        for path, kept in (("/", "stranger"), ("/mcp?codemode=nonsense", "nonsense"), ("/nothing", "nothing-there")):
             await page.goto(portal.url + path)
-            await check()
+            await check(kept)
         await sign_in(page, portal)
         for summary in await page.locator("summary").all():
             await summary.click()
-        await check()
+        await check("home")
         await page.get_by_role("button", name="End access of Cursor").click()
         await page.get_by_role("heading", name="Cursor is signed out").wait_for()
-        await check()
+        await check("agent-out")
         for server in ("tickets", "wiki"):
             await log_in_at(portal.store, (await portal.account()).key, server, "http://127.0.0.1:9", "")
         await page.goto(f"{portal.url}/logout")
-        await check()
+        await check("out")
         await page.get_by_role("button", name="Sign out everywhere").click()
         await page.get_by_role("heading", name="You are signed out").wait_for()
         assert await page.get_by_text("tickets").count() == 1
-        await check()
+        await check("signed-out")
 
 
 async def test_without_scripts_the_page_does_everything_but_copy_and_shows_no_dead_button(

@@ -12,13 +12,15 @@ import httpx2
 import pytest
 from playwright.async_api import Page, async_playwright
 
+from portal.login import Invitations, Passwords
 from portal.pages import Design
 from portal.pages.pages import style_sheet
 from portal.state import plain
 from tests.patience import PATIENCE
 from tests.portal.axe import RUN, axe_source
 from tests.portal.browser import needs_browser
-from tests.portal.login.guarded import EMAIL, PASSWORD, guarded_portal
+from tests.portal.console.browsing import keep_pictures
+from tests.portal.login.guarded import EMAIL, PASSWORD, QUICK, guarded_portal
 from tests.portal.oauth.agent import Agent, answer_in
 
 pytestmark = [
@@ -76,8 +78,8 @@ async def readable(page: Page) -> None:
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
 
 
-async def in_both_schemes(page: Page, axe: str) -> None:
-    """A page can be read, and is as axe wants it, in the light and in the dark."""
+async def in_both_schemes(page: Page, axe: str, name: str) -> None:
+    """A page can be read, and is as axe wants it, in the light and in the dark. Its pictures get this name."""
     # A click returns when the next page begins to arrive.
     await page.wait_for_load_state("load")
     await page.add_script_tag(content=axe)
@@ -87,6 +89,7 @@ async def in_both_schemes(page: Page, axe: str) -> None:
         assert await page.evaluate(RUN) == [], (page.url, scheme)
         lightness = await page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (int(lightness.removeprefix("rgb(").partition(",")[0]) < 128) is (scheme == "dark")
+    await keep_pictures(page, name)
 
 
 async def test_a_person_signs_in_and_allows_an_agent_in_a_real_browser_without_scripts(tmp_path: Path) -> None:
@@ -142,7 +145,7 @@ async def test_every_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_pa
         httpx2.AsyncClient(trust_env=False) as http,
         async_playwright() as playwright,
     ):
-        await portal.account()
+        claim = await portal.identity.administrators.offer_claim()
         await portal.store.create(plain("identity_provider"), "pin", {"name": "PIN", "type": "onetimepin"}, by="test")
         github = {"name": "GitHub", "type": "github", "config": {"client_id": "x"}}
         await portal.store.create(plain("identity_provider"), "github", github, by="test", secret=b"x")
@@ -151,34 +154,55 @@ async def test_every_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_pa
         browser = await playwright.chromium.launch(executable_path=needs_browser(), args=QUIET)
         page = await browser.new_page(viewport={"width": 375, "height": 740}, bypass_csp=True)
 
-        async def check() -> None:
-            await in_both_schemes(page, axe)
+        async def check(name: str) -> None:
+            await in_both_schemes(page, axe, f"sign-in-{name}")
 
-        for path in ("/", "/nothing", "/mcp", "/token", "/login/reset?token=x", "/authorize?client_id=x"):
+        async def look(path: str, name: str) -> None:
             await page.goto(portal.url + path)
-            await check()
-        claim = await portal.identity.administrators.offer_reset((await portal.account()).id.partition(":")[2], by="t")
-        await page.goto(f"{portal.url}/login/reset?token={claim.token}")
-        await check()
+            await check(name)
+
+        await look(f"/login/claim?token={claim}", "claim")
+        reset = await portal.identity.administrators.offer_reset((await portal.account()).id.partition(":")[2], by="t")
+        invited = await Invitations(portal.store, Passwords(QUICK)).invite("eve@example.com", by="test")
+        for path, name in (
+            ("/", "stranger"),
+            ("/nothing", "nothing-there"),
+            ("/mcp", "address-of-agents"),
+            ("/token", "address-of-programs"),
+            ("/login/claim?token=x", "claimed-before"),
+            ("/login/reset?token=x", "link-ended"),
+            ("/authorize?client_id=x", "unknown-agent"),
+            (f"/login/reset?token={reset.token}", "password"),
+            (f"/login/invitation?token={invited.token}", "invitation"),
+        ):
+            await look(path, name)
         await portal.account("grace@example.com")
         await page.goto(agent.authorize_url())
-        await check()
+        await check("methods")
         await page.get_by_label("E-mail").first.fill("ada@example.com")
         await page.get_by_role("button", name="Send me a PIN").click()
         await page.get_by_label("PIN").wait_for()
-        await check()
+        await check("pin")
+        await page.get_by_label("PIN").fill("000000x")
+        await page.get_by_role("button", name="Sign in").click()
+        await page.get_by_role("alert").wait_for()
+        await check("pin-wrong")
         await page.goto(agent.authorize_url())
+        await page.get_by_label("E-mail").last.fill("grace@example.com")
+        await page.get_by_label("Password").fill("a wrong password")
+        await page.get_by_role("button", name="Sign in").click()
+        await page.get_by_role("alert").wait_for()
+        await check("wrong")
         await page.get_by_label("E-mail").last.fill("grace@example.com")
         await page.get_by_label("Password").fill(PASSWORD)
         await page.get_by_role("button", name="Sign in").click()
         await page.get_by_role("button", name="Allow").wait_for()
-        await check()
-        await page.goto(portal.url + "/logout")
-        await check()
+        await check("consent")
+        await look("/logout", "out")
         portal.rules.allowed = lambda identity: False
         await page.goto(agent.authorize_url())
         await page.get_by_role("link", name="it@acme.example").wait_for()
-        await check()
+        await check("refused")
         await browser.close()
 
 
