@@ -77,7 +77,9 @@ async def test_a_person_watches_their_run_beside_its_program_and_ends_it(
             await expect(page.locator(".mark.open")).to_have_count(3)
             if scripts:
                 await checked.check(axe_source(), PICTURES, "own-run")
-            await page.get_by_role("button", name="End").click()
+            # The page that follows has the same address.
+            async with page.expect_navigation():
+                await page.get_by_role("button", name="End").click()
             error = (await running).structured_content["error"]
             assert "the person whose it is ended this program; 1 of its calls had completed" in error["message"]
             if not scripts:
