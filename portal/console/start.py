@@ -237,7 +237,7 @@ async def first_steps(visit: Visit) -> Sequence[FirstStep]:
     servers = await visit.api.list(ShownServer, SERVERS_API)
     apps = await _own_apps(visit)
     named = [one.name or one.type for one in providers.items] if providers is not None else []
-    served = [one.name for one in (*servers.items, *await _configured(visit))]
+    served = [*(one.name for one in servers.items), *(one.name for one in await _configured(visit))]
     covered = [one.name for one in apps]
     return (
         FirstStep("name", "Name and address", "What people read, and where agents connect.", organization.name),
