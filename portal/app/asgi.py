@@ -37,6 +37,8 @@ from portal.state import StateUnavailable
 WELL_KNOWN = "/.well-known/"
 ADMIN_PATH = "/client/"
 """Where the admin API is, if there is one."""
+FAVICON_PATH = "/favicon.ico"
+"""What browsers ask for unasked, beside JSON and pages that name no icon."""
 
 
 class Served(Protocol):
@@ -128,9 +130,19 @@ def instance_app(
     async def healthz(request: Request) -> Response:
         return Response(orjson.dumps(health()), media_type="application/json")
 
+    async def favicon(request: Request) -> Response:
+        # The libraries of the pages are loaded with the first one.
+        from portal.pages import icon
+
+        return icon()
+
     app = _ForPeople(
         error_page,
-        routes=[Route("/healthz", healthz, methods=["GET"]), *routes],
+        routes=[
+            Route("/healthz", healthz, methods=["GET"]),
+            Route(FAVICON_PATH, favicon, methods=["GET"]),
+            *routes,
+        ],
         middleware=[Middleware(Guard, edge=edge), Middleware(Cors, edge=edge)],
         exception_handlers=error_handlers("/mcp"),
     )

@@ -59,7 +59,8 @@ KEYS_AT_ONCE, MAX_KEY = 100, 512
 PageHandler = Callable[[Visit], Awaitable[Answer]]
 RoleOf = Callable[[Identity], Awaitable[ConsoleRole | None]]
 NOT_ADMINISTRATOR = (
-    "You are signed in, but you are no administrator of this portal. Ask an administrator to invite you."
+    "You are signed in as {who}, and as such you are no administrator of this portal. If you are one by another login, "
+    "such as an account with a password, sign out and sign in with that. If not, ask an administrator to invite you."
 )
 
 
@@ -213,9 +214,9 @@ class ConsoleFrame:
         identity = replace(session.identity, ip=visitor.ip)
         role = await self._role_of(identity)
         if role is None:
-            home = visitor.address.path("/")
+            home, text = visitor.address.path("/"), NOT_ADMINISTRATOR.format(who=identity.label)
             return await self._login.message(
-                visitor, 403, "This is the administrators' console", NOT_ADMINISTRATOR, home, "Go to your own page"
+                visitor, 403, "This is the administrators' console", text, home, "Go to your own page"
             )
         api = self._actions(request, visitor, session, Marks(sent))
         return Visit(request, visitor, identity, role, api), session

@@ -241,10 +241,21 @@ async def _written(visit: Visit, kind: ProviderType, before: ShownProvider | Non
     config = {**_read_rest(visit.sent(REST))}
     config |= {one.name: value for one in kind.fields if (value := one.sent(visit)) is not None}
     body = {"name": visit.sent("name"), "type": kind.id, "config": config}
+    if before is None:
+        return await stored_provider(visit, "POST", API, body)
+    return await stored_provider(visit, "PUT", ITEM, body, id=before.id)
+
+
+async def stored_provider(
+    visit: Visit, method: Literal["POST", "PUT"], path: str, body: Mapping[str, object], **ids: str
+) -> ShownProvider:
+    """The provider of this body, stored.
+
+    Raises:
+        AdminError: it cannot be; the problems name members of its `config` as fields of a form are called.
+    """
     try:
-        if before is None:
-            return await visit.api.made(ShownProvider, "POST", API, body)
-        return await visit.api.made(ShownProvider, "PUT", ITEM, body, id=before.id)
+        return await visit.api.made(ShownProvider, method, path, body, **ids)
     except AdminError as error:
         problems = []
         for one in error.problems:

@@ -10,6 +10,9 @@ NOTICES: Mapping[str, str] = {
     "made": "Created.",
     "removed": "Removed.",
     "added-server": "The server is added. The portal is connecting to it.",
+    "added-ready-server": "The server is added, and its tools are read.",
+    "added-failed-server": "The server is added, but it does not work yet. What stands in the way is below: remove it "
+    "and add it again, or go on and see to it later.",
     "added-portal": "The portal is added. Give it servers, and policies that let people in.",
     "server-attached": "The server is added to the portal.",
     "server-detached": "The server is no longer in the portal.",

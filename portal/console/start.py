@@ -10,9 +10,19 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from portal.admin import ORGANIZATION, ShownApp, ShownOrganization, ShownProvider, ShownServer
+from portal.admin import (
+    ORGANIZATION,
+    ServedServer,
+    ShownApp,
+    ShownOrganization,
+    ShownProvider,
+    ShownServer,
+    Synced,
+    invalid,
+)
 from portal.console.frame import ConsoleFrame
-from portal.console.servers import AUTH_TYPES, server_body
+from portal.console.login_methods import stored_provider
+from portal.console.servers import AUTH_TYPES, SERVED, server_body
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, START = "start", "/admin/start"
@@ -95,8 +105,8 @@ class StartPages:
         config: dict[str, object] = {}
         if kind == "oidc":
             config = {name: visit.sent(name) for name in ("issuer", "client_id", "client_secret") if visit.sent(name)}
-        body = {"name": visit.sent("name") or "Company login", "type": kind, "config": config}
-        await visit.api.change("POST", PROVIDERS_API, body)
+        name = visit.sent("name") or ("Company login" if kind == "oidc" else "PIN by e-mail")
+        await stored_provider(visit, "POST", PROVIDERS_API, {"name": name, "type": kind, "config": config})
         return Went(f"{START}/server", "saved")
 
     async def _remove_provider(self, visit: Visit) -> Answer:
@@ -107,14 +117,18 @@ class StartPages:
 
     async def _server(self, visit: Visit) -> Answer:
         servers = await visit.api.list(ShownServer, SERVERS_API)
-        return Shown(
-            "start_server.html", "The first MCP server", {"servers": servers.items, "auth_types": AUTH_TYPES}, ABOVE
-        )
+        values = {"servers": servers.items, "configured": await _configured(visit), "auth_types": AUTH_TYPES}
+        return Shown("start_server.html", "The first MCP server", values, ABOVE)
 
     async def _add_server(self, visit: Visit) -> Answer:
         made = await visit.api.made(ShownServer, "POST", SERVERS_API, server_body(visit))
-        await visit.api.change("POST", f"{SERVERS_API}/{{id}}/sync", id=made.id)
-        return Went(f"{START}/policy", "added-server")
+        synced = await visit.api.made(Synced, "POST", f"{SERVERS_API}/{{id}}/sync", id=made.id)
+        if synced.status == "ready":
+            return Went(f"{START}/policy", "added-ready-server")
+        # One that people log in to shows nothing before somebody has.
+        if synced.status == "waiting" or made.auth_type == "oauth":
+            return Went(f"{START}/policy", "added-server")
+        return Went(f"{START}/server", "added-failed-server")
 
     async def _remove_server(self, visit: Visit) -> Answer:
         await visit.api.change("DELETE", f"{SERVERS_API}/{{id}}", id=visit.sent("id"))
@@ -124,10 +138,12 @@ class StartPages:
 
     async def _policy(self, visit: Visit) -> Answer:
         apps = await _own_apps(visit)
-        undoable = any(one.name.startswith(MADE) for one in apps)
-        return Shown("start_policy.html", "The first policy", {"apps": apps, "who": WHO, "undoable": undoable}, ABOVE)
+        values = {"apps": apps, "who": WHO, "undoable": any(map(_is_made, apps)), "own_email": visit.identity.email}
+        return Shown("start_policy.html", "The first policy", values, ABOVE)
 
     async def _set_policy(self, visit: Visit) -> Answer:
+        """Say who may use what there is now. What the step made before is replaced, once the new is in force."""
+        before = [one for one in await _own_apps(visit) if _is_made(one)]
         organization = await visit.api.show(ShownOrganization, ORGANIZATION_API)
         servers = await visit.api.list(ShownServer, SERVERS_API)
         policy = {"name": f"{MADE}: who may use it", "decision": "allow", "include": _include(visit)}
@@ -153,12 +169,11 @@ class StartPages:
                     "policies": [{**policy, "precedence": 1}],
                 },
             )
+        await _remove(visit, before)
         return Went(f"{START}/agent", "saved")
 
     async def _remove_policy(self, visit: Visit) -> Answer:
-        for app in await _own_apps(visit):
-            if app.name.startswith(MADE):
-                await visit.api.change("DELETE", f"{APPS_API}/{{id}}", id=app.id)
+        await _remove(visit, [one for one in await _own_apps(visit) if _is_made(one)])
         return Went(f"{START}/policy", "undone")
 
     # The agent
@@ -173,20 +188,46 @@ POLICY_FIELDS: Mapping[str, str] = {"policies": "emails"}
 
 
 def _include(visit: Visit) -> list[Mapping[str, object]]:
-    """The rules that say who may use the portal."""
+    """The rules that say who may use the portal.
+
+    Raises:
+        AdminError: what they need is not there. It names the field.
+    """
     match visit.sent("who"):
         case "everyone":
             return [{"everyone": {}}]
         case "domain":
-            return [{"email_domain": {"domain": visit.sent("domain").lstrip("@")}}]
+            domain = visit.sent("domain").lstrip("@")
+            if not domain:
+                raise invalid("write the domain of their e-mail addresses, such as example.com", "/domain")
+            return [{"email_domain": {"domain": domain}}]
         case _:
-            return [{"email": {"email": email}} for email in visit.lines("emails")]
+            emails = visit.lines("emails")
+            if not emails:
+                raise invalid("write at least one e-mail address", "/emails")
+            return [{"email": {"email": email}} for email in emails]
 
 
 async def _own_apps(visit: Visit) -> Sequence[ShownApp]:
     """The applications that say who may use this portal and its servers."""
     apps = await visit.api.list(ShownApp, APPS_API)
     return [one for one in apps.items if one.type in ("mcp", "mcp_portal")]
+
+
+def _is_made(app: ShownApp) -> bool:
+    """Whether the step about policies has made it."""
+    return app.name.startswith(MADE)
+
+
+async def _remove(visit: Visit, apps: Sequence[ShownApp]) -> None:
+    for app in apps:
+        await visit.api.change("DELETE", f"{APPS_API}/{{id}}", id=app.id)
+
+
+async def _configured(visit: Visit) -> Sequence[ServedServer]:
+    """The servers of the operator's document."""
+    served = await visit.api.list(ServedServer, f"{SERVED}/servers")
+    return [one for one in served.items if one.source == "configuration"]
 
 
 async def first_steps(visit: Visit) -> Sequence[FirstStep]:
@@ -196,7 +237,8 @@ async def first_steps(visit: Visit) -> Sequence[FirstStep]:
     servers = await visit.api.list(ShownServer, SERVERS_API)
     apps = await _own_apps(visit)
     named = [one.name or one.type for one in providers.items] if providers is not None else []
-    served, covered = [one.name for one in servers.items], [one.name for one in apps]
+    served = [*(one.name for one in servers.items), *(one.name for one in await _configured(visit))]
+    covered = [one.name for one in apps]
     return (
         FirstStep("name", "Name and address", "What people read, and where agents connect.", organization.name),
         FirstStep("sign-in", "How people sign in", "Your company's login, or a PIN by e-mail.", _list(named)),

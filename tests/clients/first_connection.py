@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from mcp_types import ElicitRequestFormParams, ElicitResult
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 from pydantic import AnyUrl
 
 from codemode import CodeTool
@@ -29,7 +29,7 @@ from portal.home import CODE_MODE
 from tests.clients.test_clients import INSPECTOR, MCP_REMOTE, TYPESCRIPT_V1, TYPESCRIPT_V2
 from tests.node_tools import executable, install, needs, node
 from tests.patience import PATIENCE
-from tests.portal.browser import FLAGS, needs_browser
+from tests.portal.browser import chromium
 from tests.portal.credentials.authority import LoginAuthority, login_authority, protected
 from tests.portal.login.guarded import EMAIL, PASSWORD, Guarded, guarded_portal
 
@@ -125,13 +125,8 @@ class Person:
 
 @asynccontextmanager
 async def person_with_a_browser() -> AsyncIterator[Person]:
-    path = needs_browser()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        try:
-            yield Person(await browser.new_page())
-        finally:
-            await browser.close()
+    async with chromium() as browser:
+        yield Person(await browser.new_page())
 
 
 class Session(Protocol):
@@ -194,6 +189,31 @@ class Memory:
         self.client = client_info
 
 
+@asynccontextmanager
+async def signing_in(
+    url: str, memory: Memory, let_in: Callable[[str], Awaitable[None]], name: str = "Python"
+) -> AsyncIterator[OAuthClientProvider]:
+    """How a client of the Python SDK signs in at a portal: a person lets it in in a browser, which comes back to it."""
+    arrived: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+
+    async def callback(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readline()).decode().split()[1]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nDone")
+        await writer.drain()
+        writer.close()
+        if "code=" in path:
+            arrived.put_nowait(dict(httpx2.QueryParams(path.partition("?")[2])))
+
+    async def answer() -> AuthorizationCodeResult:
+        found = await arrived.get()
+        return AuthorizationCodeResult(code=found["code"], state=found["state"], iss=found["iss"])
+
+    async with await asyncio.start_server(callback, "127.0.0.1", 0) as listening:
+        back = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/callback"
+        metadata = OAuthClientMetadata(client_name=name, redirect_uris=[AnyUrl(back)])
+        yield OAuthClientProvider(url, metadata, memory, let_in, answer)
+
+
 class PythonSdk:
     """The Python SDK, in one generation."""
 
@@ -205,25 +225,8 @@ class PythonSdk:
 
     @asynccontextmanager
     async def connected(self, url: str, person: Person, elicitation: Elicitation) -> AsyncIterator[Session]:
-        arrived: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-
-        async def callback(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            path = (await reader.readline()).decode().split()[1]
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nDone")
-            await writer.drain()
-            writer.close()
-            if "code=" in path:
-                arrived.put_nowait(dict(httpx2.QueryParams(path.partition("?")[2])))
-
-        async def answer() -> AuthorizationCodeResult:
-            found = await arrived.get()
-            return AuthorizationCodeResult(code=found["code"], state=found["state"], iss=found["iss"])
-
         async with AsyncExitStack() as stack:
-            listening = await stack.enter_async_context(await asyncio.start_server(callback, "127.0.0.1", 0))
-            back = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/callback"
-            metadata = OAuthClientMetadata(client_name="Python", redirect_uris=[AnyUrl(back)])
-            auth = OAuthClientProvider(url, metadata, self._memory, person.let_in, answer)
+            auth = await stack.enter_async_context(signing_in(url, self._memory, person.let_in, self.name))
             http = await stack.enter_async_context(httpx2.AsyncClient(auth=auth, timeout=PATIENCE, trust_env=False))
             transport = streamable_http_client(url, http_client=http)
             options = answering(person, elicitation)

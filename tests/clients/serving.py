@@ -50,6 +50,11 @@ class Served:
         self.events.append(arrived)
         return arrived
 
+    def rest(self) -> None:
+        """All that it logs until its end join `events`."""
+        while (arrived := self._arrived.get(timeout=PATIENCE)) is not None:
+            self.events.append(arrived)
+
     def stop(self) -> int:
         """End it as a service manager would; its exit code."""
         return self.process.stop()

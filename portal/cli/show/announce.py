@@ -20,6 +20,7 @@ from portal.servers import ServerSnapshot, Snapshot
 SLOW_START_SECONDS = 1.0
 NO_SERVERS = (
     f"There is no server yet. Write one into the configuration, such as {EXAMPLE}; it is taken up while this runs. "
+    "Where people sign in, administrators add servers in the console as well (/admin). "
     "`codemode demo --serve` serves three examples."
 )
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
 from tests.portal.axe import RUN
-from tests.portal.browser import FLAGS, needs_browser
 from tests.portal.login.guarded import EMAIL, PASSWORD, Guarded
 
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 740}
@@ -28,6 +27,11 @@ class Administered:
     page: Page
     url: str
     complaints: list[str] = field(default_factory=list)
+
+    def listen(self) -> None:
+        """Note from now on what the browser complains of."""
+        self.page.on("console", _noting(self.complaints))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     async def open(self, path: str) -> None:
         """Open a page of the console, by its path below `/admin`."""
@@ -46,7 +50,8 @@ class Administered:
     async def check(self, axe: str, folder: Path | None = None, name: str = "") -> None:
         """The page is as axe wants it and fits, light and dark, wide and narrow. With a `folder`, keep pictures."""
         await self.page.wait_for_load_state("load")
-        await self.page.add_script_tag(content=axe)
+        # As the browser's own tools run it: the policy of the page stays in force.
+        await self.page.evaluate(axe)
         for size, viewport in (("wide", WIDE), ("narrow", NARROW)):
             await self.page.set_viewport_size(viewport)  # type: ignore[arg-type]
             for scheme in SCHEMES:
@@ -80,33 +85,27 @@ async def _keep_picture(page: Page, folder: Path, name: str) -> None:
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    path = needs_browser()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        try:
-            yield browser
-        finally:
-            await browser.close()
-
-
-@asynccontextmanager
 async def administrator(
     portal: Guarded, browser: Browser, *, scripts: bool = True, email: str = EMAIL, **options: Any
 ) -> AsyncIterator[Administered]:
-    """An administrator who has signed in and is at the console. With `scripts` the policy of the pages is bypassed
-    only for axe: what the pages themselves bring is held to it."""
+    """An administrator who has signed in and is at the console."""
     await portal.account(email)
-    context = await browser.new_context(java_script_enabled=scripts, bypass_csp=scripts, **options)
-    page = await context.new_page()
-    administered = Administered(page, portal.url)
-    page.on("console", _noting(administered.complaints))
-    page.on("pageerror", lambda error: administered.complaints.append(str(error)))
-    await page.goto(f"{portal.url}/admin")
-    await page.get_by_label("E-mail").last.fill(email)
-    await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Sign in").click()
-    await page.wait_for_url(f"{portal.url}/admin**")
+    async with opened(portal.url, browser, scripts=scripts, **options) as administered:
+        page = administered.page
+        await page.goto(f"{portal.url}/admin")
+        await page.get_by_label("E-mail").last.fill(email)
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Sign in").click()
+        await page.wait_for_url(f"{portal.url}/admin**")
+        yield administered
+
+
+@asynccontextmanager
+async def opened(url: str, browser: Browser, *, scripts: bool = True, **options: Any) -> AsyncIterator[Administered]:
+    """An empty page of a new browser, for the portal at this URL. At the end the browser has complained of nothing."""
+    context = await browser.new_context(java_script_enabled=scripts, **options)
+    administered = Administered(await context.new_page(), url)
+    administered.listen()
     try:
         yield administered
         assert not administered.complaints, "\n".join(administered.complaints)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import EMAIL, PASSWORD, guarded_portal, sign_in
 

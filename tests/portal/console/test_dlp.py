@@ -8,7 +8,8 @@ import pytest
 
 from portal.objects import DATASET, DLP_PROFILE, GATEWAY_RULE, PREDEFINED_DLP, RuleDocument
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, Administered, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, Administered, administrator
 from tests.portal.login.guarded import Guarded, guarded_portal
 
 pytest.importorskip("re2")

@@ -18,7 +18,8 @@ from portal.pages import FORM_FIELD
 from portal.pages.contrast import ENOUGH, contrast
 from portal.pages.pages import templates
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, Administered, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, Administered, administrator
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal, sign_in
 

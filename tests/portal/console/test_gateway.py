@@ -14,7 +14,8 @@ from portal.gateway.rules import HttpRule
 from portal.objects import GATEWAY_RULE
 from portal.state import plain
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.login.guarded import guarded_portal
 
 pytestmark = pytest.mark.anyio

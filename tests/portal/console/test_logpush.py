@@ -8,7 +8,8 @@ import pytest
 
 from portal.export import EXPORT_JOB
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.login.guarded import guarded_portal
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,8 @@ import pytest
 
 from portal.logs import LogRow
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.console.history import HOUR, MINUTE, calls, day, write, write_before
 from tests.portal.login.guarded import guarded_portal
 

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.console.history import day, write_before
 from tests.portal.login.guarded import guarded_portal
 

@@ -9,7 +9,8 @@ import pytest
 from playwright.async_api import expect
 
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import guarded_portal, sign_in
 from tests.portal.oauth.agent import Agent

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, Administered, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, Administered, administrator
 from tests.portal.login.guarded import guarded_portal
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]

@@ -10,7 +10,8 @@ import pytest
 
 from portal.access import Access, Sources, read_document
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.login.guarded import EVERYONE, Guarded, guarded_portal
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.server import Behaviour

@@ -9,8 +9,9 @@ import pytest
 
 from portal.objects import PORTAL
 from tests.portal.axe import axe_source
+from tests.portal.browser import chromium
 from tests.portal.console.adding import add
-from tests.portal.console.browsing import PICTURES, Administered, administrator, chromium
+from tests.portal.console.browsing import PICTURES, Administered, administrator
 from tests.portal.login.guarded import EMAIL, Guarded, guarded_portal
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.server import Behaviour

@@ -12,7 +12,8 @@ from portal.objects import FLOW_RULE, QUOTA
 from portal.quotas import CountedCall
 from portal.state import LabelRead
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.login.guarded import Guarded, guarded_portal
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,8 @@ from playwright.async_api import Browser, Page
 
 from portal.login import People, Role
 from portal.objects import SERVER
-from tests.portal.console.browsing import Administered, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import Administered, administrator
 from tests.portal.login.guarded import EMAIL, PASSWORD, Guarded, guarded_portal
 from tests.portal.login.test_pins import offer_pins, pin_in
 
@@ -147,7 +148,9 @@ async def test_who_has_a_role_by_a_rule_has_it_as_long_as_the_rule_and_is_asked_
         await page.get_by_label("PIN").fill(pin_in(portal.letters.sent[-1].text))
         await page.get_by_role("button").first.click()
         # Signed in, and nobody here.
-        await page.get_by_text("you are no administrator of this portal", exact=False).wait_for()
+        await page.get_by_text(
+            f"You are signed in as {GRACE}, and as such you are no administrator of this portal"
+        ).wait_for()
         async with administrator(portal, browser, scripts=False) as ada:
             await ada.open("/administrators/by-rules/owner")
             await ada.page.get_by_label("Emails", exact=False).first.fill(GRACE)

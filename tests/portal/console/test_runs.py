@@ -13,7 +13,8 @@ from portal.logs import LogRow
 from portal.pages import FORM_FIELD
 from tests.portal.app.test_events import rows_of
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.console.running import THREE, agent_of, stored
 from tests.portal.login.guarded import PASSWORD, Guarded, guarded_portal
 from tests.portal.upstreams.hosting import hosted

@@ -8,7 +8,8 @@ import pytest
 
 from portal.objects import IDENTITY_PROVIDER, ProviderDocument
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, Administered, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, Administered, administrator
 from tests.portal.login.guarded import guarded_portal
 from tests.portal.login.test_providers import Issuer, served
 from tests.portal.upstreams.server import listen

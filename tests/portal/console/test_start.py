@@ -12,8 +12,9 @@ from portal.app import Instance, Parts, serving
 from portal.config import parse_config
 from portal.logs import Discard
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, administrator, chromium
-from tests.portal.login.guarded import PASSWORD, guarded_portal
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, administrator
+from tests.portal.login.guarded import EMAIL, PASSWORD, guarded_portal
 from tests.portal.upstreams.hosting import hosted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
@@ -75,3 +76,88 @@ async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
         for step in ("", "/name", "/sign-in", "/server", "/policy", "/agent"):
             await admin.open(f"/start{step}")
             await admin.check(axe, PICTURES, f"start{step.replace('/', '-')}")
+
+
+async def test_a_first_server_that_does_not_answer_is_said_with_its_reason_before_anything_else(tmp_path: Path) -> None:
+    async with (
+        hosted() as upstream,
+        guarded_portal(tmp_path) as portal,
+        chromium() as browser,
+        administrator(portal, browser, scripts=False) as admin,
+    ):
+        page = admin.page
+        for url, id in (("http://127.0.0.1:9/mcp", "wrong"), (upstream.url, "notes")):
+            await admin.open("/start/server")
+            await page.get_by_label("HTTP URL").fill(url)
+            await page.get_by_label("Server ID").fill(id)
+            await admin.press("Save and go on")
+            if id == "wrong":
+                await page.get_by_text("it does not work yet").wait_for()
+                await page.get_by_text("cannot be reached").wait_for()
+                await admin.press("Undo: remove: wrong")
+                await page.get_by_text("Undone.").wait_for()
+        await page.get_by_role("heading", name="The first policy").wait_for()
+        await page.get_by_text("its tools are read").wait_for()
+
+
+async def test_the_first_policy_says_what_it_lacks_beside_the_field_and_made_again_replaces_itself(
+    tmp_path: Path,
+) -> None:
+    async with (
+        guarded_portal(tmp_path) as portal,
+        chromium() as browser,
+        administrator(portal, browser, scripts=False) as admin,
+    ):
+        page, what_there_is = admin.page, admin.page.locator("main .rows li")
+        await admin.open("/start/policy")
+        # Who forgets themselves could not try it: their own address is there.
+        assert await page.get_by_label("E-mail addresses").input_value() == EMAIL
+        for who, field in (("These people", "emails"), ("Everybody with an e-mail address", "domain")):
+            await page.get_by_label("E-mail addresses").fill("")
+            await page.locator("#who").select_option(label=await page.locator(f"option:has-text('{who}')").inner_text())
+            await admin.press("Save and go on")
+            await page.locator(f"#{field}-wrong").wait_for()
+            assert await page.locator(".wrong").count() == 1
+        for domain in ("example.com", "acme.example"):
+            await admin.open("/start/policy")
+            await page.locator("#who").select_option("domain")
+            await page.get_by_label("Domain").fill(domain)
+            await admin.press("Save and go on")
+            await page.get_by_role("heading", name="Connect an agent").wait_for()
+        await admin.open("/start/policy")
+        assert await what_there_is.count() == 1
+        await what_there_is.get_by_role("link").click()
+        await page.get_by_text("acme.example").first.wait_for()
+        assert await page.get_by_text("example.com", exact=True).count() == 0
+
+
+async def test_a_first_login_method_has_the_name_of_what_it_is_and_says_which_field_is_missing(tmp_path: Path) -> None:
+    async with (
+        guarded_portal(tmp_path) as portal,
+        chromium() as browser,
+        administrator(portal, browser, scripts=False) as admin,
+    ):
+        page = admin.page
+        await admin.open("/start/sign-in")
+        await page.get_by_label("Issuer").fill("https://login.example.com")
+        await admin.press("Save and go on")
+        await page.locator("#client_id-wrong").wait_for()
+        await page.get_by_label("Method").select_option("onetimepin")
+        await admin.press("Save and go on")
+        await page.get_by_role("heading", name="The first MCP server").wait_for()
+        await admin.open("/start/sign-in")
+        assert await page.locator("main .rows strong").all_inner_texts() == ["PIN by e-mail"]
+
+
+async def test_servers_of_the_configuration_count_as_the_first(tmp_path: Path) -> None:
+    async with (
+        hosted() as upstream,
+        guarded_portal(tmp_path, upstream=upstream.url) as portal,
+        chromium() as browser,
+        administrator(portal, browser, scripts=False) as admin,
+    ):
+        await admin.open("/start")
+        step = admin.page.locator(".steps li").nth(2)
+        assert "Done" in await step.inner_text() and "fix" in await step.inner_text()
+        await step.get_by_role("link").click()
+        await admin.page.get_by_text("Ready, in the configuration").wait_for()

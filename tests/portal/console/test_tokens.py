@@ -9,7 +9,8 @@ import pytest
 
 from portal.oauth import SERVICE_TOKEN
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.login.guarded import Guarded, guarded_portal
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]

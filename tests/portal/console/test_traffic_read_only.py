@@ -18,7 +18,8 @@ from portal.objects import (
     RuleDocument,
 )
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, administrator, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.login.guarded import Guarded, guarded_portal
 
 pytestmark = pytest.mark.anyio

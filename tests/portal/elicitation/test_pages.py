@@ -7,14 +7,13 @@ from typing import cast
 
 import httpx2
 import pytest
-from playwright.async_api import async_playwright
 
 from tests.portal.axe import axe_source
-from tests.portal.browser import needs_browser
+from tests.portal.browser import chromium
 from tests.portal.credentials.authority import login_authority, protected
 from tests.portal.elicitation.people import GRACE, people, signed_in
 from tests.portal.login.guarded import EMAIL, PASSWORD, Guarded
-from tests.portal.login.test_pages import QUIET, chromium, in_both_schemes, readable
+from tests.portal.login.test_pages import in_both_schemes, page_without_scripts, readable
 from tests.portal.oauth.agent import Agent
 from tests.portal.upstreams.hosting import hosted
 
@@ -28,9 +27,11 @@ def anyio_backend() -> str:
 
 
 async def test_a_person_connects_and_logs_out_in_a_real_browser_without_scripts(tmp_path: Path) -> None:
-    needs_browser()
     async with login_authority() as issuing, protected(issuing, needed="files:read") as (_, host):
-        async with people(tmp_path, {"files": {"url": host.url}}) as portal, chromium() as (page, complaints):
+        async with (
+            people(tmp_path, {"files": {"url": host.url}}) as portal,
+            page_without_scripts() as (page, complaints),
+        ):
             await page.goto(await portal.link())
             await page.get_by_label("E-mail").fill(EMAIL)
             await page.get_by_label("Password").fill(PASSWORD)
@@ -57,7 +58,7 @@ async def test_a_person_connects_and_logs_out_in_a_real_browser_without_scripts(
 
 
 async def test_every_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_path: Path) -> None:
-    path, axe = needs_browser(), axe_source()
+    axe = axe_source()
     async with login_authority() as issuing, protected(issuing) as (_, host), hosted() as plain:
         servers = {
             "files": {"url": host.url, "description": "Documents and reports. " * 10},
@@ -65,14 +66,13 @@ async def test_every_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_pa
             "shared": {"url": host.url, "onBehalf": False},
             "plain": {"url": plain.url},
         }
-        async with people(tmp_path, servers) as portal, async_playwright() as playwright:
+        async with people(tmp_path, servers) as portal, chromium() as launched:
             link = await portal.link(files="Nobody has logged in to it.", shared="")
             async with signed_in(portal, issuing.url) as browser:
                 cookies = [
                     {"name": name, "value": value, "url": portal.url} for name, value in browser.client.cookies.items()
                 ]
-            launched = await playwright.chromium.launch(executable_path=path, args=QUIET)
-            context = await launched.new_context(viewport={"width": 375, "height": 740}, bypass_csp=True)
+            context = await launched.new_context(viewport={"width": 375, "height": 740})
             await context.add_cookies(cookies)  # type: ignore[arg-type]
             page = await context.new_page()
 
@@ -104,4 +104,3 @@ async def test_every_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_pa
                 theirs = await portal.elicitations.open(await portal.account(GRACE), {"files": ""})
             await page.goto(f"{portal.url}/authorize?elicitationId={theirs}")
             await check("somebody-else")
-            await launched.close()

@@ -10,18 +10,17 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.async_api import async_playwright
 from starlette.responses import Response
 
 from portal.credentials import OWN, stored_logins
 from tests.patience import PATIENCE
 from tests.portal.axe import axe_source
-from tests.portal.browser import needs_browser
+from tests.portal.browser import chromium
 from tests.portal.credentials.authority import login_authority, protected
 from tests.portal.elicitation.people import GRACE, People, leaves_for, people, sign_in, signed_in
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.login.guarded import EMAIL, PASSWORD
-from tests.portal.login.test_pages import QUIET, in_both_schemes
+from tests.portal.login.test_pages import in_both_schemes
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 SERVERS = "/access/ai-controls/mcp/servers"
@@ -196,15 +195,14 @@ async def test_nor_is_it_for_an_administrator_who_only_reads(tmp_path: Path) -> 
 
 
 async def test_the_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_path: Path) -> None:
-    path, axe = needs_browser(), axe_source()
+    axe = axe_source()
     async with login_authority() as issuing, protected(issuing, needed="read") as (_, host):
         async with people(tmp_path, {}) as portal, http_client() as http:
             link = await link_of(await api_of(portal, http), host.url)
             await there(portal)
             await portal.account()
-            async with async_playwright() as playwright:
-                launched = await playwright.chromium.launch(executable_path=path, args=QUIET)
-                context = await launched.new_context(viewport={"width": 375, "height": 740}, bypass_csp=True)
+            async with chromium() as launched:
+                context = await launched.new_context(viewport={"width": 375, "height": 740})
                 page = await context.new_page()
 
                 async def check(name: str) -> None:
@@ -224,7 +222,6 @@ async def test_the_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_path
                 await check("done")
                 await page.goto(link)
                 await check("ended")
-                await launched.close()
 
 
 async def test_an_administrator_does_not_log_the_portal_in_by_the_page_of_another_one(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Page
 
 from codemode import CodeTool
 from tests.portal.axe import axe_source
-from tests.portal.browser import FLAGS, needs_browser
+from tests.portal.browser import chromium
 from tests.portal.home.test_signing_out import log_in_at
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import EMAIL, PASSWORD, Guarded, guarded_portal
@@ -23,17 +23,6 @@ from tests.portal.oauth.agent import Agent
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 NARROW = {"width": 375, "height": 740}
 NAMES = ("Cursor", "סוכן בעברית של מחלקת הכספים", "An agent whose name is too long " + "x" * 150, "\u202eevil\u202c")
-
-
-@asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    path = needs_browser()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        try:
-            yield browser
-        finally:
-            await browser.close()
 
 
 @asynccontextmanager
@@ -63,7 +52,7 @@ async def test_every_page_is_as_axe_wants_it_and_fits_a_narrow_screen(tmp_path: 
     name = "כלי החברה של " + "Acme" * 20
     portals = with_agents(tmp_path, code_tool, *NAMES, name=name)
     async with portals as portal, chromium() as browser:
-        page = await browser.new_page(viewport=NARROW, bypass_csp=True)  # type: ignore[arg-type]
+        page = await browser.new_page(viewport=NARROW)  # type: ignore[arg-type]
 
         async def check(name: str) -> None:
             await in_both_schemes(page, axe, f"own-long-{name}")

@@ -15,7 +15,8 @@ from portal.logs import LogRow
 from tests.portal.app.many_portals import browser_of, many_portals, sign_in_at
 from tests.portal.app.test_events import rows_of
 from tests.portal.axe import axe_source
-from tests.portal.console.browsing import PICTURES, Administered, chromium
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, Administered
 from tests.portal.console.running import THREE, agent_of, stored
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import EMAIL, PASSWORD, Guarded, guarded_portal, sign_in
@@ -36,7 +37,7 @@ def anyio_backend() -> str:
 async def person(portal: Guarded, browser: Browser, email: str = EMAIL, scripts: bool = True) -> AsyncIterator[Page]:
     """A page of somebody who has signed in and is at their home page."""
     await portal.account(email)
-    context = await browser.new_context(java_script_enabled=scripts, bypass_csp=scripts)
+    context = await browser.new_context(java_script_enabled=scripts)
     page = await context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -76,7 +77,9 @@ async def test_a_person_watches_their_run_beside_its_program_and_ends_it(
             await expect(page.locator(".mark.open")).to_have_count(3)
             if scripts:
                 await checked.check(axe_source(), PICTURES, "own-run")
-            await page.get_by_role("button", name="End").click()
+            # The page that follows has the same address.
+            async with page.expect_navigation():
+                await page.get_by_role("button", name="End").click()
             error = (await running).structured_content["error"]
             assert "the person whose it is ended this program; 1 of its calls had completed" in error["message"]
             if not scripts:

@@ -59,7 +59,6 @@ PATHS = [
     "/client/v4/nothing",
     "/cdn-cgi/access/sso/oidc/none/authorization",
     "/cdn-cgi/access/sso/oidc/none/token",
-    "/favicon.ico",
     "/robots.txt",
 ]
 
@@ -111,6 +110,19 @@ async def test_a_refusal_at_the_edge_is_a_page_without_anything_of_the_portal(gu
         assert large.status_code in (413, 415) and is_page(large)
         wrong = await http.post("/login/pin", json={}, headers=OLDER)
         assert wrong.status_code == 415 and is_page(wrong)
+
+
+async def test_the_icon_that_browsers_ask_for_unasked_is_there_also_where_nobody_signs_in(
+    guarded: Guarded, bare: Portal
+) -> None:
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        for url in (guarded.url, bare.url):
+            answer = await http.get(f"{url}/favicon.ico", headers={"Accept": "image/*", "Sec-Fetch-Dest": "image"})
+            assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml"), url
+            assert answer.text.startswith("<svg") and "max-age" in answer.headers["cache-control"]
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+        named = await http.get(f"{guarded.url}/login/icon.svg")
+        assert named.content == answer.content
 
 
 async def test_programs_get_the_json_that_they_got_before(guarded: Guarded) -> None:

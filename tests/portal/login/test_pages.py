@@ -10,7 +10,7 @@ from typing import Literal
 
 import httpx2
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
 from portal.login import Invitations, Passwords
 from portal.pages import Design
@@ -18,7 +18,7 @@ from portal.pages.pages import style_sheet
 from portal.state import plain
 from tests.patience import PATIENCE
 from tests.portal.axe import RUN, axe_source
-from tests.portal.browser import needs_browser
+from tests.portal.browser import chromium
 from tests.portal.console.browsing import keep_pictures
 from tests.portal.login.guarded import EMAIL, PASSWORD, QUICK, guarded_portal
 from tests.portal.oauth.agent import Agent, answer_in
@@ -27,7 +27,6 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
 ]
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 # What a screen reader needs: a name for each control, one heading of the first level, a language, a title.
 UNNAMED = """() => [...document.querySelectorAll('input:not([type=hidden]), button, a, img')]
@@ -54,17 +53,13 @@ CONTRAST = """() => {
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[tuple[Page, list[str]]]:
-    """A page with scripts switched off, and what the browser complained about."""
+async def page_without_scripts() -> AsyncIterator[tuple[Page, list[str]]]:
+    """A narrow page with scripts switched off, and what the browser complained about."""
     complaints: list[str] = []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=needs_browser(), args=QUIET)
+    async with chromium() as browser:
         page = await browser.new_page(java_script_enabled=False, viewport={"width": 360, "height": 740})
         page.on("console", lambda message: complaints.append(message.text))
-        try:
-            yield page, complaints
-        finally:
-            await browser.close()
+        yield page, complaints
 
 
 async def readable(page: Page) -> None:
@@ -82,7 +77,7 @@ async def in_both_schemes(page: Page, axe: str, name: str) -> None:
     """A page can be read, and is as axe wants it, in the light and in the dark. Its pictures get this name."""
     # A click returns when the next page begins to arrive.
     await page.wait_for_load_state("load")
-    await page.add_script_tag(content=axe)
+    await page.evaluate(axe)
     for scheme in SCHEMES:
         await page.emulate_media(color_scheme=scheme)
         await readable(page)
@@ -110,7 +105,7 @@ async def test_a_person_signs_in_and_allows_an_agent_in_a_real_browser_without_s
         port = listening.sockets[0].getsockname()[1]
         agent = Agent(portal, http, redirect=f"http://127.0.0.1:{port}/callback")
         await agent.register()
-        async with chromium() as (page, complaints):
+        async with page_without_scripts() as (page, complaints):
             await page.goto(agent.authorize_url())
             await readable(page)
             await page.get_by_label("E-mail").last.fill(EMAIL)
@@ -143,7 +138,7 @@ async def test_every_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_pa
     async with (
         guarded_portal(tmp_path, contact="it@acme.example") as portal,
         httpx2.AsyncClient(trust_env=False) as http,
-        async_playwright() as playwright,
+        chromium() as browser,
     ):
         claim = await portal.identity.administrators.offer_claim()
         await portal.store.create(plain("identity_provider"), "pin", {"name": "PIN", "type": "onetimepin"}, by="test")
@@ -151,8 +146,7 @@ async def test_every_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_pa
         await portal.store.create(plain("identity_provider"), "github", github, by="test", secret=b"x")
         agent = Agent(portal, http)
         await agent.register()
-        browser = await playwright.chromium.launch(executable_path=needs_browser(), args=QUIET)
-        page = await browser.new_page(viewport={"width": 375, "height": 740}, bypass_csp=True)
+        page = await browser.new_page(viewport={"width": 375, "height": 740})
 
         async def check(name: str) -> None:
             await in_both_schemes(page, axe, f"sign-in-{name}")
@@ -203,7 +197,6 @@ async def test_every_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(tmp_pa
         await page.goto(agent.authorize_url())
         await page.get_by_role("link", name="it@acme.example").wait_for()
         await check("refused")
-        await browser.close()
 
 
 def test_colours_that_somebody_chose_stay_in_the_dark() -> None:
