@@ -34,7 +34,7 @@ async def stored_objects(portal: Guarded) -> None:
     store = portal.store
     rule = RuleDocument(name="No deletes", action="block", traffic='mcp.tool.name == "rm"', precedence=1000)
     await store.create(GATEWAY_RULE, "r1", rule, by="test")
-    everyone = [{"everyone": {}}]
+    everyone: list[dict[str, object]] = [{"everyone": {}}]
     policy = PolicyDocument.model_validate({"name": "Staff", "decision": "allow", "include": everyone})
     await store.create(POLICY, "p1", policy, by="test")
     server = ServerDocument(name="Docs", hostname="http://127.0.0.1:9/mcp", auth_type="unauthenticated")
