@@ -39,7 +39,10 @@ from portal.state import Token
 PORTAL_LOGIN_PATH = f"{SERVERS_PATH}/portal-login"
 REQUEST = "request"
 TITLE = "The portal is not logged in"
-ENDED = "This link has expired, was used already, or was replaced by a later one. Ask the admin API for another."
+ENDED = (
+    "This link has expired, was used already, or was replaced by a later one. "
+    "Begin again on the page of the server in the console, or ask the admin API for another."
+)
 NOT_YOURS = (
     "Only an administrator of this portal who may change its servers logs it in to one. Sign out, and sign in as one."
 )

@@ -61,7 +61,7 @@ def notice(status: int, body: bytes, around: Surroundings) -> Response:
             title, text = "This address has a mistake", f"{around.mistake} An agent that is given it cannot connect."
     elif status in (401, 405, 406):
         # What the error says is about headers and methods.
-        text = "Programs sign in to it with a token." if status == 401 else ""
+        text = "Programs sign in to it with a token." if status == 401 else "A browser has nothing to do here."
     elif status == 404:
         text = "No page has this address. Check how it is written."
     elif status >= 500:

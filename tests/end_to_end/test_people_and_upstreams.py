@@ -144,7 +144,7 @@ class Login:
                     link = re.search(r"Log in here: (\S+)", told)
                     assert link is not None
                     page = await self.browser.open(link[1])
-                    assert "needs_reauth : a new login is needed" in page.text and ENDED[reason] in page.text, page.text
+                    assert "Needs reauth : a new login is needed" in page.text and ENDED[reason] in page.text, page.text
                     await self.connect()
                 except httpx2.TransportError:
                     # The process was killed under the browser.

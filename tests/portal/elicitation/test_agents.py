@@ -84,7 +84,7 @@ async def test_the_first_sign_in_of_an_agent_passes_the_page_and_goes_on(tmp_pat
             assert page.url.startswith(f"{portal.url}/servers?agent=") and "You have allowed Agent" in page.text
             assert "form-action 'self' http://127.0.0.1:3333;" in page.headers["content-security-policy"]
             page = await connected(browser, page)
-            assert "ready : logged in" in page.text
+            assert "Ready : logged in" in page.text
             assert "You have allowed Agent . You are logged in to every server that wants a login." in page.text
             done = await browser.submit(page, "/authorize/continue")
             answer = answer_in(done.left_for)
@@ -167,7 +167,7 @@ async def test_a_call_whose_login_has_ended_gives_the_link_and_works_after_a_new
             (link,) = links
             page = await browser.open(link)
             assert "Your agent asks for it. There is no access token" in page.text
-            assert "needs_reauth : a new login is needed" in page.text
+            assert "Needs reauth : a new login is needed" in page.text
             page = await connected(browser, page)
             assert "You are connected" in page.text and len(await portal.logins()) == 1
             answer = await called(portal, agent, "files_echo", text="again")

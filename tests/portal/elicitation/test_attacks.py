@@ -83,7 +83,7 @@ async def test_an_answer_is_nothing_in_another_browser(tmp_path: Path) -> None:
             assert page.status == 400 and ENDED in page.text
             assert await here.portal.logins() == [] and here.issuing.requests == []
             # It is still good where it was begun.
-            assert "ready : logged in" in (await attacker.open(planted)).text
+            assert "Ready : logged in" in (await attacker.open(planted)).text
             assert len(await here.portal.logins(GRACE)) == 1
 
 
@@ -199,7 +199,7 @@ async def test_nothing_of_one_portal_finishes_at_another_and_a_login_belongs_to_
                 page = await browser.open(leaves_for(await begun(browser, page)))
                 assert page.url == f"{portal.url}/docs/servers"
                 assert issuing.authorizations[-1]["redirect_uri"] == f"{portal.url}/docs/servers-callback"
-                assert "ready : logged in" in (await browser.open("/servers")).text
+                assert "Ready : logged in" in (await browser.open("/servers")).text
 
 
 async def test_another_person_does_not_see_or_end_a_login(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ async def test_another_person_does_not_see_or_end_a_login(tmp_path: Path) -> Non
         form = form_of(page, "files", "log-out")
         async with signed_in(here.portal, email=GRACE) as other:
             theirs = await other.open("/servers")
-            assert "absent : no login yet" in theirs.text
+            assert "Absent : no login yet" in theirs.text
             form.fields["form_token"] = theirs.forms[0].fields["form_token"]
             assert (await other.send(theirs, form)).status == 404
         assert len(await here.portal.logins()) == 1

@@ -70,7 +70,7 @@ async def test_two_people_log_in_with_tokens_of_their_own_which_are_replaced_and
                     signed_in(portal, authority.issuer, email=GRACE) as grace,
                 ):
                     page = await logged_in(ada, "ada")
-                    assert "ready : logged in" in page.text and "files:read" in page.text
+                    assert "Ready : logged in" in page.text and "files:read" in page.text
                     await logged_in(grace, "grace")
                     tokens = {await token_of(portal, email) for email in (EMAIL, GRACE)}
                     assert len(tokens) == 2 and {authority.scopes(token) for token in tokens} == {"files:read"}

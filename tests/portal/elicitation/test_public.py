@@ -70,7 +70,7 @@ async def test_the_portal_publishes_its_document_and_is_known_by_its_url(tmp_pat
                 }
                 await sign_in(browser, await browser.open("/docs/login"))
                 page = await connected(browser, await browser.open("/docs/servers"))
-                assert "ready : logged in" in page.text
+                assert "Ready : logged in" in page.text
             assert issuing.registrations == []
             assert issuing.authorizations[0]["client_id"] == f"{PUBLIC}/docs/oauth/client.json"
             assert issuing.authorizations[0]["redirect_uri"] == f"{PUBLIC}/docs/servers-callback"
@@ -118,6 +118,6 @@ async def test_the_secret_of_a_client_is_found_again_and_nowhere_kept(tmp_path: 
                 page = await begun(browser, await browser.open("/servers"))
                 files = [file.read_bytes() for file in tmp_path.iterdir() if file.name.startswith("state.db")]
                 assert not any(secret.encode() in file for file in files)
-                assert "ready : logged in" in (await browser.open(leaves_for(page))).text
+                assert "Ready : logged in" in (await browser.open(leaves_for(page))).text
             (exchanged,) = issuing.requests
             assert exchanged["authorization"].startswith("Basic ")

@@ -29,13 +29,13 @@ async def test_a_person_follows_the_link_signs_in_connects_and_may_go_back_to_th
                 page = await sign_in(browser, await browser.open(link))
                 assert page.url.startswith(f"{portal.url}/servers?elicitationId=")
                 assert "Your agent asks for it. It has the report." in page.text
-                assert "absent : no login yet" in page.text
+                assert "Absent : no login yet" in page.text
                 before = await begun(browser, page)
                 assert f"Go to {issuing.url}" in before.text and "files:read" in before.text
                 page = await browser.open(leaves_for(before))
                 assert page.url.startswith(f"{portal.url}/servers?elicitationId=")
                 assert "You are connected You can close this window" in page.text
-                assert "ready : logged in" in page.text and "Permissions: files:read" in page.text
+                assert "Ready : logged in" in page.text and "Permissions: files:read" in page.text
             (stored,) = await portal.logins()
             assert (stored.key.server, stored.key.issuer) == ("files", issuing.issuer)
             assert stored.document.granted_by == EMAIL
@@ -214,9 +214,9 @@ async def test_a_login_that_is_under_way_says_so(tmp_path: Path) -> None:
     async with login_authority() as issuing, protected(issuing) as (_, host):
         async with people(tmp_path, {"files": {"url": host.url}}) as portal, signed_in(portal) as browser:
             await begun(browser, await browser.open("/servers"))
-            assert "connecting : a login is under way" in (await browser.open("/servers")).text
+            assert "Connecting : a login is under way" in (await browser.open("/servers")).text
             portal.clock.ahead = timedelta(minutes=11)
-            assert "absent : no login yet" in (await browser.open("/servers")).text
+            assert "Absent : no login yet" in (await browser.open("/servers")).text
 
 
 async def test_a_person_begins_a_few_logins_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

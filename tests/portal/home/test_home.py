@@ -89,11 +89,11 @@ async def test_a_persons_servers_are_listed_with_their_states_those_that_need_a_
         async with people(tmp_path, {**servers, "files": {"url": host.url}}) as portal:
             async with signed_in(portal, issuing.url) as browser:
                 page = await browser.open("/")
-                assert "files absent: no login yet Connect fixed Needs no login." in page.text
+                assert "files Absent: no login yet Connect fixed Needs no login." in page.text
                 assert page.link("Connect") == "/servers"
                 await connected(browser, await browser.open("/servers"))
                 page = await browser.open("/")
-                assert "files ready: logged in" in page.text and "no login yet" not in page.text
+                assert "files Ready: logged in" in page.text and "no login yet" not in page.text
 
 
 @pytest.mark.anyio
