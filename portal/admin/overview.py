@@ -6,7 +6,7 @@ servers, people, clients and tools with the most calls.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Literal
@@ -19,13 +19,13 @@ from portal.admin.api.errors import invalid
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import LOGS
 from portal.admin.log_reading import LogReading, Text, microseconds
-from portal.logs import OTHERS, CallWindow, FoundSums, Sums, added, days, email_of, sums, zone
+from portal.logs import OTHERS, CallWindow, FoundSums, Sums, SumsQuestion, added, days, email_of, sums_of_each, zone
 from portal.state import Clock
 
 MAX_TOP = 50
 MAX_SPAN = timedelta(days=31)
 PARTS = ("total", "series", "servers", "people", "clients", "tools")
-_MINUTE, _HOUR, _STEP = timedelta(minutes=1), timedelta(hours=1), timedelta(minutes=5)
+_MINUTE, _HOUR, _DAY, _STEP = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(minutes=5)
 _FINE = timedelta(hours=2)
 """A time of the last day that is no longer than this is answered to the minute."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,7 +49,8 @@ class OverviewQuery(BaseModel):
     """`window` ends now. `24h` is whole hours, `7d` and `30d` are whole days of the time zone `tz` up to today, all
     with the hour that is not over; `1h` is to the minute. With `since` (and `until`, or now) it is the time between
     these, at most 31 days, instead: to the minute for two hours of the last day, else whole hours. `step` is that of
-    the series of days, hours up to 7 of them without it. `parts` is what is wanted, `limit` how many of each kind."""
+    the series of days, hours up to 7 of them without it. `parts` is what is wanted, `limit` how many of each kind.
+    Lists that are `short` have no `before` and no quantiles: these take long where there are no sums."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,6 +66,7 @@ class OverviewQuery(BaseModel):
     kind: Text = "tool"
     parts: Annotated[str, Field(max_length=64), AfterValidator(_parts)] = ",".join(PARTS)
     limit: Annotated[int, Field(ge=1, le=MAX_TOP)] = 10
+    lists: Literal["full", "short"] = "full"
 
 
 class OutcomeCount(BaseModel):
@@ -82,7 +84,8 @@ class OverviewPoint(BaseModel):
 
 class TopAmount(BaseModel):
     """One server, person, client or tool. `email` is the newest that the log has of a person. `others` are all those
-    that had no sums of their own in an hour in which there were very many."""
+    that had no sums of their own in an hour in which there were very many. In a list that is `short` there is no
+    `before`, and `now` has no quantiles."""
 
     server: str | None = None
     tool: str | None = None
@@ -92,7 +95,7 @@ class TopAmount(BaseModel):
     client_version: str | None = None
     others: bool = False
     now: Amount
-    before: Amount
+    before: Amount | None = None
 
 
 class TopAmounts(BaseModel):
@@ -184,33 +187,53 @@ class _Reading:
 
     def answer(self) -> Overview:
         parts = {*self._asked.parts.split(",")}
+        tops = {name: by for name, by in _TOP.items() if name in parts}
+        is_short = self._asked.lists == "short"
+        asked = {name: SumsQuestion(by, self._asked.limit + 1, times=not is_short) for name, by in tops.items()}
+        asked |= {"total": SumsQuestion(["outcome"])} if "total" in parts else {}
+        asked |= {"series": SumsQuestion([self._series_step()[0]])} if "series" in parts else {}
+        now = self._sums(asked, self._now)
+        keys = {name: [*now[name].groups][: self._asked.limit] for name in tops}
+        again = {} if is_short else {name: SumsQuestion(by, only=keys[name]) for name, by in tops.items()}
+        again |= {"total": asked["total"]} if "total" in parts else {}
+        former = self._sums(again, self._former)
+
         found = Overview(window=self._window, window_before=self._before, step=self._step, tz=self._asked.tz)
         if "total" in parts:
-            self._add_total(found)
+            self._add_total(found, now["total"], former["total"])
         if "series" in parts:
-            found.series = self._series()
-        for name, by in _TOP.items():
-            if name in parts:
-                setattr(found, name, self._top(by))
+            found.series = self._series(now["series"])
+        for name, by in tops.items():
+            setattr(found, name, self._top(by, keys[name], now[name], former.get(name)))
         found.counted_since, found.counted_until = _time(self._since), _time(self._until)
         return found
 
-    def _add_total(self, found: Overview) -> None:
-        now, former = (self._sums(["outcome"], window) for window in (self._now, self._former))
-        found.total, found.total_before = (amount(added(one.values())) for one in (now, former))
-        counts = {str(key[0]): (now.get(key), former.get(key)) for key in (*now, *former)}
+    def _add_total(self, found: Overview, now: FoundSums, former: FoundSums) -> None:
+        self._note_since(now, former)
+        found.total, found.total_before = (amount(added(one.groups.values())) for one in (now, former))
+        counts = {str(key[0]): (now.groups.get(key), former.groups.get(key)) for key in (*now.groups, *former.groups)}
         found.outcomes = tuple(
             OutcomeCount(outcome=name, calls=one.n if one else 0, calls_before=two.n if two else 0)
             for name, (one, two) in counts.items()
         )
 
-    def _series(self) -> tuple[OverviewPoint, ...]:
-        by = "minutes" if self._now.rows else "hour"
-        length = int((_STEP if self._now.rows else _HOUR).total_seconds())
+    def _series_step(self) -> tuple[str, int]:
+        """The column that points of the series are added up from, and its length in seconds."""
+        if self._now.rows:
+            return "minutes", int(_STEP.total_seconds())
+        day = int(_DAY.total_seconds())
+        # Days of UTC have sums of their own.
+        if all(start.timestamp() % day == 0 for start in self._starts) and self._step == "day":
+            return "day", day
+        return "hour", int(_HOUR.total_seconds())
+
+    def _series(self, now: FoundSums) -> tuple[OverviewPoint, ...]:
+        self._note_since(now)
+        _, length = self._series_step()
         starts = [int(start.timestamp()) for start in self._starts]
         points: list[list[Sums]] = [[] for _ in starts]
         at = 0
-        for (number,), one in sorted(self._sums([by], self._now).items()):
+        for (number,), one in sorted(now.groups.items()):
             while at + 1 < len(starts) and int(number) * length >= starts[at + 1]:
                 at += 1
             points[at].append(one)
@@ -219,25 +242,28 @@ class _Reading:
             for start, several in zip(self._starts, points, strict=True)
         )
 
-    def _top(self, by: Sequence[str]) -> TopAmounts:
-        found = sums(self._connection, by, self._now, most=self._asked.limit + 1)
-        self._note(found)
-        shown = [*found.groups.items()][: self._asked.limit]
-        former = sums(self._connection, by, self._former, only=[key for key, _ in shown])
+    def _top(
+        self, by: Sequence[str], keys: Sequence[tuple[str | int, ...]], now: FoundSums, former: FoundSums | None
+    ) -> TopAmounts:
         groups = []
-        for key, one in shown:
+        for key in keys:
             names = {("tool" if name == "name" else name): str(value) for name, value in zip(by, key, strict=True)}
             names |= {"email": email_of(self._connection, names["identity"])} if "identity" in names else {}
             others = by[0] in ("identity", "client") and {*key} == {OTHERS}
-            groups.append(TopAmount(**names, others=others, now=amount(one), before=amount(former.groups.get(key))))
-        return TopAmounts(groups=tuple(groups), more=len(found.groups) > len(shown), counted_since=_time(found.since))
+            before = None if former is None else amount(former.groups.get(key))
+            groups.append(TopAmount(**names, others=others, now=amount(now.groups[key]), before=before))
+        return TopAmounts(groups=tuple(groups), more=len(now.groups) > len(keys), counted_since=_time(now.since))
 
-    def _sums(self, by: Sequence[str], window: CallWindow) -> dict[tuple[str | int, ...], Sums]:
-        found = sums(self._connection, by, window)
-        if found.since is not None:
-            self._since = max(found.since, self._since or 0)
-        self._note(found)
-        return found.groups
+    def _sums(self, asked: Mapping[str, SumsQuestion], window: CallWindow) -> dict[str, FoundSums]:
+        found = dict(zip(asked, sums_of_each(self._connection, [*asked.values()], window), strict=True))
+        for one in found.values():
+            self._note(one)
+        return found
+
+    def _note_since(self, *several: FoundSums) -> None:
+        for found in several:
+            if found.since is not None:
+                self._since = max(found.since, self._since or 0)
 
     def _note(self, found: FoundSums) -> None:
         if found.until is not None:

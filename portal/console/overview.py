@@ -156,7 +156,8 @@ def _query(state: UrlState, **more: str) -> dict[str, str]:
     """What the API is asked for a page in this state."""
     asked = {FILTERS[name][1]: value for name, value in state.values.items() if name in FILTERS}
     times = {"since": state["from"], "until": state["to"], "window": state["window"]}
-    return {**asked, **{name: value for name, value in times.items() if value}, "limit": str(TOP), **more}
+    known = {**asked, **{name: value for name, value in times.items() if value}}
+    return {**known, "limit": str(TOP), "lists": "short", **more}
 
 
 async def _programs(visit: Visit, state: UrlState) -> Overview | None:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from portal.logs.query import COUNT_TO, Filters, StoredRow, after, before, dropped, email_of, newest_id
     from portal.logs.schema import OTHERS
     from portal.logs.series import Period, count_calls, days, months, zone
-    from portal.logs.summing import CallWindow, FoundSums, Sums, added, sums
+    from portal.logs.summing import sums, sums_of_each
     from portal.logs.tail import Tail
+    from portal.logs.totals import CallWindow, FoundSums, Sums, SumsQuestion, added
     from portal.logs.verification import Verification, verify
 else:
     # A portal without a log starts without a database library: that saves half a second.
@@ -31,10 +32,10 @@ else:
         {
             "COUNT_TO": "query",
             "CallLog": "log",
-            "CallWindow": "summing",
+            "CallWindow": "totals",
             "ContentLog": "contents",
             "Filters": "query",
-            "FoundSums": "summing",
+            "FoundSums": "totals",
             "read_content": "contents",
             "rewrap_contents": "contents",
             "JournalUnusable": "journal",
@@ -50,11 +51,11 @@ else:
             "OTHERS": "schema",
             "Period": "series",
             "StoredRow": "query",
-            "Sums": "summing",
+            "Sums": "totals",
             "Tail": "tail",
             "TurnedPage": "pages",
             "Verification": "verification",
-            "added": "summing",
+            "added": "totals",
             "after": "query",
             "before": "query",
             "count_calls": "series",
@@ -68,7 +69,9 @@ else:
             "newest_id": "query",
             "older": "pages",
             "run_of": "pages",
+            "SumsQuestion": "totals",
             "sums": "summing",
+            "sums_of_each": "summing",
             "turned": "pages",
             "verify": "verification",
             "zone": "series",
@@ -112,6 +115,7 @@ __all__ = [
     "RowName",
     "StoredRow",
     "Sums",
+    "SumsQuestion",
     "Tail",
     "TurnedPage",
     "Verification",
@@ -138,6 +142,7 @@ __all__ = [
     "set_level",
     "storable",
     "sums",
+    "sums_of_each",
     "turned",
     "verify",
     "zone",

@@ -22,13 +22,14 @@ _ANALYSED = 1_000
 """Entries of an index that are looked at, which takes milliseconds however many there are."""
 
 _NAMES = ", ".join(column.name for column in ROW_COLUMNS)
-_EXTRACTED = ", ".join(f"json_extract(value, '$[{at}]')" for at in range(len(ROW_COLUMNS)))
 _CAST = ", ".join(f"CAST(value->>{at} AS {column.type})" for at, column in enumerate(ROW_COLUMNS))
-_INSERT = {
-    "sqlite": f"INSERT INTO calls ({_NAMES}) SELECT {_EXTRACTED} FROM json_each(?)",
-    "postgresql": f"INSERT INTO calls ({_NAMES}) SELECT {_CAST} FROM jsonb_array_elements(CAST($1 AS jsonb)) AS value",
-}
-"""The statement that adds rows, given as a JSON array of arrays."""
+_ADD_ON_SERVER = f"INSERT INTO calls ({_NAMES}) SELECT {_CAST} FROM jsonb_array_elements(CAST($1 AS jsonb)) AS value"
+"""Adds rows, given as a JSON array of arrays: PostgreSQL takes them apart itself."""
+_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
+_MARKS = f"({', '.join('?' * len(ROW_COLUMNS))})"
+_ADD_TO_FILE = {number: f"INSERT INTO calls ({_NAMES}) VALUES {', '.join([_MARKS] * number)}" for number in _AT_ONCE}
+"""Add so many rows, given as their values. For SQLite to take JSON apart costs as much as all the rest of a row, and
+many rows at once spare the thread to wait for the interpreter after each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +47,17 @@ def store(connection: Connection, batch: Batch, now: int) -> None:
     known = connection.execute(select(writers.c.number).where(writers.c.instance == batch.instance)).scalar() or 0
     rows = [(number, row) for number, row in batch.rows if number > known]
     n, last, previous = _newest(connection)
-    lines: list[tuple[int, bytes]] = []
+    lines: list[tuple[int, int, LogRow, bytes]] = []
     for number, row in rows:
         # A clock that was wrong for a moment must not put all later rows behind that moment.
         last = max(last + 1, min(row.at + row.us, now))
-        lines.append((last, _line(last, batch.instance, number, row)))
+        lines.append(_line(last, batch.instance, number, row))
     # No batch is of two days: whole days are removed.
     for day, part in groupby(lines, lambda one: one[0] // DAY):
-        ids, texts = zip(*part, strict=True)
+        together = [*part]
+        ids, _, _, texts = zip(*together, strict=True)
         _make_room(connection, day)
-        # The database takes the lines apart: in Python that would hold up the portal's event loop.
-        connection.exec_driver_sql(_INSERT[connection.dialect.name], ("[" + b",".join(texts).decode() + "]",))
+        _add(connection, batch.instance, together)
         n += 1
         digest = digest_of(texts)
         previous = linked(previous, digest)
@@ -119,11 +120,28 @@ def _make_room(connection: Connection, day: int) -> None:
         connection.execute(text(f"CREATE TABLE IF NOT EXISTS {day_table(day)} PARTITION OF calls FOR VALUES {bounds}"))
 
 
-def _line(id: int, instance: str, number: int, row: LogRow) -> bytes:
-    """A row as it is stored and hashed: a JSON array of `ROW_COLUMNS`."""
-    text = packed(row) or packed(storable(row))
+def _line(id: int, instance: str, number: int, row: LogRow) -> tuple[int, int, LogRow, bytes]:
+    """Its id, its number, a row as it is stored, and as it is hashed: a JSON array of `ROW_COLUMNS`."""
+    if (text := packed(row)) is None:
+        row = storable(row)
+        text = packed(row)
     assert text is not None, "what is storable can be packed"
-    return b'[%d,"%s",%d,%s' % (id, instance.encode(), number, text[1:])
+    return id, number, row, b'[%d,"%s",%d,%s' % (id, instance.encode(), number, text[1:])
+
+
+def _add(connection: Connection, instance: str, lines: Sequence[tuple[int, int, LogRow, bytes]]) -> None:
+    if connection.dialect.name == "postgresql":
+        array = b"[" + b",".join(text for _, _, _, text in lines) + b"]"
+        connection.exec_driver_sql(_ADD_ON_SERVER, (array.decode(),)).close()
+        return
+    at = 0
+    while at < len(lines):
+        number = next(one for one in _AT_ONCE if one <= len(lines) - at)
+        values: list[int | str | None] = []
+        for id, of_instance, row, _ in lines[at : at + number]:
+            values += (id, instance, of_instance, *row)
+        connection.exec_driver_sql(_ADD_TO_FILE[number], tuple(values)).close()
+        at += number
 
 
 def insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

@@ -70,11 +70,11 @@ _SUBJECTS: Mapping[str, tuple[Table, str, str]] = {
 _CAPPED = ("person", "client")
 _OF_TOOLS = ("server", "portal")
 _TEXTS = ("server", "name", "identity", "client", "client_version", "portal", "kind", "outcome")
-# What is added at once, on its way: each row with its part, and what tools add up to. A name of their own for each
-# connection, and nothing in them between transactions.
+# What is added at once, on its way: each row with what it adds to which column of `TIMES`, and what tools add up to. A
+# name of their own for each connection, and nothing in them between transactions.
 _TAKEN = ", ".join(
     (
-        f"at BIGINT, part INTEGER, {', '.join(f'{name} TEXT' for name in _TEXTS)}",
+        f"at BIGINT, pair INTEGER, one BIGINT, {', '.join(f'{name} TEXT' for name in _TEXTS)}",
         *(f"{name} BIGINT" for name in AMOUNTS[1:]),
     )
 )
@@ -224,9 +224,10 @@ def _take(connection: Connection, first: int, last: int) -> int:
     names = [name for name in _TEXTS if name != "name"]
     numbers = [bounded_expression(name) for name in AMOUNTS[1:]]
     found = connection.exec_driver_sql(
-        f"INSERT INTO taken (at, part, name, {', '.join((*names, *AMOUNTS[1:]))}) "
-        f"SELECT id / {HOUR}, {part_expression()}, {named_expression()}, {', '.join((*names, *numbers))} "
-        f"FROM calls WHERE id BETWEEN {first} AND {last}"
+        f"INSERT INTO taken (at, pair, one, name, {', '.join((*names, *AMOUNTS[1:]))}) "
+        f"SELECT id / {HOUR}, part / 2, CASE part % 2 WHEN 0 THEN 1 ELSE {1 << PART_BITS} END, "
+        f"{', '.join((named_expression(), *names, *numbers))} "
+        f"FROM (SELECT *, {part_expression()} AS part FROM calls WHERE id BETWEEN {first} AND {last}) AS parted"
     )
     return found.rowcount
 
@@ -245,10 +246,12 @@ def _add(connection: Connection, subject: str, left_out: LeftOut) -> None:
     if left_out:
         is_other = " OR ".join(f"at = {hour} AND ({value}, {detail}) NOT IN :own_{hour}" for hour in sorted(left_out))
         value, detail = (f"CASE WHEN {is_other} THEN '{OTHERS}' ELSE {one} END" for one in (value, detail))
-    high = 1 << PART_BITS
-    parts = [f"CASE part WHEN {2 * n} THEN 1 WHEN {2 * n + 1} THEN {high} ELSE 0 END" for n in range(len(TIMES))]
-    numbers = f"count(*), max(us), {', '.join(_sum(connection, one) for one in (*AMOUNTS[1:], *parts))}"
-    rows = f"SELECT at, {value} AS value, {detail} AS detail, portal, kind, outcome, part, {', '.join(AMOUNTS[1:])}"
+    # A filter costs half of what a sum of noughts does, and there are many columns.
+    parts = [f"coalesce({_sum(connection, 'one', f'pair = {number}')}, 0)" for number in range(len(TIMES))]
+    summed = ", ".join((*(_sum(connection, name) for name in AMOUNTS[1:]), *parts))
+    numbers = f"count(*), max(us), {summed}"
+    rows = f"SELECT at, {value} AS value, {detail} AS detail, portal, kind, outcome, pair, one, "
+    rows += ", ".join(AMOUNTS[1:])
     found = f"SELECT '{subject}', {key}, {numbers} FROM ({rows} FROM taken) AS counted GROUP BY {key}"
     if subject == "tool":
         connection.exec_driver_sql(f"INSERT INTO adding ({_COLUMNS}) {found}").close()
@@ -274,9 +277,10 @@ def _quoted(words: Iterable[str]) -> str:
     return ", ".join(f"'{word}'" for word in words)
 
 
-def _sum(connection: Connection, expression: str) -> str:
+def _sum(connection: Connection, expression: str, where: str = "") -> str:
+    found = f"sum({expression})" + (f" FILTER (WHERE {where})" if where else "")
     # A sum of PostgreSQL is of any length.
-    return f"CAST(sum({expression}) AS BIGINT)" if connection.dialect.name == "postgresql" else f"sum({expression})"
+    return f"CAST({found} AS BIGINT)" if connection.dialect.name == "postgresql" else found
 
 
 def _left_out(connection: Connection, subject: str, begun: int) -> LeftOut:

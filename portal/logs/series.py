@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from portal.logs.schema import HOUR
-from portal.logs.summing import CallWindow, numbers
+from portal.logs.summing import numbers
+from portal.logs.totals import CallWindow
 
 MONTHS = 12
 _SECONDS_OF_HOUR = HOUR // 1_000_000

@@ -128,6 +128,21 @@ async def test_only_the_parts_that_are_asked_for_are_there(tmp_path: Path) -> No
         assert len(found["people"]["groups"]) == 1 and found["people"]["more"]
 
 
+@pytest.mark.parametrize("query", [{}, {"server_id": "mail"}, {"identity": "bob", "server_id": "files"}])
+async def test_short_lists_have_all_but_the_quantiles_and_the_window_before(
+    tmp_path: Path, query: dict[str, str]
+) -> None:
+    async with logged(tmp_path, made(), clock=noon) as (api, _):
+        full = (await get(api, OVERVIEW, **query))["result"]
+        short = (await get(api, OVERVIEW, lists="short", **query))["result"]
+        for name in ("servers", "people", "clients", "tools"):
+            for one in full[name]["groups"]:
+                assert one["before"] and one["now"]["p50_ms"]
+                one["before"] = None
+                one["now"] |= dict.fromkeys(("p50_ms", "p95_ms", "p99_ms"))
+        assert short == full
+
+
 @pytest.mark.parametrize(
     ("since", "until", "step", "points", "expected"),
     [
@@ -178,7 +193,16 @@ async def test_a_time_that_there_is_not_is_refused(tmp_path: Path, query: dict[s
 
 
 @pytest.mark.parametrize(
-    "query", [{"window": "2d"}, {"tz": "Nowhere"}, {"parts": "all"}, {"limit": 51}, {"who": "ada"}, {"step": "minute"}]
+    "query",
+    [
+        {"window": "2d"},
+        {"tz": "Nowhere"},
+        {"parts": "all"},
+        {"limit": 51},
+        {"who": "ada"},
+        {"step": "minute"},
+        {"lists": "none"},
+    ],
 )
 async def test_an_overview_that_there_is_not_is_refused(tmp_path: Path, query: dict[str, Any]) -> None:
     async with logged(tmp_path, []) as (api, _):

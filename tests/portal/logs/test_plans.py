@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ FILTERS = {
     "a rare tool of a server": Filters(server="server-1", name="rare_tool"),
     "no such client": Filters(client="nobody"),
     "a kind": Filters(kind="sign_in"),
+    "runs": Filters(kind="run"),
+    "runs that failed": Filters(kind="run", failed=True),
     "a portal and a server": Filters(portal="team", server="server-3"),
     "a portal and a server that it does not have": Filters(portal="team", server="server-2"),
     "a policy": Filters(policy="nobody"),
@@ -92,9 +95,10 @@ def questions() -> dict[str, Work]:
     found["tools of a person"] = partial(
         sums, by=["server", "name"], wanted=CallWindow(since=AT - 30 * DAY, until=AT, identity="person-7")
     )
-    for length in ("1h", "24h", "7d", "30d"):
-        asked = OverviewQuery.model_validate({"window": length, "server_id": "server-3", "tz": "Europe/Berlin"})
-        found[f"overview of {length}"] = partial(overview, asked=asked, now=NOW, portal="team")
+    for length, lists in product(("1h", "24h", "7d", "30d"), ("full", "short")):
+        query = {"window": length, "server_id": "server-3", "tz": "Europe/Berlin", "lists": lists}
+        asked = OverviewQuery.model_validate(query)
+        found[f"overview of {length}, {lists}"] = partial(overview, asked=asked, now=NOW, portal="team")
     return found
 
 
@@ -154,6 +158,7 @@ async def test_each_question_goes_by_an_index(place: LogPlace) -> None:
             "no such client: older": "calls_by_client",
             "a policy: older": "calls_by_policy",
             "a kind: older": "calls_by_kind",
+            "runs: older": "calls_by_kind",
             "failures at a server: older": "calls_failed",
         }.items():
             assert index in plans[name][-1], (name, plans[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from math import ceil
@@ -26,10 +27,13 @@ from portal.logs import (
     LogSettings,
     StoredRow,
     Sums,
+    SumsQuestion,
     after,
+    crossing,
     folding,
     summing,
     sums,
+    sums_of_each,
 )
 from portal.logs.batch import store
 from portal.logs.folding import fold, fold_day, mark_of, missing_indexes, take_former
@@ -55,6 +59,7 @@ pytestmark = pytest.mark.anyio
 BY: Sequence[Sequence[str]] = (
     (),
     ("hour",),
+    ("day",),
     ("portal", "kind"),
     ("outcome",),
     ("server",),
@@ -69,9 +74,10 @@ def expected(stored: Sequence[StoredRow], by: Sequence[str], wanted: CallWindow)
     """The rows of each group, found by looking at every row."""
     groups: dict[tuple[Any, ...], list[LogRow]] = {}
     for one in stored:
-        if not wanted.since // HOUR <= one.id // HOUR < -(-wanted.until // HOUR):
+        first, end = wanted.span
+        if not first <= one.id < end:
             continue
-        values = one.row._asdict() | {"hour": one.id // HOUR}
+        values = one.row._asdict() | {"hour": one.id // HOUR, "day": one.id // DAY}
         if values["kind"] not in ("tool", "prompt"):
             values["name"] = ""
         given = {name: getattr(wanted, name) for name in ("portal", "server", "kind", "identity", "client")}
@@ -252,7 +258,7 @@ async def test_of_very_many_callers_in_an_hour_those_with_the_most_calls_have_su
 async def test_a_question_that_no_sums_are_for_says_since_when_rows_were_read(
     place: LogPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summing, "LOOKED_AT", 20)
+    monkeypatch.setattr(crossing, "LOOKED_AT", 20)
     monkeypatch.setattr(summing, "TAIL_ROWS", 30)
     async with CallLog.open(place) as log:
         await log.database.write(partial(store, batch=batch_of("i", 1, spread()), now=AT + DAY))
@@ -261,6 +267,47 @@ async def test_a_question_that_no_sums_are_for_says_since_when_rows_were_read(
         stored = await log.database.read(partial(after, filters=Filters(), id=0))
         mine = [one for one in stored if one.row.identity == "p3"]
         assert found.since == mine[-20].id and sum(one.n for one in found.groups.values()) == 20
+
+
+ASKED = (
+    SumsQuestion(["outcome"]),
+    SumsQuestion(["day"]),
+    SumsQuestion(["hour"], times=False),
+    SumsQuestion([]),
+    SumsQuestion(["server", "name"], most=3),
+    SumsQuestion(["identity"], most=2, times=False),
+    SumsQuestion(["client", "client_version"], only=[("c1", "0"), ("c2", "1"), ("nobody", "1")]),
+    SumsQuestion(["server"], only=[]),
+)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"server": "s1"}, {"identity": "p3", "server": "s2"}, {"client": "c1", "identity": "nobody"}, {"rows": True}],
+    ids=["everything", "a server", "a person at a server", "nobody", "rows"],
+)
+async def test_several_questions_about_a_window_are_answered_as_each_one_is_alone(
+    place: LogPlace, more: dict[str, Any]
+) -> None:
+    database = LogDatabase(place.url)
+    await database.open()
+    try:
+        await database.write(partial(store, batch=batch_of("i", 1, spread()), now=AT + DAY))
+        for step in (partial(fold, most=317), fold_day):
+            await database.write(step)
+        wanted = CallWindow(since=AT - 39 * HOUR, until=AT, **more)
+        found = await database.read(partial(sums_of_each, questions=ASKED, wanted=wanted))
+        stored = await database.read(partial(after, filters=Filters(), id=0))
+        for one, answer in zip(ASKED, found, strict=True):
+            alone = await database.read(partial(sums, by=one.by, wanted=wanted, most=one.most, only=one.only))
+            assert [*answer.groups] == [*alone.groups]
+            for key, each in answer.groups.items():
+                assert each == (alone.groups[key] if one.times else replace(alone.groups[key], parts={}))
+                assert one.times or each.quantile(0.5) is None
+            if one.most is None and one.only is None and one.times:
+                agree(answer, expected(stored, one.by, wanted))
+    finally:
+        await database.close()
 
 
 async def test_while_sums_are_far_behind_an_answer_says_until_when_it_is(
