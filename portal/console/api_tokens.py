@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from portal.admin import ListedPermission, NewToken, ShownToken, TokenValue, invalid
+from portal.admin import API_TOKENS, ListedPermission, NewToken, ShownToken, TokenValue, invalid
 from portal.console.frame import ConsoleFrame, require_name, sure
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
@@ -42,13 +42,13 @@ class ApiTokenPages:
         item = "/api-tokens/{id}"
         return [
             page("/api-tokens", HERE, self._list),
-            page("/api-tokens/new", HERE, self._new),
+            page("/api-tokens/new", HERE, self._new, changes=API_TOKENS),
             form("/api-tokens/new", HERE, self._add, self._new, FIELDS),
             page(item, HERE, self._show),
             form(item, HERE, self._save, self._show, FIELDS),
-            page(f"{item}/roll", HERE, self._sure_to_roll),
+            page(f"{item}/roll", HERE, self._sure_to_roll, changes=API_TOKENS),
             form(f"{item}/roll", HERE, self._roll, self._sure_to_roll),
-            page(f"{item}/remove", HERE, self._sure),
+            page(f"{item}/remove", HERE, self._sure, changes=API_TOKENS),
             form(f"{item}/remove", HERE, self._remove, self._sure),
         ]
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from starlette.routing import Route
 
-from portal.admin import PersonReads, ShownFlowRule
+from portal.admin import PORTALS, PersonReads, ShownFlowRule
 from portal.console.frame import ConsoleFrame, name_to_type, require_name, sure
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
@@ -29,13 +29,13 @@ class DataFlowPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/data-flow", HERE, self._list),
-            page("/data-flow/reads/forget", HERE, self._sure_to_forget),
+            page("/data-flow/reads/forget", HERE, self._sure_to_forget, changes=PORTALS),
             form("/data-flow/reads/forget", HERE, self._forget, self._sure_to_forget),
-            page("/data-flow/rules/new", HERE, self._new),
+            page("/data-flow/rules/new", HERE, self._new, changes=PORTALS),
             form("/data-flow/rules/new", HERE, self._add, self._new),
             page("/data-flow/rules/{id}", HERE, self._show),
             form("/data-flow/rules/{id}", HERE, self._save, self._show),
-            page("/data-flow/rules/{id}/remove", HERE, self._sure),
+            page("/data-flow/rules/{id}/remove", HERE, self._sure, changes=PORTALS),
             form("/data-flow/rules/{id}/remove", HERE, self._remove, self._sure),
         ]
 

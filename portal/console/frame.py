@@ -90,7 +90,8 @@ class ConsoleFrame:
 
     def page(self, path: str, here: str, handle: PageHandler, changes: Area | None = None) -> Route:
         """The route of a page. `here` is the id of its entry in the navigation. Who may not change what belongs to the
-        area `changes` is not shown the page."""
+        area `changes` is not shown the page: a page that is there to change something names it. One that shows
+        something has its forms where it is `editable` alone."""
 
         async def endpoint(request: Request) -> Response:
             visitor = self._login.visitors.of(request)
@@ -221,11 +222,18 @@ class ConsoleFrame:
 
 
 def sure(
-    title: str, *, name: str, action: str, back: str, deed: str = "Remove", consequences: Sequence[str] = ()
+    title: str,
+    *,
+    name: str,
+    action: str,
+    back: str,
+    deed: str = "Remove",
+    consequences: Sequence[str] = (),
+    boxes: Sequence[tuple[str, str]] = (),
 ) -> Shown:
     """The page before something that cannot be undone: it asks for the name of the thing. Its form is sent to
-    `action`, whose handler calls `require_name` first."""
-    values = {"name": name, "action": action, "back": back, "deed": deed, "consequences": consequences}
+    `action`, whose handler calls `require_name` first. `boxes` are fields with their words, ticked at first."""
+    values = {"name": name, "action": action, "back": back, "deed": deed, "consequences": consequences, "boxes": boxes}
     return Shown("sure.html", title, values)
 
 
@@ -270,7 +278,9 @@ async def _refuse(visit: Visit) -> Answer:
 def _problems(error: AdminError, visit: Visit, names: Mapping[str, str] | None = None) -> Problems:
     """What is wrong, in words for an administrator: what they may not do is said by their role and not by a token."""
     if error.status == 403:
-        return Problems(loose=(f"Your role, {visit.role.name}, does not allow this. Nothing was changed.",))
+        refused = f"Your role, {visit.role.name}, does not allow this."
+        asked_to_change = visit.request.method not in ("GET", "HEAD")
+        return Problems(loose=(f"{refused} Nothing was changed." if asked_to_change else refused,))
     problems = Problems.of(error, names)
     return problems.of_no_field() if visit.fields.get("of_form") == BUTTON else problems
 

@@ -26,13 +26,13 @@ class ListPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/policies/lists", HERE, self._list),
-            page("/policies/lists/new", HERE, self._new),
+            page("/policies/lists/new", HERE, self._new, changes=ZERO_TRUST),
             form("/policies/lists/new", HERE, self._add, self._new),
             page("/policies/lists/{id}", HERE, self._show),
             form("/policies/lists/{id}", HERE, self._save, self._show),
             form("/policies/lists/{id}/add", HERE, self._append, self._show),
             form("/policies/lists/{id}/take", HERE, self._take, self._show),
-            page("/policies/lists/{id}/remove", HERE, self._sure),
+            page("/policies/lists/{id}/remove", HERE, self._sure, changes=ZERO_TRUST),
             form("/policies/lists/{id}/remove", HERE, self._remove, self._sure),
         ]
 

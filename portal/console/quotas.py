@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from starlette.routing import Route
 
-from portal.admin import ShownQuota, ShownUse
+from portal.admin import PORTALS, ShownQuota, ShownUse
 from portal.config import say_duration
 from portal.console.frame import ConsoleFrame, name_to_type, require_name, sure
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -32,11 +32,11 @@ class QuotaPages:
         names = {"per": "per-person"}
         return [
             page("/quotas", HERE, self._list),
-            page("/quotas/new", HERE, self._new),
+            page("/quotas/new", HERE, self._new, changes=PORTALS),
             form("/quotas/new", HERE, self._add, self._new, names),
             page("/quotas/{id}", HERE, self._show),
             form("/quotas/{id}", HERE, self._save, self._show, names),
-            page("/quotas/{id}/remove", HERE, self._sure),
+            page("/quotas/{id}/remove", HERE, self._sure, changes=PORTALS),
             form("/quotas/{id}/remove", HERE, self._remove, self._sure),
         ]
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from starlette.routing import Route
 
-from portal.admin import NewServiceTokenAnswer, ShownGroup, ShownPolicy, ShownServiceToken
+from portal.admin import SERVICE_TOKENS, NewServiceTokenAnswer, ShownGroup, ShownPolicy, ShownServiceToken
 from portal.console.frame import ConsoleFrame, require_name, sure
 from portal.console.rule_words import GROUPS, refers_to
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -41,13 +41,13 @@ class ServiceTokenPages:
         item = "/service-tokens/{id}"
         return [
             page("/service-tokens", HERE, self._list),
-            page("/service-tokens/new", HERE, self._new),
+            page("/service-tokens/new", HERE, self._new, changes=SERVICE_TOKENS),
             form("/service-tokens/new", HERE, self._add, self._new),
             page(item, HERE, self._show),
             form(item, HERE, self._save, self._show),
             form(f"{item}/refresh", HERE, self._refresh, self._show),
             form(f"{item}/rotate", HERE, self._rotate, self._show),
-            page(f"{item}/remove", HERE, self._sure),
+            page(f"{item}/remove", HERE, self._sure, changes=SERVICE_TOKENS),
             form(f"{item}/remove", HERE, self._remove, self._sure),
         ]
 
