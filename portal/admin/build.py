@@ -151,7 +151,7 @@ async def create_admin(
         *OrganizationOperations(store, settings).operations(),
         *MemberOperations(store, clock, settings).operations(),
         *RoleRulesOperations(store, check_decisions).operations(),
-        *UserOperations(store, people, held, settings).operations(),
+        *UserOperations(store, people, held, tokens, settings).operations(),
         *NameOperations(store, people).operations(),
         *LogOperations(reading).operations(),
         *RunOperations(reading, RunHistory(runs or WatchedRuns(), log, contents), runs, settings).operations(),

@@ -50,7 +50,8 @@ RowId = Annotated[int, Field(ge=0, le=2**63 - 1)]
 class LogFilters(BaseModel):
     """Which rows. A parameter that is not one of these is refused: without it more rows would be shown than are wanted.
 
-    `_` is the portal of the operator's document. `since` and `until` are about when a call ended.
+    `_` is the portal of the operator's document. `email` is the address of a person, in whatever case. `since` and
+    `until` are about when a call ended.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -60,6 +61,7 @@ class LogFilters(BaseModel):
     kind: Text | None = None
     name: Text | None = None
     identity: Text | None = None
+    email: Text | None = None
     client: Text | None = None
     outcome: Text | None = None
     run: Text | None = None
@@ -191,6 +193,7 @@ class LogReading:
             kind=asked.kind,
             name=asked.name,
             identity=asked.identity,
+            email=asked.email,
             client=asked.client,
             outcome=asked.outcome,
             run=asked.run or None,

@@ -27,14 +27,15 @@ MAX_RUNS = 200
 
 
 class RunQuery(BaseModel):
-    """`identity` is the key of a person. `outcome` is how a run ended, `since` and `until` are when. `live`: only runs
-    under way, or only those that have ended. `before` is the `log_id` of a run: those that ended before it are
-    shown."""
+    """`identity` is the key of a person, `email` an address of theirs, in whatever case. `outcome` is how a run ended,
+    `since` and `until` are when. `live`: only runs under way, or only those that have ended. `before` is the `log_id`
+    of a run: those that ended before it are shown."""
 
     model_config = ConfigDict(extra="forbid")
 
     portal_id: Text | None = None
     identity: Text | None = None
+    email: Text | None = None
     client: Text | None = None
     outcome: Text | None = None
     since: AwareDatetime | None = None
@@ -45,7 +46,7 @@ class RunQuery(BaseModel):
 
 
 class OneRunQuery(BaseModel):
-    """With `program` the text of the program is in the answer, which takes the permission `Logs Write`."""
+    """With `program` the text of the program is in the answer, and how it failed. That takes `Logs Write`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -130,7 +131,8 @@ class RunWithCalls(ShownRun):
 
     `width` is the largest number of calls that were open at once. `bytes_unseen` are those that the model never saw:
     max(0, the sum of `bytes_out` of the calls - `bytes_out` of the run); null until there is an answer. `tokens_saved`
-    is the same in tokens, four bytes each. `program` is null where it is not asked for or not kept.
+    is the same in tokens, four bytes each. `program` is null where it is not asked for or not kept; `failure`, which is
+    how the run failed as its agent read it, is "" there.
     """
 
     calls: tuple[ShownCall, ...]
@@ -138,6 +140,7 @@ class RunWithCalls(ShownRun):
     width: int
     bytes_unseen: int | None
     program: str | None
+    failure: str
 
 
 class RunOperations:
@@ -168,6 +171,7 @@ class RunOperations:
         filters = Filters(
             portal=await self._reading.portal(request, asked.portal_id),
             identity=asked.identity,
+            email=asked.email,
             client=asked.client,
             outcome=asked.outcome,
             since=microseconds(asked.since),
@@ -194,7 +198,7 @@ class RunOperations:
                 ) from None
         if story is None:
             raise not_found("run")
-        if story.program is not None:
+        if story.program is not None or story.failure:
             row = event("change", "OPEN", name=f"{PATH}/{run_id}", client=request.caller.name)
             self._settings.events.write(row._replace(identity=request.by))
         return _with_calls(story)
@@ -239,6 +243,7 @@ def _with_calls(story: RunStory) -> RunWithCalls:
             "width": story.width,
             "bytes_unseen": story.bytes_unseen,
             "program": story.program,
+            "failure": story.failure,
         }
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address, ip_network
@@ -21,9 +21,12 @@ from portal.admin.api.operations import ApiCaller, ApiRequest, NoBody, Operation
 from portal.admin.api.permissions import ALL, API_TOKENS, AREAS, group_id, permission_of_id, permissions_of_ids
 from portal.admin.api.revisions import whole
 from portal.objects import Document
-from portal.state import Clock, Kept, Kind, Store, Stored, Transaction, utc_now
+from portal.state import Clock, Kept, Kind, NotFound, Store, Stored, Transaction, utc_now
 
+PATH = "/tokens"
 VALUE_PREFIX = "cmp_"
+MOST_HOLDERS = 16
+"""Who is noted to know the value of a token: those who are nearest to it."""
 KEY_PREFIX = "api-token:"
 """Begins the key by which changes and the log know a token: its id follows."""
 ACCOUNT = "com.cloudflare.api.account"
@@ -90,7 +93,9 @@ class TokenReplacement(TokenBody):
 
 
 class TokenDocument(Document):
-    """A token without its value. `hash` is the SHA-256 of the value."""
+    """A token without its value. `hash` is the SHA-256 of the value. `value_by` are the keys of who was given the
+    value: of a person, or of a token with which a program asked for it and of who was given that one's. Without any it
+    is who made the token."""
 
     name: str
     policies: tuple[TokenPolicy, ...]
@@ -99,6 +104,7 @@ class TokenDocument(Document):
     not_before: AwareDatetime | None = None
     status: Literal["active", "disabled"]
     hash: str = Field(repr=False)
+    value_by: tuple[str, ...] = ()
 
 
 API_TOKEN = Kind("api_token", TokenDocument)
@@ -184,7 +190,7 @@ class ApiTokens:
 
     async def create(self, body: TokenBody, by: str) -> NewToken:
         value = VALUE_PREFIX + secrets.token_urlsafe(32)
-        document = _document(body, "active", _hash(value))
+        document = _document(body, "active", _hash(value), await self._given_to(by))
         stored = await self._store.create(API_TOKEN, secrets.token_hex(16), document, by=by)
         return NewToken(**self._shown(stored).model_dump(), value=value)
 
@@ -194,12 +200,32 @@ class ApiTokens:
         policy = TokenPolicy(effect="allow", permission_groups=groups, resources={f"{ACCOUNT}.{self._account_id}": "*"})
         return await self.create(TokenBody(name=name, policies=(policy,)), by)
 
+    async def known_to(self, key: str) -> list[ShownToken]:
+        """The tokens whose value was given to who has this key (`Identity.key`), or to a program with such a token."""
+        stored = await self._store.list(API_TOKEN)
+        known = tokens_known_to(key, {one.id: _holders(one) for one in stored})
+        return [self._shown(one) for one in stored if one.id in known]
+
+    async def _given_to(self, by: str) -> tuple[str, ...]:
+        """Who is given a value that who has this key asks for. It outlives the token that was used."""
+        used = await self._store.find(API_TOKEN, by.removeprefix(KEY_PREFIX)) if by.startswith(KEY_PREFIX) else None
+        above = _holders(used) if isinstance(used, Stored) else ()
+        return (by, *above)[:MOST_HOLDERS]
+
+    async def end(self, id: str, by: str) -> bool:
+        """Take a token back. False if it is gone already."""
+        try:
+            await self._store.delete(API_TOKEN, id, by=by)
+        except NotFound:
+            return False
+        return True
+
     def operations(self) -> list[Operation]:
-        item, area = "/tokens/{token_id}", API_TOKENS
+        item, area = f"{PATH}/{{token_id}}", API_TOKENS
         of = whole(self._store, API_TOKEN, "API token", lambda path: path["token_id"])
         return [
-            Operation("GET", "/tokens", "List API tokens", self._list, ShownToken, area, listed=True),
-            Operation("POST", "/tokens", "Create an API token", self._create, NewToken, area, TokenBody),
+            Operation("GET", PATH, "List API tokens", self._list, ShownToken, area, listed=True),
+            Operation("POST", PATH, "Create an API token", self._create, NewToken, area, TokenBody),
             Operation("GET", "/tokens/verify", "Verify the token of this request", self._verify, TokenStatus, None),
             Operation(
                 "GET",
@@ -245,17 +271,19 @@ class ApiTokens:
             stored = await self._stored(request, transaction)
             # A caller may not activate a token that has more permissions than they have, either.
             self._require_grantable(request.caller, self._shown(stored))
-            document = _document(body, body.status or stored.document.status, stored.document.hash)
+            former = stored.document
+            document = _document(body, body.status or former.status, former.hash, former.value_by)
             replaced = await transaction.replace(API_TOKEN, stored.id, document, by=request.by)
         return self._shown(replaced)
 
     async def _roll(self, request: ApiRequest) -> TokenValue:
         value = VALUE_PREFIX + secrets.token_urlsafe(32)
+        # Read outside of the transaction: who holds a token is another token's object, and only ever grows.
+        known = {"hash": _hash(value), "value_by": await self._given_to(request.by)}
         async with request.transaction(self._store) as transaction:
             stored = await self._stored(request, transaction)
             self._require_grantable(request.caller, self._shown(stored))
-            document = stored.document.model_copy(update={"hash": _hash(value)})
-            await transaction.replace(API_TOKEN, stored.id, document, by=request.by)
+            await transaction.replace(API_TOKEN, stored.id, stored.document.model_copy(update=known), by=request.by)
         return TokenValue(value)
 
     async def _delete(self, request: ApiRequest) -> TokenId:
@@ -301,7 +329,27 @@ class ApiTokens:
         return token.status
 
 
-def _document(body: TokenBody, status: Literal["active", "disabled"], hash: str) -> TokenDocument:
+def tokens_known_to(key: str, holders: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """The ids of the tokens that who has this key knows the value of. `holders` has who was given the value of each:
+    people, and other tokens, with which a program asked for it."""
+    known: set[str] = set()
+    waiting = [key]
+    while waiting:
+        holder = waiting.pop()
+        found = {id for id, by in holders.items() if holder in by and id not in known}
+        known |= found
+        waiting += [f"{KEY_PREFIX}{id}" for id in found]
+    return frozenset(known)
+
+
+def _holders(stored: Stored[TokenDocument]) -> tuple[str, ...]:
+    """The keys of who was given the value of a token."""
+    return stored.document.value_by or (stored.created_by,)
+
+
+def _document(
+    body: TokenBody, status: Literal["active", "disabled"], hash: str, value_by: tuple[str, ...]
+) -> TokenDocument:
     return TokenDocument(
         name=body.name,
         policies=body.policies,
@@ -310,6 +358,7 @@ def _document(body: TokenBody, status: Literal["active", "disabled"], hash: str)
         not_before=body.not_before,
         status=status,
         hash=hash,
+        value_by=value_by,
     )
 
 

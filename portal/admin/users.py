@@ -14,9 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from portal.admin.api.answers import DoneAnswer, ListAnswer
 from portal.admin.api.application import AdminSettings
-from portal.admin.api.errors import not_found
+from portal.admin.api.errors import forbidden, not_found
 from portal.admin.api.operations import ApiRequest, Operation
-from portal.admin.api.permissions import ORGANIZATION
+from portal.admin.api.permissions import API_TOKENS, ORGANIZATION
+from portal.admin.tokens import PATH as TOKENS
+from portal.admin.tokens import ApiTokens, ShownToken
 from portal.home import Ended, Holdings, held_since
 from portal.identity import Identity
 from portal.login import HeldSession, People, Person, person_id
@@ -72,8 +74,8 @@ class SessionMetadata(BaseModel):
 
 
 class ShownSession(BaseModel):
-    """A browser that is signed in. Times of Cloudflare's members are seconds since 1970. `id`, the `nonce`, is "" for a
-    session of before it had one: that ends by itself, or with all others."""
+    """A browser that is signed in. `groups` are those of this sign-in. Times of Cloudflare's members are seconds since
+    1970. `id`, the `nonce`, is "" for a session of before it had one: that ends by itself, or with all others."""
 
     id: str
     expiration: int
@@ -83,6 +85,7 @@ class ShownSession(BaseModel):
     user_agent: str
     since: datetime
     until: datetime
+    groups: tuple[str, ...]
 
 
 class SessionDetails(ShownSession):
@@ -113,10 +116,11 @@ class ShownAgent(BaseModel):
 
 class RevokeBody(BaseModel):
     """Whose access ends: of everybody with the address, or of the one person with the id. What this portal has not
-    cannot be asked for."""
+    cannot be asked for. With `api_tokens` (ours) the API tokens whose values they know end too."""
 
     email: Email = ""
     user_uid: Annotated[str, Field(max_length=64)] = ""
+    api_tokens: bool = False
     devices: Literal[False] = False
     warp_session_reauth: Literal[False] = False
 
@@ -139,7 +143,8 @@ class Revoked(RootModel[bool]):
 
 class RevokedCounts(BaseModel):
     """What has ended. `logins` are those at servers; of these `logins_kept` could not be ended. `programs` were under
-    way in this process."""
+    way in this process. `api_tokens` have ended; of `api_tokens_kept`, which are there, they know the
+    value."""
 
     users: int
     sessions: int
@@ -147,6 +152,8 @@ class RevokedCounts(BaseModel):
     logins: int
     logins_kept: int
     programs: int
+    api_tokens: int
+    api_tokens_kept: int
 
 
 class _ShownPeople(Sequence[ShownUser]):
@@ -169,7 +176,10 @@ class _ShownPeople(Sequence[ShownUser]):
 
 
 class UserOperations:
-    def __init__(self, store: Store, people: People, holdings: Holdings, settings: AdminSettings) -> None:
+    def __init__(
+        self, store: Store, people: People, holdings: Holdings, tokens: ApiTokens, settings: AdminSettings
+    ) -> None:
+        self._tokens = tokens
         self._store = store
         self._people = people
         self._holdings = holdings
@@ -189,6 +199,16 @@ class UserOperations:
             Operation("DELETE", session, "Sign a browser out", self._end_session, ShownSession, area),
             Operation("GET", agents, "List a person's agents", self._agents, ShownAgent, area, listed=True, whole=True),
             Operation("DELETE", agent, "End an agent's access", self._end_agent, ShownAgent, area),
+            Operation(
+                "GET",
+                f"{item}/api_tokens",
+                "List the API tokens whose value a person knows",
+                self._api_tokens,
+                ShownToken,
+                API_TOKENS,
+                listed=True,
+                whole=True,
+            ),
             Operation(
                 "POST",
                 REVOKE,
@@ -260,12 +280,33 @@ class UserOperations:
         self._settings.events.write(row)
         return _agent(ended)
 
+    async def _api_tokens(self, request: ApiRequest) -> list[ShownToken]:
+        return await self._tokens.known_to((await self._person(request)).identity.key)
+
     async def _revoke(self, request: ApiRequest) -> DoneAnswer:
-        people = await self._meant(request.read(RevokeBody))
+        body = request.read(RevokeBody)
+        if body.api_tokens and not API_TOKENS.allows(request.caller.permissions, writing=True):
+            raise forbidden(f"ending API tokens takes the permission `{API_TOKENS.write}`; nothing was ended")
+        people = await self._meant(body)
         if not people:
             raise not_found("user")
         ended = [await self._holdings.end(identity) for identity in people]
-        return DoneAnswer(Revoked(True), _counts(ended), ",".join(map(person_id, people)))
+        # The last, because the caller's own may be one of them.
+        known = {token.id: token.status for one in people for token in await self._tokens.known_to(one.key)}
+        if body.api_tokens:
+            gone, kept = sum([await self._end_token(request, id) for id in known]), 0
+        else:
+            gone, kept = 0, sum(status != "expired" for status in known.values())
+        return DoneAnswer(Revoked(True), _counts(ended, gone, kept), ",".join(map(person_id, people)))
+
+    async def _end_token(self, request: ApiRequest, id: str) -> bool:
+        """Take back an API token that somebody knows whose access ends. False if it is gone already."""
+        if not await self._tokens.end(id, request.by):
+            return False
+        reason = "who knows its value was offboarded"
+        row = event("change", "DELETE", name=f"{TOKENS}/{id}", client=request.caller.name, reason=reason)
+        self._settings.events.write(row._replace(identity=request.by))
+        return True
 
     async def _meant(self, body: RevokeBody) -> Sequence[Identity]:
         """The people that the body is about: several identities may have one address."""
@@ -314,6 +355,7 @@ def _session(held: HeldSession) -> dict[str, object]:
         "user_agent": held.agent,
         "since": held.since,
         "until": held.until,
+        "groups": held.groups,
     }
 
 
@@ -331,7 +373,7 @@ def _agent(held: HeldGrant) -> ShownAgent:
     )
 
 
-def _counts(ended: Sequence[Ended]) -> RevokedCounts:
+def _counts(ended: Sequence[Ended], tokens: int, tokens_kept: int) -> RevokedCounts:
     """What has ended of all of them together."""
     return RevokedCounts(
         users=len(ended),
@@ -340,4 +382,6 @@ def _counts(ended: Sequence[Ended]) -> RevokedCounts:
         logins=sum(one.logins for one in ended),
         logins_kept=sum(len(one.servers) - one.logins for one in ended),
         programs=sum(one.programs for one in ended),
+        api_tokens=tokens,
+        api_tokens_kept=tokens_kept,
     )

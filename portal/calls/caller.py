@@ -275,21 +275,25 @@ class Caller:
             await self._flows.hand_over_run(holder_of(context.principal), client, context.read)
 
     async def keeps_program(self, program: str) -> bool:
-        """Whether the text of a program is kept: the operator has said so, and no rule asks for anything in it. Where
-        only some servers are screened, a program with that in it may run."""
+        """Whether the text of a program, or of how one failed, is kept: the operator has said so, and no rule asks for
+        anything in it. Where only some servers are screened, a program with that in it may run."""
         return self._contents is not None and self._contents.wants_programs() and not await self.hides(program)
 
     def row_of(self, run: EndedRun, context: CallContext) -> LogRow:
         """The row of a run of a program, which is not written."""
         return run_row(run, context, portal=self._portal)
 
-    def write_run(self, run: EndedRun, context: CallContext, program: str | None = None) -> None:
-        """Write the row of a run of a program, and keep the program, if there is one that is kept (`keeps_program`)."""
+    def write_run(
+        self, run: EndedRun, context: CallContext, program: str | None = None, failure: str | None = None
+    ) -> None:
+        """Write the row of a run of a program, and keep the program, if there is one that is kept (`keeps_program`),
+        with the words that say how it failed."""
         context.facts.rows += 1
         row, holder = self.row_of(run, context), holder_of(context.principal)
         name = self._records.write(row, holder)
         if self._contents is not None and name is not None and program and self._contents.wants_programs():
-            self._contents.take(name, row.at, Content(program=program), 256 + len(program), holder)
+            content = Content(program=program, failure=failure or None)
+            self._contents.take(name, row.at, content, 256 + len(program) + len(failure or ""), holder)
 
     def whose(self, server: str, principal: Identity | None) -> str:
         """A text that is the same for all callers whose calls of a server use the same connections."""

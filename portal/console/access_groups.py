@@ -35,11 +35,11 @@ class AccessGroupPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/policies/groups", HERE, self._list),
-            page("/policies/groups/new", HERE, self._new),
+            page("/policies/groups/new", HERE, self._new, changes=ORGANIZATION),
             form("/policies/groups/new", HERE, self._add, self._new),
             page("/policies/groups/{id}", HERE, self._show),
             form("/policies/groups/{id}", HERE, self._save, self._show),
-            *self._frame.confirmation("/policies/groups/{id}/remove", HERE, self._remove),
+            *self._frame.confirmation("/policies/groups/{id}/remove", HERE, self._remove, ORGANIZATION),
         ]
 
     async def _list(self, visit: Visit) -> Answer:

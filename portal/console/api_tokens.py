@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from portal.admin import ListedPermission, NewToken, ShownToken, TokenValue, invalid
+from portal.admin import API_TOKENS, ListedPermission, NewToken, ShownToken, TokenValue, invalid
 from portal.console.frame import Confirmation, ConsoleFrame, deletion
 from portal.console.visit import PER_PAGE, Answer, Crumb, Shown, Visit, Went
 
@@ -41,12 +41,12 @@ class ApiTokenPages:
         item = "/api-tokens/{id}"
         return [
             page("/api-tokens", HERE, self._list),
-            page("/api-tokens/new", HERE, self._new),
+            page("/api-tokens/new", HERE, self._new, changes=API_TOKENS),
             form("/api-tokens/new", HERE, self._add, self._new, FIELDS),
             page(item, HERE, self._show),
             form(item, HERE, self._save, self._show, FIELDS),
-            *self._frame.confirmation(f"{item}/roll", HERE, self._roll),
-            *self._frame.confirmation(f"{item}/remove", HERE, self._remove),
+            *self._frame.confirmation(f"{item}/roll", HERE, self._roll, API_TOKENS),
+            *self._frame.confirmation(f"{item}/remove", HERE, self._remove, API_TOKENS),
         ]
 
     async def _list(self, visit: Visit) -> Answer:

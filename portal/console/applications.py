@@ -12,6 +12,7 @@ from starlette.routing import Route
 from portal.admin import (
     CUSTOM_PAGES,
     ORGANIZATION,
+    POLICIES,
     PORTALS,
     AdminError,
     ShownApp,
@@ -30,7 +31,7 @@ from portal.console.rule_words import ACTION_TONES, ACTIONS, Known, RuleJson, ho
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "policies", "/admin/policies"
-API, POLICIES = "/access/apps", "/access/policies"
+API, POLICY_API = "/access/apps", "/access/policies"
 ITEM = f"{API}/{{id}}"
 SERVERS, PORTAL_LIST = "/access/ai-controls/mcp/servers", "/access/ai-controls/mcp/portals"
 ABOVE = (Crumb("Who may use what", LIST),)
@@ -79,18 +80,18 @@ class ApplicationPages:
         item = "/policies/apps/{id}"
         return [
             page("/policies", HERE, self._list),
-            page("/policies/apps/new", HERE, self._new),
+            page("/policies/apps/new", HERE, self._new, changes=POLICIES),
             form("/policies/apps/new", HERE, self._add, self._new),
             page(item, HERE, self._show),
             form(f"{item}/attach", HERE, self._attach, self._show),
             form(f"{item}/detach", HERE, self._detach, self._show),
             page(f"{item}/own/{{policy}}", HERE, self._show_own),
             form(f"{item}/own/{{policy}}", HERE, self._save_own, self._show_own),
-            *self._frame.confirmation(f"{item}/own/{{policy}}/remove", HERE, self._remove_own),
+            *self._frame.confirmation(f"{item}/own/{{policy}}/remove", HERE, self._remove_own, POLICIES),
             form(f"{item}/move", HERE, self._move, self._show),
-            page(f"{item}/settings", HERE, self._settings),
+            page(f"{item}/settings", HERE, self._settings, changes=POLICIES),
             form(f"{item}/settings", HERE, self._save, self._settings, {"destinations": OTHER_PLACES}),
-            *self._frame.confirmation(f"{item}/remove", HERE, self._remove),
+            *self._frame.confirmation(f"{item}/remove", HERE, self._remove, POLICIES),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
@@ -364,7 +365,7 @@ async def _pages(visit: Visit, app: ShownApp) -> Sequence[tuple[str, str]]:
 
 
 async def _policies(visit: Visit) -> Sequence[ShownPolicy]:
-    return (await visit.api.list(ShownPolicy, POLICIES)).items
+    return (await visit.api.list(ShownPolicy, POLICY_API)).items
 
 
 async def _ordered(visit: Visit) -> tuple[ShownApp, list[Mapping[str, object]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from portal.admin import PersonReads, ShownFlowRule
+from portal.admin import PORTALS, PersonReads, ShownFlowRule
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
@@ -26,12 +26,12 @@ class DataFlowPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/data-flow", HERE, self._list),
-            *self._frame.confirmation("/data-flow/reads/forget", HERE, self._forget),
-            page("/data-flow/rules/new", HERE, self._new),
+            *self._frame.confirmation("/data-flow/reads/forget", HERE, self._forget, PORTALS),
+            page("/data-flow/rules/new", HERE, self._new, changes=PORTALS),
             form("/data-flow/rules/new", HERE, self._add, self._new),
             page("/data-flow/rules/{id}", HERE, self._show),
             form("/data-flow/rules/{id}", HERE, self._save, self._show),
-            *self._frame.confirmation("/data-flow/rules/{id}/remove", HERE, self._remove),
+            *self._frame.confirmation("/data-flow/rules/{id}/remove", HERE, self._remove, PORTALS),
         ]
 
     async def _list(self, visit: Visit) -> Answer:

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from portal.admin import (
+    ZERO_TRUST,
     DlpLimits,
     ShownCustomProfile,
     ShownDataset,
@@ -45,16 +46,16 @@ class DlpPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/dlp", HERE, self._list),
-            page("/dlp/profiles/new", HERE, self._new),
+            page("/dlp/profiles/new", HERE, self._new, changes=ZERO_TRUST),
             form("/dlp/profiles/new", HERE, self._add, self._new),
             page("/dlp/profiles/{id}", HERE, self._show),
             form("/dlp/profiles/{id}", HERE, self._save, self._show),
             form("/dlp/profiles/{id}/switch", HERE, self._switch, self._show),
             form("/dlp/profiles/{id}/share", HERE, self._share, self._show),
             form("/dlp/profiles/{id}/reset", HERE, self._reset, self._show),
-            page("/dlp/profiles/{id}/words", HERE, self._words),
+            page("/dlp/profiles/{id}/words", HERE, self._words, changes=ZERO_TRUST),
             form("/dlp/profiles/{id}/words", HERE, self._add_words, self._words, {"entries": "words"}),
-            *self._frame.confirmation("/dlp/profiles/{id}/remove", HERE, self._remove),
+            *self._frame.confirmation("/dlp/profiles/{id}/remove", HERE, self._remove, ZERO_TRUST),
         ]
 
     async def _list(self, visit: Visit) -> Answer:

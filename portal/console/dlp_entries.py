@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from portal.admin import (
+    ZERO_TRUST,
     MadeDataset,
     NewUpload,
     PatternJudged,
@@ -33,17 +34,17 @@ class DlpEntryPages:
     def routes(self) -> list[Route]:
         page, form = self._frame.page, self._frame.form
         return [
-            page("/dlp/profiles/{id}/patterns/new", HERE, self._new),
+            page("/dlp/profiles/{id}/patterns/new", HERE, self._new, changes=ZERO_TRUST),
             form("/dlp/profiles/{id}/patterns/new", HERE, self._add, self._new, NAMES),
             page("/dlp/entries/{id}", HERE, self._show),
             form("/dlp/entries/{id}", HERE, self._save, self._show, NAMES),
-            *self._frame.confirmation("/dlp/entries/{id}/remove", HERE, self._remove),
-            page("/dlp/datasets/new", HERE, self._new_dataset),
+            *self._frame.confirmation("/dlp/entries/{id}/remove", HERE, self._remove, ZERO_TRUST),
+            page("/dlp/datasets/new", HERE, self._new_dataset, changes=ZERO_TRUST),
             form("/dlp/datasets/new", HERE, self._add_dataset, self._new_dataset),
             page("/dlp/datasets/{id}", HERE, self._show_dataset),
             form("/dlp/datasets/{id}", HERE, self._save_dataset, self._show_dataset),
             form("/dlp/datasets/{id}/values", HERE, self._upload, self._show_dataset),
-            *self._frame.confirmation("/dlp/datasets/{id}/remove", HERE, self._remove_dataset),
+            *self._frame.confirmation("/dlp/datasets/{id}/remove", HERE, self._remove_dataset, ZERO_TRUST),
         ]
 
     # Patterns

@@ -67,7 +67,8 @@ NOT_ADMINISTRATOR = (
 @dataclass(frozen=True, slots=True)
 class Confirmation:
     """What is asked before something that cannot be undone. `act` does it, once somebody has typed the `name` of the
-    thing; `back` is the page without it. `query` are the parameters of the URL of the form."""
+    thing; `back` is the page without it. `query` are the parameters of the URL of the form, and `boxes` fields with
+    their words, ticked at first."""
 
     title: str
     _: KW_ONLY
@@ -77,6 +78,7 @@ class Confirmation:
     deed: str = "Remove"
     consequences: Sequence[str] = ()
     query: Mapping[str, str] = field(default_factory=dict)
+    boxes: Sequence[tuple[str, str]] = ()
 
 
 ConfirmationHandler = Callable[[Visit], Awaitable[Confirmation | Went]]
@@ -135,7 +137,8 @@ class ConsoleFrame:
 
     def page(self, path: str, here: str, handle: PageHandler, changes: Area | None = None) -> Route:
         """The route of a page. `here` is the id of its entry in the navigation. Who may not change what belongs to the
-        area `changes` is not shown the page."""
+        area `changes` is not shown the page: a page that is there to change something names it. One that shows
+        something has its forms where it is `editable` alone."""
 
         async def endpoint(request: Request) -> Response:
             visitor = self._login.visitors.of(request)
@@ -180,7 +183,7 @@ class ConsoleFrame:
 
         return Route(CONSOLE_PATH + path, form_endpoint(self._login, endpoint), methods=["POST"])
 
-    def confirmation(self, path: str, here: str, ask: ConfirmationHandler, changes: Area | None = None) -> list[Route]:
+    def confirmation(self, path: str, here: str, ask: ConfirmationHandler, changes: Area) -> list[Route]:
         """The routes of something that cannot be undone: the page that asks for the name of the thing, and its form,
         which does nothing without that name."""
 
@@ -191,7 +194,7 @@ class ConsoleFrame:
             ids = {name: quote(str(value), safe="") for name, value in visit.request.path_params.items()}
             action = link_to(CONSOLE_PATH + path.format_map(ids), asked.query)
             values = {"name": asked.name, "action": action, "back": asked.back, "deed": asked.deed}
-            return Shown("sure.html", asked.title, {**values, "consequences": asked.consequences})
+            return Shown("sure.html", asked.title, {**values, "consequences": asked.consequences, "boxes": asked.boxes})
 
         async def act(visit: Visit) -> Answer:
             asked = await ask(visit)
@@ -363,7 +366,9 @@ async def _refuse(visit: Visit) -> Answer:
 def _problems(error: AdminError, visit: Visit, names: Mapping[str, str] | None = None) -> Problems:
     """What is wrong, in words for an administrator: what they may not do is said by their role and not by a token."""
     if error.status == 403:
-        return Problems(loose=(f"Your role, {visit.role.name}, does not allow this. Nothing was changed.",))
+        refused = f"Your role, {visit.role.name}, does not allow this."
+        asked_to_change = visit.request.method not in ("GET", "HEAD")
+        return Problems(loose=(f"{refused} Nothing was changed." if asked_to_change else refused,))
     problems = Problems.of(error, names)
     return problems.of_no_field() if visit.fields.get("of_form") == BUTTON else problems
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from portal.admin import AdminError, ShownProfile, ShownRule, invalid
+from portal.admin import ZERO_TRUST, AdminError, ShownProfile, ShownRule, invalid
 from portal.console.conditions import ConditionFields, Profiles, conditions_of, expressions_of
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.precedence import PlacedRule, moves
@@ -54,13 +54,13 @@ class GatewayPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/gateway", HERE, self._list),
-            page("/gateway/new", HERE, self._new),
+            page("/gateway/new", HERE, self._new, changes=ZERO_TRUST),
             form("/gateway/new", HERE, self._add, self._new, NAMES),
             page("/gateway/{id}", HERE, self._show),
             form("/gateway/{id}", HERE, self._save, self._show, NAMES),
             form("/gateway/{id}/enabled", HERE, self._switch, self._list),
             form("/gateway/{id}/move", HERE, self._move, self._list),
-            *self._frame.confirmation("/gateway/{id}/remove", HERE, self._remove),
+            *self._frame.confirmation("/gateway/{id}/remove", HERE, self._remove, ZERO_TRUST),
         ]
 
     async def _list(self, visit: Visit) -> Answer:

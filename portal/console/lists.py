@@ -25,13 +25,13 @@ class ListPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/policies/lists", HERE, self._list),
-            page("/policies/lists/new", HERE, self._new),
+            page("/policies/lists/new", HERE, self._new, changes=ZERO_TRUST),
             form("/policies/lists/new", HERE, self._add, self._new),
             page("/policies/lists/{id}", HERE, self._show),
             form("/policies/lists/{id}", HERE, self._save, self._show),
             form("/policies/lists/{id}/add", HERE, self._append, self._show),
             form("/policies/lists/{id}/take", HERE, self._take, self._show),
-            *self._frame.confirmation("/policies/lists/{id}/remove", HERE, self._remove),
+            *self._frame.confirmation("/policies/lists/{id}/remove", HERE, self._remove, ZERO_TRUST),
         ]
 
     async def _list(self, visit: Visit) -> Answer:

@@ -10,6 +10,7 @@ import orjson
 from starlette.routing import Route
 
 from portal.admin import (
+    ORGANIZATION,
     AdminError,
     ProviderTested,
     ShownApp,
@@ -137,12 +138,12 @@ class LoginMethodPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/login-methods", HERE, self._list),
-            page("/login-methods/new", HERE, self._new),
+            page("/login-methods/new", HERE, self._new, changes=ORGANIZATION),
             form("/login-methods/new", HERE, self._add, self._new),
             page("/login-methods/{id}", HERE, self._show),
             form("/login-methods/{id}", HERE, self._save, self._show),
             form("/login-methods/{id}/test", HERE, self._test, self._show),
-            *self._frame.confirmation("/login-methods/{id}/remove", HERE, self._remove),
+            *self._frame.confirmation("/login-methods/{id}/remove", HERE, self._remove, ORGANIZATION),
         ]
 
     async def _list(self, visit: Visit) -> Answer:

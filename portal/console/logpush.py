@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from starlette.routing import Route
 
-from portal.admin import FieldMeanings, ShownJob, Validity, invalid
+from portal.admin import LOGS, FieldMeanings, ShownJob, Validity, invalid
 from portal.config import say_duration
 from portal.console.destinations import KINDS, DestinationKind
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
@@ -38,15 +38,15 @@ class LogpushPages:
         names = {"destination_conf": "destination"}
         return [
             page("/logpush", HERE, self._list),
-            page("/logpush/new", HERE, self._new),
+            page("/logpush/new", HERE, self._new, changes=LOGS),
             form("/logpush/new", HERE, self._add, self._new, names),
             page("/logpush/{id}", HERE, self._show),
             form("/logpush/{id}/enabled", HERE, self._switch, self._show),
-            page("/logpush/{id}/edit", HERE, self._edit),
+            page("/logpush/{id}/edit", HERE, self._edit, changes=LOGS),
             form("/logpush/{id}/edit", HERE, self._save, self._edit),
-            page("/logpush/{id}/destination", HERE, self._destination),
+            page("/logpush/{id}/destination", HERE, self._destination, changes=LOGS),
             form("/logpush/{id}/destination", HERE, self._put_destination, self._destination, names),
-            *self._frame.confirmation("/logpush/{id}/remove", HERE, self._remove),
+            *self._frame.confirmation("/logpush/{id}/remove", HERE, self._remove, LOGS),
         ]
 
     async def _list(self, visit: Visit) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 from starlette.routing import Route
@@ -21,6 +21,8 @@ HERE, PATH = "logs", "/admin/logs"
 API = "/access/ai-controls/mcp/logs"
 SERVERS_API = "/access/ai-controls/mcp/servers"
 ROWS = 50
+MOST_LIVE = 500
+"""Rows that a page has at most while rows are added to it."""
 MAX_CALLS, MAX_FINDINGS = 50, 50
 MAX_PERSON = 40
 """Characters of a person's name in the list."""
@@ -76,6 +78,7 @@ FILTERS: Mapping[str, tuple[str, str]] = {
     "kind": ("Kind", "kind"),
     "outcome": ("Status", "outcome"),
     "person": ("Person", "identity"),
+    "email": ("E-mail", "email"),
     "client": ("Client", "client"),
     "tool": ("Capability", "name"),
     "run": ("Run", "run"),
@@ -85,6 +88,7 @@ FILTERS: Mapping[str, tuple[str, str]] = {
     "until": ("To", "until"),
 }
 """Each with its word, and its name in the API."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OUTCOME_CHOICES = (("", "All"), (FAILED, "All that failed"), *((id, words) for id, (words, _) in OUTCOMES.items()))
 KIND_CHOICES = (("", "All"), *KINDS.items())
 
@@ -149,10 +153,12 @@ class LogPages:
         return Shown("logs.html", "Logs", values, status=status)
 
     async def _rows(self, visit: Visit) -> Answer:
-        """The part of the page that is asked for again and again while it is live."""
+        """What is asked for again and again while the page is live: the rows that came after those that it has, or all
+        of them while it has none."""
+        state = _state(visit)
         # A part that says why it has no rows is swapped in like one that has some: its status stays 200.
-        values, _ = await _page(visit, _state(visit))
-        return Shown("logs_rows.html", "Logs", values)
+        values, _ = await _page(visit, state)
+        return Shown("logs_newer.html" if state["live"] and state["after"] else "logs_rows.html", "Logs", values)
 
     async def _show(self, visit: Visit) -> Answer:
         found = await visit.api.show(LoggedDetail, f"{API}/{{log_id}}", log_id=visit.id())
@@ -181,7 +187,7 @@ async def _page(visit: Visit, state: UrlState) -> tuple[dict[str, object], int]:
     """The rows that are asked for, or the sentence that says why there are none to be shown; and the status of the
     answer."""
     filters = state.without("before", "after", "live")
-    live = bool(state["live"])
+    live, after = bool(state["live"]), state["after"]
     asked = {FILTERS[name][1]: value for name, value in filters.values.items()} | {"limit": str(ROWS)}
     if asked.get("outcome") == FAILED:
         asked = {**asked, "failed": "true"}
@@ -191,15 +197,20 @@ async def _page(visit: Visit, state: UrlState) -> tuple[dict[str, object], int]:
             asked[name] = _moment(asked[name])
     if not live:
         asked |= {name: state[name] for name in ("before", "after") if state[name]}
-        asked |= {"newest_first": "true"} if state["after"] else {}
+        asked |= {"newest_first": "true"} if after else {}
         asked["count"] = "true"
     values: dict[str, object] = {
         "state": state,
         "filtered": bool(filters.values),
         "live": live,
-        "poll": link_to(f"{state.path}/rows", {**filters.values, "live": "on"}),
+        "after": after if live else "",
+        "poll_all": link_to(f"{state.path}/rows", {**filters.values, "live": "on"}),
         "live_href": filters.href({"live": "on"}),
+        **_following(filters, after),
         "still_href": filters.href(),
+        "most_live": MOST_LIVE,
+        "left_out": "",
+        "left_out_href": "",
         "problem": "",
         "lines": (),
         "total": "",
@@ -207,6 +218,8 @@ async def _page(visit: Visit, state: UrlState) -> tuple[dict[str, object], int]:
         "older": "",
     }
     try:
+        if live and after:
+            return await _newer(visit, values, filters, asked, after), 200
         page = await visit.api.keyed(LoggedRow, LogPageInfo, API, asked)
     except AdminError as error:
         problems = Problems.of(error)
@@ -217,7 +230,48 @@ async def _page(visit: Visit, state: UrlState) -> tuple[dict[str, object], int]:
     values["total"] = page.info.total or ""
     values["newer"] = filters.href({"after": str(page.info.previous)}) if page.info.previous is not None else ""
     values["older"] = filters.href({"before": str(page.info.next)}) if page.info.next is not None else ""
+    if live and page.items:
+        values |= {**_following(filters, str(page.items[0].id)), "older": _before(filters, page.items)}
     return values, 200
+
+
+async def _newer(
+    visit: Visit, values: Mapping[str, object], filters: UrlState, asked: Mapping[str, str], after: str
+) -> dict[str, object]:
+    """The rows that came after a row, the newest first; of more than a page the newest, and how many others came.
+
+    Raises:
+        AdminError: there is no such row, or the log does not answer.
+    """
+    page = await visit.api.keyed(LoggedRow, LogPageInfo, API, {**asked, "after": after, "newest_first": "true"})
+    items, reached, left_out = page.items, page.info.after, ""
+    if page.info.previous is not None and len(items) == ROWS:
+        since = _later(_EPOCH + timedelta(microseconds=int(after) + 1), asked.get("since", ""))
+        newest = await visit.api.keyed(LoggedRow, LogPageInfo, API, {**asked, "since": since, "count": "true"})
+        if newest.items:
+            items, reached = newest.items, newest.items[0].id
+        others = (newest.info.total_count or 0) - len(items)
+        counted_all = newest.info.total == f"{newest.info.total_count:,}"
+        left_out = (number_words(others) if counted_all else f"more than {number_words(others)}") if others > 0 else ""
+    return {
+        **values,
+        **_following(filters, str(reached if reached is not None else after)),
+        "lines": [_line(one, filters) for one in items],
+        "older": _before(filters, items),
+        "left_out": left_out,
+        "left_out_href": filters.href({"after": after}),
+    }
+
+
+def _following(filters: UrlState, after: str) -> dict[str, object]:
+    """Where a live page goes on that has the rows up to this one."""
+    query = {**filters.values, "live": "on", "after": after}
+    return {"poll": link_to(f"{filters.path}/rows", query), "newer_href": filters.href(query)}
+
+
+def _before(filters: UrlState, rows: Sequence[LoggedRow]) -> str:
+    """The link to the rows before these, "" without any."""
+    return filters.href({"before": str(rows[-1].id)}) if rows else ""
 
 
 # Rows in words
@@ -306,7 +360,7 @@ def _facts(row: LoggedRow, state: UrlState) -> Sequence[tuple[str, Sequence[LogF
         (
             "Who",
             [
-                LogFact("Person", row.email),
+                LogFact("Person", row.email, by("email", row.email)),
                 LogFact("Identity", row.identity, by("person", row.identity)),
                 LogFact("Client", f"{row.client} {row.client_version}".strip(), by("client", row.client)),
                 LogFact("IP address", row.ip),
@@ -375,6 +429,11 @@ def _moment(text: str) -> str:
     except ValueError:
         return text
     return at.replace(tzinfo=UTC).isoformat() if at.tzinfo is None else text
+
+
+def _later(at: datetime, asked: str) -> str:
+    """The later one of a time and of one that is asked for as the API takes it, "" for none."""
+    return max(at, datetime.fromisoformat(asked) if asked else at).isoformat()
 
 
 def _field(name: str, text: str) -> str:

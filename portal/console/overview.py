@@ -10,6 +10,7 @@ from datetime import datetime
 from starlette.routing import Route
 
 from portal.admin import (
+    ORGANIZATION,
     Amount,
     LoggedRow,
     LogPageInfo,
@@ -128,7 +129,8 @@ class OverviewPages:
         live = await tried(visit.api.keyed(ShownRun, RunPageInfo, RUNS_API, {"live": "true", "limit": "1"}))
         servers = await tried(visit.api.list(ShownServer, SERVERS_API))
         portals = await tried(visit.api.list(ShownPortal, PORTALS_API))
-        steps = await tried(first_steps(visit))
+        # Who may do none of them is not asked to.
+        steps = await tried(first_steps(visit)) if visit.may(ORGANIZATION) else PagePart(())
         listed = servers.value.items if servers.value is not None else ()
         shown = found.value
         values: dict[str, object] = {

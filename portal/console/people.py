@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 from starlette.routing import Route
 
-from portal.admin import LOGS, ORGANIZATION, POLICIES, RevokedCounts, ShownAgent, ShownProvider, ShownSession, ShownUser
+from portal.admin import (
+    API_TOKENS,
+    LOGS,
+    ORGANIZATION,
+    POLICIES,
+    RevokedCounts,
+    ShownAgent,
+    ShownProvider,
+    ShownSession,
+    ShownToken,
+    ShownUser,
+)
+from portal.console.api_tokens import TONES
 from portal.console.frame import PEOPLE_PATH, Confirmation, ConsoleFrame, deletion, name_to_type
+from portal.console.url_state import tried
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "people", PEOPLE_PATH
 API = "/access/users"
 ITEM = f"{API}/{{id}}"
-SESSIONS, AGENTS = f"{ITEM}/active_sessions", f"{ITEM}/agents"
+SESSIONS, AGENTS, TOKENS = f"{ITEM}/active_sessions", f"{ITEM}/agents", f"{ITEM}/api_tokens"
 REVOKE = "/access/organizations/revoke_user"
 PROVIDERS = "/access/identity_providers"
 ABOVE = (Crumb("People", LIST),)
+MOST_NAMED = 20
+"""API tokens or groups whose names a sentence has."""
+
 OWN_METHODS = {"local": "Local account", "onetimepin": "One-time PIN"}
 VOUCHED = {
     "document": ("Vouched for by {}", "good"),
@@ -48,10 +64,9 @@ class PeoplePages:
 
     async def _show(self, visit: Visit) -> Answer:
         user = await visit.api.show(ShownUser, ITEM, id=visit.id())
-        key = urlencode({"identity": user.identity})
         links = [
-            ("Calls in the log", f"/admin/logs?{key}", LOGS),
-            ("Runs of programs", f"/admin/runs?{key}", LOGS),
+            ("Calls in the log", f"/admin/logs?{urlencode({'person': user.identity})}", LOGS),
+            ("Runs of programs", f"/admin/runs?{urlencode({'identity': user.identity})}", LOGS),
             ("What policies let them do", f"/admin/policy-tester?{urlencode({'email': user.email})}", POLICIES),
         ]
         values = {
@@ -60,6 +75,9 @@ class PeoplePages:
             "account": f"/admin/administrators/{account_of(user)}" if account_of(user) else "",
             "links": [(words, to) for words, to, area in links if visit.may(area, writing=False)],
             "sessions": (await visit.api.list(ShownSession, SESSIONS, id=user.id)).items,
+            "most_groups": MOST_NAMED,
+            "tokens": await _tokens(visit, [user]),
+            "token_tones": TONES,
             "agents": [(one, *_vouched(one)) for one in (await visit.api.list(ShownAgent, AGENTS, id=user.id)).items],
         }
         return Shown("person.html", label_of(user), values, ABOVE)
@@ -89,21 +107,31 @@ class PeoplePages:
     async def _offboard(self, visit: Visit) -> Confirmation:
         user = await visit.api.show(ShownUser, ITEM, id=visit.id())
         same = await _same_address(visit, user)
+        tokens, may_end = await _tokens(visit, same), visit.may(API_TOKENS)
         several = f"{len(same)} people of different login methods have this address. It ends for all of them."
         consequences = (
             *([several] if len(same) > 1 else []),
             "Every browser in which they are signed in, every agent that they let in and their logins at servers end "
             "at once, at every portal. Programs that they have running are stopped.",
             "It keeps nobody from signing in again. Take them out of the identity provider or the policies first.",
+            *([f"{_tokens_in_words(tokens)} {_WHAT_TO_DO[may_end]}"] if tokens else []),
             *(["Their account as an administrator stays: remove it under Administrators."] if account_of(user) else []),
             *(["This is you: you are signed out."] if is_viewer(visit, same) else []),
         )
 
         async def act() -> Answer:
-            body = {"email": user.email} if user.email else {"user_uid": user.id}
+            body: dict[str, object] = {"email": user.email} if user.email else {"user_uid": user.id}
+            if visit.ticked("api_tokens"):
+                body["api_tokens"] = True
             account = account_of(user)
             counts = await visit.api.told(RevokedCounts, "POST", REVOKE, body)
-            values = {"user": user, "counts": counts, "account": f"/admin/administrators/{account}" if account else ""}
+            values = {
+                "user": user,
+                "counts": counts,
+                "account": f"/admin/administrators/{account}" if account else "",
+                # Whoever ends their own may read nothing any more.
+                "tokens": (await tried(_tokens(visit, same))).value or (),
+            }
             return Shown("person_ended.html", f"All that {label_of(user)} had begun has ended", values, ABOVE)
 
         return Confirmation(
@@ -112,6 +140,7 @@ class PeoplePages:
             back=f"{LIST}/{user.id}",
             deed="End everything",
             consequences=consequences,
+            boxes=[("api_tokens", "Delete these API tokens, too")] if tokens and may_end else (),
             act=act,
         )
 
@@ -146,6 +175,28 @@ def is_viewer(visit: Visit, people: Sequence[ShownUser]) -> bool:
 def _vouched(agent: ShownAgent) -> tuple[str, str, str]:
     words, tone = VOUCHED[agent.vouched]
     return name_of(agent), words.format(agent.publisher), tone
+
+
+_WHAT_TO_DO: Mapping[bool, str] = {
+    True: "Programs that use them are refused once they are deleted. Those that stay are good for whoever has a value.",
+    False: "They stay good for whoever has a value. Ask an owner to delete them, or to give them new values.",
+}
+"""By whether the administrator may do it themselves."""
+
+
+async def _tokens(visit: Visit, people: Sequence[ShownUser]) -> Sequence[ShownToken]:
+    """The API tokens that have not expired and whose values these people know; none where the administrator may not
+    read tokens."""
+    if not visit.may(API_TOKENS, writing=False):
+        return ()
+    known = [token for one in people for token in (await visit.api.list(ShownToken, TOKENS, id=one.id)).items]
+    return list({token.id: token for token in known if token.status != "expired"}.values())
+
+
+def _tokens_in_words(tokens: Sequence[ShownToken]) -> str:
+    names = ", ".join(one.name for one in tokens[:MOST_NAMED])
+    more = f" and {len(tokens) - MOST_NAMED} more" if len(tokens) > MOST_NAMED else ""
+    return f"They know the value of {len(tokens)} API token{'s' if len(tokens) != 1 else ''}: {names}{more}."
 
 
 async def _methods(visit: Visit) -> Sequence[ShownProvider]:

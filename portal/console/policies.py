@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from portal.admin import AdminError, ShownApp, ShownPolicy
+from portal.admin import POLICIES, AdminError, ShownApp, ShownPolicy
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, once_unused
 from portal.console.rule_fields import blank_sets, sent_sets, shown_sets
 from portal.console.rule_words import ACTION_TONES, ACTIONS, Known, holder_words, plain_sets, read_known
@@ -30,11 +30,11 @@ class PolicyPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/policies/reusable", HERE, self._list),
-            page("/policies/reusable/new", HERE, self._new),
+            page("/policies/reusable/new", HERE, self._new, changes=POLICIES),
             form("/policies/reusable/new", HERE, self._add, self._new),
             page("/policies/reusable/{id}", HERE, self._show),
             form("/policies/reusable/{id}", HERE, self._save, self._show),
-            *self._frame.confirmation("/policies/reusable/{id}/remove", HERE, self._remove),
+            *self._frame.confirmation("/policies/reusable/{id}/remove", HERE, self._remove, POLICIES),
         ]
 
     async def _list(self, visit: Visit) -> Answer:

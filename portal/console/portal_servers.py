@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from starlette.routing import Route
 
-from portal.admin import AdminError, ShownOverride, ShownPortal, ShownPortalServer, not_found
+from portal.admin import PORTALS, AdminError, ShownOverride, ShownPortal, ShownPortalServer, not_found
 from portal.console.frame import ConsoleFrame
 from portal.console.overrides import (
     KINDS,
@@ -50,7 +50,7 @@ class PortalServerPages:
                 page(path if kind == "tool" else f"{path}/prompts", HERE, show),
                 form(f"{path}/{kind}s", HERE, partial(self._toggle, kind), show),
                 form(f"{path}/{kind}s/all", HERE, partial(self._toggle_all, kind), show),
-                page(f"{path}/{kind}", HERE, one),
+                page(f"{path}/{kind}", HERE, one, changes=PORTALS),
                 form(f"{path}/{kind}", HERE, partial(self._save, kind), one),
             ]
         return routes

@@ -10,6 +10,7 @@ from starlette.routing import Route
 from portal.admin import (
     OWN_PORTAL,
     POLICIES,
+    PORTALS,
     ServedPortal,
     ServedServer,
     ShownApp,
@@ -44,14 +45,14 @@ class PortalPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/portals", HERE, self._list),
-            page("/new-portal", HERE, self._new),
+            page("/new-portal", HERE, self._new, changes=PORTALS),
             form("/new-portal", HERE, self._add, self._new),
             page("/portals/{id}", HERE, self._show),
-            page("/portals/{id}/edit", HERE, self._edit),
+            page("/portals/{id}/edit", HERE, self._edit, changes=PORTALS),
             form("/portals/{id}/edit", HERE, self._save, self._edit),
             form("/portals/{id}/attach", HERE, self._attach, self._show, {"servers": "server_id"}),
             form("/portals/{id}/detach", HERE, self._detach, self._show),
-            *self._frame.confirmation("/portals/{id}/remove", HERE, self._remove),
+            *self._frame.confirmation("/portals/{id}/remove", HERE, self._remove, PORTALS),
             page("/configured/portals/{id}", HERE, self._show_configured),
         ]
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from starlette.routing import Route
 
-from portal.admin import ShownQuota, ShownUse
+from portal.admin import PORTALS, ShownQuota, ShownUse
 from portal.config import say_duration
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.visit import OWN_PORTAL_NAME, Answer, Crumb, Shown, Visit, Went
@@ -31,11 +31,11 @@ class QuotaPages:
         names = {"per": "per-person"}
         return [
             page("/quotas", HERE, self._list),
-            page("/quotas/new", HERE, self._new),
+            page("/quotas/new", HERE, self._new, changes=PORTALS),
             form("/quotas/new", HERE, self._add, self._new, names),
             page("/quotas/{id}", HERE, self._show),
             form("/quotas/{id}", HERE, self._save, self._show, names),
-            *self._frame.confirmation("/quotas/{id}/remove", HERE, self._remove),
+            *self._frame.confirmation("/quotas/{id}/remove", HERE, self._remove, PORTALS),
         ]
 
     async def _list(self, visit: Visit) -> Answer:

@@ -25,7 +25,7 @@ PER_PAGE = "50"
 RUNNING = "running"
 OUTCOMES = ("ok", "tool_error", "error", "denied", "timeout", "unavailable", "cancelled")
 CHOICES = (("", "All"), (RUNNING, "Under way"), *((one, outcome_words(one)) for one in OUTCOMES))
-FILTERS = ("identity", "portal_id", "client", "outcome", "since", "until")
+FILTERS = ("email", "identity", "portal_id", "client", "outcome", "since", "until")
 UNAVAILABLE = 503
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d", re.ASCII)
 NOT_KEPT = (
@@ -163,6 +163,7 @@ def view_of(run: RunWithCalls) -> RunView:
         width=run.width,
         bytes_unseen=run.bytes_unseen,
         program=run.program,
+        message=run.failure,
     )
 
 

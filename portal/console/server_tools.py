@@ -7,7 +7,7 @@ from functools import partial
 
 from starlette.routing import Route
 
-from portal.admin import AdminError, Override, ShownServer
+from portal.admin import PORTALS, AdminError, Override, ShownServer
 from portal.console.frame import ConsoleFrame
 from portal.console.overrides import (
     KINDS,
@@ -42,7 +42,7 @@ class ServerToolPages:
             page(path, HERE, show),
             form(path, HERE, partial(self._toggle, kind), show),
             form(f"{path}/all", HERE, partial(self._toggle_all, kind), show),
-            page(f"/servers/{{id}}/{kind}", HERE, one),
+            page(f"/servers/{{id}}/{kind}", HERE, one, changes=PORTALS),
             form(f"/servers/{{id}}/{kind}", HERE, partial(self._save, kind), one),
             form(f"/servers/{{id}}/{kind}/forget", HERE, partial(self._forget, kind), show),
         ]

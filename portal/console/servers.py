@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from starlette.routing import Route
 
-from portal.admin import AdminError, ServedPortal, ServedServer, ShownLoginRequest, ShownServer, Synced
+from portal.admin import PORTALS, AdminError, ServedPortal, ServedServer, ShownLoginRequest, ShownServer, Synced
 from portal.console.frame import Confirmation, ConsoleFrame, deletion
 from portal.console.overrides import paged, words_of
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -52,15 +52,15 @@ class ServerPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/servers", HERE, self._list),
-            page("/new-server", HERE, self._new),
+            page("/new-server", HERE, self._new, changes=PORTALS),
             form("/new-server", HERE, self._add, self._new),
             page("/servers/{id}", HERE, self._show),
-            page("/servers/{id}/edit", HERE, self._edit),
+            page("/servers/{id}/edit", HERE, self._edit, changes=PORTALS),
             form("/servers/{id}/edit", HERE, self._save, self._edit),
             form("/servers/{id}/sync", HERE, self._sync, self._show),
             form("/servers/{id}/login", HERE, self._log_in, self._show),
             form("/servers/{id}/login/end", HERE, self._log_out, self._show),
-            *self._frame.confirmation("/servers/{id}/remove", HERE, self._remove),
+            *self._frame.confirmation("/servers/{id}/remove", HERE, self._remove, PORTALS),
             page("/configured/servers/{id}", HERE, self._show_configured),
         ]
 
@@ -194,7 +194,7 @@ def server_page(template: str, server: ShownServer, tab: str, values: Mapping[st
         "tabs": tabs,
         "tab": tab,
         "fix": fix_step(server),
-        "logs": f"/admin/logs?{urlencode({'server_id': server.id})}",
+        "logs": f"/admin/logs?{urlencode({'server': server.id})}",
     }
     granted_by = server.credential.granted_by if server.credential is not None else None
     keys = (server.modified_by, granted_by or "")

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from starlette.routing import Route
 
-from portal.admin import NewServiceTokenAnswer, ShownServiceToken
+from portal.admin import SERVICE_TOKENS, NewServiceTokenAnswer, ShownServiceToken
 from portal.console.frame import Confirmation, ConsoleFrame, deletion
 from portal.console.rule_words import RuleUser, read_rule_users, refers_to
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -40,13 +40,13 @@ class ServiceTokenPages:
         item = "/service-tokens/{id}"
         return [
             page("/service-tokens", HERE, self._list),
-            page("/service-tokens/new", HERE, self._new),
+            page("/service-tokens/new", HERE, self._new, changes=SERVICE_TOKENS),
             form("/service-tokens/new", HERE, self._add, self._new),
             page(item, HERE, self._show),
             form(item, HERE, self._save, self._show),
             form(f"{item}/refresh", HERE, self._refresh, self._show),
             form(f"{item}/rotate", HERE, self._rotate, self._show),
-            *self._frame.confirmation(f"{item}/remove", HERE, self._remove),
+            *self._frame.confirmation(f"{item}/remove", HERE, self._remove, SERVICE_TOKENS),
         ]
 
     async def _list(self, visit: Visit) -> Answer:

@@ -51,11 +51,11 @@ class SettingsPages:
             form("/settings/keys", HERE, self._set_interval, self._keys),
             form("/settings/keys/rotate", HERE, self._rotate, self._keys),
             page("/settings/pages", HERE, self._pages),
-            page("/settings/pages/new", HERE, self._new_page),
+            page("/settings/pages/new", HERE, self._new_page, changes=CUSTOM_PAGES),
             form("/settings/pages/new", HERE, self._add_page, self._new_page),
             page(item, HERE, self._page),
             form(item, HERE, self._save_page, self._page),
-            *self._frame.confirmation(f"{item}/remove", HERE, self._remove),
+            *self._frame.confirmation(f"{item}/remove", HERE, self._remove, CUSTOM_PAGES),
         ]
 
     async def _show(self, visit: Visit) -> Answer:

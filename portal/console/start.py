@@ -12,6 +12,8 @@ from starlette.routing import Route
 
 from portal.admin import (
     ORGANIZATION,
+    POLICIES,
+    PORTALS,
     ServedServer,
     ShownApp,
     ShownOrganization,
@@ -58,16 +60,16 @@ class StartPages:
         page, form = self._frame.page, self._frame.form
         return [
             page("/start", HERE, self._overview),
-            page("/start/name", HERE, self._name),
+            page("/start/name", HERE, self._name, changes=ORGANIZATION),
             form("/start/name", HERE, self._set_name, self._name),
             form("/start/name/undo", HERE, self._forget_name, self._name),
-            page("/start/sign-in", HERE, self._sign_in),
+            page("/start/sign-in", HERE, self._sign_in, changes=ORGANIZATION),
             form("/start/sign-in", HERE, self._add_provider, self._sign_in, PROVIDER_FIELDS),
             form("/start/sign-in/undo", HERE, self._remove_provider, self._sign_in),
-            page("/start/server", HERE, self._server),
+            page("/start/server", HERE, self._server, changes=PORTALS),
             form("/start/server", HERE, self._add_server, self._server),
             form("/start/server/undo", HERE, self._remove_server, self._server),
-            page("/start/policy", HERE, self._policy),
+            page("/start/policy", HERE, self._policy, changes=POLICIES),
             form("/start/policy", HERE, self._set_policy, self._policy, POLICY_FIELDS),
             form("/start/policy/undo", HERE, self._remove_policy, self._policy),
             page("/start/agent", HERE, self._agent),

@@ -37,6 +37,7 @@ from portal.endpoint.request_log import UnlistedName
 from portal.endpoint.views import Catalogs, View, Views
 from portal.errors import Outcome, ServerUnknown
 from portal.flows import RunLabels
+from portal.logs import MOST_FAILURE
 from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, WatchedRun, WatchedRuns, in_words
 from portal.servers import ServerSnapshot
 from portal.shares import holder_of
@@ -210,18 +211,23 @@ class CodeMode:
         began, started, leased = time.perf_counter(), time.time_ns() // 1000, self._caller.run(context, watched)
         watched.program_begins(started)
         answer: RawResult | None = None
+        failure: str | None = None
         try:
             result = await self._execute(arguments, request, run, leased, held, progress)
             # What it has read its client reads now, also if it was long ago.
             await self._caller.hand_over_run(context)
             answer = result
+            if words := failure_of(answer):
+                watched.failed(words)
+                failure = words if is_kept and await self._caller.keeps_program(words) else None
             return answer
         finally:
             us = int((time.perf_counter() - began) * 1_000_000)
             end = ended(run.id, arguments.get("code"), answer, leased.received, started, us)
             record = run.handle.record if is_kept else None
             text = None if record is None else record.program
-            self._caller.write_run(replace(end, parent_span="" if above is None else above.span), context, text)
+            end = replace(end, parent_span="" if above is None else above.span)
+            self._caller.write_run(end, context, text, failure)
 
     async def _screen(self, program: object, run: LiveRun, context: CallContext) -> bool:
         """Whether a program is kept. A run whose program may not run is ended before it begins."""
@@ -377,6 +383,12 @@ def ended(id: str, program: object, answer: Mapping[str, Any] | None, received: 
         answered=answered,
         received=received,
     )
+
+
+def failure_of(answer: RawResult) -> str:
+    """How a run failed, in the words that its agent reads; "" if it did not."""
+    error = answer.get("structuredContent", {}).get("error")
+    return "" if error is None else f"{error['name']}: {error['message']}"[:MOST_FAILURE]
 
 
 def _source_of_run(source: CallSource) -> CallSource:

@@ -247,6 +247,7 @@ def own_view_of(story: RunStory) -> RunView:
         width=story.width,
         bytes_unseen=story.bytes_unseen,
         program=story.program,
+        message=story.failure,
     )
 
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_BODY = 64 * 1024
 ErrorPage = Callable[[Scope, int, bytes], Awaitable[Response]]
 """Makes the page for a request that was answered with this status and body."""
-_FORM_PAGES = ("/login", "/logout", "/authorize", "/servers", "/runs")
+_FORM_PAGES = ("/admin", "/login", "/logout", "/authorize", "/servers", "/runs")
 _ABOUT_BODY = {"content-type", "content-length", "content-encoding"}
 
 

@@ -54,7 +54,7 @@ PERSON = Kind("person", PersonDocument)
 @dataclass(frozen=True, slots=True)
 class HeldSession:
     """A session of a person, at one portal. `id` names it and opens nothing; it is "" where a session has none, which
-    began before sessions had one."""
+    began before sessions had one. `groups` are the names of those that the identity provider said at the sign-in."""
 
     id: str
     portal: str
@@ -62,6 +62,7 @@ class HeldSession:
     agent: str
     since: datetime
     until: datetime
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,7 @@ class LoginSessions:
                 one.document.agent,
                 one.issued_at,
                 one.expires_at,
+                tuple(group.name or group.email or group.id for group in one.document.identity.groups),
             )
             for one in await self._tokens.list(SESSION, identity.id)
         ]

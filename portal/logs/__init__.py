@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from portal.lazy import lazily
-from portal.logs.content import Content, ContentRule, ContentSettings, Wanted
+from portal.logs.content import MOST_FAILURE, Content, ContentRule, ContentSettings, Wanted
 from portal.logs.events import NO_EVENTS, EventLog, EventSink, NoEvents, PortalEvents, event
 from portal.logs.masking import Masks
 from portal.logs.records import Discard, RecordLog, RecordSink
@@ -81,6 +81,7 @@ else:
 __all__ = [
     "COUNT_TO",
     "MAX_NAME",
+    "MOST_FAILURE",
     "NO_EVENTS",
     "OTHERS",
     "CallLog",

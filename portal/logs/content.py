@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from portal.logs.masking import Masks
 
+MOST_FAILURE = 2_000
+"""Characters of how a run failed. The rest is cut."""
+
 
 class Wanted(NamedTuple):
     """What of a call is kept."""
@@ -50,9 +53,10 @@ class ContentSettings:
 
 
 class Content(NamedTuple):
-    """The arguments and the result of a call as they were when they went out and came back, or the program of a run;
-    None: not kept."""
+    """The arguments and the result of a call as they were when they went out and came back, or the program of a run and
+    the words in which its agent read how it failed; None: not kept."""
 
     arguments: Mapping[str, object] | None = None
     result: Mapping[str, object] | None = None
     program: str | None = None
+    failure: str | None = None

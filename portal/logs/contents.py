@@ -23,7 +23,7 @@ import structlog
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from portal.logs.content import Content, ContentSettings, Wanted
+from portal.logs.content import MOST_FAILURE, Content, ContentSettings, Wanted
 from portal.logs.database import LogDatabase, LogUnavailable
 from portal.logs.masking import masked
 from portal.logs.row import RowName
@@ -172,7 +172,10 @@ def _sealed(taken: Sequence[_Waiting], settings: ContentSettings, keys: KeyRing)
 
 def _sealed_one(one: _Waiting, settings: ContentSettings, key: Key) -> _Sealed:
     kept = {name: value for name, value in one.content._asdict().items() if value is not None}
-    members = {name: masked(value, settings.masks, settings.most // len(kept)) for name, value in kept.items()}
+    # How a run failed is short, and leaves the program its room.
+    room = settings.most // max(1, len(kept.keys() - {"failure"}))
+    rooms = {name: MOST_FAILURE if name == "failure" else room for name in kept}
+    members = {name: masked(value, settings.masks, rooms[name]) for name, value in kept.items()}
     # Not orjson: a number of any size, and half a character, are kept as they were.
     sealed = seal(json.dumps(members).encode(), _place(one.name), key)
     return {
@@ -194,8 +197,8 @@ def _insert(connection: Connection, rows: Sequence[_Sealed]) -> None:
 
 
 def read_content(connection: Connection, name: RowName, keys: KeyRing) -> dict[str, object] | None:
-    """What is kept of the call whose row has this name: `arguments`, `result`; of a run its `program`; None if there is
-    nothing.
+    """What is kept of the call whose row has this name: `arguments`, `result`; of a run its `program` and `failure`;
+    None if there is nothing.
 
     Raises:
         SecretUnreadable: it was changed or moved, or its key is not in the file any more.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, literal, or_, select
 
 from portal.logs.row import LogRow
 from portal.logs.schema import ROW_COLUMNS, as_written, calls, writers
@@ -24,13 +24,15 @@ COUNT_TO = 10_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
     """Which rows. What is None does not matter. `since` and `until` are microseconds since 1970, by when a row was
-    complete: from `since` on, before `until`. `failed` leaves out what ended well."""
+    complete: from `since` on, before `until`. `failed` leaves out what ended well. `email` is an address, in whatever
+    case: several identities may have it."""
 
     portal: str | None = None
     server: str | None = None
     kind: str | None = None
     name: str | None = None
     identity: str | None = None
+    email: str | None = None
     client: str | None = None
     outcome: str | None = None
     run: str | None = None
@@ -121,6 +123,11 @@ def conditions(query: Query, filters: Filters, index: str | None = None) -> Quer
             column = calls.c[name]
             # Of several indexes the database may not know which one leaves fewer rows.
             wanted.append((column if name == index or name not in _INDEXED else column.concat("")) == value)
+    if filters.email is not None:
+        # No index has it: of many rows only so many are looked at for a page.
+        wanted.append(
+            or_(calls.c.email == filters.email, func.lower(calls.c.email) == func.lower(literal(filters.email)))
+        )
     # As the index says it, or SQLite does not use that.
     if index in (FAILED, "outcome"):
         wanted.append(calls.c.outcome != "ok")

@@ -22,9 +22,9 @@ from starlette.routing import Route
 from portal.pages.vendor import PACKAGES, VENDORED
 
 ASSETS_PATH = "/admin/assets"
-OWN = ("charts.css", "charts.js", "htmx-guard.js")
+OWN = ("charts.css", "charts.js", "htmx-guard.js", "live.js")
 """In the folder of the templates."""
-HTMX_SCRIPTS = ("htmx.min.js", "hx-sse.min.js", "htmx-guard.js")
+HTMX_SCRIPTS = ("htmx.min.js", "hx-sse.min.js", "htmx-guard.js", "live.js")
 """In this order, in the head, and without `defer`: a deferred htmx begins before its extensions are there, so that now
 and then a page is without its stream, or without the guard."""
 CHART_SCRIPTS = ("uplot.min.js", "charts.js")

@@ -32,6 +32,10 @@ _TITLES = {
 }
 _FAILED = "The portal failed"
 _AGAIN = "Wait a moment, then load the page again."
+_TOO_MUCH = (
+    "The portal has read none of it, and nothing was changed. Go back and send less at once. What is long as a whole, "
+    "such as a page of your own or a long list, is sent through the admin API."
+)
 _NO_ERROR_OF_THEIRS = {400, 401, 404, 405, 406}
 
 
@@ -64,6 +68,8 @@ def notice(status: int, body: bytes, around: Surroundings) -> Response:
         text = "Programs sign in to it with a token." if status == 401 else "A browser has nothing to do here."
     elif status == 404:
         text = "No page has this address. Check how it is written."
+    elif status == 413:
+        text = f"{text} {_TOO_MUCH}".strip()
     elif status >= 500:
         text = f"{text or 'It is not your fault.'} {_AGAIN}"
     elif status == 429:

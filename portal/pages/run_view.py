@@ -23,6 +23,22 @@ from portal.pages.timeline import (
 MOST_WORDS = 200
 RUN_TONES: Mapping[str, str] = {"ok": "good", "running": "warn", "denied": "warn", "cancelled": "off", "unknown": "off"}
 """The tone of each outcome of a run or call; of every other it is bad."""
+FAILURES: Mapping[str, str] = {
+    "syntax": "syntax: it is neither JavaScript nor TypeScript",
+    "type": "type: the check before the run refused it, and nothing ran",
+    "exception": "exception: it threw something, or its result is not data",
+    "deadlock": "deadlock: it awaited what nothing can settle",
+    "cpu_time": "cpu_time: it took more processor time than a program may",
+    "wall_time": "wall_time: it took longer than a program may",
+    "memory": "memory: it took more memory than a program may",
+    "stack": "stack: its own calls nest deeper than they may",
+    "calls": "calls: it made more calls than a program may",
+    "size": "size: it is larger than it may be, or its result is",
+    "cancelled": "cancelled: it was ended before its end",
+    "engine": "engine: the portal itself failed",
+}
+"""The kinds of errors of a run (`codemode`), with their words."""
+MOST_MESSAGE = 600
 UNSEEN_HINT = "What calls received, less what the run answered"
 _OUTCOMES: Mapping[str, CallOutcome] = {
     "ok": CallOutcome.OK,
@@ -56,7 +72,8 @@ class RunCallView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
     """A run. `made` is how many calls it has made, None where that is not known; `more` says that some of them are
-    left out. `bytes_unseen` is None until there is an answer, `program` where it is not to be shown."""
+    left out. `bytes_unseen` is None until there is an answer, `program` where it is not to be shown. `message` is how
+    it failed, as its agent read it, "" where that is not to be shown."""
 
     id: str
     live: bool
@@ -74,16 +91,19 @@ class RunView:
     width: int
     bytes_unseen: int | None
     program: str | None = None
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RunTile:
-    """A figure of a run. `tone` is that of an outcome, "" for a number; `hint` says more."""
+    """A figure of a run. `tone` is that of an outcome, "" for a number; `hint` says more, `message` in words that are
+    not ours."""
 
     name: str
     figure: str
     hint: str = ""
     tone: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +208,13 @@ def run_tiles(run: RunView) -> tuple[RunTile, ...]:
     notes += [f"{under_way} under way"] if under_way else []
     unseen = "not yet" if run.bytes_unseen is None else f"{number_words(run.bytes_unseen)} B"
     return (
-        RunTile("Outcome", outcome_words(run.outcome), _why(run.reason, run.policy), tone_of(run.outcome)),
+        RunTile(
+            "Outcome",
+            outcome_words(run.outcome),
+            _why(FAILURES.get(run.reason, run.reason), run.policy),
+            tone_of(run.outcome),
+            short_words(run.message, MOST_MESSAGE),
+        ),
         RunTile("Calls", number_words(run.made if run.made is not None else len(run.calls)), ", ".join(notes)),
         RunTile("Duration so far" if run.live else "Duration", duration_words(run.duration_ms)),
         RunTile("Parallel width", number_words(run.width), "The most calls that were open at once"),

@@ -64,8 +64,9 @@ class RunHistory:
     async def find(self, run_id: str, identity: str | None = None, *, with_program: bool = False) -> RunStory | None:
         """The run with this id and its calls, of this identity if there is one; None if there is no such run.
 
-        With `with_program` its text comes with it: of a run that has ended if it is kept, of one that is under way if
-        it is to be kept, or is that identity's own.
+        With `with_program` its text comes with it, and how it failed: of a run that has ended if it is kept, of one
+        under way if it is to be kept, or is that identity's own. How one failed that has ended just now, that identity
+        is always told.
 
         Raises:
             LogUnavailable: the log does not answer.
@@ -83,18 +84,21 @@ class RunHistory:
         rows = found.rows if identity is None else [one for one in found.rows if one.row.identity == identity]
         if not rows or len(rows) < len(found.rows):
             return None
-        program = await self._program(found.run) if with_program and found.run is not None else None
-        return found.story(program)
+        program, failure = None, ""
+        if with_program and found.run is not None:
+            program, failure = await self._kept(found.run)
+        if identity is not None:
+            failure = failure or self._live.failure(run_id, identity)
+        return found.story(program, failure)
 
     async def _read(self, log: CallLog, run_id: str) -> _Found:
         return await log.database.read(partial(_found, run_id=run_id))
 
-    async def _program(self, run: StoredRow) -> str | None:
-        if self._contents is None:
-            return None
-        content = await self._contents.read(RowName(run.instance, run.number))
-        program = None if content is None else content.get("program")
-        return program if isinstance(program, str) else None
+    async def _kept(self, run: StoredRow) -> tuple[str | None, str]:
+        """The program of a run, and how it failed, as far as they are kept."""
+        content = None if self._contents is None else await self._contents.read(RowName(run.instance, run.number))
+        program, failure = (None, None) if content is None else (content.get("program"), content.get("failure"))
+        return program if isinstance(program, str) else None, failure if isinstance(failure, str) else ""
 
 
 class PersonRuns:
@@ -153,14 +157,14 @@ class _Found:
     def rows(self) -> list[StoredRow]:
         return [*self.calls] if self.run is None else [self.run, *self.calls]
 
-    def story(self, program: str | None) -> RunStory:
+    def story(self, program: str | None, failure: str) -> RunStory:
         rows = [one.row for one in self.calls]
         if self.run is None:
             facts = facts_of_calls(rows)
         else:
             facts = ended_facts(self.run.row, self.run.id, len({row.call for row in rows}))
         calls = (call_of(one.row, facts.row.at, one.id) for one in self.calls)
-        return story_of(facts, calls, more=self.more, program=program)
+        return story_of(facts, calls, more=self.more, program=program, failure=failure)
 
 
 def _found(connection: Connection, run_id: str) -> _Found:
@@ -172,4 +176,6 @@ def _is_wanted(filters: Filters, row: LogRow) -> bool:
     when a run ended: one that has not is newer than all."""
     equal = ("portal", "server", "name", "identity", "client", "run", "trace")
     asked = ((name, getattr(filters, name)) for name in equal)
+    if filters.email is not None and filters.email.lower() != row.email.lower():
+        return False
     return filters.until is None and all(value is None or value == getattr(row, name) for name, value in asked)

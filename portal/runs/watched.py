@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from codemode import Failure, ToolCall
 from portal.identity import Identity
@@ -33,6 +33,14 @@ class _Open:
     at: int
 
 
+class _Ended(NamedTuple):
+    """A run that has ended: whose it was, and how it failed."""
+
+    id: str
+    identity: str
+    failure: str
+
+
 class WatchedRun:
     """One run under way; it is told of its calls (`portal.calls.RunWatcher`). `row` says who runs it, where and since
     when; calls count from then on. `principal` is who was let in with the request that began it, None for nobody in
@@ -44,6 +52,7 @@ class WatchedRun:
         self.principal = principal
         self.made = 0
         self.shows_program = False
+        self.failure = ""
         self._room = room
         self._open: dict[int, _Open] = {}
         self._rows: list[LogRow] = []
@@ -67,6 +76,10 @@ class WatchedRun:
     def noted(self, row: LogRow) -> None:
         if self._take():
             self._rows.append(row)
+
+    def failed(self, words: str) -> None:
+        """It has failed, and its agent reads these words."""
+        self.failure = words
 
     def ended(self, call: ToolCall) -> None:
         if self._open.pop(call.seq, None) is not None:
@@ -123,7 +136,7 @@ class WatchedRuns:
     def __init__(self, now: Callable[[], int] = lambda: time.time_ns() // 1000, room: int = ROOM) -> None:
         self._now = now
         self._runs: dict[str, WatchedRun] = {}
-        self._ended: deque[str] = deque(maxlen=_REMEMBERED)
+        self._ended: deque[_Ended] = deque(maxlen=_REMEMBERED)
         self._room = Shares(room, max(1, room // 2))
 
     def __len__(self) -> int:
@@ -142,7 +155,7 @@ class WatchedRuns:
             yield watched
         finally:
             del self._runs[run.id]
-            self._ended.append(run.id)
+            self._ended.append(_Ended(run.id, row.identity, watched.failure))
             watched.forget()
 
     def all(self, wanted: Callable[[LogRow], bool] = lambda row: True) -> list[RunFacts]:
@@ -171,7 +184,12 @@ class WatchedRuns:
 
     def has_ended(self, run_id: str) -> bool:
         """Whether this is one of the runs that ended last: its row may still be on its way to the log."""
-        return run_id in self._ended
+        return any(one.id == run_id for one in self._ended)
+
+    def failure(self, run_id: str, identity: str) -> str:
+        """How a run of this identity failed, which is one of those that ended last; "" for any other."""
+        found = (one.failure for one in self._ended if one.id == run_id and one.identity == identity)
+        return next(found, "")
 
 
 def ended_by(whom: str, run: WatchedRun) -> Failure:

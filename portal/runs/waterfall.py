@@ -71,7 +71,8 @@ class RunStory:
 
     None until the run has an answer. `bytes_out` of the run are the characters of the texts of its answer.
 
-    `program` is its text, None where it is not kept or not asked for.
+    `program` is its text, None where it is not kept or not asked for. `failure` says how it failed, as its agent read
+    it; "" where it did not, or that is not kept or not asked for.
     """
 
     run: RunFacts
@@ -80,6 +81,7 @@ class RunStory:
     bytes_unseen: int | None
     more: bool = False
     program: str | None = None
+    failure: str = ""
 
 
 def call_of(row: LogRow, since: int, log_id: int | None = None) -> CallOfRun:
@@ -103,7 +105,9 @@ def call_of(row: LogRow, since: int, log_id: int | None = None) -> CallOfRun:
     )
 
 
-def story_of(run: RunFacts, calls: Iterable[CallOfRun], *, more: bool = False, program: str | None = None) -> RunStory:
+def story_of(
+    run: RunFacts, calls: Iterable[CallOfRun], *, more: bool = False, program: str | None = None, failure: str = ""
+) -> RunStory:
     """The story of a run with these calls."""
     made = tuple(sorted(calls, key=lambda one: (one.number, one.start_ms)))
     received = sum(one.bytes_out for one in made)
@@ -115,6 +119,7 @@ def story_of(run: RunFacts, calls: Iterable[CallOfRun], *, more: bool = False, p
         bytes_unseen=max(0, received - run.row.bytes_out) if has_answer else None,
         more=more,
         program=program,
+        failure=failure,
     )
 
 

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from playwright.async_api import Browser as AsyncBrowser
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
@@ -53,8 +53,9 @@ def browser() -> Iterator[Browser]:
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[AsyncBrowser]:
-    """The same for tests with a loop."""
+    """The same for tests with a loop. What they expect may take long on a machine that has much to do."""
     path = needs_browser()
+    expect.set_options(timeout=20_000)
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         try:

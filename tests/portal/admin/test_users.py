@@ -17,7 +17,8 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from codemode import CodeTool
-from portal.admin import Admin
+from portal.admin import Admin, AdminError, ApiCaller, permissions_of_role
+from portal.admin.tokens import API_TOKEN
 from portal.identity import Identity
 from portal.login import SESSION, People, person_id
 from portal.login.people import KEPT
@@ -234,6 +235,8 @@ async def test_offboarding_ends_what_a_person_has_begun_and_says_how_much(tmp_pa
             "logins": 2,
             "logins_kept": 0,
             "programs": 0,
+            "api_tokens": 0,
+            "api_tokens_kept": 0,
         }
         assert (await agent.use()).status_code == 401
         assert (await agent.refresh()).status_code == 400
@@ -246,6 +249,85 @@ async def test_offboarding_ends_what_a_person_has_begun_and_says_how_much(tmp_pa
         by_id = await api.raw("POST", "/organizations/revoke_user", {"user_uid": await api.id_of(GRACE)})
         assert by_id.json()["result"] is True and by_id.json()["result_info"]["sessions"] == 1
         assert "You are signed out" in (await other.open("/logout")).text
+
+
+@asynccontextmanager
+async def with_token(api: Api, value: str) -> AsyncIterator[Api]:
+    """The same API with another token."""
+    async with AsyncCloudflare(api_token=value, base_url=str(api.sdk.base_url), max_retries=0) as sdk:
+        yield Api(api.url, api.account, sdk)
+
+
+async def token_of(api: Api, name: str) -> Any:
+    """A token that a program makes with its own."""
+    permissions = [one async for one in api.sdk.accounts.tokens.permission_groups.list(account_id=api.account)]
+    groups = [{"id": one.id} for one in permissions if (one.name or "").endswith("Write")]
+    policy = {"effect": "allow", "permission_groups": groups, "resources": {"com.cloudflare.api.account.*": "*"}}
+    tokens: Any = api.sdk.accounts.tokens
+    return await tokens.create(account_id=api.account, name=name, policies=[policy])
+
+
+async def is_good(api: Api, value: str) -> bool:
+    async with with_token(api, value) as tried:
+        return (await tried.raw("GET", "/users")).status_code == 200
+
+
+async def test_offboarding_counts_the_api_tokens_whose_value_somebody_knows_and_ends_them_where_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    async with guarded_portal(tmp_path, has_log=True) as portal, api_of(portal.url, portal.admin) as api:
+        ada = await portal.account()
+        await portal.account(GRACE)
+        person = await api.id_of(EMAIL)
+        hers = await portal.admin.tokens.create_with_all("hers", ada.key)
+        async with with_token(api, hers.value) as with_hers:
+            below = await token_of(with_hers, "made by the program of hers")
+            rolled = await token_of(with_hers, "made by hers and given a new value since")
+            between = await token_of(with_hers, "made by hers and deleted since")
+        async with with_token(api, below.value) as with_below:
+            deeper = await token_of(with_below, "made by that one")
+        async with with_token(api, between.value) as with_between:
+            orphan = await token_of(with_between, "made by one that is gone")
+        await api.sdk.accounts.tokens.delete(between.id, account_id=api.account)
+        value: Any = await api.sdk.accounts.tokens.value.update(rolled.id, account_id=api.account)
+        # Who changes what a token may do is not told its value.
+        changed = await portal.store.get(API_TOKEN, below.id)
+        assert changed is not None
+        await portal.store.replace(API_TOKEN, below.id, changed.document, by="another")
+        listed = (await api.raw("GET", f"/users/{person}/api_tokens")).json()["result"]
+        names = {"hers", "made by the program of hers", "made by that one", "made by one that is gone"}
+        assert {one["name"] for one in listed} == names
+        assert all("value" not in one and "hash" not in one for one in listed)
+        kept = await api.raw("POST", "/organizations/revoke_user", {"user_uid": person})
+        assert (kept.json()["result_info"]["api_tokens"], kept.json()["result_info"]["api_tokens_kept"]) == (0, 4)
+        assert await is_good(api, hers.value) and await is_good(api, deeper.value)
+        ended = await api.raw("POST", "/organizations/revoke_user", {"user_uid": person, "api_tokens": True})
+        assert (ended.json()["result_info"]["api_tokens"], ended.json()["result_info"]["api_tokens_kept"]) == (4, 0)
+        assert not any([await is_good(api, one.value) for one in (hers, below, deeper, orphan, rolled)])
+        assert await is_good(api, value) and await is_good(api, str(api.sdk.api_token))
+        rows = [row for row in await rows_of(portal.instance.shared.log, kind="change") if row.method == "DELETE"][1:]
+        assert {row.name for row in rows} == {f"/tokens/{one['id']}" for one in listed}
+        assert {row.reason for row in rows} == {"who knows its value was offboarded"}
+        assert all(row.identity.startswith("api-token:") for row in rows)
+        audited = [one for one in await portal.store.audit() if one.kind == "api_token" and one.action == "delete"]
+        assert len(audited) == 1 + 4
+
+
+async def test_who_may_not_change_api_tokens_ends_none_by_offboarding(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal:
+        ada = await portal.account()
+        await portal.account(GRACE)
+        hers = await portal.admin.tokens.create_with_all("hers", ada.key)
+
+        async def admin_of_servers() -> ApiCaller:
+            return ApiCaller("local:grace", permissions_of_role("admin"))
+
+        admin = portal.admin.actions().of(admin_of_servers, "")
+        with pytest.raises(AdminError) as refused:
+            body = {"email": EMAIL, "api_tokens": True}
+            await admin.change("POST", "/access/organizations/revoke_user", body)
+        assert refused.value.status == 403
+        assert [one.id for one in await portal.admin.tokens.known_to(ada.key)] == [hers.id]
 
 
 async def test_offboarding_ends_the_agents_of_every_portal(tmp_path: Path) -> None:

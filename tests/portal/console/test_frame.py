@@ -13,7 +13,7 @@ from playwright.async_api import Route
 
 from portal.admin import AdminError, invalid
 from portal.console.visit import NO_PROBLEMS, Problems
-from portal.objects import IDENTITY_PROVIDER, ProviderDocument
+from portal.objects import IDENTITY_PROVIDER, LIST, ProviderDocument
 from portal.pages import FORM_FIELD
 from portal.pages.contrast import ENOUGH, contrast
 from portal.pages.pages import templates
@@ -132,6 +132,33 @@ async def test_a_person_is_told_what_their_role_may_not_and_nothing_of_tokens(tm
         refused = await browser.submit(page, "/admin/new-server", id="a", hostname="https://a.example/mcp")
         assert refused.status == 403
         assert "Your role, auditor, does not allow this." in refused.text and "the token" not in refused.text
+
+
+async def test_a_form_that_is_too_large_comes_back_as_a_page_that_says_what_to_do(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, chromium() as browser, administrator(portal, browser) as admin:
+        page = admin.page
+        await admin.open("/policies/lists/new")
+        await page.get_by_label("Name", exact=True).fill("Guests")
+        await page.locator("textarea").evaluate("one => { one.value = 'somebody@example.com\\n'.repeat(5000) }")
+        async with page.expect_response(lambda answer: answer.request.method == "POST") as sent:
+            await page.locator("main form button").first.click()
+        assert (await sent.value).status == 413
+        await page.get_by_role("heading", name="That is too much").wait_for()
+        assert "larger than 65536 bytes. The portal has read none of it, and nothing was changed." in (
+            await page.inner_text("body")
+        )
+        await admin.check(axe_source(), PICTURES, "form-too-large")
+        assert await portal.store.list(LIST) == []
+
+
+async def test_an_older_browser_reads_the_same_page_of_a_form_that_is_too_large(tmp_path: Path) -> None:
+    async with signed_in(tmp_path) as (portal, browser):
+        page = await browser.open("/admin/policies/lists/new")
+        headers = {"Origin": portal.url, "Accept": "text/html"}
+        fields = {**page.form("/admin/policies/lists/new").fields, "items": "x" * 70_000}
+        answer = await browser.client.post(f"{portal.url}/admin/policies/lists/new", data=fields, headers=headers)
+        assert answer.status_code == 413 and "text/html" in answer.headers["content-type"]
+        assert "nothing was changed" in answer.text
 
 
 def rendered(source: str, sent: dict[str, str], problems: Problems = NO_PROBLEMS) -> str:

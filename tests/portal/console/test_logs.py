@@ -7,11 +7,12 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from playwright.async_api import Page, expect
 
 from portal.logs import LogRow
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
-from tests.portal.console.browsing import PICTURES, administrator
+from tests.portal.console.browsing import NARROW, PICTURES, administrator
 from tests.portal.console.history import HOUR, MINUTE, calls, day, write, write_before
 from tests.portal.login.guarded import guarded_portal
 
@@ -112,16 +113,108 @@ async def test_new_rows_come_by_themselves_while_the_page_is_live(tmp_path: Path
         await page.get_by_label("Password").wait_for()
 
 
+async def look(page: Page, *, at_it: bool) -> None:
+    """The tab is seen from now on, or is not."""
+    state = "visible" if at_it else "hidden"
+    await page.evaluate(
+        """state => {
+          Object.defineProperty(document, "visibilityState", {value: state, configurable: true});
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        state,
+    )
+
+
+async def shown(page: Page) -> list[str]:
+    """The ids of the rows on the page, from the top."""
+    return [str(await row.get_attribute("id")) for row in await page.locator("tbody tr[id]").all()]
+
+
+async def test_of_a_burst_a_live_page_misses_no_row_and_in_a_tab_that_nobody_sees_it_rests(tmp_path: Path) -> None:
+    axe = axe_source()
+    async with (
+        guarded_portal(tmp_path, has_log=True) as portal,
+        chromium() as browser,
+        administrator(portal, browser) as admin,
+    ):
+        page, asked = admin.page, list[str]()
+        await write(portal, calls(1, 0, server="notes", name="first"))
+        await admin.open("/logs?live=on&server=notes")
+        await page.get_by_role("link", name="first", exact=True).focus()
+        page.on("request", lambda request: asked.append(request.url))
+        # As it goes on: what came, and nothing else, is read.
+        await write(portal, calls(3, 0, server="notes", name="some"))
+        await expect(page.locator("tbody tr[id]")).to_have_count(4)
+        first = (await shown(page))[-1].removeprefix("row-")
+        assert f"after={first}" in asked[0] and all("/logs/rows?" in url for url in asked)
+        await look(page, at_it=False)
+        await write(portal, [*calls(120, 0, server="notes", name="burst"), *calls(5, 0, server="mail", name="hidden")])
+        sent = len(asked)
+        # Two rounds at the least in which it would have asked.
+        await page.evaluate("new Promise(resolve => setTimeout(resolve, 5000))")
+        assert asked[sent:] == [] and await page.locator("tbody tr[id]").count() == 4
+        await look(page, at_it=True)
+        await expect(page.locator("tbody tr[id]")).to_have_count(54)
+        await expect(page.locator(".left-out")).to_contain_text("And 70 more came meanwhile.")
+        assert await page.evaluate("document.activeElement.innerText") == "first"
+        ids = await shown(page)
+        assert ids == sorted(ids, reverse=True)
+        await admin.check(axe, PICTURES, "logs-live")
+        # And it goes on behind the newest one.
+        await write(portal, calls(1, 0, server="notes", name="last"))
+        await expect(page.locator("tbody tr").first).to_contain_text("last")
+        await expect(page.locator("tbody tr[id]")).to_have_count(55)
+        await page.get_by_role("link", name="Show them").click()
+        await page.wait_for_url("**after=*")
+        found = {*ids, *await shown(page)}
+        await page.get_by_role("link", name="Newer").click()
+        await page.wait_for_url(lambda url: f"after={ids[-1].removeprefix('row-')}" not in url)
+        await page.wait_for_load_state("load")
+        assert len(found | {*await shown(page)}) >= 124
+
+
+async def test_a_live_page_has_no_more_than_its_most_rows_and_the_others_are_a_link_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.console.logs.MOST_LIVE", 60)
+    await write_before(tmp_path, calls(55, HOUR, server="notes", name="before"))
+    async with (
+        guarded_portal(tmp_path, has_log=True) as portal,
+        chromium() as browser,
+        administrator(portal, browser) as admin,
+    ):
+        page = admin.page
+        await admin.open("/logs?live=on&server=notes")
+        await expect(page.locator("tbody tr[id]")).to_have_count(50)
+        oldest = (await shown(page))[-5:]
+        await write(portal, calls(15, 0, server="notes", name="after"))
+        await expect(page.locator("tbody tr").first).to_contain_text("after")
+        await expect(page.locator("tbody tr[id]")).to_have_count(60)
+        await page.get_by_role("link", name="Older").click()
+        await page.wait_for_load_state("load")
+        assert (await shown(page))[:5] == oldest and await page.locator("tbody tr[id]").count() == 10
+
+
 async def test_without_a_script_newer_rows_are_a_link_away(tmp_path: Path) -> None:
     async with (
         guarded_portal(tmp_path, has_log=True) as portal,
         chromium() as browser,
         administrator(portal, browser, scripts=False) as admin,
     ):
-        await admin.open("/logs?live=on")
+        page = admin.page
+        await admin.open("/logs?live=on&server=notes")
         await write(portal, calls(1, 0, server="notes", name="first"))
-        await admin.page.get_by_role("link", name="Load newer").click()
-        await admin.page.get_by_role("link", name="first", exact=True).wait_for()
+        await page.get_by_role("link", name="Load newer").click()
+        await page.get_by_role("link", name="first", exact=True).wait_for()
+        await page.get_by_role("link", name="Load newer").click()
+        await page.get_by_text("No row came after those that you have seen.").wait_for()
+        await write(portal, calls(60, 0, server="notes", name="second"))
+        await page.get_by_role("link", name="Load newer").click()
+        await page.get_by_text("And 10 more came meanwhile.").wait_for()
+        assert await page.locator("tbody tr[id]").count() == 50
+        await page.get_by_role("link", name="Show them").click()
+        await page.get_by_role("link", name="Newer").wait_for()
+        assert await page.locator("tbody tr[id]").count() == 50
 
 
 async def test_what_a_url_asks_for_wrongly_is_said_on_the_page(tmp_path: Path) -> None:
@@ -158,6 +251,12 @@ async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
         page = admin.page
         await admin.open("/logs")
         await admin.check(axe, PICTURES, "logs")
+        # A page of rows is read on a telephone without an end of turning.
+        await page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+        rows = page.locator("tbody tr")
+        tall = await rows.evaluate_all("all => all.map(one => one.getBoundingClientRect().height)")
+        assert len(tall) == 50 and max(tall) < 140 and sum(tall) / len(tall) < 100, tall
+        assert await rows.first.get_by_role("link").first.is_visible()
         await admin.open("/logs?live=on&server=nothing")
         await admin.check(axe, PICTURES, "logs-live-empty")
         for name, query in (

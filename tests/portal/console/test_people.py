@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Locator, expect
 
+from portal.identity import Group, Identity
+from portal.login import SESSION, People
+from portal.login.sessions import SessionDocument
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
-from tests.portal.console.browsing import PICTURES, administrator
+from tests.portal.console.browsing import PICTURES, Administered, administrator
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import guarded_portal, sign_in
 from tests.portal.oauth.agent import Agent
@@ -45,7 +50,7 @@ async def test_a_person_is_found_a_browser_and_an_agent_of_theirs_end_and_then_e
         await page.get_by_role("link", name=GRACE).click()
         await page.get_by_text("Local account").wait_for()
         log = page.get_by_role("link", name="Calls in the log")
-        assert await log.get_attribute("href") == f"/admin/logs?identity=local%3A{grace.id.removeprefix('local:')}"
+        assert await log.get_attribute("href") == f"/admin/logs?person=local%3A{grace.id.removeprefix('local:')}"
         tester = page.get_by_role("link", name="What policies let them do")
         assert await tester.get_attribute("href") == "/admin/policy-tester?email=grace%40example.com"
         # One browser, without a question.
@@ -72,6 +77,102 @@ async def test_a_person_is_found_a_browser_and_an_agent_of_theirs_end_and_then_e
         assert "You are signed out" in (await hers.open("/logout")).text
         await page.get_by_role("link", name="Back to the person").click()
         await page.get_by_text("Signed in nowhere").wait_for()
+
+
+async def test_who_ends_everything_reads_which_api_tokens_stay_and_ends_them_with_the_rest_where_the_box_is_ticked(
+    tmp_path: Path,
+) -> None:
+    async with (
+        guarded_portal(tmp_path) as portal,
+        chromium() as browser,
+        administrator(portal, browser, scripts=False) as admin,
+    ):
+        page, tokens = admin.page, portal.admin.tokens
+        grace = await portal.account(GRACE)
+        for name in ("Terraform", "<b>Nightly</b>"):
+            await tokens.create_with_all(name, grace.key)
+        of_another = await tokens.create_with_all("Of another", "local:another")
+        await admin.open("/people")
+        await page.get_by_role("link", name=GRACE).click()
+        await expect(page.locator("#api-tokens li")).to_have_count(2)
+        person = page.url
+        for ticked in (False, True):
+            await page.goto(person)
+            await page.get_by_role("link", name="End everything").click()
+            await page.get_by_text("They know the value of 2 API tokens:").wait_for()
+            assert await page.locator("main b").count() == 0
+            box = page.get_by_label("Delete these API tokens, too")
+            assert await box.is_checked()
+            await box.set_checked(ticked)
+            await page.get_by_label("To go on, type").fill(GRACE)
+            await admin.press("End everything")
+            await page.get_by_role("heading", name="What has ended").wait_for()
+            words = await page.locator("main").inner_text()
+            left = [one.id for one in await tokens.known_to(grace.key)]
+            assert len(left) == (0 if ticked else 2)
+            assert ("They know the value of 2 API tokens, which are still there." in words) is not ticked
+            links = page.get_by_role("link", name="Delete the API token")
+            assert await links.count() == len(left)
+        assert [one.name for one in await tokens.known_to("local:another")] == [of_another.name]
+        await page.goto(person)
+        assert await page.locator("#api-tokens").count() == 0
+
+
+async def test_an_administrator_who_may_change_no_tokens_is_told_to_ask_an_owner(tmp_path: Path) -> None:
+    async with (
+        guarded_portal(tmp_path) as portal,
+        chromium() as browser,
+        administrator(portal, browser, scripts=False) as admin,
+    ):
+        page, grace = admin.page, await portal.account(GRACE)
+        await portal.admin.tokens.create_with_all("Terraform", grace.key)
+        await portal.change_role("admin")
+        await admin.open("/people")
+        await page.get_by_role("link", name=GRACE).click()
+        await page.get_by_role("link", name="End everything").click()
+        await page.get_by_text("Ask an owner to delete them").wait_for()
+        assert await page.get_by_label("Delete these API tokens, too").count() == 0
+        await page.get_by_label("To go on, type").fill(GRACE)
+        await admin.press("End everything")
+        await page.get_by_text("They know the value of 1 API token, which is still there.").wait_for()
+        assert len(await portal.admin.tokens.known_to(grace.key)) == 1
+
+
+async def test_the_groups_of_a_person_are_those_of_their_last_sign_in_and_the_page_says_when_that_was(
+    tmp_path: Path,
+) -> None:
+    async with (
+        guarded_portal(tmp_path) as portal,
+        chromium() as browser,
+        administrator(portal, browser, scripts=False) as admin,
+    ):
+        page, groups = admin.page, page_of_groups(admin)
+        eve = Identity(id="okta:eve", email=EVE, idp_id="okta", idp_type="oidc", groups=(Group(id="1", name="Old"),))
+        await People(portal.store, portal.clock).note(eve)
+        await admin.open("/people")
+        await page.get_by_role("link", name=EVE).click()
+        person = page.url
+        await expect(groups).to_contain_text("not kept: policies read them at each sign-in")
+        for ahead, names in ((0, ("Old",)), (2, ("Finance", "<i>Staff</i>"))):
+            portal.clock.ahead = timedelta(hours=ahead)
+            signed_in = replace(eve, groups=tuple(Group(id=name, name=name) for name in names))
+            document = SessionDocument(identity=signed_in)
+            until = portal.clock() + timedelta(hours=9)
+            await portal.store.tokens.issue(
+                SESSION, f"t{ahead}", subject=eve.id, family=f"f{ahead}", document=document, expires_at=until
+            )
+        await page.goto(person)
+        assert await groups.locator(".chip").all_inner_texts() == ["Finance", "<i>Staff</i>"]
+        await expect(groups).to_contain_text("as of the sign-in of")
+        await expect(groups.locator("time")).to_have_count(1)
+        await admin.open("/people")
+        await page.get_by_role("link", name="ada@example.com").click()
+        await expect(groups).to_contain_text("none: an account of the portal's own has none")
+
+
+def page_of_groups(admin: Administered) -> Locator:
+    """What the page of a person says about groups."""
+    return admin.page.locator("dt", has_text="Groups").locator("xpath=following-sibling::dd[1]")
 
 
 async def test_whoever_ends_all_of_their_own_is_told_before_and_signed_out_after(tmp_path: Path) -> None:
@@ -125,6 +226,7 @@ async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
         hers.client.headers["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
         await sign_in(hers, await hers.open("/login"), GRACE)
         await Agent(portal, http).log_in(hers, client_name="Cursor")
+        await portal.admin.tokens.create_with_all("Terraform", (await portal.account(GRACE)).key)
         await admin.open("/people")
         await admin.check(axe, PICTURES, "people")
         await admin.page.get_by_role("link", name=GRACE).click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from urllib.parse import quote
 
@@ -192,6 +193,43 @@ async def test_runs_are_found_by_who_where_how_and_when_and_the_older_ones_by_th
             assert answer is not None and answer.status == 404
 
 
+async def test_runs_and_rows_of_the_log_are_found_by_the_address_of_their_person(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with (
+        hosted() as upstream,
+        guarded_portal(tmp_path, upstream=upstream.url, code=code_tool, has_log=True) as portal,
+        agent_of(portal) as hers,
+        agent_of(portal, "grace@example.com") as other,
+        chromium() as browser,
+        administrator(portal, browser, scripts=False) as admin,
+    ):
+        page, items = admin.page, admin.page.locator("main tbody tr")
+        await hers.code("return 1")
+        await other.code("return 2")
+        await stored(portal)
+        async with other.running(THREE, upstream):
+            await upstream.upstream.journal.wait("call hang", 3)
+            await admin.open("/runs")
+            await expect(items).to_have_count(3)
+            await page.get_by_label("Person’s e-mail").fill("ADA@example.com")
+            await admin.press("Filter")
+            await expect(items).to_have_count(1)
+            await expect(items).to_contain_text("ada@example.com")
+            await page.get_by_label("Person’s e-mail").fill("Grace@Example.com")
+            await admin.press("Filter")
+            await expect(items).to_have_count(2)
+            await page.get_by_label("Person’s e-mail").fill("grace@example")
+            await admin.press("Filter")
+            await expect(page.get_by_text("No such runs")).to_be_visible()
+        await admin.open("/logs?kind=run")
+        await page.get_by_label("Person's e-mail").fill("ADA@example.com")
+        await admin.press("Filter")
+        await page.get_by_role("link", name="Take off: E-mail ADA@example.com").wait_for()
+        await expect(items).to_have_count(1)
+        await expect(items).to_contain_text("ada@example.com")
+
+
 async def test_whatever_a_program_and_its_tools_are_called_it_is_text_and_has_its_place(
     tmp_path: Path, code_tool: CodeTool
 ) -> None:
@@ -219,6 +257,35 @@ async def test_whatever_a_program_and_its_tools_are_called_it_is_text_and_has_it
         assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         await page.locator("#L5000 .margin a").last.click()
         await expect(page.locator("#call-200")).to_be_in_viewport()
+
+
+async def test_how_a_run_failed_is_shown_with_its_program_where_that_is_kept_and_has_no_secret(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    said = f"no bolts <b>left</b>{BIDI}, password=hunter22 " + "x" * 3_000
+    async with (
+        hosted() as upstream,
+        guarded_portal(tmp_path, upstream=upstream.url, code=code_tool, has_log=True, logs=KEPT) as portal,
+        agent_of(portal) as agent,
+        chromium() as browser,
+        administrator(portal, browser) as admin,
+    ):
+        page, tile = admin.page, admin.page.locator(".tiles > div").first
+        ran = (await agent.code(f"throw new Error({json.dumps(said)})")).structured_content
+        assert ran["error"]["kind"] == "exception"
+        await stored(portal)
+        await admin.open(f"/runs/{ran['executionId']}")
+        # What it is in our own words is there for everybody who may see runs.
+        await expect(tile).to_contain_text("exception: it threw something")
+        assert "bolts" not in await page.content() and "hunter22" not in await page.content()
+        await page.get_by_role("link", name="Show the program").click()
+        message = tile.locator(".message")
+        await expect(message).to_contain_text("Error: no bolts <b>left</b>\\u{202e}, password=[masked]")
+        assert len(await message.inner_text()) < 700
+        assert await message.locator("b").count() == 0 and BIDI not in await message.inner_text()
+        await admin.check(axe_source(), PICTURES, "run-failed")
+        assert [row.method for row in await _rows(portal) if row.kind == "change"] == ["OPEN"]
+        assert not [row for row in await _rows(portal) if "bolts" in row.reason]
 
 
 async def _rows(portal: Guarded) -> list[LogRow]:

@@ -95,6 +95,29 @@ async def test_a_person_watches_their_run_beside_its_program_and_ends_it(
         assert (ended.identity, ended.kind) == ((await portal.account()).key, "change")
 
 
+async def test_a_person_reads_how_their_run_failed_as_their_agent_did_and_nobody_else_does(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with (
+        hosted() as upstream,
+        guarded_portal(tmp_path, upstream=upstream.url, code=code_tool, has_log=True) as portal,
+        agent_of(portal) as agent,
+        chromium() as browser,
+        person(portal, browser) as page,
+        person(portal, browser, GRACE) as other,
+    ):
+        ran = (await agent.code("throw new Error('no bolts <b>left</b>')")).structured_content
+        await stored(portal)
+        await page.goto(f"{portal.url}/runs/{ran['executionId']}")
+        tile = page.locator(".tiles > div").first
+        await expect(tile.locator(".message")).to_have_text("Error: no bolts <b>left</b>")
+        await expect(tile).to_contain_text("exception: it threw something")
+        await Administered(page, portal.url).check(axe_source(), PICTURES, "own-run-failed")
+        for path in (f"/runs/{ran['executionId']}", f"/admin/runs/{ran['executionId']}"):
+            await other.goto(f"{portal.url}{path}")
+            assert "bolts" not in await other.content()
+
+
 async def test_what_waits_for_a_person_is_on_their_page_with_the_way_on(tmp_path: Path, code_tool: CodeTool) -> None:
     login = Login("echo")
     at_once = {"patience": 0.001, "patienceWithProgress": 0.001}

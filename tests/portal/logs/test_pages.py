@@ -201,3 +201,26 @@ class _Empty:
 
 
 _EMPTY = _Empty()
+
+
+async def test_rows_of_an_address_are_those_of_everybody_who_has_it_in_whatever_case(
+    place: LogPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "FEW", 7)
+    monkeypatch.setattr(pages, "MANY", 40)
+    addresses = ("Ada@Example.com", "ada@example.com", "ADA%@example.com", "Jürgen@example.com", "grace@example.com")
+    made = [row(n, identity=f"p{n % 7}", email=addresses[n % 5]) for n in range(100)]
+    async with CallLog.open(place) as log:
+        await log.database.write(partial(store, batch=batch_of("i", 1, made), now=AT + DAY))
+        for asked, number in (("ada@EXAMPLE.com", 40), ("Jürgen@example.com", 20), ("ada%@example.com", 20), ("a", 0)):
+            found: list[StoredRow] = []
+            here = None
+            while True:
+                page = await log.database.read(partial(older, filters=Filters(email=asked), id=here, limit=9))
+                found += page.rows
+                if not page.more:
+                    break
+                here = page.reached
+            assert len(found) == len({one.id for one in found}) == number, asked
+            if number:
+                assert {one.row.email.lower() for one in found} == {asked.lower()}
