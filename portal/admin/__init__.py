@@ -25,6 +25,19 @@ from portal.admin.applying import apply_changes, export_objects, read_existing
 from portal.admin.apps import ShownApp
 from portal.admin.build import Admin, create_admin
 from portal.admin.capabilities import Override, ShownOverride, offered
+from portal.admin.configured import (
+    Configured,
+    ConfiguredFlowRule,
+    ConfiguredGroup,
+    ConfiguredList,
+    ConfiguredLoginMethod,
+    ConfiguredPolicy,
+    ConfiguredProfile,
+    ConfiguredQuota,
+    ConfiguredRule,
+    policy_place,
+)
+from portal.admin.configured_settings import ConfiguredSetting
 from portal.admin.credentials import AuthConfigSummary
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
@@ -115,6 +128,16 @@ __all__ = [
     "Area",
     "AuthConfigSummary",
     "Change",
+    "Configured",
+    "ConfiguredFlowRule",
+    "ConfiguredGroup",
+    "ConfiguredList",
+    "ConfiguredLoginMethod",
+    "ConfiguredPolicy",
+    "ConfiguredProfile",
+    "ConfiguredQuota",
+    "ConfiguredRule",
+    "ConfiguredSetting",
     "DeclaredError",
     "DlpLimits",
     "Existing",
@@ -218,6 +241,7 @@ __all__ = [
     "offered",
     "permissions_of_role",
     "plan",
+    "policy_place",
     "read_existing",
     "role_id",
     "rule_of_profiles",

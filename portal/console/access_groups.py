@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.routing import Route
 
 from portal.admin import ORGANIZATION, AdminError, ShownGroup, ShownPolicy
+from portal.console.configured import ConfiguredRow, configured, documented_holders, documented_users
 from portal.console.frame import ConsoleFrame, require_name, sure
 from portal.console.rule_fields import blank_sets, sent_sets, shown_sets
 from portal.console.rule_words import GROUPS, Known, holder_words, plain_rules, read_known, refers_to
@@ -37,9 +40,11 @@ class AccessGroupPages:
     async def _list(self, visit: Visit) -> Answer:
         search, page = visit.query("search"), visit.query("page", "1")
         found = await visit.api.list(ShownGroup, GROUPS, {"search": search, "page": page, "per_page": str(PER_PAGE)})
-        known, policies = await read_known(visit), await _policies(visit)
-        rows = [(one, holder_words(one, known), users_of(one.id, policies, known)) for one in found.items]
+        known, policies, holders = await read_known(visit), await _policies(visit), await documented_holders(visit)
+        rows = [(one, holder_words(one, known), users_of(one.id, policies, known, holders)) for one in found.items]
+        documented = await configured(visit, "groups", search, known)
         values = {"found": found, "rows": rows, "search": search, "can_change": visit.may(ORGANIZATION)}
+        values["configured"] = documented
         return Shown("access_groups.html", "Access groups", values)
 
     async def _new(self, visit: Visit) -> Answer:
@@ -59,7 +64,7 @@ class AccessGroupPages:
             "group": group,
             "sets": shown_sets(rules, known),
             "words": holder_words(group, known),
-            "users": users_of(group.id, await _policies(visit), known),
+            "users": users_of(group.id, await _policies(visit), known, await documented_holders(visit)),
             "action": f"{LIST}/{group.id}",
             "can_change": visit.may(ORGANIZATION),
         }
@@ -72,7 +77,8 @@ class AccessGroupPages:
 
     async def _sure(self, visit: Visit) -> Answer:
         group = await visit.api.show(ShownGroup, ITEM, id=visit.id())
-        here, users = f"{LIST}/{group.id}", users_of(group.id, await _policies(visit), await read_known(visit))
+        here, known, holders = f"{LIST}/{group.id}", await read_known(visit), await documented_holders(visit)
+        users = users_of(group.id, await _policies(visit), known, holders)
         used = f"{', '.join(name for name, _ in users[:5])} use it: it is removed only when they do not any more."
         consequences = (used,) if users else ("No policy and no other group uses it.",)
         return sure(
@@ -86,10 +92,13 @@ class AccessGroupPages:
         return Went(LIST, "removed")
 
 
-def users_of(id: str, policies: list[ShownPolicy], known: Known) -> list[GroupUser]:
-    """The policies and groups with a rule that names this group."""
+def users_of(
+    id: str, policies: list[ShownPolicy], known: Known, documented: Sequence[ConfiguredRow]
+) -> list[GroupUser]:
+    """The policies and groups with a rule that names this group, also those of the operator's document."""
     found = [(one.name, f"/admin/policies/reusable/{one.id}") for one in policies if refers_to(one, "group", id, "id")]
-    return found + [(one.name, f"{LIST}/{one.id}") for one in known.groups if refers_to(one, "group", id, "id")]
+    found += [(one.name, f"{LIST}/{one.id}") for one in known.groups if refers_to(one, "group", id, "id")]
+    return found + documented_users(documented, ("group",), id)
 
 
 async def _policies(visit: Visit) -> list[ShownPolicy]:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from starlette.routing import Route
 
 from portal.admin import PersonReads, ShownFlowRule
+from portal.console.configured import configured
 from portal.console.frame import ConsoleFrame, name_to_type, require_name, sure
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
@@ -45,7 +46,13 @@ class DataFlowPages:
         rules = await visit.api.list(ShownFlowRule, f"{API}/rules")
         query = {"search": search, "page": visit.query("page", "1"), "per_page": str(PER_PAGE)}
         reads = await visit.api.list(PersonReads, f"{API}/reads", query)
-        values = {"rules": rules, "reads": reads, "search": search, "forget": FORGET}
+        values = {
+            "rules": rules,
+            "configured": await configured(visit, "data-flow-rules"),
+            "reads": reads,
+            "search": search,
+            "forget": FORGET,
+        }
         return Shown("data_flow.html", "Data flow", values)
 
     async def _new(self, visit: Visit) -> Answer:

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from portal.admin import AdminError, ShownProfile, ShownRule, invalid
 from portal.console.conditions import ConditionFields, Profiles, conditions_of, expressions_of
+from portal.console.configured import configured
 from portal.console.frame import ConsoleFrame, name_to_type, require_name, sure
 from portal.console.precedence import PlacedRule, moves
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -42,7 +43,7 @@ PER_PAGE = 50
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """A rule in the list: its number among all rules."""
+    """A rule in the list: its number among all rules that are stored."""
 
     number: int
     rule: ShownRule
@@ -73,8 +74,12 @@ class GatewayPages:
         query = {"search": search, "page": visit.query("page", "1"), "per_page": str(PER_PAGE)}
         found = await visit.api.list(ShownRule, API, query)
         rows = [RuleRow(places.get(rule.id, 0), rule) for rule in found.items]
+        documented = await configured(visit, "gateway-rules")
+        wanted = search.lower()
         values = {
             "found": found,
+            "configured": [one for one in documented if wanted in one.entry.name.lower()],
+            "before": len(documented),
             "rows": rows,
             "total": whole.info.total_count,
             "search": search,

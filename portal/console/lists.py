@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from starlette.routing import Route
 
 from portal.admin import ZERO_TRUST, ShownGroup, ShownItem, ShownList, ShownPolicy, WholeList, invalid
+from portal.console.configured import configured, documented_holders, documented_users
 from portal.console.frame import ConsoleFrame, require_name, sure
 from portal.console.rule_words import GROUPS, LISTS, refers_to
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -40,6 +41,7 @@ class ListPages:
         search, page = visit.query("search"), visit.query("page", "1")
         found = await visit.api.list(ShownList, LISTS, {"search": search, "page": page, "per_page": str(PER_PAGE)})
         values = {"found": found, "search": search, "kinds": dict(KINDS), "can_change": visit.may(ZERO_TRUST)}
+        values["configured"] = await configured(visit, "lists", search)
         return Shown("lists.html", "Lists", values)
 
     async def _new(self, visit: Visit) -> Answer:
@@ -109,4 +111,5 @@ async def _users(visit: Visit, found: WholeList) -> Sequence[tuple[str, str]]:
     groups = (await visit.api.list(ShownGroup, GROUPS)).items
     paths = [(one, f"/admin/policies/reusable/{one.id}") for one in policies]
     paths += [(one, f"/admin/policies/groups/{one.id}") for one in groups]  # type: ignore[misc]
-    return [(one.name, path) for one, path in paths if refers_to(one, selector, found.id, "id")]
+    documented = documented_users(await documented_holders(visit), (selector,), found.id)
+    return [*((one.name, path) for one, path in paths if refers_to(one, selector, found.id, "id")), *documented]

@@ -19,6 +19,7 @@ from portal.admin import (
     ShownProvider,
     invalid,
 )
+from portal.console.configured import configured, documented_holders, documented_users
 from portal.console.frame import ConsoleFrame, require_name, sure
 from portal.console.rule_words import refers_to
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -29,6 +30,8 @@ ITEM = f"{API}/{{id}}"
 ABOVE = (Crumb("Login methods", LIST),)
 CALLBACK = "/login/callback"
 SECRET, REST = "client_secret", "config"
+OF_PROVIDERS = ("azureAD", "okta", "gsuite", "github-organization", "oidc", "saml", "auth_context")
+"""Selectors whose rules name an identity provider."""
 PER_PAGE = 50
 
 
@@ -152,11 +155,17 @@ class LoginMethodPages:
     async def _list(self, visit: Visit) -> Answer:
         search, page = visit.query("search"), visit.query("page", "1")
         found = await visit.api.list(ShownProvider, API, {"search": search, "page": page, "per_page": str(PER_PAGE)})
+        allowed = (await visit.api.show(ShownOrganization, "/access/organizations")).allowed_idps
+        offered = await configured(visit, "login-methods", search)
         values = {
             "found": found,
+            "configured": [
+                one if not allowed or one.entry.id in allowed else replace(one, state=("Not offered", "off"))
+                for one in offered
+            ],
             "search": search,
             "titles": {one.id: one.title for one in TYPES},
-            "allowed": (await visit.api.show(ShownOrganization, "/access/organizations")).allowed_idps,
+            "allowed": allowed,
         }
         return Shown("login_methods.html", "Login methods", values)
 
@@ -276,11 +285,13 @@ async def _users(visit: Visit, id: str) -> Sequence[tuple[str, str]]:
     apps = (await visit.api.list(ShownApp, "/access/apps")).items
     found = [(one.name, f"/admin/policies/reusable/{one.id}") for one in policies if _names(one, id)]
     found += [(one.name, f"/admin/policies/groups/{one.id}") for one in groups if _names(one, id)]
-    return [*found, *((one.name, f"/admin/policies/apps/{one.id}") for one in apps if id in one.allowed_idps)]
+    found += [(one.name, f"/admin/policies/apps/{one.id}") for one in apps if id in one.allowed_idps]
+    documented = await documented_holders(visit)
+    found += documented_users(documented, ("login_method",), id)
+    return found + documented_users(documented, OF_PROVIDERS, id, "identity_provider_id")
 
 
 def _names(holder: ShownPolicy | ShownGroup, id: str) -> bool:
-    selectors = ("azureAD", "okta", "gsuite", "github-organization", "oidc", "saml", "auth_context")
     return refers_to(holder, "login_method", id, "id") or any(
-        refers_to(holder, one, id, "identity_provider_id") for one in selectors
+        refers_to(holder, one, id, "identity_provider_id") for one in OF_PROVIDERS
     )

@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from portal.admin import FieldMeanings, ShownJob, Validity, invalid
 from portal.config import say_duration
+from portal.console.configured import configured_settings
 from portal.console.destinations import KINDS, DestinationKind
 from portal.console.frame import ConsoleFrame, name_to_type, require_name, sure
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -56,7 +57,8 @@ class LogpushPages:
         query = {"search": search, "page": visit.query("page", "1"), "per_page": str(PER_PAGE)}
         found = await visit.api.list(ShownJob, API, query)
         states = {job.id: state_of(job) for job in found.items}
-        values = {"found": found, "search": search, "states": states, "behind": behind}
+        places = await configured_settings(visit, "portal.exports.")
+        values = {"found": found, "search": search, "states": states, "behind": behind, "places": places}
         return Shown("logpush.html", "Logpush jobs", values)
 
     async def _new(self, visit: Visit) -> Answer:
