@@ -26,6 +26,19 @@ from portal.admin.applying import apply_changes, export_objects, read_existing
 from portal.admin.apps import ShownApp
 from portal.admin.build import Admin, create_admin
 from portal.admin.capabilities import Override, ShownOverride, offered
+from portal.admin.configured import (
+    Configured,
+    ConfiguredFlowRule,
+    ConfiguredGroup,
+    ConfiguredList,
+    ConfiguredLoginMethod,
+    ConfiguredPolicy,
+    ConfiguredProfile,
+    ConfiguredQuota,
+    ConfiguredRule,
+    policy_place,
+)
+from portal.admin.configured_settings import ConfiguredSetting
 from portal.admin.credentials import AuthConfigSummary
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.dlp_profiles import ProfileUses
@@ -117,6 +130,16 @@ __all__ = [
     "AuthConfigSummary",
     "Change",
     "ChangedMeanwhile",
+    "Configured",
+    "ConfiguredFlowRule",
+    "ConfiguredGroup",
+    "ConfiguredList",
+    "ConfiguredLoginMethod",
+    "ConfiguredPolicy",
+    "ConfiguredProfile",
+    "ConfiguredQuota",
+    "ConfiguredRule",
+    "ConfiguredSetting",
     "DeclaredError",
     "DlpLimits",
     "Existing",
@@ -221,6 +244,7 @@ __all__ = [
     "offered",
     "permissions_of_role",
     "plan",
+    "policy_place",
     "read_existing",
     "read_if_match",
     "role_id",

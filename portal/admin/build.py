@@ -17,6 +17,7 @@ from portal.admin.api.application import PREFIX, AdminSettings, create_admin_app
 from portal.admin.api.operations import Operation
 from portal.admin.apps import AppOperations
 from portal.admin.assessments import AssessmentApi
+from portal.admin.configured import ConfiguredOperations
 from portal.admin.dlp_datasets import DatasetOperations
 from portal.admin.dlp_entries import DlpEntryOperations
 from portal.admin.dlp_profiles import DlpProfileOperations, ProfileUses, no_uses
@@ -123,14 +124,16 @@ async def create_admin(
     account_id = await read_account_id(store)
     tokens = ApiTokens(store, account_id, clock)
     detection = RuleSource(rules or rules_folder())
-    servers = ServerOperations(store, upstreams or NotRunning(), clock, settings)
+    upstreams = upstreams or NotRunning()
+    servers = ServerOperations(store, upstreams, clock, settings)
     reading = LogReading(store, log, settings)
     held, people = holdings or Holdings.over(store, clock), People(store, clock)
     guard = RoleGuard(lambda: settings.identity).require
     operations = [
         *servers.operations(),
         *PortalOperations(store, servers).operations(),
-        *ServedOperations(serving).operations(),
+        *ServedOperations(serving, upstreams).operations(),
+        *ConfiguredOperations(settings).operations(),
         *PolicyOperations(store, check_decisions).operations(),
         *PolicyTestOperations(tester).operations(),
         *GroupOperations(store, check_decisions, guard).operations(),

@@ -89,18 +89,14 @@ def fix_of(
 def fix_in_document(observed: Observed) -> Fix | None:
     """What to do about a server of the operator's document in this state, None where all is well."""
     fix = fix_of(observed, "unauthenticated", "not_required")
-    if fix is None or fix.action in ("wait", "start_server", "start_program"):
+    if fix is None or fix.action in ("wait", "start_server", "start_program", "approve", "sync"):
         return fix
     status = observed.error_details.status_code if observed.error_details is not None else None
-    if fix.action == "approve":
-        words = fix.words + " The command `codemode pins` does that for servers of the document."
-    elif fix.action == "sync":
-        words = f"{observed.error or 'It cannot be reached'}. The portal tries again by itself."
-    elif status in (401, 403):
+    if status in (401, 403):
         words = f"The server answers {status}: correct its headers or its oauth in the configuration document."
     else:
         words = "Correct the URL of the server in the configuration document."
-    return Fix(action="wait" if fix.action == "sync" else "edit_configuration", words=words)
+    return Fix(action="edit_configuration", words=words)
 
 
 def _of_fault(fault: Fault, problem: str) -> Fix:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated, Literal
 
 import structlog
@@ -56,8 +56,10 @@ class Approved(BaseModel):
 
 
 class ApprovalOperations:
-    def __init__(self, store: Store, upstreams: Upstreams) -> None:
-        self._store = store
+    """Approval for the servers that `require` finds: it raises an `AdminError` for the id of any other."""
+
+    def __init__(self, require: Callable[[str], Awaitable[None]], upstreams: Upstreams) -> None:
+        self._require = require
         self._upstreams = upstreams
 
     def operations(self, server: str) -> list[Operation]:
@@ -106,9 +108,17 @@ class ApprovalOperations:
 
     async def _pending(self, request: ApiRequest) -> tuple[PendingDefinition, ...]:
         id = request.path["id"]
-        if await self._store.find(SERVER, id) is None:
-            raise not_found("MCP server")
+        await self._require(id)
         return self._upstreams.pending(id)
+
+
+async def require_stored(store: Store, id: str) -> None:
+    """
+    Raises:
+        AdminError: no server of this id is stored.
+    """
+    if await store.find(SERVER, id) is None:
+        raise not_found("MCP server")
 
 
 def shown(definition: PendingDefinition) -> PendingApproval:

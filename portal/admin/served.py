@@ -1,7 +1,7 @@
-"""What this instance serves, wherever it is from: `access/ai-controls/mcp/served`. Ours, and for reading alone.
+"""What this instance serves, wherever it is from: `access/ai-controls/mcp/served`. Ours.
 
 The lists of servers and portals are Cloudflare's, and have what is stored. An instance also serves what is in the
-operator's document, which the API cannot change.
+operator's document, which the API cannot change: it reads the lists of such a server again, and approves what waits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import PORTALS
 from portal.admin.capabilities import OfferedCapability
 from portal.admin.fixes import Fix
-from portal.admin.upstreams import ErrorDetails, Status
+from portal.admin.pins import ApprovalOperations
+from portal.admin.servers import Synced
+from portal.admin.upstreams import ErrorDetails, Status, Upstreams
 from portal.config import CodeModePolicy
 
 PATH = "/access/ai-controls/mcp/served"
@@ -26,7 +28,7 @@ ServedFrom = Literal["configuration", "store"]
 
 
 class ServedServer(BaseModel):
-    """A server of this instance. `source` is the operator's document or the store.
+    """A server of this instance. `source` is the operator's document or the store; `key` is where the document has it.
 
     `origin` is the scheme and host of its URL, "" for a program: what is behind the host may be a secret. One of the
     document that is not `enabled` is not connected. `offered` is what it lists, before any portal's settings.
@@ -36,6 +38,7 @@ class ServedServer(BaseModel):
     name: str
     description: str | None = None
     source: ServedFrom
+    key: str | None = None
     enabled: bool = True
     transport: Literal["http", "sse", "stdio"]
     origin: str = ""
@@ -59,14 +62,15 @@ class ServedPortalServer(BaseModel):
 
 
 class ServedPortal(BaseModel):
-    """A portal of this instance; the id of the document's own is "_". `url` is its MCP endpoint, without a parameter
-    for code mode. `servers` is null for the portal that has every server."""
+    """A portal of this instance; the id of the document's own is "_". `key` is where the document has it. `url` is its
+    MCP endpoint, without a parameter for code mode. `servers` is null for the portal that has every server."""
 
     id: str
     name: str
     hostname: str = ""
     description: str | None = None
     source: ServedFrom
+    key: str | None = None
     code_mode: CodeModePolicy
     secure_web_gateway: bool = False
     url: str
@@ -86,12 +90,16 @@ class Serving(Protocol):
 class ServedOperations:
     """Without `serving` this process serves nothing, and the lists are empty."""
 
-    def __init__(self, serving: Serving | None) -> None:
+    def __init__(self, serving: Serving | None, upstreams: Upstreams) -> None:
         self._serving = serving
+        self._upstreams = upstreams
 
     def operations(self) -> list[Operation]:
         servers, portals = f"{PATH}/servers", f"{PATH}/portals"
+        again = "Read the tools and prompts of a server in service again"
         return [
+            Operation("POST", f"{servers}/{{id}}/sync", again, self._sync, Synced, PORTALS),
+            *ApprovalOperations(self._require, self._upstreams).operations(f"{servers}/{{id}}"),
             Operation("GET", servers, "List the servers in service", self._servers, ServedServer, PORTALS, listed=True),
             Operation("GET", f"{servers}/{{id}}", "Show a server in service", self._server, ServedServer, PORTALS),
             Operation("GET", portals, "List the portals in service", self._portals, ServedPortal, PORTALS, listed=True),
@@ -104,9 +112,20 @@ class ServedOperations:
         return [one for one in servers if search in one.id.lower() or search in one.name.lower()]
 
     async def _server(self, request: ApiRequest) -> ServedServer:
+        return self._found(request.path["id"])
+
+    async def _sync(self, request: ApiRequest) -> Synced:
+        server = self._found(request.path["id"])
+        observed = await self._upstreams.sync(server.id)
+        return Synced(status=observed.status, error=observed.error, error_details=observed.error_details)
+
+    async def _require(self, id: str) -> None:
+        self._found(id)
+
+    def _found(self, id: str) -> ServedServer:
         servers = self._serving.servers() if self._serving is not None else ()
         for one in servers:
-            if one.id == request.path["id"]:
+            if one.id == id:
                 return one
         raise not_found("server")
 

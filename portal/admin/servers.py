@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -30,7 +31,7 @@ from portal.admin.capabilities import (
 )
 from portal.admin.credentials import AuthConfigSummary, AuthenticationStatus
 from portal.admin.fixes import Fix, fix_of
-from portal.admin.pins import ApprovalOperations
+from portal.admin.pins import ApprovalOperations, require_stored
 from portal.admin.server_logins import LoginOperations, OwnLogins, ShownCredential, read_own_logins
 from portal.admin.upstreams import ErrorDetails, Status, Upstreams
 from portal.config import Labels
@@ -182,7 +183,7 @@ class ServerOperations:
             Operation(
                 "POST", f"{item}/sync", "Read the tools and prompts of a server again", self._sync, Synced, PORTALS
             ),
-            *ApprovalOperations(self._store, self._upstreams).operations(item),
+            *ApprovalOperations(partial(require_stored, self._store), self._upstreams).operations(item),
             *LoginOperations(self._store, self._clock, self._settings).operations(item),
         ]
 

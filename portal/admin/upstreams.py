@@ -166,7 +166,7 @@ class RegistryUpstreams:
 
     def pending(self, server_id: str) -> tuple[PendingDefinition, ...]:
         server = self._servers.snapshot.servers.get(server_id)
-        return server.pending if server is not None and self._stored.history(server_id) is not None else ()
+        return server.pending if server is not None else ()
 
     async def approve(self, server_id: str, definitions: Iterable[PendingDefinition], *, by: str) -> None:
         await self._servers.approve(server_id, definitions, by=by)

@@ -49,6 +49,7 @@ async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str
 def configure_admin(settings: AdminSettings, config: Config) -> None:
     """Set the settings that come from the configuration."""
     section = config.portal.identity
+    settings.config = config
     settings.documented_profiles = frozenset(config.portal.dlp.profiles)
     settings.lead = timedelta(seconds=config.portal.credential_notices.lead)
     settings.identity = section

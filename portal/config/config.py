@@ -255,7 +255,8 @@ class Omission(BaseModel):
 class Config(BaseModel):
     """A whole document. `servers` is in document order, by server id, the disabled ones included; `portals` are the
     further portals, by id. `omissions` are the servers that cannot be used. `notes` are sentences for the operator:
-    what of the document is passed over or left out. `section` is the key under which the document has its servers."""
+    what of the document is passed over or left out. `section` is the key under which the document has its servers.
+    `expanded` are the values of variables in `portal` and `portals`: they are secrets until proven otherwise."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -265,6 +266,7 @@ class Config(BaseModel):
     omissions: tuple[Omission, ...] = ()
     notes: tuple[str, ...] = ()
     section: str = SERVER_SECTIONS[0]
+    expanded: tuple[str, ...] = Field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,14 +342,20 @@ def _parse(document: Mapping[str, object], file: str, environment: Mapping[str, 
     inputs = input_values(document.get("inputs"), environment)
     reading = _Reading(file, environment, folder, editor, inputs, notes)
     servers = _servers(document.get(key, {}), key, reading)
-    portal = _portal(document.get("portal", {}), file, environment, folder)
+    expansion = Expansion(environment, file=file)
+    portal = _portal(document.get("portal", {}), file, expansion, folder)
     _pins_have_a_place(portal, servers, key, file)
     _contents_have_a_key(portal, file)
     there = servers.keys() | {one.id for one in reading.omissions}
-    portals = _portals(document.get("portals", {}), portal, there, file, environment)
-    omissions = tuple(reading.omissions)
+    portals = _portals(document.get("portals", {}), portal, there, file, expansion)
     return Config(
-        portal=portal, servers=servers, portals=portals, omissions=omissions, notes=notes.lines(), section=key
+        portal=portal,
+        servers=servers,
+        portals=portals,
+        omissions=tuple(reading.omissions),
+        notes=notes.lines(),
+        section=key,
+        expanded=tuple(sorted(expansion.values)),
     )
 
 
@@ -513,10 +521,10 @@ def _transport(given: dict[str, object], key: str, file: str) -> type[StdioServe
     return HttpServer
 
 
-def _portal(section: object, file: str, environment: Mapping[str, str], folder: Path | None) -> PortalSettings:
+def _portal(section: object, file: str, expansion: Expansion, folder: Path | None) -> PortalSettings:
     if not isinstance(section, dict):
         raise ConfigError(f"must be an object, found {describe(section)}.", file=file, key="portal")
-    given = Expansion(environment, file=file).expand_members(_written(section), "portal")
+    given = expansion.expand_members(_written(section), "portal")
     _only_known(given, _names(PortalSettings), file, "portal")
     if isinstance(limits := given.get("limits"), dict):
         spelled = {to_camel(name): name for name in LIMITS} | {name: name for name in LIMITS}
@@ -593,7 +601,7 @@ def _portals(
     portal: PortalSettings,
     servers: Collection[str],
     file: str,
-    environment: Mapping[str, str],
+    expansion: Expansion,
 ) -> dict[str, PortalEntry]:
     """The further portals, by id. A server may be one of the database, where there is one."""
     if not isinstance(section, dict):
@@ -611,7 +619,7 @@ def _portals(
             raise ConfigError("is the name of a path that is taken.", file=file, key=key, fix="Choose another id.")
         if not isinstance(given, dict):
             raise ConfigError(f"must be an object, found {describe(given)}.", file=file, key=key)
-        written = Expansion(environment, file=file).expand_members(_written(given), key)
+        written = expansion.expand_members(_written(given), key)
         _only_known(written, _names(PortalEntry) - {"id"}, file, key)
         entry = _checked(PortalEntry, {**written, "id": id}, key, file)
         # A server may be named as in the document or by its id.

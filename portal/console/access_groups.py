@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from starlette.routing import Route
 
 from portal.admin import ORGANIZATION, AdminError, ShownGroup, ShownPolicy
+from portal.console.configured import ConfiguredRow, configured, documented_holders, documented_users
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, once_unused
 from portal.console.rule_fields import blank_sets, sent_sets, shown_sets
 from portal.console.rule_words import (
@@ -44,9 +46,16 @@ class AccessGroupPages:
 
     async def _list(self, visit: Visit) -> Answer:
         found = await visit.api.list(ShownGroup, GROUPS, visit.page_query())
-        known, policies = await read_known(visit), await _policies(visit)
-        rows = [(one, holder_words(one, known), users_of(one.id, policies, known)) for one in found.items]
-        values = {"found": found, "rows": rows, "search": visit.query("search"), "can_change": visit.may(ORGANIZATION)}
+        known, policies, holders = await read_known(visit), await _policies(visit), await documented_holders(visit)
+        rows = [(one, holder_words(one, known), users_of(one.id, policies, known, holders)) for one in found.items]
+        search = visit.query("search")
+        values = {
+            "found": found,
+            "rows": rows,
+            "search": search,
+            "can_change": visit.may(ORGANIZATION),
+            "configured": await configured(visit, "groups", search, known),
+        }
         return Shown("access_groups.html", "Access groups", values)
 
     async def _new(self, visit: Visit) -> Answer:
@@ -65,7 +74,7 @@ class AccessGroupPages:
             "group": group,
             "sets": shown_sets(plain_sets(group), _others(known, group)),
             "words": holder_words(group, known),
-            "users": users_of(group.id, await _policies(visit), known),
+            "users": users_of(group.id, await _policies(visit), known, await documented_holders(visit)),
             "action": f"{LIST}/{group.id}",
             "can_change": visit.may(ORGANIZATION),
         }
@@ -78,7 +87,8 @@ class AccessGroupPages:
 
     async def _remove(self, visit: Visit) -> Confirmation:
         group = await visit.api.show(ShownGroup, ITEM, id=visit.id())
-        users = users_of(group.id, await _policies(visit), await read_known(visit))
+        known, holders = await read_known(visit), await documented_holders(visit)
+        users = users_of(group.id, await _policies(visit), known, holders)
         return Confirmation(
             f"Remove {group.name}?",
             name=group.name,
@@ -88,9 +98,10 @@ class AccessGroupPages:
         )
 
 
-def users_of(id: str, policies: list[ShownPolicy], known: Known) -> list[RuleUser]:
-    """The policies and groups with a rule that names this group."""
-    return rule_users(policies, known.groups, lambda one: refers_to(one, "group", id, "id"))
+def users_of(id: str, policies: list[ShownPolicy], known: Known, documented: Sequence[ConfiguredRow]) -> list[RuleUser]:
+    """The policies and groups with a rule that names this group, also those of the operator's document."""
+    found = rule_users(policies, known.groups, lambda one: refers_to(one, "group", id, "id"))
+    return [*found, *documented_users(documented, ("group",), id)]
 
 
 def _others(known: Known, group: ShownGroup) -> Known:

@@ -15,6 +15,9 @@ from portal.admin import (
     POLICIES,
     PORTALS,
     AdminError,
+    ConfiguredPolicy,
+    ServedPortal,
+    ServedServer,
     ShownApp,
     ShownOrganization,
     ShownPage,
@@ -23,7 +26,9 @@ from portal.admin import (
     ShownServer,
     invalid,
     not_found,
+    policy_place,
 )
+from portal.console.configured import ConfiguredRow, configured
 from portal.console.frame import Confirmation, ConsoleFrame, deletion
 from portal.console.policies import DECISIONS
 from portal.console.rule_fields import sent_sets, shown_sets
@@ -33,6 +38,7 @@ from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 HERE, LIST = "policies", "/admin/policies"
 API, POLICY_API = "/access/apps", "/access/policies"
 ITEM = f"{API}/{{id}}"
+SERVED = "/access/ai-controls/mcp/served"
 SERVERS, PORTAL_LIST = "/access/ai-controls/mcp/servers", "/access/ai-controls/mcp/portals"
 ABOVE = (Crumb("Who may use what", LIST),)
 OWN_PORTAL = "_"
@@ -50,18 +56,23 @@ _WITHIN = re.compile(r"^/policies/\d+/")
 
 @dataclass(frozen=True, slots=True)
 class AttachedRow:
-    """A policy of an application, in the order of precedence. An own one belongs to this application only."""
+    """A policy of an application, in the order of precedence. An own one belongs to this application only. One of the
+    operator's document has a `path`, that of its page."""
 
     id: str
     name: str
     decision: str
     own: bool
     words: Sequence[tuple[str, list[str]]]
+    precedence: int | None = None
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class GuardedPlace:
-    """A portal or server, and the applications that say who may use it."""
+    """A portal or server, and the applications that say who may use it. `policies` are all that hold there, in the
+    order in which they are asked: those of the applications, and those of the operator's document. `of_document` is
+    one that the document has."""
 
     kind: str
     id: str
@@ -69,6 +80,13 @@ class GuardedPlace:
     detail: str
     otherwise: str
     apps: Sequence[tuple[ShownApp, Sequence[AttachedRow]]] = ()
+    policies: Sequence[AttachedRow] = ()
+    of_document: bool = False
+
+    @property
+    def can_have_application(self) -> bool:
+        """An application names a server by its id, and a portal by its host name."""
+        return self.kind == "server" or bool(self.detail)
 
 
 class ApplicationPages:
@@ -98,11 +116,16 @@ class ApplicationPages:
         known, policies = await read_known(visit), await _policies(visit)
         listed = await visit.api.list(ShownApp, API)
         rows = [(app, attached(app, policies, known)) for app in listed.items]
-        places = [_with_apps(one, rows) for one in await _places(visit)]
+        documented = await configured(visit, "policies", known=known)
+        places = [
+            _with_policies(_with_apps(one, rows), documented_at(one, documented, policies, known))
+            for one in await _places(visit)
+        ]
         placed = {app.id for one in places for app, _ in one.apps}
         values = {
             "places": places,
             "others": [(app, policies) for app, policies in rows if app.id not in placed],
+            "about_tools": [one for one in documented if _about(one) == "tools"],
             "broken": listed.broken,
             "types": TYPES,
             "actions": ACTIONS,
@@ -280,7 +303,38 @@ def attached(app: ShownApp, policies: Sequence[ShownPolicy], known: Known) -> li
             rows.append(AttachedRow(id, policy.name, policy.decision, False, holder_words(policy, known)))
         else:
             rows.append(AttachedRow(id, f"{id[:64]} (cannot be read)", "deny", False, ()))
+        rows[-1] = replace(rows[-1], precedence=_precedence(entry.get("precedence")))
     return rows
+
+
+def documented_at(
+    place: GuardedPlace, documented: Sequence[ConfiguredRow], policies: Sequence[ShownPolicy], known: Known
+) -> list[AttachedRow]:
+    """The policies that the operator's document attaches to a portal or a server."""
+    by_id = {one.id: one for one in policies}
+    rows = []
+    for one in documented:
+        policy = one.entry
+        if not isinstance(policy, ConfiguredPolicy) or policy.about != place.kind:
+            continue
+        if place.id != (policy.portal if place.kind == "portal" else policy.server) or not place.of_document:
+            continue
+        reusable = by_id.get(policy.policy) if policy.decision not in ACTIONS else None
+        name, decision = (policy.name, policy.decision) if reusable is None else (reusable.name, reusable.decision)
+        known_decision = decision if decision in ACTIONS else "deny"
+        words = holder_words(policy.model_dump(mode="json") if reusable is None else reusable, known)
+        rows.append(AttachedRow(policy.policy, name, known_decision, False, words, policy.precedence, one.path))
+    return rows
+
+
+def _about(row: ConfiguredRow) -> str:
+    return row.entry.about if isinstance(row.entry, ConfiguredPolicy) else ""
+
+
+def _with_policies(place: GuardedPlace, documented: Sequence[AttachedRow]) -> GuardedPlace:
+    """All policies that hold at a place, in the order in which they are asked."""
+    found = [*documented, *(row for _, rows in place.apps for row in rows)]
+    return replace(place, policies=sorted(found, key=lambda row: policy_place(row.decision, row.precedence)))
 
 
 def _in_order(policies: Iterable[RuleJson]) -> list[Mapping[str, object]]:
@@ -330,12 +384,35 @@ async def _places(visit: Visit) -> list[GuardedPlace]:
     if visit.may(ORGANIZATION, writing=False):
         own = await visit.api.show(ShownOrganization, "/access/organizations")
         words = "Only what the configuration document says; else administrators only"
-        places.append(GuardedPlace("portal", OWN_PORTAL, "The document's portal", own.auth_domain, words))
-    if visit.may(PORTALS, writing=False):
-        portals = (await visit.api.list(ShownPortal, PORTAL_LIST)).items
-        places += [GuardedPlace("portal", one.id, one.name, one.hostname, "Administrators only") for one in portals]
-    places += [GuardedPlace("server", one.id, one.name, one.hostname, "Nobody") for one in await _servers(visit)]
-    return places
+        own_place = GuardedPlace("portal", OWN_PORTAL, "The document's portal", own.auth_domain, words)
+        places.append(replace(own_place, of_document=True))
+    if not visit.may(PORTALS, writing=False):
+        return places
+    portals = (await visit.api.list(ShownPortal, PORTAL_LIST)).items
+    places += [GuardedPlace("portal", one.id, one.name, one.hostname, "Administrators only") for one in portals]
+    documented = [place for place in await _documented_places(visit) if place.id != OWN_PORTAL]
+    places += [place for place in documented if place.kind == "portal"]
+    taken = {place.id for place in documented if place.kind == "server"}
+    servers = [one for one in await _servers(visit) if one.id not in taken]
+    places += [GuardedPlace("server", one.id, one.name, one.hostname, "Nobody") for one in servers]
+    return [*places, *(place for place in documented if place.kind == "server")]
+
+
+async def _documented_places(visit: Visit) -> list[GuardedPlace]:
+    """The portals and servers of the operator's document."""
+    portals = (await visit.api.list(ServedPortal, f"{SERVED}/portals")).items
+    servers = (await visit.api.list(ServedServer, f"{SERVED}/servers")).items
+    found = [
+        GuardedPlace("portal", one.id, one.name, one.hostname, "Administrators only", of_document=True)
+        for one in portals
+        if one.source == "configuration"
+    ]
+    otherwise = "Whoever may use the portal"
+    return found + [
+        GuardedPlace("server", one.id, one.name, one.origin, otherwise, of_document=True)
+        for one in servers
+        if one.source == "configuration"
+    ]
 
 
 async def _asked_place(visit: Visit) -> GuardedPlace:

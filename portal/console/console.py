@@ -22,6 +22,7 @@ from portal.console.administrator_roles import RoleRulePages
 from portal.console.administrators import AdministratorPages
 from portal.console.api_tokens import ApiTokenPages
 from portal.console.applications import ApplicationPages
+from portal.console.configured import ConfiguredPages
 from portal.console.data_flow import DataFlowPages
 from portal.console.dlp import DlpPages
 from portal.console.dlp_entries import DlpEntryPages
@@ -118,6 +119,7 @@ SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     DataFlowPages,
     QuotaPages,
     LogpushPages,
+    ConfiguredPages,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from portal.admin import PORTALS, PersonReads, ShownFlowRule
+from portal.console.configured import configured
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
@@ -38,7 +39,13 @@ class DataFlowPages:
         """The rules, and below them a page of who has read what."""
         rules = await visit.api.list(ShownFlowRule, f"{API}/rules")
         reads = await visit.api.list(PersonReads, f"{API}/reads", visit.page_query())
-        values = {"rules": rules, "reads": reads, "search": visit.query("search"), "forget": FORGET}
+        values = {
+            "rules": rules,
+            "configured": await configured(visit, "data-flow-rules"),
+            "reads": reads,
+            "search": visit.query("search"),
+            "forget": FORGET,
+        }
         return Shown("data_flow.html", "Data flow", values)
 
     async def _new(self, visit: Visit) -> Answer:

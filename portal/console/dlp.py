@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from urllib.parse import urlencode
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
 
 from starlette.routing import Route
 
 from portal.admin import (
     ZERO_TRUST,
+    ConfiguredProfile,
+    ConfiguredRule,
     DlpLimits,
     ShownCustomProfile,
     ShownDataset,
@@ -21,8 +24,10 @@ from portal.admin import (
     ShownWordsEntry,
     invalid,
 )
+from portal.console.configured import configured
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.overrides import paged
+from portal.console.rule_words import CONFIGURED
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 from portal.dlp import PREDEFINED_BY_UUID
 from portal.gateway import profiles_asked
@@ -36,6 +41,15 @@ THRESHOLDS = (("low", "Low: also what is doubtful"), ("medium", "Medium"), ("hig
 PER_PAGE = 25
 AnyProfile = ShownCustomProfile | ShownPredefinedProfile
 AnyProfileEntry = ShownPatternEntry | ShownWordsEntry | ShownRuleEntry | ShownDatasetEntry
+
+
+@dataclass(frozen=True, slots=True)
+class AskingRule:
+    """A gateway rule that may ask for profiles, and the path of its page."""
+
+    name: str
+    traffic: str
+    path: str
 
 
 class DlpPages:
@@ -60,9 +74,12 @@ class DlpPages:
 
     async def _list(self, visit: Visit) -> Answer:
         found = await visit.api.list(ShownProfile, API, visit.page_query(PER_PAGE))
-        rules = (await visit.api.list(ShownRule, "/gateway/rules")).items
+        rules, documented = await _asking(visit), await configured(visit, "dlp-profiles", visit.query("search"))
         values = {
             "found": found,
+            "configured": documented,
+            "overruled": {one.entry.profile for one in documented if isinstance(one.entry, ConfiguredProfile)},
+            "predefined": PREDEFINED_BY_UUID,
             "uses": {one.root.id: rules_of(rules, one.root) for one in found.items},
             "entries": entries_of,
             "datasets": await visit.api.list(ShownDataset, "/dlp/datasets"),
@@ -92,7 +109,7 @@ class DlpPages:
             "has_entries": bool(entries_of(profile)),
             "search": search,
             "thresholds": THRESHOLDS,
-            "uses": rules_of((await visit.api.list(ShownRule, "/gateway/rules")).items, profile),
+            "uses": rules_of(await _asking(visit), profile),
             "datasets": await self._shareable(visit, profile) if own else [],
         }
         return Shown("dlp_profile.html", profile.name, values, ABOVE)
@@ -179,10 +196,18 @@ def entries_of(profile: AnyProfile) -> Sequence[AnyProfileEntry]:
     return (*profile.entries, *profile.shared_entries)
 
 
-def rules_of(rules: Iterable[ShownRule], profile: AnyProfile) -> list[ShownRule]:
+def rules_of(rules: Iterable[AskingRule], profile: AnyProfile) -> list[AskingRule]:
     """The rules that ask for a profile, by any of its names."""
     names = {profile.id, profile.name, PREDEFINED_BY_UUID.get(profile.id, profile.id)}
     return [rule for rule in rules if not names.isdisjoint(profiles_asked(rule.traffic))]
+
+
+async def _asking(visit: Visit) -> list[AskingRule]:
+    """All gateway rules in their order, those of the document first."""
+    documented = (await visit.api.list(ConfiguredRule, f"{CONFIGURED}/gateway-rules")).items
+    stored = (await visit.api.list(ShownRule, "/gateway/rules")).items
+    found = [AskingRule(one.name, one.traffic, f"/admin/configured/gateway-rules/{one.id}") for one in documented]
+    return [*found, *(AskingRule(one.name, one.traffic, f"/admin/gateway/{quote(one.id, safe='')}") for one in stored)]
 
 
 def _said(visit: Visit, *, own: bool) -> dict[str, object]:

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from portal.admin import ZERO_TRUST, AdminError, ShownProfile, ShownRule, invalid
 from portal.console.conditions import ConditionFields, Profiles, conditions_of, expressions_of
+from portal.console.configured import configured
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.precedence import PlacedRule, moves
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -40,7 +41,7 @@ NAMES = {"rule_settings": "block_reason"}
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """A rule in the list: its number among all rules."""
+    """A rule in the list: its number among all rules that are stored."""
 
     number: int
     rule: ShownRule
@@ -68,8 +69,12 @@ class GatewayPages:
         places = {rule.id: number for number, rule in enumerate(whole.items, 1)}
         found = await visit.api.list(ShownRule, API, visit.page_query())
         rows = [RuleRow(places.get(rule.id, 0), rule) for rule in found.items]
+        documented = await configured(visit, "gateway-rules")
+        wanted = visit.query("search").lower()
         values = {
             "found": found,
+            "configured": [one for one in documented if wanted in one.entry.name.lower()],
+            "before": len(documented),
             "rows": rows,
             "total": whole.info.total_count,
             "search": visit.query("search"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from starlette.routing import Route
 
 from portal.admin import ZERO_TRUST, ShownItem, ShownList, WholeList, invalid
+from portal.console.configured import configured, documented_holders, documented_users
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, once_unused
 from portal.console.rule_words import LISTS, RuleUser, read_rule_users, refers_to
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -36,9 +37,11 @@ class ListPages:
 
     async def _list(self, visit: Visit) -> Answer:
         found = await visit.api.list(ShownList, LISTS, visit.page_query())
+        search = visit.query("search")
         values = {
             "found": found,
-            "search": visit.query("search"),
+            "configured": await configured(visit, "lists", search),
+            "search": search,
             "kinds": dict(KINDS),
             "can_change": visit.may(ZERO_TRUST),
         }
@@ -101,4 +104,5 @@ class ListPages:
 async def _users(visit: Visit, found: WholeList) -> Sequence[RuleUser]:
     """The policies and access groups with a rule that names this list."""
     selector = "email_list" if found.type == "EMAIL" else "ip_list"
-    return await read_rule_users(visit, lambda one: refers_to(one, selector, found.id, "id"))
+    found_users = await read_rule_users(visit, lambda one: refers_to(one, selector, found.id, "id"))
+    return [*found_users, *documented_users(await documented_holders(visit), (selector,), found.id)]

@@ -18,6 +18,7 @@ from portal.admin import (
     ShownProvider,
     invalid,
 )
+from portal.console.configured import configured, documented_holders, documented_users
 from portal.console.frame import Confirmation, ConsoleFrame, deletion
 from portal.console.rule_words import RuleHolder, RuleUser, read_rule_users, refers_to
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -28,6 +29,8 @@ ITEM = f"{API}/{{id}}"
 ABOVE = (Crumb("Login methods", LIST),)
 CALLBACK = "/login/callback"
 SECRET, REST = "client_secret", "config"
+OF_PROVIDERS = ("azureAD", "okta", "gsuite", "github-organization", "oidc", "saml", "auth_context")
+"""Selectors whose rules name an identity provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +151,18 @@ class LoginMethodPages:
 
     async def _list(self, visit: Visit) -> Answer:
         found = await visit.api.list(ShownProvider, API, visit.page_query())
+        search = visit.query("search")
+        allowed = (await visit.api.show(ShownOrganization, "/access/organizations")).allowed_idps
+        offered = await configured(visit, "login-methods", search)
         values = {
             "found": found,
-            "search": visit.query("search"),
+            "configured": [
+                one if not allowed or one.entry.id in allowed else replace(one, state=("Not offered", "off"))
+                for one in offered
+            ],
+            "search": search,
             "titles": {one.id: one.title for one in TYPES},
-            "allowed": (await visit.api.show(ShownOrganization, "/access/organizations")).allowed_idps,
+            "allowed": allowed,
         }
         return Shown("login_methods.html", "Login methods", values)
 
@@ -280,11 +290,13 @@ async def _users(visit: Visit, id: str) -> Sequence[RuleUser]:
     """The policies, groups and applications that name a provider: their names, and the paths of their pages."""
     found = await read_rule_users(visit, lambda one: _names(one, id))
     apps = (await visit.api.list(ShownApp, "/access/apps")).items
-    return [*found, *((one.name, f"/admin/policies/apps/{one.id}") for one in apps if id in one.allowed_idps)]
+    found += [(one.name, f"/admin/policies/apps/{one.id}") for one in apps if id in one.allowed_idps]
+    documented = await documented_holders(visit)
+    found += documented_users(documented, ("login_method",), id)
+    return found + documented_users(documented, OF_PROVIDERS, id, "identity_provider_id")
 
 
 def _names(holder: RuleHolder, id: str) -> bool:
-    selectors = ("azureAD", "okta", "gsuite", "github-organization", "oidc", "saml", "auth_context")
     return refers_to(holder, "login_method", id, "id") or any(
-        refers_to(holder, one, id, "identity_provider_id") for one in selectors
+        refers_to(holder, one, id, "identity_provider_id") for one in OF_PROVIDERS
     )

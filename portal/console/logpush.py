@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from portal.admin import LOGS, FieldMeanings, ShownJob, Validity, invalid
 from portal.config import say_duration
+from portal.console.configured import configured_settings
 from portal.console.destinations import KINDS, DestinationKind
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -52,7 +53,13 @@ class LogpushPages:
     async def _list(self, visit: Visit) -> Answer:
         found = await visit.api.list(ShownJob, API, visit.page_query())
         states = {job.id: state_of(job) for job in found.items}
-        values = {"found": found, "search": visit.query("search"), "states": states, "behind": behind}
+        values = {
+            "found": found,
+            "search": visit.query("search"),
+            "states": states,
+            "behind": behind,
+            "places": await configured_settings(visit, "portal.exports."),
+        }
         return Shown("logpush.html", "Logpush jobs", values)
 
     async def _new(self, visit: Visit) -> Answer:

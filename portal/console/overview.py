@@ -17,6 +17,7 @@ from portal.admin import (
     NumberedPage,
     Overview,
     RunPageInfo,
+    ServedServer,
     ShownPortal,
     ShownRun,
     ShownServer,
@@ -24,7 +25,7 @@ from portal.admin import (
     TopAmounts,
 )
 from portal.console.frame import ConsoleFrame
-from portal.console.servers import TONES
+from portal.console.servers import SERVED, TONES, configured_path, server_path
 from portal.console.start import first_steps
 from portal.console.url_state import PagePart, UrlState, link_to, tried
 from portal.console.visit import Answer, Shown, Visit, portal_said
@@ -93,9 +94,9 @@ class FilterChip:
 
 @dataclass(frozen=True, slots=True)
 class ServerNeed:
-    """A server that needs somebody: how it is, the next thing to do, and what the link to it says."""
+    """A server that needs somebody: the path of its page, how it is, what to do, and what the link to it says."""
 
-    id: str
+    path: str
     name: str
     state: str
     tone: str
@@ -131,7 +132,11 @@ class OverviewPages:
         portals = await tried(visit.api.list(ShownPortal, PORTALS_API))
         # Who may do none of them is not asked to.
         steps = await tried(first_steps(visit)) if visit.may(ORGANIZATION) else PagePart(())
-        listed = servers.value.items if servers.value is not None else ()
+        served = await tried(visit.api.list(ServedServer, f"{SERVED}/servers"))
+        listed = in_service(
+            servers.value.items if servers.value is not None else (),
+            served.value.items if served.value is not None else (),
+        )
         shown = found.value
         values: dict[str, object] = {
             "state": state,
@@ -379,11 +384,18 @@ def _choices(known: Sequence[tuple[str, str]], chosen: str) -> Sequence[tuple[st
 # What needs somebody
 
 
-def _now(servers: Sequence[ShownServer]) -> NowState:
+def in_service(stored: Sequence[ShownServer], served: Sequence[ServedServer]) -> list[ShownServer | ServedServer]:
+    """The stored servers, and those of the operator's document, of which one takes the place of a stored one."""
+    configured = [one for one in served if one.source == "configuration" and one.enabled]
+    taken = {one.id for one in configured}
+    return [*(one for one in stored if one.id not in taken), *configured]
+
+
+def _now(servers: Sequence[ShownServer | ServedServer]) -> NowState:
     needing = [one for one in servers if one.fix is not None or one.status != "ready"]
     needs = [
         ServerNeed(
-            one.id,
+            server_path(one.id) if isinstance(one, ShownServer) else configured_path(one.id),
             one.name,
             one.status.capitalize(),
             TONES[one.status],

@@ -18,6 +18,7 @@ from portal.admin import (
     ShownPortalServer,
     ShownServer,
 )
+from portal.console.configured import configured, configured_settings, is_of_portal
 from portal.console.frame import Confirmation, ConsoleFrame, deletion
 from portal.console.servers import SERVED, TONES
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -121,6 +122,8 @@ class PortalPages:
             "portal": portal,
             "servers": servers,
             "is_own": portal.id == OWN_PORTAL,
+            # Those of the document's own are those of the instance, which have a page.
+            "settings": () if portal.id == OWN_PORTAL else await configured_settings(visit, f"{portal.key}."),
             "tones": TONES,
             "modes": dict(CODE_MODES),
             "offer": offered(portal.url, portal.code_mode),
@@ -202,12 +205,21 @@ async def _is_own(visit: Visit, hostname: str) -> bool:
 
 
 async def _about_access(visit: Visit, id: str, hostname: str, servers: Sequence[str]) -> Mapping[str, object]:
-    """The applications that decide who may use a portal and its servers, as far as the administrator may read them."""
+    """The applications, and the policies of the operator's document, that decide who may use a portal and its servers,
+    as far as the administrator may read them."""
     tester = f"/admin/policy-tester?{urlencode({'portal_id': id})}"
     if not visit.may(POLICIES, writing=False):
-        return {"apps": (), "uncovered": (), "may_see_apps": False, "tester": tester}
+        return {"apps": (), "uncovered": (), "documented": (), "may_see_apps": False, "tester": tester}
     found = await visit.api.list(ShownApp, "/access/apps")
     apps = [one for one in found.items if one.type == "mcp_portal" and (one.domain or "").lower() == hostname]
     covered = {target.mcp_server_id for one in found.items if one.type == "mcp" for target in one.destinations}
-    uncovered = [one for one in servers if one not in covered]
-    return {"apps": apps, "uncovered": uncovered, "may_see_apps": True, "tester": tester}
+    served = (await visit.api.list(ServedServer, f"{SERVED}/servers")).items
+    # A server of the document without policies is for whoever may use the portal.
+    covered |= {one.id for one in served if one.source == "configuration"}
+    return {
+        "apps": apps,
+        "uncovered": [one for one in servers if one not in covered],
+        "documented": [one for one in await configured(visit, "policies") if is_of_portal(one, id)],
+        "may_see_apps": True,
+        "tester": tester,
+    }

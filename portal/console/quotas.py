@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from starlette.routing import Route
 
 from portal.admin import PORTALS, ShownQuota, ShownUse
-from portal.config import say_duration
+from portal.console.configured import configured
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
+from portal.console.quota_words import about_words, lasting, quota_words
 from portal.console.visit import OWN_PORTAL_NAME, Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "quotas", "/admin/quotas"
@@ -39,11 +38,12 @@ class QuotaPages:
         ]
 
     async def _list(self, visit: Visit) -> Answer:
-        """The quotas of the store, and below them a page of who is how far in these and in those of the document."""
+        """The quotas of the store and of the document, and below them a page of who is how far in any of them."""
         quotas = await visit.api.list(ShownQuota, API)
         used = await visit.api.list(ShownUse, f"{API}/usage", visit.page_query())
         values = {
             "quotas": quotas,
+            "configured": await configured(visit, "quotas"),
             "used": used,
             "search": visit.query("search"),
             "words": quota_words,
@@ -119,28 +119,10 @@ def written_period(seconds: int) -> tuple[str, str]:
     return str(seconds // int(unit)), unit
 
 
-def lasting(seconds: int) -> str:
-    return say_duration(timedelta(seconds=seconds))
-
-
 def soon(seconds: int) -> str:
     """A time from now, in whole minutes or hours where it is long."""
     step = 3600 if seconds > 36_000 else 60 if seconds > 600 else 1
     return lasting(-(-seconds // step) * step)
-
-
-def quota_words(quota: ShownQuota) -> str:
-    """What a quota allows."""
-    per = " and ".join(quota.per)
-    whom = f"for each {per}" if per else "for all together"
-    return f"{quota.calls:,} calls in {lasting(quota.period)}, {whom}"
-
-
-def about_words(quota: ShownQuota) -> str:
-    """What a quota is about."""
-    portals = [id or OWN_PORTAL_NAME.lower() for id in quota.portals]
-    named = (("portals", portals), ("servers", quota.servers), ("tools", quota.tools))
-    return "; ".join(f"{noun}: {', '.join(ids)}" for noun, ids in named if ids) or "Every call"
 
 
 def whose(used: ShownUse) -> str:

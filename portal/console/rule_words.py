@@ -4,7 +4,7 @@ for what reads the API."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -12,6 +12,8 @@ from portal.admin import (
     ORGANIZATION,
     SERVICE_TOKENS,
     ZERO_TRUST,
+    ConfiguredGroup,
+    ConfiguredList,
     ShownGroup,
     ShownList,
     ShownPolicy,
@@ -26,6 +28,7 @@ RuleHolder = ShownPolicy | ShownGroup
 RuleUser = tuple[str, str]
 """The name of a policy or group, and the path of its page."""
 POLICIES, GROUPS, LISTS = "/access/policies", "/access/groups", "/gateway/lists"
+CONFIGURED = "/access/ai-controls/mcp/configured"
 PROVIDERS, SERVICE_TOKEN_LIST = "/access/identity_providers", "/access/service_tokens"
 ACTIONS: Mapping[str, str] = {
     "allow": "Allow",
@@ -35,6 +38,8 @@ ACTIONS: Mapping[str, str] = {
 }
 """What Cloudflare calls the decisions of its policies."""
 ACTION_TONES = {"allow": "good", "deny": "bad", "bypass": "warn", "non_identity": "good"}
+IN_A_ROW = 6
+"""Rules of a set that a row of a list shows."""
 PIN_ID = "onetimepin"
 LOCAL_ID = "local"
 _WITHOUT_PARAMETERS = {
@@ -66,18 +71,20 @@ _OF_PROVIDERS = {
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What rules can refer to, as far as the administrator may read it."""
+    """What rules can refer to, as far as the administrator may read it. `documented` are the names of groups and lists
+    of the operator's document, by the ids that rules of the document name."""
 
     groups: Sequence[ShownGroup] = ()
     lists: Sequence[ShownList] = ()
     providers: Sequence[ShownProvider] = ()
     tokens: Sequence[ShownServiceToken] = ()
+    documented: Mapping[str, str] = field(default_factory=dict)
 
     def group(self, id: object) -> str:
-        return _named(((one.id, one.name) for one in self.groups), id)
+        return _named((*self.documented.items(), *((one.id, one.name) for one in self.groups)), id)
 
     def list(self, id: object) -> str:
-        return _named(((one.id, one.name) for one in self.lists), id)
+        return _named((*self.documented.items(), *((one.id, one.name) for one in self.lists)), id)
 
     def provider(self, id: object) -> str:
         own = ((PIN_ID, "One-time PIN"), (LOCAL_ID, "Local accounts"))
@@ -91,11 +98,19 @@ async def read_known(visit: Visit) -> Known:
     """What rules can refer to."""
     organization, lists = visit.may(ORGANIZATION, writing=False), visit.may(ZERO_TRUST, writing=False)
     tokens = visit.may(SERVICE_TOKENS, writing=False)
+    documented: dict[str, str] = {}
+    if organization:
+        found = await visit.api.list(ConfiguredGroup, f"{CONFIGURED}/groups")
+        documented |= {one.group: one.name for one in found.items}
+    if lists:
+        listed = await visit.api.list(ConfiguredList, f"{CONFIGURED}/lists")
+        documented |= {one.list: one.name for one in listed.items}
     return Known(
         (await visit.api.list(ShownGroup, GROUPS)).items if organization else (),
         (await visit.api.list(ShownList, LISTS)).items if lists else (),
         (await visit.api.list(ShownProvider, PROVIDERS)).items if organization else (),
         (await visit.api.list(ShownServiceToken, SERVICE_TOKEN_LIST)).items if tokens else (),
+        documented,
     )
 
 
@@ -145,13 +160,15 @@ def rule_words(rule: RuleJson, known: Known) -> str:
             return f"{selector} {orjson.dumps(inner).decode()}"[:120]
 
 
-def holder_words(holder: ShownPolicy | ShownGroup | Mapping[str, object], known: Known) -> list[tuple[str, list[str]]]:
-    """The rules of a policy or group in words: for each set that has rules its name and their words."""
+def holder_words(
+    holder: ShownPolicy | ShownGroup | Mapping[str, object], known: Known, most: int = IN_A_ROW
+) -> list[tuple[str, list[str]]]:
+    """The rules of a policy or group in words: for each set that has rules its name and the words of the first ones."""
     found = []
     for name, title in (("include", "Include"), ("require", "Require"), ("exclude", "Exclude")):
         rules = plain_rules(holder, name)
-        words = [rule_words(one, known) for one in rules[:6]]
-        more = [f"{len(rules) - 6} more"] if len(rules) > 6 else []
+        words = [rule_words(one, known) for one in rules[:most]]
+        more = [f"{len(rules) - most} more"] if len(rules) > most else []
         if words:
             found.append((title, words + more))
     return found

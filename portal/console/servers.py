@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 from starlette.routing import Route
 
 from portal.admin import PORTALS, AdminError, ServedPortal, ServedServer, ShownLoginRequest, ShownServer, Synced
+from portal.console.configured import configured_settings
 from portal.console.frame import Confirmation, ConsoleFrame, deletion
 from portal.console.overrides import paged, words_of
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -17,6 +18,7 @@ HERE, LIST, NEW = "servers", "/admin/servers", "/admin/new-server"
 API = "/access/ai-controls/mcp/servers"
 ITEM = f"{API}/{{id}}"
 SERVED = "/access/ai-controls/mcp/served"
+SERVED_ITEM = f"{SERVED}/servers/{{id}}"
 ABOVE = (Crumb("MCP servers", LIST),)
 TONES = {"ready": "good", "waiting": "warn", "stale": "warn", "error": "bad"}
 AUTH_TYPES = (
@@ -62,6 +64,7 @@ class ServerPages:
             form("/servers/{id}/login/end", HERE, self._log_out, self._show),
             *self._frame.confirmation("/servers/{id}/remove", HERE, self._remove, PORTALS),
             page("/configured/servers/{id}", HERE, self._show_configured),
+            form("/configured/servers/{id}/sync", HERE, self._sync_configured, self._show_configured),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
@@ -95,7 +98,7 @@ class ServerPages:
         return server_page("server.html", server, "overview", values)
 
     async def _show_configured(self, visit: Visit) -> Answer:
-        server = await visit.api.show(ServedServer, f"{SERVED}/servers/{{id}}", id=visit.id())
+        server = await visit.api.show(ServedServer, SERVED_ITEM, id=visit.id())
         served = await visit.api.list(ServedPortal, f"{SERVED}/portals")
         portals = portals_of(served.items, server.id)
         search = visit.query("search")[:256]
@@ -103,14 +106,13 @@ class ServerPages:
         matching = [one for one in server.offered if wanted in one.name.lower() or wanted in one.description.lower()]
         shown, info = paged(matching, visit.query("page"))
         values = {
-            "server": server,
-            "tone": TONES[server.status],
             "portals": portals,
             "offered": shown,
             "info": info,
             "search": search,
+            "settings": await configured_settings(visit, f"{server.key}.") if server.key else (),
         }
-        return Shown("server_configured.html", server.name, values, ABOVE)
+        return served_page("server_configured.html", server, "overview", values)
 
     async def _edit(self, visit: Visit) -> Answer:
         server = await visit.api.show(ShownServer, ITEM, id=visit.id())
@@ -134,6 +136,10 @@ class ServerPages:
     async def _sync(self, visit: Visit) -> Answer:
         synced = await visit.api.made(Synced, "POST", f"{ITEM}/sync", id=visit.id())
         return Went(server_path(visit.id()), "synced" if synced.status == "ready" else "sync-failed")
+
+    async def _sync_configured(self, visit: Visit) -> Answer:
+        synced = await visit.api.made(Synced, "POST", f"{SERVED_ITEM}/sync", id=visit.id())
+        return Went(configured_path(visit.id()), "synced" if synced.status == "ready" else "sync-failed")
 
     async def _log_in(self, visit: Visit) -> Answer:
         """Begin the portal's own login. Its page is one of this portal, so the browser goes there at once; if it has
@@ -189,6 +195,7 @@ def server_page(template: str, server: ShownServer, tab: str, values: Mapping[st
         tabs = [one for one in tabs if one[0] != "credentials"]
     shown = {
         "server": server,
+        "of_document": False,
         "base": base,
         "tone": TONES[server.status],
         "tabs": tabs,
@@ -201,11 +208,35 @@ def server_page(template: str, server: ShownServer, tab: str, values: Mapping[st
     return Shown(template, server.name, {**shown, **(values or {})}, ABOVE, keys=keys)
 
 
-def fix_step(server: ShownServer) -> FixStep | None:
+def configured_path(id: str) -> str:
+    """The path of the page of a server of the operator's document."""
+    return f"/admin/configured/servers/{quote(id, safe='')}"
+
+
+def served_page(template: str, server: ServedServer, tab: str, values: Mapping[str, object] | None = None) -> Shown:
+    """A page of a server of the operator's document, below its name, its state and its tabs."""
+    base = configured_path(server.id)
+    tabs = [("overview", "Overview", base)]
+    if server.pin or server.waiting_approvals:
+        tabs.append(("approvals", f"Approvals ({server.waiting_approvals})", f"{base}/approvals"))
+    shown = {
+        "server": server,
+        "of_document": True,
+        "base": base,
+        "tone": TONES[server.status],
+        "tabs": tabs if len(tabs) > 1 else (),
+        "tab": tab,
+        "fix": fix_step(server),
+    }
+    return Shown(template, server.name, {**shown, **(values or {})}, ABOVE)
+
+
+def fix_step(server: ShownServer | ServedServer) -> FixStep | None:
     """The next thing to do about a server, None where all is well."""
     if server.fix is None:
         return None
-    base, words = server_path(server.id), server.fix.words
+    base = server_path(server.id) if isinstance(server, ShownServer) else configured_path(server.id)
+    words = server.fix.words
     match server.fix.action:
         case "sync" | "start_server":
             return FixStep(words, "Sync now", form=f"{base}/sync")

@@ -10,6 +10,7 @@ from starlette.routing import Route
 from portal.admin import (
     CUSTOM_PAGES,
     AdminError,
+    ConfiguredSetting,
     NumberedPage,
     ShownApp,
     ShownKeys,
@@ -17,6 +18,7 @@ from portal.admin import (
     ShownPage,
     ShownProvider,
 )
+from portal.console.configured import SETTINGS as CONFIGURED_SETTINGS
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, once_unused
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
 
@@ -27,6 +29,7 @@ ABOVE = (Crumb("Custom pages", f"{HOME}/pages"),)
 LOOKS = ("background_color", "text_color", "logo_path", "header_text", "footer_text")
 TEXTS = ("name", "session_duration", "custom_deny_message", "custom_deny_url", "custom_deny_html")
 PIN = "onetimepin"
+SETTINGS_A_PAGE = 100
 MAX_HTML = 40_000
 """Characters of a page that a form takes: forms have at most 64 KiB, in which many characters are three."""
 PAGE_TYPES = (
@@ -50,6 +53,7 @@ class SettingsPages:
             page("/settings/keys", HERE, self._keys),
             form("/settings/keys", HERE, self._set_interval, self._keys),
             form("/settings/keys/rotate", HERE, self._rotate, self._keys),
+            page("/settings/configuration", HERE, self._configuration),
             page("/settings/pages", HERE, self._pages),
             page("/settings/pages/new", HERE, self._new_page, changes=CUSTOM_PAGES),
             form("/settings/pages/new", HERE, self._add_page, self._new_page),
@@ -78,6 +82,14 @@ class SettingsPages:
         except AdminError as error:
             raise _placed(error) from None
         return Went(HOME, "saved")
+
+    async def _configuration(self, visit: Visit) -> Answer:
+        """All settings of the operator's document."""
+        search, written = visit.query("search"), "true" if visit.query("written") == "true" else ""
+        query = {"search": search, "page": visit.query("page", "1"), "per_page": str(SETTINGS_A_PAGE)}
+        found = await visit.api.list(ConfiguredSetting, CONFIGURED_SETTINGS, {**query, "written": written or "false"})
+        values = {"found": found, "search": search, "written": written}
+        return Shown("settings_configuration.html", "Configuration", values)
 
     # Keys
 

@@ -9,12 +9,14 @@ from portal.gateway.rules import (
     HttpRule,
     HttpRuleRefused,
     Rulebook,
+    WrittenRule,
     compile_rule,
     in_order,
     read_rules,
     rule_place,
     unknown_profiles,
     unreadable_rule,
+    written_rules,
 )
 from portal.gateway.wording import MOST_FINDINGS, log_entries, reason_of
 
@@ -35,6 +37,7 @@ __all__ = [
     "Ruling",
     "ServerAddress",
     "ValueFacts",
+    "WrittenRule",
     "address_of",
     "compile_rule",
     "in_order",
@@ -48,4 +51,5 @@ __all__ = [
     "unknown_profiles",
     "unreadable_rule",
     "written_conditions",
+    "written_rules",
 ]

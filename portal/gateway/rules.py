@@ -57,6 +57,16 @@ class HttpRule:
         return f"gateway:{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenRule:
+    """A rule as an operator wrote it, at `key` of the document, and the precedence that it has there."""
+
+    key: str
+    document: RuleDocument
+    precedence: int
+    rule: HttpRule
+
+
 StepKind = Literal["passes", "search", "matches", "unsure"]
 
 
@@ -139,13 +149,24 @@ def unreadable_rule(id: str, members: Mapping[str, object], problem: str) -> Htt
 
 
 def read_rules(entries: Sequence[object], where: str = "rules") -> list[HttpRule]:
-    """The rules that an operator wrote into the document, in their order. One without `precedence` has that of the one
-    before it; one without `id` is known by its name.
+    """The rules that an operator wrote into the document and that are enabled, in their order.
 
     Raises:
         HttpRuleRefused: a rule cannot be used, or two have one id.
     """
-    found: list[HttpRule] = []
+    return [
+        replace(one.rule, precedence=one.precedence) for one in written_rules(entries, where) if one.document.enabled
+    ]
+
+
+def written_rules(entries: Sequence[object], where: str = "rules") -> list[WrittenRule]:
+    """All rules that an operator wrote into the document, in the order in which they are asked. One without
+    `precedence` has that of the one before it; one without `id` is known by its name.
+
+    Raises:
+        HttpRuleRefused: a rule cannot be used, or two have one id.
+    """
+    found: list[WrittenRule] = []
     ids = set[str]()
     before = 0
     for number, entry in enumerate(entries):
@@ -161,9 +182,8 @@ def read_rules(entries: Sequence[object], where: str = "rules") -> list[HttpRule
         except HttpRuleRefused as refused:
             raise HttpRuleRefused(refused.member, refused.problem, here) from None
         before = before if document.precedence is None else document.precedence
-        if document.enabled:
-            found.append(replace(rule, precedence=before))
-    return sorted(found, key=lambda rule: rule.precedence)
+        found.append(WrittenRule(here, document, before, rule))
+    return sorted(found, key=lambda one: one.precedence)
 
 
 def in_order(rules: Iterable[HttpRule]) -> list[HttpRule]:

@@ -26,7 +26,7 @@ from portal.admin.api.operations import ApiCaller, ApiRequest, Operation, Upload
 from portal.admin.api.performing import Performance, paging_of, perform, require_allowed, validated
 from portal.admin.api.revisions import Mark, etag, expected_by
 from portal.admin.tokens import ApiTokens
-from portal.config import IdentitySection
+from portal.config import Config, IdentitySection
 from portal.credentials import LEAD
 from portal.gateway import Detecting
 from portal.http import ClientGone, Proxies, Refusal, body_of, client_ip, unrouted
@@ -60,6 +60,7 @@ class AdminSettings:
     `documented_profiles` are the ids of the profiles of detection that the document sets, `organization` what it says
     of how people sign in. `events` takes the rows of changes and refusals. `identity` is the section of the
     configuration about people. `detector` is what searches for secrets, None where nothing does or it is not known.
+    `config` is the whole document in force, None where no portal runs.
     """
 
     proxies: Proxies = ()
@@ -74,6 +75,7 @@ class AdminSettings:
     events: EventSink = NO_EVENTS
     detector: Detecting | None = None
     identity: IdentitySection | None = None
+    config: Config | None = None
 
 
 def create_admin_app(
