@@ -186,7 +186,7 @@ async def test_policies_of_the_document_and_of_applications_are_in_one_order(tmp
         await admin.press("Add the policy")
         assert len(await guarded.store.list(POLICY)) == 1
         await admin.open("/policies")
-        await page.get_by_role("link", name="Say who may: docs").click()
+        await page.get_by_role("link", name="Attach policies: docs").click()
         await page.get_by_label("Name", exact=False).first.fill("Docs")
         await page.get_by_label("Robots").check()
         await page.locator("main form button.first").click()

@@ -256,12 +256,14 @@ OTHERS = {
         "/servers/{id}/tool/forget /start/name/undo /start/policy/undo /start/server/undo /start/sign-in/undo"
     ),
     "adds to what is there, whatever that is": "/policies/lists/{id}/add /policies/apps/{id}/attach",
-    "has a version of its own": "/dlp/datasets/{id}/values /servers/{id}/approvals",
+    "has a version of its own": (
+        "/dlp/datasets/{id}/values /servers/{id}/approvals /configured/servers/{id}/approvals"
+    ),
     "does something that is no edit": (
         "/administrators/{id}/link /administrators/{id}/reset /data-flow/reads/forget /login-methods/{id}/test "
         "/people/{id}/agents/{agent}/end /people/{id}/offboard /people/{id}/sessions/{nonce}/end /runs/{id}/end "
-        "/servers/{id}/login /servers/{id}/login/end /servers/{id}/sync /service-tokens/{id}/refresh "
-        "/service-tokens/{id}/rotate /settings/keys/rotate"
+        "/servers/{id}/login /servers/{id}/login/end /servers/{id}/sync /configured/servers/{id}/sync "
+        "/service-tokens/{id}/refresh /service-tokens/{id}/rotate /settings/keys/rotate"
     ),
 }
 
