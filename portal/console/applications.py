@@ -33,7 +33,7 @@ from portal.console.frame import Confirmation, ConsoleFrame, deletion
 from portal.console.policies import DECISIONS
 from portal.console.rule_fields import sent_sets, shown_sets
 from portal.console.rule_words import ACTION_TONES, ACTIONS, Known, RuleJson, holder_words, plain_sets, read_known
-from portal.console.visit import Answer, Crumb, Shown, Visit, Went
+from portal.console.visit import OWN_PORTAL_NAME, Answer, Crumb, Shown, Visit, Went
 
 HERE, LIST = "policies", "/admin/policies"
 API, POLICY_API = "/access/apps", "/access/policies"
@@ -384,7 +384,7 @@ async def _places(visit: Visit) -> list[GuardedPlace]:
     if visit.may(ORGANIZATION, writing=False):
         own = await visit.api.show(ShownOrganization, "/access/organizations")
         words = "Only what the configuration document says; else administrators only"
-        own_place = GuardedPlace("portal", OWN_PORTAL, "The document's portal", own.auth_domain, words)
+        own_place = GuardedPlace("portal", OWN_PORTAL, OWN_PORTAL_NAME, own.auth_domain, words)
         places.append(replace(own_place, of_document=True))
     if not visit.may(PORTALS, writing=False):
         return places

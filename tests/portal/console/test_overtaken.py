@@ -384,7 +384,9 @@ async def overtaken(edited: Edited, form: EditForm) -> Page:
     assert answer.status == 412, (answer.status, answer.headers.get("location"), answer.text[:800])
     assert await all_documents(edited.portal.store) == left
     assert (
-        "was changed meanwhile by" in answer.text and OTHER in answer.text and "Nothing of what is sent" in answer.text
+        "was changed meanwhile by" in answer.text
+        and OTHER in answer.text
+        and "Nothing that you sent was done" in answer.text
     )
     again = form_of(answer, action)
     kept = {name: again.fields.get(name) for name in form.typed}
