@@ -1,7 +1,7 @@
 """The settings of the operator's document, one for each key, without secrets. Pure.
 
-Numbers, switches and fixed words are shown. A text is shown where `SHOWN_TEXTS` has its key, and what came out of the
-environment is never part of it. Of all others it is said that they are set.
+Numbers, switches and fixed words are shown. A text is shown where `SHOWN_TEXTS` has its key, without the values of the
+environment in it that are long enough to be a secret. Of all others it is said that they are set.
 """
 
 from __future__ import annotations
@@ -92,8 +92,13 @@ def settings_of_document(config: Config) -> list[ConfiguredSetting]:
 
 
 def veiled(entry: M, secrets: Sequence[str]) -> M:
-    """What the document says, without the values that came out of the environment."""
-    return type(entry).model_validate(_veiled(entry.model_dump(), _worth_hiding(secrets)))
+    """What the document says, without the values that came out of the environment. Ids and keys stay, and so do fixed
+    words: a variable may have such a word for its value."""
+    fields = type(entry).model_fields.items()
+    plain = {name for name, field in fields if name in ("id", "key", "decision") or _words_of(field.annotation)}
+    said = _veiled(entry.model_dump(exclude=plain), _worth_hiding(secrets))
+    assert isinstance(said, dict)
+    return type(entry).model_validate({**entry.model_dump(include=plain), **said})
 
 
 def _veiled(value: object, secrets: Sequence[str]) -> object:
@@ -102,7 +107,7 @@ def _veiled(value: object, secrets: Sequence[str]) -> object:
             value = value.replace(secret, FROM_ENVIRONMENT)
         return value
     if isinstance(value, Mapping):
-        return {name: one if name in ("id", "key") else _veiled(one, secrets) for name, one in value.items()}
+        return {name: _veiled(one, secrets) for name, one in value.items()}
     return [_veiled(one, secrets) for one in value] if isinstance(value, list | tuple) else value
 
 

@@ -26,7 +26,7 @@ from portal.state import Clock, Kept, Kind, NotFound, Store, Stored, Transaction
 PATH = "/tokens"
 VALUE_PREFIX = "cmp_"
 MOST_HOLDERS = 16
-"""Who is noted to know the value of a token: those who are nearest to it."""
+"""Who is noted to know the value of a token: those who are nearest to it, and the person from whom they all come."""
 KEY_PREFIX = "api-token:"
 """Begins the key by which changes and the log know a token: its id follows."""
 ACCOUNT = "com.cloudflare.api.account"
@@ -189,9 +189,15 @@ class ApiTokens:
         return {stored.document.hash: self._compiled(stored) for stored in await self._store.list(API_TOKEN)}
 
     async def create(self, body: TokenBody, by: str) -> NewToken:
+        """A new token, whose value is told to who has this key.
+
+        Raises:
+            AdminError: 401, it is the key of a token that was taken back meanwhile.
+        """
         value = VALUE_PREFIX + secrets.token_urlsafe(32)
-        document = _document(body, "active", _hash(value), await self._given_to(by))
-        stored = await self._store.create(API_TOKEN, secrets.token_hex(16), document, by=by)
+        async with self._store.transaction() as transaction:
+            document = _document(body, "active", _hash(value), await _given_to(transaction, by))
+            stored = await transaction.create(API_TOKEN, secrets.token_hex(16), document, by=by)
         return NewToken(**self._shown(stored).model_dump(), value=value)
 
     async def create_with_all(self, name: str, by: str) -> NewToken:
@@ -205,12 +211,6 @@ class ApiTokens:
         stored = await self._store.list(API_TOKEN)
         known = tokens_known_to(key, {one.id: _holders(one) for one in stored})
         return [self._shown(one) for one in stored if one.id in known]
-
-    async def _given_to(self, by: str) -> tuple[str, ...]:
-        """Who is given a value that who has this key asks for. It outlives the token that was used."""
-        used = await self._store.find(API_TOKEN, by.removeprefix(KEY_PREFIX)) if by.startswith(KEY_PREFIX) else None
-        above = _holders(used) if isinstance(used, Stored) else ()
-        return (by, *above)[:MOST_HOLDERS]
 
     async def end(self, id: str, by: str) -> bool:
         """Take a token back. False if it is gone already."""
@@ -278,9 +278,8 @@ class ApiTokens:
 
     async def _roll(self, request: ApiRequest) -> TokenValue:
         value = VALUE_PREFIX + secrets.token_urlsafe(32)
-        # Read outside of the transaction: who holds a token is another token's object, and only ever grows.
-        known = {"hash": _hash(value), "value_by": await self._given_to(request.by)}
         async with request.transaction(self._store) as transaction:
+            known = {"hash": _hash(value), "value_by": await _given_to(transaction, request.by)}
             stored = await self._stored(request, transaction)
             self._require_grantable(request.caller, self._shown(stored))
             await transaction.replace(API_TOKEN, stored.id, stored.document.model_copy(update=known), by=request.by)
@@ -340,6 +339,21 @@ def tokens_known_to(key: str, holders: Mapping[str, Sequence[str]]) -> frozenset
         known |= found
         waiting += [f"{KEY_PREFIX}{id}" for id in found]
     return frozenset(known)
+
+
+async def _given_to(transaction: Transaction, by: str) -> tuple[str, ...]:
+    """Who is given a value that who has this key asks for. It outlives the token that was used.
+
+    Raises:
+        AdminError: 401, that token was taken back meanwhile: a value that it is told would outlive it unseen.
+    """
+    if not by.startswith(KEY_PREFIX):
+        return (by,)
+    used = await transaction.find(API_TOKEN, by.removeprefix(KEY_PREFIX))
+    if used is None:
+        raise errors.unauthenticated()
+    found = tuple(dict.fromkeys((by, *(_holders(used) if isinstance(used, Stored) else ()))))
+    return found if len(found) <= MOST_HOLDERS else (*found[: MOST_HOLDERS - 1], found[-1])
 
 
 def _holders(stored: Stored[TokenDocument]) -> tuple[str, ...]:

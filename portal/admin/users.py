@@ -292,12 +292,17 @@ class UserOperations:
             raise not_found("user")
         ended = [await self._holdings.end(identity) for identity in people]
         # The last, because the caller's own may be one of them.
-        known = {token.id: token.status for one in people for token in await self._tokens.known_to(one.key)}
-        if body.api_tokens:
-            gone, kept = sum([await self._end_token(request, id) for id in known]), 0
-        else:
-            gone, kept = 0, sum(status != "expired" for status in known.values())
+        known, gone = await self._known_tokens(people), 0
+        # Again: until the last of them is gone, a program can make another with it.
+        while body.api_tokens and known:
+            gone += sum([await self._end_token(request, id) for id in known])
+            known = await self._known_tokens(people)
+        kept = sum(status != "expired" for status in known.values())
         return DoneAnswer(Revoked(True), _counts(ended, gone, kept), ",".join(map(person_id, people)))
+
+    async def _known_tokens(self, people: Sequence[Identity]) -> Mapping[str, str]:
+        """The ids of the API tokens whose value these people know, each with its status."""
+        return {token.id: token.status for one in people for token in await self._tokens.known_to(one.key)}
 
     async def _end_token(self, request: ApiRequest, id: str) -> bool:
         """Take back an API token that somebody knows whose access ends. False if it is gone already."""

@@ -25,7 +25,8 @@ NOTHING = "0"
 """The revision of what is always there, while nothing of it is stored."""
 MAX_MARKS = 50
 D = TypeVar("D")
-_ELEMENT = re.compile(r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)")?[ \t]*(?:,|$)')
+# Blanks stand in one place each: where two could take them, a long row of them would take forever.
+_ELEMENT = re.compile(r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|$)')
 
 
 class Reader(Protocol):

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from portal.admin.configured import SECTIONS
-from portal.admin.configured_settings import FROM_ENVIRONMENT, LISTED_ELSEWHERE, SHOWN_TEXTS, settings_of_document
+from portal.admin.configured_settings import (
+    FROM_ENVIRONMENT,
+    LISTED_ELSEWHERE,
+    SHOWN_TEXTS,
+    settings_of_document,
+    veiled,
+)
 from portal.app import Parts, serving
 from portal.config import HttpServer, PortalEntry, PortalSettings, StdioServer, parse_config
 from tests.patience import PATIENCE
@@ -159,6 +165,24 @@ async def test_what_came_out_of_the_environment_is_shown_nowhere() -> None:
     assert found["portal.name"] == f"At {FROM_ENVIRONMENT}"
     assert found["mcpServers.docs.description"] == f"of {FROM_ENVIRONMENT}"
     assert found["portals.team.description"] == f"{FROM_ENVIRONMENT} again"
+
+
+@pytest.mark.parametrize("word", ["portal", "server", "person", "medium", "redact", "bypass", "onetimepin"])
+def test_a_variable_whose_value_is_a_word_of_ours_takes_nothing_from_the_lists(tmp_path: Path, word: str) -> None:
+    pytest.importorskip("re2")
+    document = full_document(tmp_path)
+    document["portal"]["name"] = "${WORD}"
+    document["portal"]["gateway"]["rules"][0]["action"] = "redact"
+    document["portal"]["identity"]["policies"][0]["decision"] = "bypass"
+    document["portal"]["quotas"][0]["per"] = ["person", "server", "portal"]
+    plain, config = parse_config(document, env={"WORD": "zzzzzz"}), parse_config(document, env={"WORD": word})
+    for section in SECTIONS:
+        for before, entry in zip(section.read(plain), section.read(config), strict=True):
+            shown = veiled(entry, config.expanded).model_dump()
+            fixed = ("id", "key", "about", "per", "action", "confidence_threshold", "type", "decision")
+            assert {name: shown.get(name) for name in fixed} == {
+                name: before.model_dump().get(name) for name in fixed
+            }, section.path
 
 
 def texts_of(model: type[BaseModel], schema: str) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -249,6 +250,14 @@ def test_a_list_of_entity_tags_is_read_and_weak_ones_match_nothing(
     elements = [f'{before}{"W/" if weak else ""}"{tag}"{after}' for weak, tag, before, after in tags]
     header = ",".join([*elements, *[""] * commas])
     assert read_if_match(header) == frozenset(tag for weak, tag, _, _ in tags if not weak)
+
+
+@pytest.mark.parametrize("header", [f",{' ' * 60_000}x", f'"a"{" " * 60_000}x', '"' * 60_001, f"{',' * 60_000}x"])
+def test_a_long_header_that_cannot_be_read_is_refused_at_once(header: str) -> None:
+    began = time.process_time()
+    with pytest.raises(ValueError, match="entity tags"):
+        read_if_match(header)
+    assert time.process_time() - began < 2
 
 
 @given(st.text(st.characters(codec="latin-1"), max_size=24))

@@ -18,7 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from codemode import CodeTool
 from portal.admin import Admin, AdminError, ApiCaller, permissions_of_role
-from portal.admin.tokens import API_TOKEN
+from portal.admin.tokens import API_TOKEN, MOST_HOLDERS
 from portal.identity import Identity
 from portal.login import SESSION, People, person_id
 from portal.login.people import KEPT
@@ -311,6 +311,43 @@ async def test_offboarding_counts_the_api_tokens_whose_value_somebody_knows_and_
         assert all(row.identity.startswith("api-token:") for row in rows)
         audited = [one for one in await portal.store.audit() if one.kind == "api_token" and one.action == "delete"]
         assert len(audited) == 1 + 4
+
+
+async def test_who_began_a_chain_of_api_tokens_is_known_however_often_values_were_renewed(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, api_of(portal.url, portal.admin) as api:
+        ada = await portal.account()
+        tokens = portal.admin.tokens
+        renewed = await tokens.create_with_all("renews itself", ada.key)
+        value = renewed.value
+        for _ in range(MOST_HOLDERS + 1):
+            async with with_token(api, value) as by_itself:
+                value = await by_itself.sdk.accounts.tokens.value.update(renewed.id, account_id=api.account)
+        last = renewed
+        for number in range(MOST_HOLDERS + 2):
+            made = await tokens.create_with_all(f"the {number}th", f"api-token:{last.id}")
+            assert last is renewed or await tokens.end(last.id, "test")
+            last = made
+        assert {one.id for one in await tokens.known_to(ada.key)} == {renewed.id, last.id}
+
+
+async def test_no_program_makes_an_api_token_past_the_end_of_its_own(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, api_of(portal.url, portal.admin) as api:
+        ada = await portal.account()
+        tokens = portal.admin.tokens
+        hers = await tokens.create_with_all("hers", ada.key)
+        makes = [tokens.create_with_all(str(number), f"api-token:{hers.id}") for number in range(24)]
+        body = {"email": EMAIL, "api_tokens": True}
+        answer, *made = await asyncio.gather(
+            api.raw("POST", "/organizations/revoke_user", body), *makes, return_exceptions=True
+        )
+        assert not isinstance(answer, BaseException)
+        assert answer.status_code == 200 and answer.json()["result_info"]["api_tokens_kept"] == 0
+        assert await tokens.known_to(ada.key) == []
+        refused = [one for one in made if isinstance(one, BaseException)]
+        assert all(isinstance(one, AdminError) and one.status == 401 for one in refused)
+        assert answer.json()["result_info"]["api_tokens"] == 1 + len(made) - len(refused)
+        with pytest.raises(AdminError):
+            await tokens.create_with_all("too late", f"api-token:{hers.id}")
 
 
 async def test_who_may_not_change_api_tokens_ends_none_by_offboarding(tmp_path: Path) -> None:
