@@ -71,20 +71,21 @@ _OF_PROVIDERS = {
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What rules can refer to, as far as the administrator may read it. `documented` are the names of groups and lists
-    of the operator's document, by the ids that rules of the document name."""
+    """What rules can refer to, as far as the administrator may read it. `documented_groups` and `documented_lists` are
+    the names of those of the operator's document, by the ids that its rules name."""
 
     groups: Sequence[ShownGroup] = ()
     lists: Sequence[ShownList] = ()
     providers: Sequence[ShownProvider] = ()
     tokens: Sequence[ShownServiceToken] = ()
-    documented: Mapping[str, str] = field(default_factory=dict)
+    documented_groups: Mapping[str, str] = field(default_factory=dict)
+    documented_lists: Mapping[str, str] = field(default_factory=dict)
 
     def group(self, id: object) -> str:
-        return _named((*self.documented.items(), *((one.id, one.name) for one in self.groups)), id)
+        return _named((*self.documented_groups.items(), *((one.id, one.name) for one in self.groups)), id)
 
     def list(self, id: object) -> str:
-        return _named((*self.documented.items(), *((one.id, one.name) for one in self.lists)), id)
+        return _named((*self.documented_lists.items(), *((one.id, one.name) for one in self.lists)), id)
 
     def provider(self, id: object) -> str:
         own = ((PIN_ID, "One-time PIN"), (LOCAL_ID, "Local accounts"))
@@ -98,19 +99,15 @@ async def read_known(visit: Visit) -> Known:
     """What rules can refer to."""
     organization, lists = visit.may(ORGANIZATION, writing=False), visit.may(ZERO_TRUST, writing=False)
     tokens = visit.may(SERVICE_TOKENS, writing=False)
-    documented: dict[str, str] = {}
-    if organization:
-        found = await visit.api.list(ConfiguredGroup, f"{CONFIGURED}/groups")
-        documented |= {one.group: one.name for one in found.items}
-    if lists:
-        listed = await visit.api.list(ConfiguredList, f"{CONFIGURED}/lists")
-        documented |= {one.list: one.name for one in listed.items}
+    groups = (await visit.api.list(ConfiguredGroup, f"{CONFIGURED}/groups")).items if organization else ()
+    listed = (await visit.api.list(ConfiguredList, f"{CONFIGURED}/lists")).items if lists else ()
     return Known(
         (await visit.api.list(ShownGroup, GROUPS)).items if organization else (),
         (await visit.api.list(ShownList, LISTS)).items if lists else (),
         (await visit.api.list(ShownProvider, PROVIDERS)).items if organization else (),
         (await visit.api.list(ShownServiceToken, SERVICE_TOKEN_LIST)).items if tokens else (),
-        documented,
+        {one.group: one.name for one in groups},
+        {one.list: one.name for one in listed},
     )
 
 

@@ -20,6 +20,7 @@ from portal.admin.configured_settings import LISTED_ELSEWHERE, settings_of_docum
 from portal.app import Parts, serving
 from portal.config import PortalEntry, PortalSettings
 from portal.console.configured import ConfiguredRow, documented_users
+from portal.console.rule_words import Known, rule_words
 from portal.login.passwords import Passwords
 from portal.objects import GATEWAY_RULE, POLICY, RuleDocument
 from tests.portal.admin.documents import SECRET, full_document
@@ -282,3 +283,10 @@ def test_a_policy_of_the_document_is_among_the_users_of_what_its_rules_name() ->
     rows = [ConfiguredRow(policy, "/admin/configured/policies/1", ("Allow", "good"), ())]
     assert documented_users(rows, ("email_list", "group"), "guests") == [("Staff", "/admin/configured/policies/1")]
     assert documented_users(rows, ("group",), "others") == []
+
+
+def test_a_group_and_a_list_of_the_document_with_one_id_keep_their_own_names() -> None:
+    known = Known(documented_groups={"guests": "Guests"}, documented_lists={"guests": "Addresses of guests"})
+    said = [rule_words({selector: {"id": "guests"}}, known) for selector in ("group", "email_list")]
+    assert ["Addresses" in one for one in said] == [False, True]
+    assert all("not known" not in one for one in said)
