@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from portal.logs import LogRow
 from tests.portal.axe import axe_source
@@ -171,6 +172,36 @@ async def test_of_a_burst_a_live_page_misses_no_row_and_in_a_tab_that_nobody_see
         await page.wait_for_url(lambda url: f"after={ids[-1].removeprefix('row-')}" not in url)
         await page.wait_for_load_state("load")
         assert len(found | {*await shown(page)}) >= 124
+
+
+async def test_a_live_page_has_each_row_once_also_where_an_answer_takes_longer_than_a_round(tmp_path: Path) -> None:
+    taken, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(route: Route) -> None:
+        answer = await route.fetch()
+        taken.set()
+        await goes_on.wait()
+        await route.fulfill(response=answer)
+
+    async with (
+        guarded_portal(tmp_path, has_log=True) as portal,
+        chromium() as browser,
+        administrator(portal, browser) as admin,
+    ):
+        page = admin.page
+        await write(portal, calls(1, 0, server="notes", name="first"))
+        await page.route("**/admin/logs/rows?*", slow)
+        await admin.open("/logs?live=on&server=notes")
+        await write(portal, calls(1, 0, server="notes", name="second"))
+        await taken.wait()
+        # A round at the least in which it would have asked again.
+        await page.evaluate("new Promise(resolve => setTimeout(resolve, 3000))")
+        goes_on.set()
+        await expect(page.locator("tbody tr").first).to_contain_text("second")
+        await write(portal, calls(1, 0, server="notes", name="third"))
+        await expect(page.locator("tbody tr").first).to_contain_text("third")
+        ids = await shown(page)
+        assert len(ids) == len({*ids}) == 3
 
 
 async def test_a_live_page_has_no_more_than_its_most_rows_and_the_others_are_a_link_away(
