@@ -337,10 +337,9 @@ async def test_no_program_makes_an_api_token_past_the_end_of_its_own(tmp_path: P
         hers = await tokens.create_with_all("hers", ada.key)
         makes = [tokens.create_with_all(str(number), f"api-token:{hers.id}") for number in range(24)]
         body = {"email": EMAIL, "api_tokens": True}
-        answer, *made = await asyncio.gather(
-            api.raw("POST", "/organizations/revoke_user", body), *makes, return_exceptions=True
+        answer, made = await asyncio.gather(
+            api.raw("POST", "/organizations/revoke_user", body), asyncio.gather(*makes, return_exceptions=True)
         )
-        assert not isinstance(answer, BaseException)
         assert answer.status_code == 200 and answer.json()["result_info"]["api_tokens_kept"] == 0
         assert await tokens.known_to(ada.key) == []
         refused = [one for one in made if isinstance(one, BaseException)]
