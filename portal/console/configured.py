@@ -130,10 +130,17 @@ def documented_users(
     ]
 
 
-async def configured_settings(visit: Visit, under: str) -> Sequence[ConfiguredSetting]:
-    """The settings that the document has written below a key."""
-    query = {"under": under, "written": "true"}
-    return (await visit.api.list(ConfiguredSetting, SETTINGS, query)).items
+async def configured_settings(visit: Visit, key: str, among: Iterable[str] = ()) -> Sequence[ConfiguredSetting]:
+    """The settings that the document has written below a key, which is one `among` the keys of such things."""
+    query = {"under": f"{key}.", "written": "true"}
+    return settings_below(key, (await visit.api.list(ConfiguredSetting, SETTINGS, query)).items, among)
+
+
+def settings_below(key: str, found: Iterable[ConfiguredSetting], among: Iterable[str]) -> list[ConfiguredSetting]:
+    """The settings of the thing at this key. A name may have dots: what is below the longer key of another thing
+    belongs to that."""
+    others = tuple(f"{one}." for one in among if one.startswith(f"{key}."))
+    return [one for one in found if one.key.startswith(f"{key}.") and not one.key.startswith(others)]
 
 
 async def _show(kind: ConfiguredKind, visit: Visit) -> Answer:

@@ -376,7 +376,10 @@ def _problems(error: AdminError, visit: Visit, names: Mapping[str, str] | None =
 def _overtaken(changed: ChangedMeanwhile, visit: Visit, path: str) -> Problems:
     """What a form says whose object somebody else has changed. A button is pressed again, on what is shown now."""
     if visit.fields.get("of_form") == BUTTON:
-        return Problems(loose=(f"The {changed.noun} was changed by somebody else at the same time. Nothing was done.",))
+        words = (
+            f"The {changed.noun} was changed by somebody else at the same time, and not by this. See what it is now."
+        )
+        return Problems(loose=(words,))
     return Problems(overtaken=Overtaken(changed.noun, changed.by, changed.at, path))
 
 

@@ -58,7 +58,7 @@ class LogpushPages:
             "search": visit.query("search"),
             "states": states,
             "behind": behind,
-            "places": await configured_settings(visit, "portal.exports."),
+            "places": await configured_settings(visit, "portal.exports"),
         }
         return Shown("logpush.html", "Logpush jobs", values)
 

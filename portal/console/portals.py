@@ -123,7 +123,7 @@ class PortalPages:
             "servers": servers,
             "is_own": portal.id == OWN_PORTAL,
             # Those of the document's own are those of the instance, which have a page.
-            "settings": () if portal.id == OWN_PORTAL else await configured_settings(visit, f"{portal.key}."),
+            "settings": await configured_settings(visit, portal.key) if portal.key and portal.id != OWN_PORTAL else (),
             "tones": TONES,
             "modes": dict(CODE_MODES),
             "offer": offered(portal.url, portal.code_mode),

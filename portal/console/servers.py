@@ -101,6 +101,7 @@ class ServerPages:
         server = await visit.api.show(ServedServer, SERVED_ITEM, id=visit.id())
         served = await visit.api.list(ServedPortal, f"{SERVED}/portals")
         portals = portals_of(served.items, server.id)
+        keys = [one.key for one in (await visit.api.list(ServedServer, f"{SERVED}/servers")).items if one.key]
         search = visit.query("search")[:256]
         wanted = search.lower()
         matching = [one for one in server.offered if wanted in one.name.lower() or wanted in one.description.lower()]
@@ -110,7 +111,7 @@ class ServerPages:
             "offered": shown,
             "info": info,
             "search": search,
-            "settings": await configured_settings(visit, f"{server.key}.") if server.key else (),
+            "settings": await configured_settings(visit, server.key, keys) if server.key else (),
         }
         return served_page("server_configured.html", server, "overview", values)
 

@@ -14,12 +14,12 @@ from pydantic import BaseModel
 
 import portal.console
 from portal.access import Access, LiveAccess, read_document
-from portal.admin import Configured, ConfiguredPolicy
+from portal.admin import Configured, ConfiguredPolicy, ConfiguredSetting
 from portal.admin.configured import SECTIONS
 from portal.admin.configured_settings import LISTED_ELSEWHERE, settings_of_document
 from portal.app import Parts, serving
 from portal.config import PortalEntry, PortalSettings
-from portal.console.configured import ConfiguredRow, documented_users
+from portal.console.configured import ConfiguredRow, documented_users, settings_below
 from portal.console.rule_words import Known, rule_words
 from portal.login.passwords import Passwords
 from portal.objects import GATEWAY_RULE, POLICY, RuleDocument
@@ -143,6 +143,13 @@ def in_document(schema: str, key: str) -> bool:
     """Whether a key of the document is one of this section."""
     begins = re.escape(schema).replace("portals", r"portals\.[^.]+", 1) if schema.startswith("portals") else schema
     return re.match(rf"{begins}(?![A-Za-z])", key) is not None
+
+
+def test_settings_of_a_server_whose_name_begins_another_name_are_its_own_alone() -> None:
+    keys = ("mcpServers.a", "mcpServers.a.b", "mcpServers.ab")
+    found = [ConfiguredSetting(key=key, written=True) for key in (f"{one}.url" for one in keys)]
+    for key in keys:
+        assert [one.key for one in settings_below(key, found, keys)] == [f"{key}.url"]
 
 
 async def test_rules_of_the_document_come_before_those_that_were_added(tmp_path: Path) -> None:
