@@ -147,7 +147,7 @@ def in_document(schema: str, key: str) -> bool:
 
 def test_settings_of_a_server_whose_name_begins_another_name_are_its_own_alone() -> None:
     keys = ("mcpServers.a", "mcpServers.a.b", "mcpServers.ab")
-    found = [ConfiguredSetting(key=key, written=True) for key in (f"{one}.url" for one in keys)]
+    found = [ConfiguredSetting(key=key, value="x", written=True) for key in (f"{one}.url" for one in keys)]
     for key in keys:
         assert [one.key for one in settings_below(key, found, keys)] == [f"{key}.url"]
 
