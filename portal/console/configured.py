@@ -182,7 +182,7 @@ def _quota(quota: ConfiguredQuota, known: Known) -> tuple[State, list[Fact]]:
 
 def _flow_rule(rule: ConfiguredFlowRule, known: Known) -> tuple[State, list[Fact]]:
     after = "After reading all of" if rule.all and len(rule.when) > 1 else "After reading"
-    return IN_FORCE, [Fact(after, rule.when), Fact("Not called", rule.target), Fact("Exempt", rule.exempt)]
+    return IN_FORCE, [Fact(after, rule.when), Fact("Refuses", rule.target), Fact("Except", rule.exempt)]
 
 
 def _profile(profile: ConfiguredProfile, known: Known) -> tuple[State, list[Fact]]:

@@ -469,7 +469,7 @@ async def refused_authorization(
     if error.redirect_uri:
         answer = {"error": error.code, "error_description": error.description, "state": state, "iss": issuer}
         return visitor.remember(redirect_answer(error.redirect_uri, answer))
-    text = f"The application that sent you here made a mistake: {error.description}."
+    text = f"The application that sent you here made a mistake: {error.description}. Go back there, and connect again."
     return await login.message(visitor, 400, "This request does not work", text)
 
 
