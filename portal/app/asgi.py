@@ -38,7 +38,7 @@ WELL_KNOWN = "/.well-known/"
 ADMIN_PATH = "/client/"
 """Where the admin API is, if there is one."""
 FAVICON_PATH = "/favicon.ico"
-"""What browsers ask for unasked, beside JSON and pages that name no icon."""
+"""Where browsers look for an icon by themselves, beside JSON and pages that name none."""
 
 
 class Served(Protocol):

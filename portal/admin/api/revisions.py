@@ -247,7 +247,7 @@ class Marks:
         self._seen.setdefault(mark.key, mark.revision)
 
     def forget(self, object: str = "") -> None:
-        """Forget what was read of this object, or of all: it is read again, or was changed by whoever read it."""
+        """Forget what was read of this object; without one, of all. It is read again, or its reader has changed it."""
         for known in (self._sent, self._seen):
             for key in [key for key in known if not object or key.partition("#")[0] == object]:
                 del known[key]

@@ -37,7 +37,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class Asked:
+class OwnerApi:
     """The API of a portal, as an owner asks it."""
 
     def __init__(self, http: httpx2.AsyncClient, instance: Any) -> None:
@@ -55,7 +55,7 @@ class Asked:
 
 
 @asynccontextmanager
-async def asked(document: Mapping[str, Any]) -> AsyncIterator[Asked]:
+async def api_of(document: Mapping[str, Any]) -> AsyncIterator[OwnerApi]:
     async with opened(document, lambda line: None, parts=Parts(code=None, records=Kept())) as instance:
         await instance.servers.settled()
         admin = instance.admin
@@ -68,7 +68,7 @@ async def asked(document: Mapping[str, Any]) -> AsyncIterator[Asked]:
                 base_url=f"{url}/client/v4/accounts/{admin.account_id}/",
                 headers={"Authorization": f"Bearer {token}"},
             ) as http:
-                yield Asked(http, instance)
+                yield OwnerApi(http, instance)
 
 
 async def test_rules_are_listed_in_the_order_in_which_they_are_asked_with_the_key_of_each(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ async def test_rules_are_listed_in_the_order_in_which_they_are_asked_with_the_ke
         {"name": "Early", "action": "block", "precedence": 1, "rule_settings": {"block_reason": "Ask Ada."}},
     ]
     portal = {"state": new_state(tmp_path), "identity": {}, "gateway": {"rules": rules}}
-    async with asked({"mcpServers": {}, "portal": portal}) as api:
+    async with api_of({"mcpServers": {}, "portal": portal}) as api:
         found = await api.get("configured/gateway-rules")
         assert [(one["place"], one["name"], one["key"], one["enabled"]) for one in found] == [
             (1, "Early", "portal.gateway.rules[2]", True),
@@ -108,7 +108,7 @@ async def test_policies_are_listed_by_what_they_are_about_those_without_a_sign_i
         "portal": {"state": new_state(tmp_path), "identity": identity},
         "portals": {"team": {"servers": ["docs"], "policies": [policy("team", "allow")]}},
     }
-    async with asked(document) as api:
+    async with api_of(document) as api:
         found = await api.get("configured/policies")
     assert [(one["about"], one["portal"], one["server"], one["policy"], one["key"]) for one in found] == [
         ("portal", "_", None, "robots", "portal.identity.policies[2]"),
@@ -123,7 +123,7 @@ async def test_policies_are_listed_by_what_they_are_about_those_without_a_sign_i
 
 async def test_every_list_of_a_full_document_has_entries_and_no_secret_is_in_any(tmp_path: Path) -> None:
     pytest.importorskip("re2")
-    async with asked(full_document(tmp_path)) as api:
+    async with api_of(full_document(tmp_path)) as api:
         for section in SECTIONS:
             found = await api.get(f"configured/{section.path}")
             assert found, section.path
@@ -224,13 +224,13 @@ def test_no_secret_of_a_server_is_among_its_settings(value: str) -> None:
 
 
 @asynccontextmanager
-async def pinned(folder: Path) -> AsyncIterator[tuple[Asked, Hosted]]:
+async def pinned(folder: Path) -> AsyncIterator[tuple[OwnerApi, Hosted]]:
     async with hosted() as upstream:
         document = {
             "mcpServers": {"docs": {"url": upstream.url, "pin": True}},
             "portal": {"state": new_state(folder), "identity": {}},
         }
-        async with asked(document) as api:
+        async with api_of(document) as api:
             yield api, upstream
 
 
