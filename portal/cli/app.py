@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from portal.cli.client_group import client_group
 from portal.cli.completion import complete_portal, complete_server
 from portal.cli.finish import finish
 from portal.cli.help import CommandLine
@@ -27,6 +28,7 @@ from portal.cli.options import (
     StateOption,
     StoreConfigOption,
 )
+from portal.cli.server_group import server_group
 
 EXAMPLES = """
 \b
@@ -578,46 +580,8 @@ def audit(
     finish(lambda: command(limit, state, config))
 
 
-@app.command()
-def login(
-    server: ServerArgument,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    scope: Annotated[str, typer.Option(metavar="SCOPES", help="Permissions beside those that the server wants.")] = "",
-    browser: Annotated[bool, typer.Option(help="Open the browser, or only print the address.")] = True,
-    create: CreateOption = False,
-) -> None:
-    """Log in to a server behind OAuth, for all callers of the portal.
-
-    The login is kept encrypted in the database, and renewed by itself. A
-    running portal uses it at once. The address to open goes to standard
-    output.
-    """
-    from portal.cli.commands.login import LoginOptions, log_in
-
-    finish(lambda: log_in(LoginOptions(server, config, state, scope, browser, create)))
-
-
-@app.command()
-def logout(
-    server: ServerArgument,
-    config: ConfigOption = None,
-    state: StateOption = None,
-) -> None:
-    """End the login at a server, there and here."""
-    from portal.cli.commands.login import log_out_of
-
-    finish(lambda: log_out_of(server, config, state))
-
-
-@app.command()
-def credentials(config: ConfigOption = None, state: StateOption = None, json: JsonOption = False) -> None:
-    """Show the logins at servers, and their states."""
-    from portal.cli.commands.login import list_credentials
-
-    finish(lambda: list_credentials(config, state, as_json=json))
-
-
+app.add_typer(server_group)
+app.add_typer(client_group)
 app.add_typer(log_group, name="logs")
 
 pin_group = CommandLine(rich_markup_mode=None, help="Show and approve changed tools of pinned servers.")
