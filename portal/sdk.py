@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
 import aiohttp
@@ -144,7 +144,13 @@ def match_whole_paths(app: Starlette | Router) -> None:
     """
     for route in app.routes:
         if isinstance(route, Route) and route.path_regex.pattern.endswith("$"):
-            route.path_regex = re.compile(route.path_regex.pattern[:-1] + r"\Z", route.path_regex.flags)
+            route.path_regex = _compiled(route.path_regex.pattern[:-1] + r"\Z", route.path_regex.flags)
+
+
+# A portal has more routes than Python's own cache keeps, and builds them again when its configuration changes.
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str, flags: int) -> re.Pattern[str]:
+    return re.compile(pattern, flags)
 
 
 def close_pipes(process: asyncio.subprocess.Process) -> None:

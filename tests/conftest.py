@@ -9,6 +9,7 @@ from functools import cache
 
 import httpcore2
 import pytest
+import starlette.routing
 from hypothesis import settings
 
 from portal.cli.commands.serve import collect_garbage_seldom
@@ -37,4 +38,12 @@ def _one_tls_context() -> Iterator[None]:
     """HTTP clients that name no TLS context share one: reading the certificates takes longer than their requests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _routes_compiled_once() -> Iterator[None]:
+    """Portals share the expressions of their routes: compiling them takes as long as the rest of a portal's start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(starlette.routing, "compile_path", cache(starlette.routing.compile_path))
         yield

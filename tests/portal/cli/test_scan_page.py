@@ -19,7 +19,7 @@ from portal.cli.exits import Exit
 from portal.cli.show.scan_page import COLUMN, HEIGHT, MAX_BARS, MAX_COLUMNS, columns_of, scan_page
 from portal.shadow import LogRequest, Sightings, TimeSlot, Window
 from portal.shadow.timeline import Timeline
-from tests.portal.axe import RUN, axe_source
+from tests.portal.axe import RUN, RUN_COLOURS, axe_source
 from tests.portal.browser import browser
 from tests.portal.cli.test_scan import REQUEST, configuration, found, scan, write
 from tests.portal.shadow.logs import SECRET, WRITERS, har, nginx
@@ -210,9 +210,9 @@ def test_a_browser_shows_it_light_and_dark_wide_and_narrow_as_axe_wants_it(tmp_p
             tab = opened.new_page(viewport={"width": width, "height": 740}, bypass_csp=True)
             tab.goto(page.as_uri())
             tab.add_script_tag(content=axe)
-            for scheme in ("light", "dark"):
+            for scheme, run in (("light", RUN), ("dark", RUN_COLOURS)):
                 tab.emulate_media(color_scheme=scheme)
-                assert tab.evaluate(RUN) == [], (width, scheme)
+                assert tab.evaluate(run) == [], (width, scheme)
                 assert tab.evaluate("document.documentElement.scrollWidth") <= width
                 lightness = tab.evaluate("getComputedStyle(document.body).backgroundColor")
                 assert (int(lightness.removeprefix("rgb(").partition(",")[0]) < 128) is (scheme == "dark")

@@ -17,7 +17,7 @@ from portal.pages import Design
 from portal.pages.pages import style_sheet
 from portal.state import plain
 from tests.patience import PATIENCE
-from tests.portal.axe import RUN, axe_source
+from tests.portal.axe import RUN, RUN_COLOURS, axe_source
 from tests.portal.browser import chromium
 from tests.portal.console.browsing import keep_pictures
 from tests.portal.login.guarded import EMAIL, PASSWORD, QUICK, guarded_portal
@@ -78,10 +78,10 @@ async def in_both_schemes(page: Page, axe: str, name: str) -> None:
     # A click returns when the next page begins to arrive.
     await page.wait_for_load_state("load")
     await page.evaluate(axe)
-    for scheme in SCHEMES:
+    for scheme, run in zip(SCHEMES, (RUN, RUN_COLOURS), strict=True):
         await page.emulate_media(color_scheme=scheme)
         await readable(page)
-        assert await page.evaluate(RUN) == [], (page.url, scheme)
+        assert await page.evaluate(run) == [], (page.url, scheme)
         lightness = await page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (int(lightness.removeprefix("rgb(").partition(",")[0]) < 128) is (scheme == "dark")
     await keep_pictures(page, name)

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 from portal.pages.assets import CHART_SCRIPTS, HTMX_SCRIPTS
 from portal.pages.charts import ChartSlot, columns
 from tests.patience import PATIENCE
-from tests.portal.axe import RUN, axe_source
+from tests.portal.axe import RUN, RUN_COLOURS, axe_source
 from tests.portal.browser import browser
 from tests.portal.pages.demo import NOON, site
 from tests.portal.pages.site import VIOLATIONS, Site, document, needs_scripts, served, violations
@@ -36,9 +36,9 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(chromium: Browse
                 summary.click()
             assert page.locator(".zoomable canvas").count() == (2 if scripts else 0)
             page.add_script_tag(content=axe)
-            for scheme in ("light", "dark"):
+            for scheme, run in (("light", RUN), ("dark", RUN_COLOURS)):
                 page.emulate_media(color_scheme=scheme)
-                assert page.evaluate(RUN) == [], (width, scheme)
+                assert page.evaluate(run) == [], (width, scheme)
                 assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert page.title() == "A page"
             page.close()
