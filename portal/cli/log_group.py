@@ -6,7 +6,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from portal.cli.completion import complete_portal, complete_server
+from portal.cli.completion import complete_outcome, complete_portal, complete_row_kind, complete_server
 from portal.cli.exits import CommandError, Exit
 from portal.cli.finish import finish
 from portal.cli.help import CommandLine
@@ -29,7 +29,12 @@ def logs(
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option("--kind", metavar="KIND", help="tool, run, request, refusal, sign_in, consent, change, ..."),
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            autocompletion=complete_row_kind,
+            help="tool, run, request, refusal, sign_in, consent, change, ...",
+        ),
     ] = None,
     identity: Annotated[str | None, typer.Option("--who", metavar="KEY", help="Calls of one caller.")] = None,
     client: Annotated[str | None, typer.Option("--client", metavar="NAME", help="Calls through a client.")] = None,
@@ -38,7 +43,10 @@ def logs(
     ] = None,
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="One run of a program and its calls.")] = None,
     outcome: Annotated[
-        str | None, typer.Option("--outcome", metavar="OUTCOME", help="ok, denied, error, timeout, ...")
+        str | None,
+        typer.Option(
+            "--outcome", metavar="OUTCOME", autocompletion=complete_outcome, help="ok, denied, error, timeout, ..."
+        ),
     ] = None,
     policy: Annotated[
         str | None, typer.Option("--policy", metavar="NAME", help="What decided: quota:NAME, gateway:NAME, ...")
@@ -55,7 +63,9 @@ def logs(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show the newest rows of the log: who called what, how long it took, how it ended.
+    """Show the log: who called what, and how it ended.
+
+    Without a command, the newest rows are shown, the newest last.
 
     \b
     codemode logs --failed --since 2h
@@ -103,9 +113,14 @@ def show_row(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show one row, and what is kept of its call (`portal.logs.contents`).
+    """Show one row, and what is kept of its call.
+
+    `portal.logs.contents` says whether anything is kept.
 
     Arguments and results are opened with the key of the portal's database.
+
+    \b
+    codemode logs show 1796004860260680
     """
     from portal.cli.commands.log_contents import show_content as command
 
@@ -124,6 +139,9 @@ def verify_log(
     """Verify that no row of the log was changed, added or removed.
 
     Ends with 1 if one was, and says which.
+
+    \b
+    codemode logs verify
     """
     from portal.cli.commands.logs import check as command
 

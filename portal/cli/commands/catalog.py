@@ -14,6 +14,7 @@ from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
 from portal.cli.show.listing import pending_table, search_results, servers_table, skipped_lines, tools_table, typescript
+from portal.cli.show.progress import Waiting
 from portal.config import Config
 from portal.servers import ServerSnapshot, Snapshot, tools_by_server
 
@@ -21,8 +22,8 @@ from portal.servers import ServerSnapshot, Snapshot, tools_by_server
 async def tools(server: str | None, config: Path | None, *, as_json: bool) -> Exit:
     """Print servers with state and reason, then their tools. The exit code is 3 if a server does not answer."""
     stdout, stderr = consoles()
-    _, document = read_config(config, stderr, quiet=as_json)
-    async with connect(document, stderr) as session:
+    file, document = read_config(config, stderr, quiet=as_json)
+    async with connect(document, stderr, file=file) as session:
         snapshot, catalog = session.snapshot, session.catalog
     servers = _select(snapshot, server, document)
     if as_json:
@@ -41,8 +42,8 @@ async def tools(server: str | None, config: Path | None, *, as_json: bool) -> Ex
 async def search(query: str, limit: int, server: str | None, config: Path | None, *, as_json: bool) -> Exit:
     """Print ranked tools for some words: the search that a program has as `codemode.search`."""
     stdout, stderr = consoles()
-    _, document = read_config(config, stderr, quiet=as_json)
-    async with connect(document, stderr) as session:
+    file, document = read_config(config, stderr, quiet=as_json)
+    async with connect(document, stderr, file=file) as session:
         _warn_unavailable(session.snapshot, stderr)
         try:
             results = await _found(session.catalog, query, limit, server, stderr)
@@ -65,23 +66,26 @@ async def _found(
     if meanings is None:
         return catalog.search(query, limit, server, full=True)
     with meanings:
-        with stderr.status(f"Reading what {len(catalog):,} tools mean ..."):
+        with Waiting(stderr, f"Reading what {len(catalog):,} tools mean ..."):
             # In a thread, so that Ctrl-C is heard: it closes the meanings, and then nothing waits any more.
             await asyncio.to_thread(meanings.prepared, catalog.parts)
         return catalog.search(query, limit, server, full=True, likeness=meanings)
 
 
-async def describe(path: str, config: Path | None) -> Exit:
+async def describe(path: str, config: Path | None, *, as_json: bool) -> Exit:
     """Print the TypeScript declarations of a tool or of a server."""
     stdout, stderr = consoles()
-    _, document = read_config(config, stderr)
-    async with connect(document, stderr) as session:
+    file, document = read_config(config, stderr, quiet=as_json)
+    async with connect(document, stderr, file=file) as session:
         _warn_unavailable(session.snapshot, stderr)
         try:
-            text = session.catalog.describe(path, full=True)
+            with Waiting(stderr, "Writing the declarations ..."):
+                text = session.catalog.describe(path, full=True)
         except CatalogError as error:
             raise CommandError(str(error)) from error
-    if stdout.is_terminal:
+    if as_json:
+        stdout.print_json(data={"path": path, "typeScript": text})
+    elif stdout.is_terminal:
         stdout.print(typescript(text))
     else:
         stdout.out(text, highlight=False)

@@ -28,6 +28,7 @@ from portal.cli.database import open_database
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import load
 from portal.cli.show.console import consoles
+from portal.cli.show.progress import Waiting
 from portal.config import Config, HttpServer, ServerConfig
 from portal.credentials import (
     LEAD,
@@ -90,7 +91,8 @@ async def log_in(options: LoginOptions) -> Exit:
         former = await stored_logins(store, subject=OWN, server=server.id)
         wanted = scope_of(former, options.scope)
         try:
-            challenge = await challenge_of(server)
+            with Waiting(stderr, f"Asking {server.id} who lets people in ..."):
+                challenge = await challenge_of(server)
             if challenge is None:
                 stderr.print(f"{server.id} lets everybody in; there is nothing to log in to.", highlight=False)
                 return Exit.OK
@@ -102,7 +104,7 @@ async def log_in(options: LoginOptions) -> Exit:
                 )
                 stderr.print(Text(f"Logging in at {pending.metadata.issuer}."), soft_wrap=True)
                 await _show(pending.url, stdout, stderr, browser=options.browser)
-                with stderr.status("Waiting for the browser ..."):
+                with Waiting(stderr, "Waiting for the browser ..."):
                     answer = await callback.answer(pending.state)
                 key, found, grant = await complete_login(
                     pending, answer, server.oauth, outbound, store, datetime.now(UTC)
@@ -132,7 +134,8 @@ async def log_out_of(server_id: str, config: Path | None, state: str | None) -> 
         for stored in logins:
             # Where its server is does not matter any more: the credential itself says who gave it.
             async with Outbound.allowed_by(oauth, stored.key.resource) as outbound:
-                taken_back = await log_out(store, stored, outbound, oauth)
+                with Waiting(stderr, f"Ending the login at {server_id} ..."):
+                    taken_back = await log_out(store, stored, outbound, oauth)
             there = (
                 "and its authorization server has taken the token back"
                 if taken_back

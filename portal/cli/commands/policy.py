@@ -33,6 +33,7 @@ from portal.cli.database import say_database, state_errors
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
+from portal.cli.show.progress import Waiting
 from portal.config import Config, read_text
 from portal.config import read_document as read_file
 from portal.endpoint import ToolSight, sight_in
@@ -188,8 +189,9 @@ async def _read_stored(config: Config, stderr: Console) -> StoredState:
         say_database(place, stderr, there=there)
         if not there:
             return StoredState()
-        async with open_store(place.url, lasting=False) as store:
-            return await read_stored(store)
+        with Waiting(stderr, "Reading the database ..."):
+            async with open_store(place.url, lasting=False) as store:
+                return await read_stored(store)
 
 
 def _is_configuration(file: Path) -> bool:

@@ -22,7 +22,8 @@ from portal.bench import (
 )
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
-from portal.cli.show.console import consoles
+from portal.cli.show.console import consoles, printable
+from portal.cli.show.progress import Waiting
 from portal.config import YAML, read_document
 from portal.errors import InputError
 from stubs import Server
@@ -49,10 +50,11 @@ async def stubs(words: Sequence[str], output: Path | None, config: Path | None, 
         raise CommandError("Name one server or one file, or: codemode stubs diff OLD [NEW].")
     stdout, stderr = consoles()
     listing = await _list_tools(words[0] if words else None, config, stderr)
-    catalog = Catalog.build(listing.servers, listing.unavailable)
-    text = json.dumps(as_document(listing.servers), indent=2) + "\n" if as_json else declaration_file(catalog)
+    with Waiting(stderr, "Writing the declarations ..."):
+        catalog = Catalog.build(listing.servers, listing.unavailable)
+        text = json.dumps(as_document(listing.servers), indent=2) + "\n" if as_json else declaration_file(catalog)
     if output is None:
-        stdout.out(text, end="", highlight=False)
+        stdout.out(printable(text), end="", highlight=False)
     else:
         _write(output, text)
         what = f"{len(catalog)} tools of {len(catalog.servers)} servers"
