@@ -169,6 +169,16 @@ def tools(
     ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
+    doc: Annotated[bool, typer.Option("--doc", help="Write it as a Markdown document, with all types.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the document to this file.")
+    ] = None,
+    portal: Annotated[
+        str,
+        typer.Option(
+            metavar="ID", help="A further portal, whose names the document has.", autocompletion=complete_portal
+        ),
+    ] = "",
 ) -> None:
     """List the servers with their state, and their tools.
 
@@ -177,9 +187,11 @@ def tools(
     codemode tools shop --json | jq -r '.servers[].tools[].path'
     codemode tools --doc -o tools.md
     """
+    from portal.cli.commands.catalog import DocumentOptions
     from portal.cli.commands.catalog import tools as command
 
-    finish(lambda: command(server, config, as_json=json))
+    document = DocumentOptions(output, portal) if doc or output is not None or portal else None
+    finish(lambda: command(server, config, as_json=json, document_options=document))
 
 
 @app.command()

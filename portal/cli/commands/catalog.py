@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from codemode import Catalog, CatalogError, Meanings
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import meant
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
 from portal.cli.show.listing import pending_table, search_results, servers_table, skipped_lines, tools_table, typescript
@@ -19,14 +21,31 @@ from portal.config import Config
 from portal.servers import ServerSnapshot, Snapshot, tools_by_server
 
 
-async def tools(server: str | None, config: Path | None, *, as_json: bool) -> Exit:
+@dataclass(frozen=True, slots=True)
+class DocumentOptions:
+    """A catalog as a Markdown document: into a file or on standard output, with the names that a portal shows."""
+
+    output: Path | None = None
+    portal: str = ""
+
+
+async def tools(
+    server: str | None, config: Path | None, *, as_json: bool, document_options: DocumentOptions | None = None
+) -> Exit:
     """Print servers with state and reason, then their tools. The exit code is 3 if a server does not answer."""
     stdout, stderr = consoles()
+    if as_json and document_options is not None:
+        raise CommandError("Either --json or --doc: a document is Markdown.")
     file, document = read_config(config, stderr, quiet=as_json)
     async with connect(document, stderr, file=file) as session:
         snapshot, catalog = session.snapshot, session.catalog
-    servers = _select(snapshot, server, document)
-    if as_json:
+        servers = _select(snapshot, server, document)
+        if document_options is not None:
+            with Waiting(stderr, "Writing the document ..."):
+                text = await _page(servers, catalog, document, document_options, stderr)
+    if document_options is not None:
+        _write_page(text, document_options.output, stdout, stderr)
+    elif as_json:
         listed = tools_by_server(catalog)
         data: dict[str, object] = {"servers": [_as_json(one, listed.get(one.id, [])) for one in servers]}
         if document.omissions:
@@ -37,6 +56,29 @@ async def tools(server: str | None, config: Path | None, *, as_json: bool) -> Ex
         why = Meanings.absence()
         stdout.print(Text(f"\nSearch goes by words{' and by meaning' if why is None else f'; {why}'}.", style="dim"))
     return Exit.UPSTREAM if any(one.state == "error" for one in servers) else Exit.OK
+
+
+async def _page(
+    servers: Sequence[ServerSnapshot], catalog: Catalog, document: Config, options: DocumentOptions, stderr: Console
+) -> str:
+    # Access policies are loaded for this alone.
+    from portal.cli.commands.policy import names_of_portal
+    from portal.cli.show.catalog_page import catalog_page
+
+    names = await names_of_portal(options.portal, document, stderr)
+    entry = document.portals.get(options.portal)
+    return catalog_page(document.portal.name if entry is None else entry.name or entry.id, servers, catalog, names)
+
+
+def _write_page(text: str, output: Path | None, stdout: Console, stderr: Console) -> None:
+    if output is None:
+        stdout.out(text, end="", highlight=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{output}: cannot be written: {error.strerror or error}.") from error
+    stderr.print(Text(f"Wrote {output}."), soft_wrap=True)
 
 
 async def search(query: str, limit: int, server: str | None, config: Path | None, *, as_json: bool) -> Exit:
@@ -100,8 +142,7 @@ def _select(snapshot: Snapshot, server: str | None, document: Config) -> list[Se
             raise CommandError(why)
         if (disabled := document.servers.get(server)) is not None and not disabled.enabled:
             raise CommandError(f"{document.section}.{disabled.name} is disabled in the configuration; enable it there.")
-        known = ", ".join(snapshot.servers) or "none"
-        raise CommandError(f"There is no server {server!r} in the configuration; it has: {known}.")
+        raise CommandError(f"There is no server {server!r} in the configuration. {meant(server, snapshot.servers)}")
     return [snapshot.servers[server]]
 
 

@@ -31,7 +31,9 @@ from portal.app import StoredState, access_of_portal, database_place, open_store
 from portal.bench import is_configuration
 from portal.cli.database import say_database, state_errors
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import meant
 from portal.cli.session import connect, read_config
+from portal.cli.show.catalog_page import PortalNames
 from portal.cli.show.console import consoles
 from portal.cli.show.progress import Waiting
 from portal.config import Config, read_text
@@ -169,14 +171,34 @@ async def access_of(query: PolicyQuery, stderr: Console) -> tuple[Access, Config
         return access, None if query.config is None else read_config(query.config, stderr)[1]
     file, config = read_config(query.file or query.config, stderr, quiet=query.as_json)
     stored = await _read_stored(config, stderr)
+    return _access(query.portal, config, stored, str(file)), config
+
+
+async def names_of_portal(portal: str, config: Config, stderr: Console) -> PortalNames:
+    """How a portal shows tools and prompts, "" for the document's own: the aliases and descriptions of administrators.
+
+    Raises:
+        CommandError: there is no such portal, or its policies cannot be used.
+    """
+    stored = await _read_stored(config, stderr)
+    access = _access(portal, config, stored, "The configuration")
+    standing, settings = access.standing(Identity()), PortalNames()
+    for server in access.document.servers:
+        view = standing.view(server.id)
+        settings.tools.update({(server.id, name): setting for name, setting in view.tools.settings.items()})
+        settings.prompts.update({(server.id, name): setting for name, setting in view.prompts.settings.items()})
+    return settings
+
+
+def _access(portal: str, config: Config, stored: StoredState, where: str) -> Access:
     try:
-        found = access_of_portal(query.portal, config, stored)
+        found = access_of_portal(portal, config, stored)
     except PolicyError as error:
-        raise CommandError(f"{file}: portal.identity: {error}") from error
+        raise CommandError(f"{where}: portal.identity: {error}") from error
     if found is None:
-        known = ", ".join((*config.portals, *(one.id for one in stored.objects.portals))) or "none but the first"
-        raise CommandError(f"There is no further portal {query.portal!r}. There are: {known}.")
-    return found, config
+        known = (*config.portals, *(one.id for one in stored.objects.portals))
+        raise CommandError(f"There is no further portal {portal!r}. {meant(portal, known)}")
+    return found
 
 
 async def _read_stored(config: Config, stderr: Console) -> StoredState:
