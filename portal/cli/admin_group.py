@@ -42,9 +42,9 @@ def list_(
     config: StoreConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List all objects of one kind: administrators, if none is named.
+    """List all objects of one kind.
 
-    Invitations are listed with the administrators.
+    Without one these are the administrators, with the invitations.
 
     \b
     codemode admin list

@@ -37,17 +37,17 @@ from portal.cli.server_group import server_group
 EXAMPLES = """
 \b
 For example:
-  codemode demo                             a guided tour with example servers
-  codemode serve                            one URL over the servers of codemode.json
-  codemode tools                            which servers answer, and their tools
-  codemode search "late shipments"          find a tool by what it does
-  codemode describe shop.list_orders        its TypeScript declaration
-  codemode call shop.list_orders limit=3    call it
-  codemode run report.js                    run a program that calls tools
-  codemode stubs -o codemode.d.ts           their types, for your editor
-  codemode test tests                       run programs that say what they expect
-  codemode bench-ui --demo                  write and run programs in the browser
-  codemode scan access.log                  MCP traffic that goes around the portals
+  codemode demo                             # a guided tour with example servers
+  codemode serve                            # one URL over the servers of codemode.json
+  codemode tools                            # which servers answer, and their tools
+  codemode search "late shipments"          # find a tool by what it does
+  codemode describe shop.list_orders        # its TypeScript declaration
+  codemode call shop.list_orders limit=3    # call it
+  codemode run report.js                    # run a program that calls tools
+  codemode stubs -o codemode.d.ts           # their types, for your editor
+  codemode test tests                       # run programs that say what they expect
+  codemode bench-ui --demo                  # write and run programs in the browser
+  codemode scan access.log                  # MCP traffic that goes around the portals
 
 \b
 Configuration: --config FILE, else the first of codemode.json, codemode.toml,
@@ -56,7 +56,8 @@ Configuration: --config FILE, else the first of codemode.json, codemode.toml,
 
 \b
 Exit codes: 0 ok, 1 the program or tool failed, 2 usage or configuration,
-3 an upstream server does not answer, 4 a fault of our own, 130 interrupted.
+3 an upstream server does not answer, 4 a fault of our own, 130 interrupted,
+141 nobody reads the output any more.
 """
 
 app = CommandLine(
@@ -246,7 +247,7 @@ def describe(
     path: Annotated[
         str,
         typer.Argument(
-            metavar="PATH", help="server.tool, or a server for all of its tools.", autocompletion=complete_path
+            metavar="SERVER|SERVER.TOOL", help="A tool, or a server for all of its tools.", autocompletion=complete_path
         ),
     ],
     config: ConfigOption = None,

@@ -20,7 +20,7 @@ from portal.app import DatabasePlace, database_place, open_store
 from portal.cli.config_file import config_in_use
 from portal.cli.exits import CommandError
 from portal.cli.session import load
-from portal.cli.show.progress import Waiting
+from portal.cli.show.progress import WaitLine
 from portal.config import Config
 from portal.state import StateError, StateUnavailable
 
@@ -85,7 +85,7 @@ async def open_database(
         made = there or bool(create)
         url = found.place.url if made else f"sqlite:///{folder}/state.db"
         async with AsyncExitStack() as stack:
-            with Waiting(stderr, "Opening the database ..."):
+            with WaitLine(stderr, "Opening the database ..."):
                 store = await stack.enter_async_context(open_store(url, lasting=False))
             yield store, found.config
     if state is not None:

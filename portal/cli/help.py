@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeVar
 
 import typer
@@ -40,6 +40,10 @@ class ReadableCommand(TyperCommand):
     def get_short_help_str(self, limit: int = 0) -> str:
         return super().get_short_help_str(_SUMMARY)
 
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        with plain_errors():
+            return super().parse_args(ctx, args)
+
 
 class ReadableGroup(TyperGroup):
     """A group whose help has its commands in sections, and that says which command may be meant by a word."""
@@ -66,6 +70,10 @@ class ReadableGroup(TyperGroup):
 
     def get_short_help_str(self, limit: int = 0) -> str:
         return super().get_short_help_str(_SUMMARY)
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        with plain_errors():
+            return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: typer.Context, args: list[str]):  # type: ignore[no-untyped-def, override]
         try:
@@ -106,6 +114,23 @@ class CommandLine(typer.Typer):
 
     def command(self, name: str | None = None) -> Callable[[Function], Function]:  # type: ignore[override]
         return super().command(name, cls=ReadableCommand)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Says what is wrong with options and values in our words."""
+    try:
+        yield
+    except typer.TyperException as error:
+        message = error.message.removeprefix("Value error, ")
+        message = message.removesuffix(", unable to parse string as an integer").replace(
+            "valid integer", "whole number"
+        )
+        error.message = message.replace("Input should be", "it must be")
+        if names := getattr(error, "possibilities", None):
+            error.message += f". Did you mean {' or '.join(names)}?"
+            error.possibilities = None  # type: ignore[attr-defined]
+        raise
 
 
 def usage_of(argument: TyperArgument) -> str:

@@ -14,6 +14,22 @@ from portal.cli.options import ConfigOption, JsonOption
 
 MOST_ROWS = 1000
 
+RowKindOption = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        autocompletion=complete_row_kind,
+        help="tool, run, request, refusal, sign_in, consent, change, ...",
+    ),
+]
+OutcomeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--outcome", metavar="OUTCOME", autocompletion=complete_outcome, help="ok, denied, error, timeout, ..."
+    ),
+]
+
 log_group = CommandLine(rich_markup_mode=None)
 
 
@@ -27,27 +43,14 @@ def logs(
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Calls of a tool, a prompt or a resource.")
     ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            "--kind",
-            metavar="KIND",
-            autocompletion=complete_row_kind,
-            help="tool, run, request, refusal, sign_in, consent, change, ...",
-        ),
-    ] = None,
+    kind: RowKindOption = None,
     identity: Annotated[str | None, typer.Option("--who", metavar="KEY", help="Calls of one caller.")] = None,
     client: Annotated[str | None, typer.Option("--client", metavar="NAME", help="Calls through a client.")] = None,
     portal: Annotated[
         str | None, typer.Option("--portal", metavar="ID", autocompletion=complete_portal, help="Calls at a portal.")
     ] = None,
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="One run of a program and its calls.")] = None,
-    outcome: Annotated[
-        str | None,
-        typer.Option(
-            "--outcome", metavar="OUTCOME", autocompletion=complete_outcome, help="ok, denied, error, timeout, ..."
-        ),
-    ] = None,
+    outcome: OutcomeOption = None,
     policy: Annotated[
         str | None, typer.Option("--policy", metavar="NAME", help="What decided: quota:NAME, gateway:NAME, ...")
     ] = None,
@@ -86,7 +89,9 @@ def logs(
             raise CommandError(f"--limit is 1 to {MOST_ROWS}.")
         for option, word, words in (("--kind", kind, get_args(Kind)), ("--outcome", outcome, get_args(Outcome))):
             if word is not None and word not in words:
-                raise CommandError(f"{option} is one of {', '.join(words)}.")
+                from portal.cli.nearest import meant
+
+                raise CommandError(f"{option} {word!r} is none of its words. {meant(word, words)}")
         filters = Filters(
             portal=portal,
             server=server,

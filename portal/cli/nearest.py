@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+from portal.cli.exits import CommandError
 from portal.cli.sections import WORDS, WORDS_IN_GROUPS
 
 MOST_NAMES = 10_000
 LONGEST = 128
-LISTED = 12
+LISTED = 20
 ALIKE = 0.6
 
 
@@ -46,6 +47,13 @@ def no_file(path: str | Path, what: str = "file") -> str:
     """That there is no such file, and the one beside it that is nearly called so."""
     near = nearest_file(Path(path))
     return f"There is no {what} {path}." + (f" Did you mean {near}?" if near is not None else "")
+
+
+def must_exist(*paths: Path | None, what: str = "file") -> None:
+    """Raises `CommandError` for the first of these that is not there."""
+    for path in paths:
+        if path is not None and not _is_there(path):
+            raise CommandError(no_file(path, what))
 
 
 def nearest_file(path: Path) -> Path | None:

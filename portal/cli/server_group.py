@@ -22,7 +22,7 @@ def login(
     browser: Annotated[bool, typer.Option(help="Open the browser, or only print the address.")] = True,
     create: CreateOption = False,
 ) -> None:
-    """Log in to a server behind OAuth, for all callers of the portal.
+    """Log in to a server behind OAuth, for all callers.
 
     The login is kept encrypted in the database, and renewed by itself. A
     running portal uses it at once. The address to open goes to standard

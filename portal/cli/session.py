@@ -18,7 +18,7 @@ from portal.calls import Caller
 from portal.cli.config_file import find_config
 from portal.cli.exits import CommandError, Exit
 from portal.cli.known_names import keep_tools
-from portal.cli.show.progress import Waiting
+from portal.cli.show.progress import WaitLine
 from portal.config import Config, load_config
 from portal.errors import ConfigError
 from portal.flows import Flows
@@ -113,7 +113,7 @@ async def connect(
     async with store_for_calls(config) as store, open_upstreams(config, Discard(), store) as upstreams:
         servers = upstreams.servers
         number = len(config.servers)
-        with Waiting(stderr, f"Connecting to {number} server{'' if number == 1 else 's'} ...", quiet=quiet):
+        with WaitLine(stderr, f"Connecting to {number} server{'' if number == 1 else 's'} ...", quiet=quiet):
             snapshot = await servers.settled(SETTLE_SECONDS)
         if file is not None:
             catalog = snapshot.catalog()

@@ -15,7 +15,7 @@ from portal.cli.arguments import parse_arguments
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
-from portal.cli.show.progress import Waiting
+from portal.cli.show.progress import WaitLine
 from portal.cli.show.report import result_view
 from portal.errors import CallError, UpstreamError
 
@@ -28,7 +28,7 @@ async def call(path: str, words: Sequence[str], config: Path | None, *, as_json:
         tool = _find(session.catalog, path, session.snapshot.unavailable())
         arguments = parse_arguments(words, tool.input_schema)
         try:
-            with Waiting(stderr, f"Calling {path} ..."):
+            with WaitLine(stderr, f"Calling {path} ..."):
                 result = await session.caller.call(Call.tool(tool.server, tool.name, arguments))
         except CallError as error:
             code = Exit.UPSTREAM if isinstance(error, UpstreamError) else Exit.USAGE

@@ -16,7 +16,7 @@ from portal.cli.nearest import meant
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
 from portal.cli.show.listing import pending_table, search_results, servers_table, skipped_lines, tools_table, typescript
-from portal.cli.show.progress import Waiting
+from portal.cli.show.progress import WaitLine
 from portal.config import Config
 from portal.servers import ServerSnapshot, Snapshot, tools_by_server
 
@@ -41,7 +41,7 @@ async def tools(
         snapshot, catalog = session.snapshot, session.catalog
         servers = _select(snapshot, server, document)
         if document_options is not None:
-            with Waiting(stderr, "Writing the document ..."):
+            with WaitLine(stderr, "Writing the document ..."):
                 text = await _page(servers, catalog, document, document_options, stderr)
     if document_options is not None:
         _write_page(text, document_options.output, stdout, stderr)
@@ -108,7 +108,7 @@ async def _found(
     if meanings is None:
         return catalog.search(query, limit, server, full=True)
     with meanings:
-        with Waiting(stderr, f"Reading what {len(catalog):,} tools mean ..."):
+        with WaitLine(stderr, f"Reading what {len(catalog):,} tools mean ..."):
             # In a thread, so that Ctrl-C is heard: it closes the meanings, and then nothing waits any more.
             await asyncio.to_thread(meanings.prepared, catalog.parts)
         return catalog.search(query, limit, server, full=True, likeness=meanings)
@@ -121,7 +121,7 @@ async def describe(path: str, config: Path | None, *, as_json: bool) -> Exit:
     async with connect(document, stderr, file=file) as session:
         _warn_unavailable(session.snapshot, stderr)
         try:
-            with Waiting(stderr, "Writing the declarations ..."):
+            with WaitLine(stderr, "Writing the declarations ..."):
                 text = session.catalog.describe(path, full=True)
         except CatalogError as error:
             raise CommandError(str(error)) from error

@@ -30,9 +30,10 @@ from portal.admin import (
 from portal.app import config_of_state, events_of_command
 from portal.cli.database import open_database
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import must_exist
 from portal.cli.show.console import as_json as as_json_text
 from portal.cli.show.console import consoles
-from portal.cli.show.progress import Steps
+from portal.cli.show.progress import StepBar
 from portal.config import Expansion, read_document
 from portal.errors import ConfigError, InputError
 from portal.state import StateError, Store
@@ -80,7 +81,7 @@ async def apply(options: DeclarationOptions) -> Exit:
             raise CommandError("Nothing was changed. Say --yes to apply without being asked.")
         applied = 0
         try:
-            with Steps(stderr, "Applying") as bar:
+            with StepBar(stderr, "Applying") as bar:
                 async for _ in apply_changes(admin, changes_plan.changes, existing):
                     applied += 1
                     bar.at(applied, len(changes_plan.changes))
@@ -146,6 +147,7 @@ def read_declaration(file: Path, environment: Mapping[str, str] = os.environ) ->
     Raises:
         CommandError: the file cannot be read, or a variable is not set.
     """
+    must_exist(file)
     try:
         document, expansion = read_document(file, largest=MAX_FILE), Expansion(environment, file=str(file))
         if not isinstance(document, dict):

@@ -29,7 +29,7 @@ from portal.cli.exits import Exit
 from portal.cli.show.announce import portal_lines, print_client_setups
 from portal.cli.show.console import consoles
 from portal.cli.show.listing import servers_table
-from portal.cli.show.progress import Waiting
+from portal.cli.show.progress import WaitLine
 from portal.cli.show.report import program_frame, run_report
 from portal.cli.show.token_count import count_tokens
 from portal.config import parse_config
@@ -107,12 +107,12 @@ async def _portals(
     """Start the instance and show its start. Yields the MCP URLs of its two portals."""
     config = parse_config(document, file="the demo's configuration")
     async with AsyncExitStack() as stack:
-        with Waiting(stderr, "Preparing the isolates (the first start compiles the guest) ..."):
+        with WaitLine(stderr, "Preparing the isolates (the first start compiles the guest) ..."):
             opened = Instance.open(config, Discard(), parts=Parts(learning=priced))
             instance = await stack.enter_async_context(opened)
         assert instance.programs is not None
         stdout.print(f"Isolates ready in {instance.programs.prepared_in:.1f} s", highlight=False)
-        with Waiting(stderr, "Connecting to the example servers ..."):
+        with WaitLine(stderr, "Connecting to the example servers ..."):
             snapshot = await instance.servers.settled()
         stdout.print(servers_table(snapshot.servers.values()))
         base = await stack.enter_async_context(serving(instance))

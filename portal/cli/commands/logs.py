@@ -19,7 +19,7 @@ from portal.cli.exits import CommandError, Exit
 from portal.cli.session import load
 from portal.cli.show.console import consoles
 from portal.cli.show.log_rows import as_document, row_line, say_report
-from portal.cli.show.progress import Steps, Waiting
+from portal.cli.show.progress import StepBar, WaitLine
 from portal.config import read_duration
 from portal.logs import (
     Filters,
@@ -58,7 +58,7 @@ async def show(options: LogOptions) -> Exit:
     stdout, stderr = consoles()
     async with opened_log(options.config, stderr, quiet=options.as_json) as (database, _):
         read = partial(before, filters=options.filters, id=options.before, limit=options.limit)
-        with Waiting(stderr, "Reading the log ..."):
+        with WaitLine(stderr, "Reading the log ..."):
             found = await database.read(read)
         _print(found[::-1], stdout, as_json=options.as_json)
         if options.follow:
@@ -76,7 +76,7 @@ async def check(config: Path | None, keys: Sequence[str], *, as_json: bool) -> E
     stdout, stderr = consoles()
     async with opened_log(config, stderr, quiet=as_json) as (database, place):
         trusted = [_public(key) for key in keys] or [_own(place)]
-        with Steps(stderr, "Verifying") as bar:
+        with StepBar(stderr, "Verifying") as bar:
             report = await database.read(partial(verify, trusted=trusted, progress=bar.at), VERIFY_SECONDS)
     if as_json:
         members = {name: getattr(report, name) for name in report.__slots__}
@@ -105,7 +105,7 @@ async def opened_log(
     try:
         database = LogDatabase(place.url)
         try:
-            with Waiting(stderr, "Opening the log ..."):
+            with WaitLine(stderr, "Opening the log ..."):
                 await database.open(make=False)
             yield database, place
         finally:

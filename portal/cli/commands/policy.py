@@ -31,11 +31,11 @@ from portal.app import StoredState, access_of_portal, database_place, open_store
 from portal.bench import is_configuration
 from portal.cli.database import say_database, state_errors
 from portal.cli.exits import CommandError, Exit
-from portal.cli.nearest import meant
+from portal.cli.nearest import meant, must_exist
 from portal.cli.session import connect, read_config
 from portal.cli.show.catalog_page import PortalNames
 from portal.cli.show.console import consoles
-from portal.cli.show.progress import Waiting
+from portal.cli.show.progress import WaitLine
 from portal.config import Config, read_text
 from portal.config import read_document as read_file
 from portal.endpoint import ToolSight, sight_in
@@ -160,6 +160,7 @@ async def access_of(query: PolicyQuery, stderr: Console) -> tuple[Access, Config
     Raises:
         CommandError: the file, the configuration or the database cannot be used.
     """
+    must_exist(query.file)
     if query.file is not None and not _is_configuration(query.file):
         if query.portal:
             raise CommandError("--portal names a portal of the configuration; a file of policies has one portal.")
@@ -211,7 +212,7 @@ async def _read_stored(config: Config, stderr: Console) -> StoredState:
         say_database(place, stderr, there=there)
         if not there:
             return StoredState()
-        with Waiting(stderr, "Reading the database ..."):
+        with WaitLine(stderr, "Reading the database ..."):
             async with open_store(place.url, lasting=False) as store:
                 return await read_stored(store)
 
@@ -247,6 +248,7 @@ def read_identity(text: str) -> Identity:
         CommandError: `text` cannot be read as an identity.
     """
     if text.startswith("@"):
+        must_exist(Path(text[1:]))
         try:
             text = read_text(Path(text[1:]), largest=MAX_BYTES)
         except InputError as error:

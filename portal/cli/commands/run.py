@@ -25,9 +25,10 @@ from portal.bench import (
     write_recording,
 )
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import must_exist, no_file
 from portal.cli.session import CommandSession, connect, read_config
 from portal.cli.show.console import consoles
-from portal.cli.show.progress import Waiting
+from portal.cli.show.progress import WaitLine
 from portal.cli.show.report import milliseconds, program_frame, run_report
 from portal.cli.show.run_tokens import RunTokens, run_tokens
 from portal.cli.watch import run_on_change
@@ -80,6 +81,8 @@ def read_program(file: str) -> tuple[str, str]:
         return sys.stdin.read(), "standard input"
     try:
         return Path(file).read_text(encoding="utf-8"), Path(file).name
+    except FileNotFoundError as error:
+        raise CommandError(no_file(file, "program")) from error
     except OSError as error:
         raise CommandError(f"Cannot read the program {file}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
@@ -97,6 +100,8 @@ async def run(
         raise CommandError("Name a program: a file, or - for standard input.")
     if options.watch and file in (None, "-"):
         raise CommandError("--watch needs a file to watch.")
+    must_exist(options.mock, options.tools)
+    must_exist(options.replay, what="recording")
     stdout, stderr = consoles()
     quiet = output.json or output.result_only
     async with _open_setup(config, options, stderr, quiet=quiet, silent=output.result_only) as setup:
@@ -146,7 +151,7 @@ async def _open_setup(
         elif config is not None:
             limits = limits_of(read_config(config, stderr, quiet=quiet)[1])
         folder = options.replay
-        with Waiting(stderr, "Preparing the isolate ...", quiet=silent):
+        with WaitLine(stderr, "Preparing the isolate ...", quiet=silent):
             bench = await stack.enter_async_context(Bench(limits))
         yield _RunSetup(bench, session, None if folder is None else lambda: read_recording(folder))
 
@@ -166,7 +171,7 @@ async def _run_once(
     source, title = program
     program_input = _input(options.input) if recorded is None else recorded.input if recorded.has_input else NO_INPUT
     async with setup.backend(options) as backend:
-        with Waiting(stderr, f"Running {title} ...", quiet=output.result_only):
+        with WaitLine(stderr, f"Running {title} ...", quiet=output.result_only):
             program_run = await setup.bench.run(
                 source, backend, input=program_input, record=options.record is not None, title=title
             )

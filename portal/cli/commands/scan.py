@@ -21,9 +21,10 @@ from rich.text import Text
 
 from portal.cli.config_file import config_in_use
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import no_file
 from portal.cli.session import load
 from portal.cli.show.console import consoles
-from portal.cli.show.progress import Steps
+from portal.cli.show.progress import StepBar
 from portal.cli.show.sightings import scan_report
 from portal.config import Config, HttpServer, read_duration
 from portal.shadow import (
@@ -86,7 +87,7 @@ async def scan(options: ScanOptions) -> Exit:
     scanned: list[ScannedFile] = []
     logs: list[LogFile] = []
     sizes = [_size(name) for name in options.files]
-    with Steps(stderr, "Reading", in_bytes=True) as bar:
+    with StepBar(stderr, "Reading", in_bytes=True) as bar:
         done = 0
         for name, size in zip(options.files, sizes, strict=True):
             log, damage = LogFile(name, portals.words), ""
@@ -241,7 +242,7 @@ def _size(name: str) -> int:
     if path.is_dir():
         raise CommandError(f"{name} is a folder; name the log files in it.")
     if not path.exists():
-        raise CommandError(f"There is no file {name}.")
+        raise CommandError(no_file(name))
     if not os.access(path, os.R_OK):
         raise CommandError(f"{name}: you may not read it.")
     return path.stat().st_size

@@ -10,7 +10,7 @@ from portal.app import config_of_state, rewrap_kept
 from portal.cli.database import open_database
 from portal.cli.exits import Exit
 from portal.cli.show.console import consoles
-from portal.cli.show.progress import Waiting
+from portal.cli.show.progress import WaitLine
 
 OPERATOR = "command line"
 
@@ -20,7 +20,7 @@ async def rotate(state: str | None, config: Path | None, *, forget: bool, as_jso
     stdout, stderr = consoles()
     async with open_database(state, config, stderr) as (store, found):
         elsewhere = partial(rewrap_kept, found or config_of_state(state))
-        with Waiting(stderr, "Encrypting the secrets under a new key ..."):
+        with WaitLine(stderr, "Encrypting the secrets under a new key ..."):
             rotation = await store.rotate_keys(forget=forget, elsewhere=elsewhere)
     if as_json:
         stdout.print_json(

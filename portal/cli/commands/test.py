@@ -23,9 +23,9 @@ from portal.bench import (
     write_expectations,
 )
 from portal.cli.exits import CommandError, Exit
-from portal.cli.nearest import no_file
+from portal.cli.nearest import must_exist
 from portal.cli.show.console import consoles
-from portal.cli.show.progress import Steps
+from portal.cli.show.progress import StepBar
 from portal.cli.show.report import program_frame, run_report
 
 NOTHING_FOUND = 5
@@ -56,9 +56,7 @@ class SuiteOptions:
 async def test(options: SuiteOptions) -> int:
     """Run the tests. The exit code is 0 if all passed, 1 if one failed, 5 if there are none."""
     stdout, stderr = consoles()
-    for place in options.places:
-        if not place.exists():
-            raise CommandError(no_file(place, "file or folder"))
+    must_exist(*options.places, what="file or folder")
     all_cases = find_cases(list(options.places))
     cases = select_cases(all_cases, options.words)
     left_out = len(all_cases) - len(cases)
@@ -68,7 +66,7 @@ async def test(options: SuiteOptions) -> int:
         selection = f", {left_out} deselected" if left_out else ""
         shown.print(Text(f"collected {_count(len(all_cases), 'test')}{selection}"), soft_wrap=True)
     started = time.perf_counter()
-    with Steps(stderr, "Running tests", quiet=shown is not None) as bar:
+    with StepBar(stderr, "Running tests", quiet=shown is not None) as bar:
         results = await _run(cases, options, shown, bar)
     seconds = time.perf_counter() - started
     changed = _update(results) if options.update else []
@@ -85,7 +83,7 @@ async def test(options: SuiteOptions) -> int:
     return Exit.PROGRAM_FAILED if bad else Exit.OK
 
 
-async def _run(cases: Sequence[Case], options: SuiteOptions, stdout: Console | None, bar: Steps) -> list[CaseResult]:
+async def _run(cases: Sequence[Case], options: SuiteOptions, stdout: Console | None, bar: StepBar) -> list[CaseResult]:
     results: list[CaseResult] = []
     title = ""
     async with Suite() as suite:

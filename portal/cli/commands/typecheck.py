@@ -7,16 +7,16 @@ import asyncio
 from codemode import HOW_TO_INSTALL_CHECKER, Checker, CheckUnavailable, install_checker
 from portal.cli.exits import CommandError, Exit
 from portal.cli.show.console import consoles
-from portal.cli.show.progress import Waiting
+from portal.cli.show.progress import WaitLine
 
 
 async def typecheck(action: str | None, *, as_json: bool) -> Exit:
     """Print the compiler, after installing one if `action` is "install". The exit code is 1 if there is none."""
     if action not in (None, "install"):
-        raise CommandError(f"`codemode typecheck {action}` is nothing; write `codemode typecheck install`.")
+        raise CommandError(f"`codemode typecheck {action}` is nothing. Did you mean `codemode typecheck install`?")
     stdout, stderr = consoles()
     if action == "install":
-        with Waiting(stderr, "Getting TypeScript's native compiler ..."):
+        with WaitLine(stderr, "Getting TypeScript's native compiler ..."):
             try:
                 await asyncio.to_thread(install_checker)
             except CheckUnavailable as error:

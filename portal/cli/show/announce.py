@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from portal.cli.config_file import EXAMPLE
 from portal.cli.show.listing import STATE_STYLE, servers_table
-from portal.cli.show.progress import Waiting
+from portal.cli.show.progress import WaitLine
 from portal.cli.show.report import THEME
 from portal.home import CODE_MODE, client_setups
 from portal.servers import ServerSnapshot, Snapshot
@@ -63,7 +63,7 @@ class Screens:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._settled = False
-        self._preparing = Waiting(
+        self._preparing = WaitLine(
             console,
             "Preparing the isolates (the first start compiles the guest; later ones have it) ...",
         )

@@ -57,7 +57,7 @@ class LateLine(AbstractContextManager["LateLine"]):
                 self._line.start()
 
 
-class Waiting(LateLine):
+class WaitLine(LateLine):
     """A text with a spinner: nobody knows how long it takes. `console` is that of standard error."""
 
     def __init__(self, console: Console, text: str, *, quiet: bool = False, seconds: float = SECONDS) -> None:
@@ -69,7 +69,7 @@ class Waiting(LateLine):
         self._status.update(Text(text))
 
 
-class Steps(LateLine):
+class StepBar(LateLine):
     """A bar: so much is done, of so much as there is. Its numbers are bytes, or things that are counted."""
 
     def __init__(

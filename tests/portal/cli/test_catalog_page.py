@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,9 @@ class Tags(HTMLParser):
 def shown(text: str) -> str:
     """A text as somebody reads it: without what cannot be seen, and with one blank for many."""
     visible = re.sub("[\u200b\u2060-\u2064\ufeff\ud800-\udfff]", "", re.sub("[\u2028\u2029\x85\x0b\x0c]", " ", text))
-    return " ".join(re.sub("[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", "\ufffd", visible).split())
+    return " ".join(
+        re.sub("[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", "\ufffd", visible).split()
+    )
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -139,8 +142,6 @@ def test_the_document_has_the_names_that_a_portal_shows(folder: Path, shop: dict
 
 def test_prompts_resources_and_hostile_names_are_in_the_document_as_words(tmp_path: Path) -> None:
     program = Path(__file__).with_name("hostile_server.py")
-    import sys
-
     document = {"mcpServers": {"odd": {"command": sys.executable, "args": [str(program)]}}}
     (tmp_path / "codemode.json").write_text(json.dumps(document))
     done = codemode(tmp_path, "tools", "--doc")
