@@ -82,22 +82,23 @@ def _write_page(text: str, output: Path | None, stdout: Console, stderr: Console
 
 
 async def search(query: str, limit: int, server: str | None, config: Path | None, *, as_json: bool) -> Exit:
-    """Print ranked tools for some words: the search that a program has as `codemode.search`."""
+    """Print ranked tools for some words, as `codemode.search` does. The exit code is 3 if a server does not answer."""
     stdout, stderr = consoles()
     file, document = read_config(config, stderr, quiet=as_json)
     async with connect(document, stderr, file=file) as session:
         _warn_unavailable(session.snapshot, stderr)
+        unavailable = session.snapshot.unavailable()
         try:
             results = await _found(session.catalog, query, limit, server, stderr)
         except CatalogError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str(error), _whose_fault(server or "", unavailable)) from error
     if as_json:
         stdout.print_json(data=results)
     elif results:
         stdout.print(search_results(results))
     else:
-        stderr.print(f"No tool matches {query!r}.", highlight=False)
-    return Exit.OK
+        stderr.print(f"No tool matches {query!r}.", highlight=False, markup=False)
+    return Exit.UPSTREAM if unavailable else Exit.OK
 
 
 async def _found(
@@ -124,7 +125,7 @@ async def describe(path: str, config: Path | None, *, as_json: bool) -> Exit:
             with WaitLine(stderr, "Writing the declarations ..."):
                 text = session.catalog.describe(path, full=True)
         except CatalogError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str(error), _whose_fault(path, session.snapshot.unavailable())) from error
     if as_json:
         stdout.print_json(data={"path": path, "typeScript": text})
     elif stdout.is_terminal:
@@ -132,6 +133,11 @@ async def describe(path: str, config: Path | None, *, as_json: bool) -> Exit:
     else:
         stdout.out(text, highlight=False)
     return Exit.OK
+
+
+def _whose_fault(path: str, unavailable: Mapping[str, str]) -> Exit:
+    """The exit code where a path leads nowhere: its server does not answer, or nothing is there."""
+    return Exit.UPSTREAM if path.removeprefix("codemode.").partition(".")[0] in unavailable else Exit.USAGE
 
 
 def _select(snapshot: Snapshot, server: str | None, document: Config) -> list[ServerSnapshot]:
