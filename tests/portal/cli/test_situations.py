@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,8 +103,16 @@ def test_json_does_not_change_how_a_command_fails(node: CommandNode, tmp_path: P
 
 
 @pytest.fixture
-def folder(tmp_path: Path, shop: dict[str, Any]) -> Path:
-    """A folder in which the examples work: a server, a database with a log, a program, a test, a log of a proxy."""
+def folder(tmp_path: Path, made_folder: Path) -> Path:
+    """A folder of its own in which the examples work."""
+    shutil.copytree(made_folder, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def made_folder(tmp_path_factory: pytest.TempPathFactory, shop: dict[str, Any]) -> Path:
+    """A server, a database with a log, a program, a test, a log of a proxy."""
+    tmp_path = tmp_path_factory.mktemp("made")
     portal = {"state": "sqlite:///state.db", "logs": {"database": "sqlite:///logs.db"}}
     document = {"mcpServers": {"shop": {**shop, "pin": True}}, "portal": portal}
     (tmp_path / "codemode.json").write_text(json.dumps(document))
