@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from collections.abc import Mapping
 from fcntl import ioctl
 from pathlib import Path
 from types import MappingProxyType
+
+from tests.patience import PATIENCE
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -27,19 +30,21 @@ class Terminal:
         environment: Mapping[str, str] = MappingProxyType({}),
         columns: int = 80,
         output: bool = True,
+        program: str = sys.executable,
     ) -> None:
         self._master, slave = pty.openpty()
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         # No TERM of the machine on which the tests run, and none of its NO_COLOR.
         kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
         self.process = subprocess.Popen(
-            [sys.executable, *command],
+            [program, *command],
             cwd=folder,
             stdin=slave,
             stdout=slave if output else subprocess.DEVNULL,
             stderr=slave,
             env={**kept, "HOME": str(folder), "TERM": "xterm-256color", **environment},
             start_new_session=True,
+            preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),  # Shells want to control their terminal.
         )
         os.close(slave)
         self.shown = ""
@@ -71,6 +76,8 @@ class Terminal:
         os.close(self._master)
 
     def _read(self) -> bool:
+        ready, _, _ = select.select([self._master], [], [], PATIENCE)
+        assert ready, f"nothing more was shown than: {self.words!r}"
         try:
             found = os.read(self._master, 65536)
         except OSError:  # Linux: the other side is closed.
