@@ -154,6 +154,20 @@ def test_every_command_of_a_chapter_is_one(chapter: Path) -> None:
                 accepted_as_far_as_it_goes(words)
 
 
+def test_the_chapter_has_the_exit_codes_of_every_command() -> None:
+    chapter = (ROOT / "portal" / "cli" / "README.md").read_text(encoding="utf-8").partition("| command | 1 |")[2]
+    listed = re.findall(r"^\| `([a-z -]+)` \|", chapter, re.M)
+    assert listed == sorted(listed)
+    assert set(listed) == {node.name for node in NODES if node.words and node.runs}
+
+
+def test_the_chapter_and_the_tests_agree_on_what_has_no_json() -> None:
+    chapter = (ROOT / "portal" / "cli" / "README.md").read_text(encoding="utf-8").partition("| command | 1 |")[2]
+    rows = re.findall(r"^\| `([a-z -]+)` \|.*\| *([^|]*) \|$", chapter, re.M)
+    without = {node.name for node in NODES if node.words and node.runs and "--json" not in node.options}
+    assert {name for name, reason in rows if reason.strip()} == without
+
+
 def test_every_command_that_a_message_names_is_one() -> None:
     tops = {node.words[0] for node in NODES if node.words} | {name for names in SECTIONS.values() for name in names}
     unknown = [
