@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +60,9 @@ Exit codes: 0 ok, 1 the program or tool failed, 2 usage or configuration,
 3 an upstream server does not answer, 4 a fault of our own, 130 interrupted,
 141 nobody reads the output any more.
 """
+
+COMPLETES = "_CODEMODE_COMPLETE"
+"""The variable with which shells ask for a completion."""
 
 app = CommandLine(
     name="codemode",
@@ -647,7 +651,8 @@ def main(arguments: list[str] | None = None) -> None:
     # What is imported stays: to look for garbage in it takes a tenth of the time in which a command starts.
     gc.disable()
     usable_streams()
-    loading.begin()
+    if COMPLETES not in os.environ:  # The terminal has the line that is being typed.
+        loading.begin()
     try:
         app(arguments, prog_name="codemode")
     except OSError as error:  # The help, or the version, has nowhere to go: commands themselves end in `finish`.

@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from tests.patience import PATIENCE
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x07")
 
 
 class Terminal:
@@ -51,7 +51,7 @@ class Terminal:
 
     def until(self, words: str) -> str:
         """Read until these words were shown, or to the end."""
-        while words not in self.shown and self._read():
+        while words not in self.shown and words not in self.words and self._read():
             pass
         return self.shown
 

@@ -183,9 +183,14 @@ def test_a_person_types_and_presses_tab(shell: str, arguments: list[str], folder
         if shell != "fish":
             terminal.until("ready> ")
         terminal.type("codemode describe shop.top_pro\t")
+        if shell == "zsh":
+            # It loads the script when it is first asked, and rings: the next answer is the first.
+            terminal.until("\x07")
+            terminal.type("\t")
         assert "shop.top_products" in terminal.until("shop.top_products")
-        terminal.type("\x03codemode run rep\t")
-        assert "report.js" in terminal.until("report.js")
+        terminal.type("\x15codemode run rep\t")
+        terminal.until("report.js")
+        assert "report.js" in terminal.words and "Loading" not in terminal.shown
     finally:
         terminal.close()
 
