@@ -21,7 +21,7 @@ MOST_FILES = 200
 MAX_BYTES = 4 * 1024 * 1024
 LONGEST = 200
 # Shells evaluate what a completion prints: quotes, `$(`, blanks and line ends never get there.
-_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]*\$?[A-Za-z0-9_.-]*")
+_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]*")
 
 
 @dataclass(frozen=True, slots=True)

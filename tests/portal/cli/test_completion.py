@@ -187,7 +187,8 @@ def test_a_person_types_and_presses_tab(shell: str, arguments: list[str], folder
             # It loads the script when it is first asked, and rings: the next answer is the first.
             terminal.until("\x07")
             terminal.type("\t")
-        assert "shop.top_products" in terminal.until("shop.top_products")
+        terminal.until("shop.top_products")
+        assert "shop.top_products" in terminal.words
         terminal.type("\x15codemode run rep\t")
         terminal.until("report.js")
         assert "report.js" in terminal.words and "Loading" not in terminal.shown
@@ -250,7 +251,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 @given(st.lists(NAMES, max_size=20))
 def test_only_words_that_no_shell_can_misread_are_offered(names: list[str]) -> None:
     for name in safe(names):
-        assert name in names and not set(name) & set(" \t\n\r'\"`\\;&|<>(){}[]*?!#~^=%,") and "$(" not in name
+        assert name in names and not set(name) & set(" \t\n\r'\"`\\;&|<>(){}[]*?!#~^=%,$")
         assert not name.startswith("-")
 
 
