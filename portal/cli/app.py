@@ -3,47 +3,52 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from portal.cli.admin_group import admin_group
 from portal.cli.client_group import client_group
-from portal.cli.completion import complete_portal, complete_server
-from portal.cli.finish import finish
+from portal.cli.completion import (
+    complete_install,
+    complete_path,
+    complete_portal,
+    complete_server,
+    complete_stubs,
+    complete_tool,
+)
+from portal.cli.finish import end_without_output, finish, usable_streams
 from portal.cli.help import CommandLine
+from portal.cli.loading import loading
 from portal.cli.log_group import log_group
 from portal.cli.options import (
     ConfigOption,
     CreateOption,
-    EmailArgument,
     FileArgument,
-    IdArgument,
     JsonOption,
-    KindArgument,
     PruneOption,
-    RemovedArgument,
-    RoleOption,
-    ServerArgument,
     StateOption,
     StoreConfigOption,
 )
+from portal.cli.pin_group import pin_group
 from portal.cli.server_group import server_group
 
 EXAMPLES = """
 \b
-Start here:
-  codemode demo                             a guided tour with example servers
-  codemode serve                            one URL over the servers of codemode.json
-  codemode tools                            which servers answer, and their tools
-  codemode search "late shipments"          find a tool by what it does
-  codemode describe shop.list_orders        its TypeScript declaration
-  codemode call shop.list_orders limit=3    call it
-  codemode run report.js                    run a program that calls tools
-  codemode stubs -o codemode.d.ts           their types, for your editor
-  codemode test tests                       run programs that say what they expect
-  codemode bench-ui --demo                  write and run programs in the browser
-  codemode scan access.log                  MCP traffic that goes around the portals
+For example:
+  codemode demo                             # a guided tour with example servers
+  codemode serve                            # one URL over the servers of codemode.json
+  codemode tools                            # which servers answer, and their tools
+  codemode search "late shipments"          # find a tool by what it does
+  codemode describe shop.list_orders        # its TypeScript declaration
+  codemode call shop.list_orders limit=3    # call it
+  codemode run report.js                    # run a program that calls tools
+  codemode stubs -o codemode.d.ts           # their types, for your editor
+  codemode test tests                       # run programs that say what they expect
+  codemode bench-ui --demo                  # write and run programs in the browser
+  codemode scan access.log                  # MCP traffic that goes around the portals
 
 \b
 Configuration: --config FILE, else the first of codemode.json, codemode.toml,
@@ -52,13 +57,16 @@ Configuration: --config FILE, else the first of codemode.json, codemode.toml,
 
 \b
 Exit codes: 0 ok, 1 the program or tool failed, 2 usage or configuration,
-3 an upstream server does not answer, 4 a fault of our own, 130 interrupted.
+3 an upstream server does not answer, 4 a fault of our own, 130 interrupted,
+141 nobody reads the output any more.
 """
+
+COMPLETES = "_CODEMODE_COMPLETE"
+"""The variable with which shells ask for a completion."""
 
 app = CommandLine(
     name="codemode",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -97,6 +105,10 @@ def serve(
     Prints the URL, how to connect a client, and each server's state as it
     becomes known. Changes of the configuration file apply while it runs. Logs
     go to standard error: for people on a terminal, as JSON lines otherwise.
+
+    \b
+    codemode serve
+    codemode serve --config .mcp.json --port 8788
     """
     from portal.cli.commands.serve import serve as command
 
@@ -129,12 +141,13 @@ def run(
     json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result, as JSON.")] = False,
 ) -> None:
-    """Run a program against the configured servers, mocks or a recording.
+    """Run a program against servers, mocks or a recording.
 
     Shows the program, its calls with their times, its logs, its result and
     its cost in tokens.
 
     \b
+    codemode run report.js
     echo 'codemode.search("orders")' | codemode run -
     codemode run report.js --quiet | jq .
     codemode run report.js --mock mocks.json --watch
@@ -161,16 +174,37 @@ def tools(
     ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
+    doc: Annotated[bool, typer.Option("--doc", help="Write it as a Markdown document, with all types.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the document to this file.")
+    ] = None,
+    portal: Annotated[
+        str,
+        typer.Option(
+            metavar="ID", help="A further portal, whose names the document has.", autocompletion=complete_portal
+        ),
+    ] = "",
 ) -> None:
-    """List the servers with their state, and their tools."""
+    """List the servers with their state, and their tools.
+
+    \b
+    codemode tools
+    codemode tools shop --json | jq -r '.servers[].tools[].path'
+    codemode tools --doc -o tools.md
+    """
+    from portal.cli.commands.catalog import DocumentOptions
     from portal.cli.commands.catalog import tools as command
 
-    finish(lambda: command(server, config, as_json=json))
+    document = DocumentOptions(output, portal) if doc or output is not None or portal else None
+    finish(lambda: command(server, config, as_json=json, document_options=document))
 
 
 @app.command()
 def call(
-    tool: Annotated[str, typer.Argument(metavar="SERVER.TOOL", help="As `codemode tools` prints it.")],
+    tool: Annotated[
+        str,
+        typer.Argument(metavar="SERVER.TOOL", help="As `codemode tools` prints it.", autocompletion=complete_tool),
+    ],
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="ARGUMENT", help="One JSON object, or key=value words; see above.")
     ] = None,
@@ -182,7 +216,7 @@ def call(
     \b
     codemode call shop.list_orders status=shipped limit=3
     codemode call shop.list_orders '{"status": "shipped", "limit": 3}'
-    codemode call notes.tag id=7 labels:='["a", "b"]'      := is always JSON
+    codemode call notes.tag id=7 labels:='["a", "b"]'   # := is always JSON
     """
     from portal.cli.commands.call import call as command
 
@@ -202,6 +236,10 @@ def search(
     """Find tools by what they do.
 
     The same search that a program has as `codemode.search`.
+
+    \b
+    codemode search "late shipments"
+    codemode search "late shipments" --server shop --limit 3
     """
     from portal.cli.commands.catalog import search as command
 
@@ -210,20 +248,35 @@ def search(
 
 @app.command()
 def describe(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="server.tool, or a server for all of its tools.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="SERVER|SERVER.TOOL", help="A tool, or a server for all of its tools.", autocompletion=complete_path
+        ),
+    ],
     config: ConfigOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """Print the TypeScript of a tool or a server."""
+    """Print the TypeScript of a tool or a server.
+
+    \b
+    codemode describe shop.list_orders
+    codemode describe shop --json | jq -r .typeScript
+    """
     from portal.cli.commands.catalog import describe as command
 
-    finish(lambda: command(path, config))
+    finish(lambda: command(path, config, as_json=json))
 
 
 @app.command()
 def stubs(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SERVER|FILE] | diff OLD [NEW]", help="Default: every configured server."),
+        typer.Argument(
+            metavar="[SERVER|FILE] | diff OLD [NEW]",
+            help="Default: every configured server.",
+            autocompletion=complete_stubs,
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.")] = None,
     config: ConfigOption = None,
@@ -259,12 +312,18 @@ def test(
     update: Annotated[bool, typer.Option("--update", help="Write the results into the expectations.")] = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the results as JUnit XML.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="One line a test.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Run tests: programs with expected results.
 
     A test is name.js (or .ts) and name.test.yaml (or .json) with its input,
     mocks, and the result, error, calls or logs to expect. No server is needed.
     Ends with 0 if all passed, 1 if one failed, 5 if there are none.
+
+    \b
+    codemode test tests
+    codemode test tests/late.test.yaml -k late -x
+    codemode test tests --junit results.xml
     """
     from portal.cli.commands.test import SuiteOptions
     from portal.cli.commands.test import test as command
@@ -276,6 +335,7 @@ def test(
         update=update,
         junit=junit,
         verbose=verbose,
+        as_json=json,
     )
 
     finish(lambda: command(options))
@@ -298,6 +358,10 @@ def bench_ui(
     A page on this machine: an editor with the servers' types and completion,
     runs live or mocked, the calls as a waterfall, logs, result, tokens. The
     first start fetches the editor through npm or deno into the user's cache.
+
+    \b
+    codemode bench-ui --demo
+    codemode bench-ui report.js --open
     """
     from portal.cli.commands.bench_ui import BenchOptions
     from portal.cli.commands.bench_ui import bench_ui as command
@@ -308,25 +372,38 @@ def bench_ui(
 
 @app.command()
 def typecheck(
-    action: Annotated[str | None, typer.Argument(metavar="install", help="Get TypeScript's compiler.")] = None,
+    action: Annotated[
+        str | None,
+        typer.Argument(metavar="install", help="Get TypeScript's compiler.", autocompletion=complete_install),
+    ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Show which compiler checks the types of programs.
 
     `install` fetches TypeScript's native compiler, one pinned package whose
-    hash is checked, through npm or Deno into your cache folder.
+    hash is checked, through npm or Deno into your cache folder. Ends with 1
+    if there is none.
+
+    \b
+    codemode typecheck
+    codemode typecheck install
     """
     from portal.cli.commands.typecheck import typecheck as command
 
-    finish(lambda: command(action))
+    finish(lambda: command(action, as_json=json))
 
 
-policies = CommandLine(no_args_is_help=True, rich_markup_mode=None, help="Try access policies before they apply.")
+policies = CommandLine(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(policies, name="policy")
 
 
 @policies.callback()
 def policy() -> None:
-    """Try access policies before they apply."""
+    """Try access policies before they apply.
+
+    \b
+    codemode policy test --identity ada@example.com
+    """
 
 
 @policies.command("test")
@@ -338,7 +415,9 @@ def policy_test(
         Path | None,
         typer.Argument(metavar="FILE", help="Access policies: JSON, YAML or TOML.", show_default=False),
     ] = None,
-    call: Annotated[str | None, typer.Option(metavar="SERVER.TOOL", help="Decide this call too.")] = None,
+    call: Annotated[
+        str | None, typer.Option(metavar="SERVER.TOOL", help="Decide this call too.", autocompletion=complete_tool)
+    ] = None,
     arguments: Annotated[str, typer.Option(metavar="JSON", help="The arguments of that call.")] = "{}",
     portal: Annotated[
         str, typer.Option(metavar="ID", help="A further portal, instead of the first.", autocompletion=complete_portal)
@@ -377,31 +456,49 @@ def demo(
 
     Starts a portal over three example servers that need no network, runs three
     programs through it as an MCP client would, and shows what happened.
+
+    \b
+    codemode demo
+    codemode demo --serve
     """
     from portal.cli.commands.demo import demo as command
 
     finish(lambda: command(port=port, stay=serve), serving=True)
 
 
-keys = CommandLine(no_args_is_help=True, rich_markup_mode=None, help="The keys that stored secrets are encrypted with.")
-app.add_typer(keys, name="keys")
+keys_group = CommandLine(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(keys_group, name="keys")
 
 
-@keys.command("rotate")
+@keys_group.callback()
+def keys() -> None:
+    """Renew the keys that stored secrets are encrypted with.
+
+    \b
+    codemode keys rotate
+    """
+
+
+@keys_group.command("rotate")
 def rotate_keys(
     state: StateOption = None,
     config: StoreConfigOption = None,
     forget: Annotated[bool, typer.Option("--forget", help="Remove keys that no secret needs any more.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Encrypt stored secrets under a new key.
 
     It may be interrupted: the next one continues. A running portal is not
     disturbed. Older copies of the database need the older keys, which stay
     in the key file unless --forget is given.
+
+    \b
+    codemode keys rotate
+    codemode keys rotate --forget
     """
     from portal.cli.commands.state import rotate as command
 
-    finish(lambda: command(state, config, forget=forget))
+    finish(lambda: command(state, config, forget=forget, as_json=json))
 
 
 @app.command("api-token")
@@ -410,15 +507,20 @@ def api_token(
     state: StateOption = None,
     config: StoreConfigOption = None,
     create: CreateOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Make a token for the admin API with every permission.
 
     Its value goes to standard output, once. Make tokens with fewer
     permissions through the API itself.
+
+    \b
+    codemode api-token terraform
+    TOKEN=$(codemode api-token terraform --config codemode.json)
     """
     from portal.cli.commands.state import make_token as command
 
-    finish(lambda: command(name, state, config, create=create))
+    finish(lambda: command(name, state, config, create=create, as_json=json))
 
 
 @app.command()
@@ -432,6 +534,10 @@ def plan(
     """Show what `codemode apply FILE` would change.
 
     Ends with 1 if there are changes, so that scripts can check for them.
+
+    \b
+    codemode plan portal.yaml
+    codemode plan portal.yaml --prune --json
     """
     from portal.cli.commands.declared import DeclarationOptions, show_plan
 
@@ -448,11 +554,17 @@ def apply(
     json: JsonOption = False,
     create: CreateOption = False,
 ) -> None:
-    """Create and change servers, portals, policies and the rest as FILE says.
+    """Create and change stored objects as FILE says.
+
+    They are servers, portals, policies, groups and the rest.
 
     Sections that FILE does not have are left alone. ${VAR} comes from the
     environment, for secrets. A running portal on the same database applies
     the changes within a second.
+
+    \b
+    codemode apply portal.yaml
+    codemode apply portal.yaml --prune --yes
     """
     from portal.cli.commands.declared import DeclarationOptions
     from portal.cli.commands.declared import apply as command
@@ -465,164 +577,26 @@ def export(
     output: Annotated[Path | None, typer.Option("-o", metavar="FILE", help="Write to this file.")] = None,
     state: StateOption = None,
     config: StoreConfigOption = None,
+    json: Annotated[bool, typer.Option("--json", help="JSON instead of YAML; `codemode apply` takes both.")] = False,
 ) -> None:
-    """Write the stored objects as a file for `codemode apply`, without secrets."""
-    from portal.cli.commands.declared import export as command
+    """Write what is stored as a file for `codemode apply`.
 
-    finish(lambda: command(output, state, config))
-
-
-admin_group = CommandLine(
-    no_args_is_help=True, rich_markup_mode=None, help="Manage administrators and other stored objects."
-)
-app.add_typer(admin_group, name="admin")
-
-
-@admin_group.callback()
-def admin() -> None:
-    """Manage administrators and other stored objects.
-
-    These commands work on the database itself, also while a portal runs.
-    """
-
-
-@admin_group.command("list")
-def list_(
-    kind: KindArgument = "administrators",
-    state: StateOption = None,
-    config: StoreConfigOption = None,
-    json: JsonOption = False,
-) -> None:
-    """List all objects of one kind: administrators and invitations, if none is named."""
-    from portal.cli.commands.admin import list_objects
-
-    finish(lambda: list_objects(kind, state, config, as_json=json))
-
-
-@admin_group.command()
-def show(kind: KindArgument, id: IdArgument, state: StateOption = None, config: StoreConfigOption = None) -> None:
-    """Show one object as the admin API does."""
-    from portal.cli.commands.admin import show_object
-
-    finish(lambda: show_object(kind, id, state, config))
-
-
-@admin_group.command()
-def remove(
-    kind: RemovedArgument,
-    id: Annotated[str | None, typer.Argument(metavar="ID", help="The object's id.")] = None,
-    state: StateOption = None,
-    config: StoreConfigOption = None,
-) -> None:
-    """Remove one object, or the administrator of an address with every session.
-
-    Refused while others use the object, and for the last administrator.
+    Secrets are not in it.
 
     \b
-    codemode admin remove servers docs
-    codemode admin remove grace@example.com
+    codemode export -o portal.yaml
+    codemode export --json | jq .servers
     """
-    from portal.cli.commands.admin import remove_object
-    from portal.cli.commands.administrators import remove_administrator
+    from portal.cli.commands.declared import export as command
 
-    finish(
-        lambda: remove_object(kind, id, state, config) if id is not None else remove_administrator(kind, state, config)
-    )
+    finish(lambda: command(output, state, config, as_json=json))
 
 
-@admin_group.command()
-def invite(
-    email: EmailArgument,
-    role: RoleOption = None,
-    state: StateOption = None,
-    config: StoreConfigOption = None,
-    create: CreateOption = False,
-) -> None:
-    """Invite an administrator: prints a link that works once, within three days.
-
-    An owner may do everything; an admin (unless --role says otherwise) all but
-    change administrators, API tokens and account settings; an auditor reads.
-
-    The link is mailed too if the configuration names a mail server. For an
-    address that is invited already, a new link replaces the earlier one.
-    """
-    from portal.cli.commands.administrators import invite_administrator
-
-    finish(lambda: invite_administrator(email, state, config, create=create, role=role))
-
-
-@admin_group.command("reset-password")
-def reset_password(
-    email: EmailArgument,
-    ask: Annotated[bool, typer.Option("--ask", help="Read the password: from a prompt, or standard input.")] = False,
-    state: StateOption = None,
-    config: StoreConfigOption = None,
-) -> None:
-    """Give an administrator a new password, and end every session.
-
-    Prints a link that works once, within an hour, to choose the new password.
-    The present one ends now. With --ask the new password is read here.
-    """
-    from portal.cli.commands.administrators import reset_administrator
-
-    finish(lambda: reset_administrator(email, state, config, ask=ask))
-
-
-@admin_group.command()
-def audit(
-    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="How many entries.")] = 50,
-    state: StateOption = None,
-    config: StoreConfigOption = None,
-) -> None:
-    """Show who changed what, newest first."""
-    from portal.cli.commands.admin import audit as command
-
-    finish(lambda: command(limit, state, config))
-
-
+app.add_typer(admin_group, name="admin")
 app.add_typer(server_group)
 app.add_typer(client_group)
 app.add_typer(log_group, name="logs")
-
-pin_group = CommandLine(rich_markup_mode=None, help="Show and approve changed tools of pinned servers.")
 app.add_typer(pin_group, name="pins")
-
-
-@pin_group.callback(invoke_without_command=True)
-def pins(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Show the new and changed tools of pinned servers, which wait for approval.
-
-    Ends with 1 if any wait, so that scripts can check for them.
-    """
-    if context.invoked_subcommand is not None:
-        return
-    from portal.cli.commands.pins import list_pending as command
-
-    finish(lambda: command(config, as_json=json))
-
-
-@pin_group.command("approve")
-def approve(
-    server: ServerArgument,
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="TOOL", help="Tools or prompts; NAME@DIGEST for one definition; default: all."),
-    ] = None,
-    config: ConfigOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Approve tools and prompts of a pinned server as they are now.
-
-    A running portal shows them at once. An approval is for one definition:
-    if the server changes it again, it waits again.
-
-    \b
-    codemode pins approve tickets
-    codemode pins approve tickets create_ticket@3f9a1c20
-    """
-    from portal.cli.commands.pins import approve as command
-
-    finish(lambda: command(server, tuple(names or ()), config, as_json=json))
 
 
 @app.command()
@@ -676,4 +650,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the `codemode` command with these arguments, or those of the process."""
     # What is imported stays: to look for garbage in it takes a tenth of the time in which a command starts.
     gc.disable()
-    app(arguments, prog_name="codemode")
+    usable_streams()
+    if COMPLETES not in os.environ:  # The terminal has the line that is being typed.
+        loading.begin()
+    try:
+        app(arguments, prog_name="codemode")
+    except OSError as error:  # The help, or the version, has nowhere to go: commands themselves end in `finish`.
+        end_without_output(error)
+    finally:
+        loading.done()

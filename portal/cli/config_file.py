@@ -21,7 +21,9 @@ def find_config(named: Path | None, folder: Path, environment: Mapping[str, str]
     """
     if named is not None:
         if not named.is_file():
-            raise CommandError(f"There is no configuration file {named}.")
+            from portal.cli.nearest import no_file
+
+            raise CommandError(no_file(named, "configuration file"))
         return named
     if (found := config_in_use(folder, environment)) is not None:
         return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ from portal.app import DatabasePlace, database_place, open_store
 from portal.cli.config_file import config_in_use
 from portal.cli.exits import CommandError
 from portal.cli.session import load
+from portal.cli.show.progress import WaitLine
 from portal.config import Config
 from portal.state import StateError, StateUnavailable
 
@@ -83,7 +84,9 @@ async def open_database(
             found.place.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = there or bool(create)
         url = found.place.url if made else f"sqlite:///{folder}/state.db"
-        async with open_store(url, lasting=False) as store:
+        async with AsyncExitStack() as stack:
+            with WaitLine(stderr, "Opening the database ..."):
+                store = await stack.enter_async_context(open_store(url, lasting=False))
             yield store, found.config
     if state is not None:
         # Only now: who named it knows which it is, and an error is one line.

@@ -1,17 +1,23 @@
-"""The help of the commands as a person reads it: arguments by the names in their usage line, without Python's types."""
+"""The help of the commands as a person reads it: arguments by the names in their usage line, without Python's types,
+commands by what people do with them; and what was meant where a command is not there."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeVar
 
 import typer
-from typer.core import TyperArgument, TyperCommand
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+from portal.cli.sections import REST, SECTIONS
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _RANGE = re.compile(r"(\d+)<=x<=(\d+)")
+_CHOICES = re.compile(r"<([\w-]+(?:\|[\w-]+)+)>")
+# Longer than a line: a summary goes on in the next line, and is never cut.
+_SUMMARY = 1000
 
 
 class HelpFormatter(Protocol):
@@ -29,27 +35,102 @@ class ReadableCommand(TyperCommand):
         return ["[OPTIONS]", *arguments]
 
     def format_options(self, ctx: typer.Context, formatter: HelpFormatter) -> None:  # type: ignore[override]
-        arguments: list[tuple[str, str]] = []
-        options: list[tuple[str, str]] = []
-        for one in self.get_params(ctx):
-            record = one.get_help_record(ctx)
-            if record is None:
-                continue
-            if isinstance(one, TyperArgument):
-                arguments.append((_name(one), one.help or ""))
-            else:
-                options.append((record[0], _RANGE.sub(r"\1 to \2", record[1])))
-        for title, rows in (("Arguments", arguments), ("Options", options)):
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
+        write_sections(formatter, parameter_rows(self.get_params(ctx), ctx))
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        return super().get_short_help_str(_SUMMARY)
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        with plain_errors():
+            return super().parse_args(ctx, args)
+
+
+class ReadableGroup(TyperGroup):
+    """A group whose help has its commands in sections, and that says which command may be meant by a word."""
+
+    def format_options(self, ctx: typer.Context, formatter: HelpFormatter) -> None:  # type: ignore[override]
+        write_sections(formatter, parameter_rows(self.get_params(ctx), ctx))
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: typer.Context, formatter: HelpFormatter) -> None:  # type: ignore[override]
+        rows = {
+            name: command.get_short_help_str()
+            for name in self.list_commands(ctx)
+            if not (command := self.commands[name]).hidden
+        }
+        if ctx.parent is not None:
+            write_sections(formatter, {"Commands": list(rows.items())})
+            return
+        wide = max(map(len, rows), default=0)  # The summaries of all sections begin at the same column.
+        sections = {
+            title: [(f"{name:<{wide}}", rows.pop(name)) for name in names if name in rows]
+            for title, names in SECTIONS.items()
+        }
+        write_sections(formatter, {**sections, REST: [(f"{name:<{wide}}", text) for name, text in rows.items()]})
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        return super().get_short_help_str(_SUMMARY)
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        with plain_errors():
+            return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]):  # type: ignore[no-untyped-def, override]
+        try:
+            return super().resolve_command(ctx, args)
+        except typer.TyperException as error:
+            if not args[0].startswith("-"):
+                from portal.cli.nearest import unknown_command
+
+                root, *groups = reversed(list(_above(ctx)))
+                words = [str(one.info_name) for one in groups]
+                error.message = unknown_command(args[0], words, commands_by_group(root.command))
+            raise
 
 
 class CommandLine(typer.Typer):
-    """A Typer application whose commands are `ReadableCommand`s."""
+    """A Typer application of `ReadableCommand`s and `ReadableGroup`s, whose help is plain text."""
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        help: str | None = None,
+        no_args_is_help: bool = False,
+        context_settings: dict[str, list[str]] | None = None,
+        rich_markup_mode: None = None,
+    ) -> None:
+        super().__init__(
+            name=name,
+            cls=ReadableGroup,
+            no_args_is_help=no_args_is_help,
+            context_settings=context_settings,
+            rich_markup_mode=rich_markup_mode,
+            pretty_exceptions_enable=False,
+            suggest_commands=False,
+        )
+        if help is not None:
+            self.info.help = help
 
     def command(self, name: str | None = None) -> Callable[[Function], Function]:  # type: ignore[override]
         return super().command(name, cls=ReadableCommand)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Says what is wrong with options and values in our words."""
+    try:
+        yield
+    except typer.TyperException as error:
+        message = error.message.removeprefix("Value error, ")
+        message = message.removesuffix(", unable to parse string as an integer").replace(
+            "valid integer", "whole number"
+        )
+        error.message = message.replace("Input should be", "it must be")
+        if names := getattr(error, "possibilities", None):
+            error.message += f". Did you mean {' or '.join(names)}?"
+            error.possibilities = None  # type: ignore[attr-defined]
+        raise
 
 
 def usage_of(argument: TyperArgument) -> str:
@@ -59,6 +140,45 @@ def usage_of(argument: TyperArgument) -> str:
         return name
     shown = name if argument.required else f"[{name}]"
     return f"{shown}..." if argument.nargs != 1 else shown
+
+
+def parameter_rows(parameters: Sequence[object], ctx: typer.Context) -> dict[str, list[tuple[str, str]]]:
+    """The names and texts of arguments and of options."""
+    arguments: list[tuple[str, str]] = []
+    options: list[tuple[str, str]] = []
+    for one in parameters:
+        if not isinstance(one, TyperArgument | TyperOption) or (record := one.get_help_record(ctx)) is None:
+            continue
+        if isinstance(one, TyperArgument):
+            arguments.append((_name(one), one.help or ""))
+        else:
+            options.append((_CHOICES.sub(r"\1", record[0]), _RANGE.sub(r"\1 to \2", record[1])))
+    return {"Arguments": arguments, "Options": options}
+
+
+def write_sections(formatter: HelpFormatter, sections: dict[str, list[tuple[str, str]]]) -> None:
+    """Write the sections that have rows."""
+    for title, rows in sections.items():
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def commands_by_group(command: object, words: tuple[str, ...] = ()) -> dict[str, list[str]]:
+    """The names of commands by the words of the group that they are in, "" for the top."""
+    if not isinstance(command, TyperGroup):
+        return {}
+    found = {" ".join(words): list(command.commands)}
+    for name, below in command.commands.items():
+        found.update(commands_by_group(below, (*words, name)))
+    return found
+
+
+def _above(ctx: typer.Context) -> Iterator[typer.Context]:
+    at: typer.Context | None = ctx
+    while at is not None:
+        yield at
+        at = at.parent  # type: ignore[assignment]
 
 
 def _name(argument: TyperArgument) -> str:

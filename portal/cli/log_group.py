@@ -6,13 +6,29 @@ from typing import Annotated, get_args
 
 import typer
 
-from portal.cli.completion import complete_portal, complete_server
+from portal.cli.completion import complete_outcome, complete_portal, complete_row_kind, complete_server
 from portal.cli.exits import CommandError, Exit
 from portal.cli.finish import finish
 from portal.cli.help import CommandLine
 from portal.cli.options import ConfigOption, JsonOption
 
 MOST_ROWS = 1000
+
+RowKindOption = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        autocompletion=complete_row_kind,
+        help="tool, run, request, refusal, sign_in, consent, change, ...",
+    ),
+]
+OutcomeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--outcome", metavar="OUTCOME", autocompletion=complete_outcome, help="ok, denied, error, timeout, ..."
+    ),
+]
 
 log_group = CommandLine(rich_markup_mode=None)
 
@@ -27,19 +43,14 @@ def logs(
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Calls of a tool, a prompt or a resource.")
     ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option("--kind", metavar="KIND", help="tool, run, request, refusal, sign_in, consent, change, ..."),
-    ] = None,
+    kind: RowKindOption = None,
     identity: Annotated[str | None, typer.Option("--who", metavar="KEY", help="Calls of one caller.")] = None,
     client: Annotated[str | None, typer.Option("--client", metavar="NAME", help="Calls through a client.")] = None,
     portal: Annotated[
         str | None, typer.Option("--portal", metavar="ID", autocompletion=complete_portal, help="Calls at a portal.")
     ] = None,
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="One run of a program and its calls.")] = None,
-    outcome: Annotated[
-        str | None, typer.Option("--outcome", metavar="OUTCOME", help="ok, denied, error, timeout, ...")
-    ] = None,
+    outcome: OutcomeOption = None,
     policy: Annotated[
         str | None, typer.Option("--policy", metavar="NAME", help="What decided: quota:NAME, gateway:NAME, ...")
     ] = None,
@@ -55,7 +66,9 @@ def logs(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show the newest rows of the log: who called what, how long it took, how it ended.
+    """Show the log: who called what, and how it ended.
+
+    Without a command, the newest rows are shown, the newest last.
 
     \b
     codemode logs --failed --since 2h
@@ -76,7 +89,9 @@ def logs(
             raise CommandError(f"--limit is 1 to {MOST_ROWS}.")
         for option, word, words in (("--kind", kind, get_args(Kind)), ("--outcome", outcome, get_args(Outcome))):
             if word is not None and word not in words:
-                raise CommandError(f"{option} is one of {', '.join(words)}.")
+                from portal.cli.nearest import meant
+
+                raise CommandError(f"{option} {word!r} is none of its words. {meant(word, words)}")
         filters = Filters(
             portal=portal,
             server=server,
@@ -103,9 +118,14 @@ def show_row(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show one row, and what is kept of its call (`portal.logs.contents`).
+    """Show one row, and what is kept of its call.
+
+    `portal.logs.contents` says whether anything is kept.
 
     Arguments and results are opened with the key of the portal's database.
+
+    \b
+    codemode logs show 1796004860260680
     """
     from portal.cli.commands.log_contents import show_content as command
 
@@ -124,6 +144,9 @@ def verify_log(
     """Verify that no row of the log was changed, added or removed.
 
     Ends with 1 if one was, and says which.
+
+    \b
+    codemode logs verify
     """
     from portal.cli.commands.logs import check as command
 

@@ -22,11 +22,15 @@ def login(
     browser: Annotated[bool, typer.Option(help="Open the browser, or only print the address.")] = True,
     create: CreateOption = False,
 ) -> None:
-    """Log in to a server behind OAuth, for all callers of the portal.
+    """Log in to a server behind OAuth, for all callers.
 
     The login is kept encrypted in the database, and renewed by itself. A
     running portal uses it at once. The address to open goes to standard
     output.
+
+    \b
+    codemode login tickets
+    codemode login tickets --no-browser
     """
     from portal.cli.commands.login import LoginOptions, log_in
 
@@ -39,7 +43,11 @@ def logout(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """End the login at a server, there and here."""
+    """End the login at a server, there and here.
+
+    \b
+    codemode logout tickets
+    """
     from portal.cli.commands.login import log_out_of
 
     finish(lambda: log_out_of(server, config, state))
@@ -47,7 +55,12 @@ def logout(
 
 @server_group.command()
 def credentials(config: ConfigOption = None, state: StateOption = None, json: JsonOption = False) -> None:
-    """Show the logins at servers, and their states."""
+    """Show the logins at servers, and their states.
+
+    \b
+    codemode credentials
+    codemode credentials --json
+    """
     from portal.cli.commands.login import list_credentials
 
     finish(lambda: list_credentials(config, state, as_json=json))

@@ -17,6 +17,8 @@ from portal.app import OwnAddress, flow_settings, open_upstreams, store_for_call
 from portal.calls import Caller
 from portal.cli.config_file import find_config
 from portal.cli.exits import CommandError, Exit
+from portal.cli.known_names import keep_tools
+from portal.cli.show.progress import WaitLine
 from portal.config import Config, load_config
 from portal.errors import ConfigError
 from portal.flows import Flows
@@ -96,8 +98,13 @@ def print_notes(notes: Sequence[str], file: Path, stderr: Console) -> None:
 
 
 @asynccontextmanager
-async def connect(config: Config, stderr: Console) -> AsyncIterator[CommandSession]:
+async def connect(
+    config: Config, stderr: Console, *, quiet: bool = False, file: Path | None = None
+) -> AsyncIterator[CommandSession]:
     """Connect every configured server, and wait until each is ready or has failed. All are closed at the end.
+
+    A terminal sees that it is waited for, unless the command is to be `quiet`. The names of the tools are kept for
+    completion beside those of `file`, from which the configuration is.
 
     The document's data-flow rules hold within a program. What one command has read is nothing to the next one.
     """
@@ -105,8 +112,13 @@ async def connect(config: Config, stderr: Console) -> AsyncIterator[CommandSessi
     configure_logging(level="critical", terminal=stderr.is_terminal)
     async with store_for_calls(config) as store, open_upstreams(config, Discard(), store) as upstreams:
         servers = upstreams.servers
-        with stderr.status(f"Connecting to {len(config.servers)} servers ..."):
+        number = len(config.servers)
+        with WaitLine(stderr, f"Connecting to {number} server{'' if number == 1 else 's'} ...", quiet=quiet):
             snapshot = await servers.settled(SETTLE_SECONDS)
+        if file is not None:
+            catalog = snapshot.catalog()
+            listed = {server.id: tuple(catalog.paths(server.id)) for server in catalog.servers}
+            keep_tools(file, listed, os.environ)
         flows = Flows(utc_now)
         flows.settings = flow_settings(config)
         caller = Caller(servers, upstreams.records, observer=upstreams.learning, flows=flows)

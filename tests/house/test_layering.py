@@ -66,6 +66,7 @@ THIRD_PARTIES = {
         "jsonschema_rs",
         "pydantic",
         "pytest",
+        "rapidfuzz",
         "rich",
         "splintr",
         "sqlalchemy",

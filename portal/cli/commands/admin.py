@@ -12,6 +12,7 @@ from rich.text import Text
 from portal.admin import ALL, Admin, AdminError, ApiCaller, ApiRequest, Operation, broken_message, listing_of
 from portal.cli.commands.declared import open_admin
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import nearest
 from portal.cli.show.console import consoles
 from portal.state import DocumentBroken
 
@@ -80,11 +81,18 @@ async def remove_object(kind: str, id: str, state: str | None, config: Path | No
     return Exit.OK
 
 
-async def audit(limit: int, state: str | None, config: Path | None) -> Exit:
+async def audit(limit: int, state: str | None, config: Path | None, *, as_json: bool) -> Exit:
     """Print who changed what, newest first."""
     stdout, _ = consoles()
     async with open_admin(state, config) as (_, store):
         entries = await store.audit(limit=limit)
+    if as_json:
+        shown = [
+            {"at": one.at.isoformat(), "by": one.by, "action": one.action, "kind": one.kind, "id": one.id}
+            for one in entries
+        ]
+        stdout.print_json(data={"entries": shown})
+        return Exit.OK
     table = Table(box=None, pad_edge=False)
     for heading in ("when", "who", "did", "what"):
         table.add_column(heading)
@@ -97,7 +105,8 @@ async def audit(limit: int, state: str | None, config: Path | None) -> Exit:
 
 def _path(kind: str) -> str:
     if kind not in PATHS:
-        raise CommandError(f"{kind!r} is no kind. There are: {', '.join(PATHS)}.")
+        near = f" Did you mean {' or '.join(found)}?" if (found := nearest(kind, PATHS)) else ""
+        raise CommandError(f"{kind!r} is no kind.{near} There are: {', '.join(PATHS)}.")
     return PATHS[kind]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -20,7 +21,6 @@ from portal.config import Config
 from portal.login import (
     RESET_PATH,
     AccountError,
-    Administrator,
     Administrators,
     Delivery,
     Invitation,
@@ -38,7 +38,7 @@ MAX_LINE = 4096
 
 
 async def invite_administrator(
-    email: str, state: str | None, config: Path | None, *, create: bool, role: Role | None
+    email: str, state: str | None, config: Path | None, *, create: bool, role: Role | None, as_json: bool
 ) -> Exit:
     """Make an invitation, or another link for the one that there is. The link goes to standard output, this once.
 
@@ -64,7 +64,11 @@ async def invite_administrator(
     sent = "It was mailed. " if mailed else ""
     becomes = f"{again}{sent}The link makes its holder {made.invitation.role or 'an administrator'}"
     stderr.print(f"{becomes}, once, until {until}:", highlight=False)
-    _show_link(stdout, stderr, delivery, made.path)
+    if as_json:
+        facts = {"email": made.invitation.email, "role": made.invitation.role, "mailed": mailed}
+        _print_link(stdout, delivery, made.path, {**facts, "expiresAt": made.invitation.expires_at.isoformat()})
+    else:
+        _show_link(stdout, stderr, delivery, made.path)
     return Exit.OK
 
 
@@ -88,7 +92,7 @@ async def remove_administrator(email: str, state: str | None, config: Path | Non
     return Exit.OK
 
 
-async def reset_administrator(email: str, state: str | None, config: Path | None, *, ask: bool) -> Exit:
+async def reset_administrator(email: str, state: str | None, config: Path | None, *, ask: bool, as_json: bool) -> Exit:
     """A new password: read from a prompt or standard input with `ask`, else chosen with a one-time link, which goes to
     standard output. Every session of the administrator ends."""
     stdout, stderr = consoles()
@@ -101,21 +105,23 @@ async def reset_administrator(email: str, state: str | None, config: Path | None
         if ask:
             await administrators.set_password(administrator.id, password, by=BY)
             stderr.print(f"The password is changed, every session has ended: {administrator.email}", highlight=False)
+            if as_json:
+                stdout.print_json(data={"email": administrator.email, "changed": True})
             return Exit.OK
-        await _offer_reset(administrators, administrator, await _delivery(store, document), stdout, stderr)
-    return Exit.OK
-
-
-async def _offer_reset(
-    administrators: Administrators, administrator: Administrator, delivery: Delivery, stdout: Console, stderr: Console
-) -> None:
-    link = await administrators.offer_reset(administrator.id, by=BY)
+        delivery = await _delivery(store, document)
+        link = await administrators.offer_reset(administrator.id, by=BY)
     stderr.print(
         f"{administrator.email} has no password and no session now. With this link a new one is chosen, once, until "
         f"{link.expires_at:%Y-%m-%d %H:%M} UTC:",
         highlight=False,
     )
-    _show_link(stdout, stderr, delivery, link_path(RESET_PATH, link.token))
+    path = link_path(RESET_PATH, link.token)
+    if as_json:
+        facts = {"email": administrator.email, "changed": False, "expiresAt": link.expires_at.isoformat()}
+        _print_link(stdout, delivery, path, facts)
+    else:
+        _show_link(stdout, stderr, delivery, path)
+    return Exit.OK
 
 
 async def _delivery(store: Store, config: Config | None) -> Delivery:
@@ -131,6 +137,12 @@ def _show_link(stdout: Console, stderr: Console, delivery: Delivery, path: str) 
     stdout.print(delivery.url(path), highlight=False, soft_wrap=True)
     if not delivery.origin:
         stderr.print("Put the portal's address before it; with --config FILE it is there.")
+
+
+def _print_link(stdout: Console, delivery: Delivery, path: str, facts: Mapping[str, object]) -> None:
+    """Print a link with what it is for. Without a portal's address (`url` is null) only its path is known."""
+    url = delivery.url(path) if delivery.origin else None
+    stdout.print_json(data={**facts, "url": url, "path": path})
 
 
 def _read_password() -> str:

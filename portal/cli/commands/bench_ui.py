@@ -34,6 +34,7 @@ from portal.cli.exits import CommandError, Exit
 from portal.cli.session import print_notes, read_config, usable
 from portal.cli.show.announce import reload_line
 from portal.cli.show.console import consoles
+from portal.cli.show.progress import WaitLine
 from portal.cli.show.token_count import count_tokens
 from portal.config import Config, parse_config, watch_config
 from portal.errors import ConfigError
@@ -110,7 +111,7 @@ async def _bench(
     """The bench. Programs run in worker processes, as in `codemode serve`, so that none of them can stop the page."""
     limits, checker = limits_of(config), checker_for(config)
     async with AsyncExitStack() as stack:
-        with stderr.status("Preparing the isolates ..."):
+        with WaitLine(stderr, "Preparing the isolates ..."):
             executor = await stack.enter_async_context(WorkerExecutor(limits, workers=1))
         store = await stack.enter_async_context(store_for_calls(config))
         upstreams = await stack.enter_async_context(open_upstreams(config, Discard(), store))
@@ -130,8 +131,8 @@ async def _editor(stderr: Console, *, plain: bool) -> tuple[Path | None, str]:
     if plain:
         return None, "The bench was started with --plain."
     try:
-        with stderr.status("Looking for the editor ...") as status:
-            return await asyncio.to_thread(install, MONACO, editor_cache(), say=status.update), ""
+        with WaitLine(stderr, "Looking for the editor ...") as line:
+            return await asyncio.to_thread(install, MONACO, editor_cache(), say=line.say), ""
     except EditorUnavailable as error:
         reason = f"The editor is not available: {error}"
         stderr.print(Text(f"{reason} The page has a plain text field meanwhile.", style="yellow"), soft_wrap=True)

@@ -15,6 +15,7 @@ from portal.cli.arguments import parse_arguments
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
+from portal.cli.show.progress import WaitLine
 from portal.cli.show.report import result_view
 from portal.errors import CallError, UpstreamError
 
@@ -22,12 +23,13 @@ from portal.errors import CallError, UpstreamError
 async def call(path: str, words: Sequence[str], config: Path | None, *, as_json: bool) -> Exit:
     """Call SERVER.TOOL. The exit code is 0 for a result, 1 for a tool's error, 3 if the server does not answer."""
     stdout, stderr = consoles()
-    _, document = read_config(config, stderr, quiet=as_json)
-    async with connect(document, stderr) as session:
+    file, document = read_config(config, stderr, quiet=as_json)
+    async with connect(document, stderr, file=file) as session:
         tool = _find(session.catalog, path, session.snapshot.unavailable())
         arguments = parse_arguments(words, tool.input_schema)
         try:
-            result = await session.caller.call(Call.tool(tool.server, tool.name, arguments))
+            with WaitLine(stderr, f"Calling {path} ..."):
+                result = await session.caller.call(Call.tool(tool.server, tool.name, arguments))
         except CallError as error:
             code = Exit.UPSTREAM if isinstance(error, UpstreamError) else Exit.USAGE
             raise CommandError(error.full_message, code) from error

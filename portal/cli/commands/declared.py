@@ -30,7 +30,10 @@ from portal.admin import (
 from portal.app import config_of_state, events_of_command
 from portal.cli.database import open_database
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import must_exist
+from portal.cli.show.console import as_json as as_json_text
 from portal.cli.show.console import consoles
+from portal.cli.show.progress import StepBar
 from portal.config import Expansion, read_document
 from portal.errors import ConfigError, InputError
 from portal.state import StateError, Store
@@ -78,8 +81,10 @@ async def apply(options: DeclarationOptions) -> Exit:
             raise CommandError("Nothing was changed. Say --yes to apply without being asked.")
         applied = 0
         try:
-            async for _ in apply_changes(admin, changes_plan.changes, existing):
-                applied += 1
+            with StepBar(stderr, "Applying") as bar:
+                async for _ in apply_changes(admin, changes_plan.changes, existing):
+                    applied += 1
+                    bar.at(applied, len(changes_plan.changes))
         except (AdminError, StateError) as error:
             failed = changes_plan.changes[applied]
             done = f"{applied} of {len(changes_plan.changes)} changes were made before it"
@@ -91,7 +96,7 @@ async def apply(options: DeclarationOptions) -> Exit:
     return Exit.OK
 
 
-async def export(output: Path | None, state: str | None, config: Path | None) -> Exit:
+async def export(output: Path | None, state: str | None, config: Path | None, *, as_json: bool) -> Exit:
     """Write the stored objects as a file for `apply`, without secrets."""
     stdout, stderr = consoles()
     async with open_admin(state, config) as (_, store):
@@ -99,8 +104,11 @@ async def export(output: Path | None, state: str | None, config: Path | None) ->
             document = export_objects(await read_existing(store))
         except DeclaredError as error:
             raise CommandError(str(error)) from error
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
-    text = f"# What is stored, without its secrets. `codemode plan` shows how a changed copy differs.\n{text}"
+    if as_json:
+        text = as_json_text(document, indent=2) + "\n"
+    else:
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+        text = f"# What is stored, without its secrets. `codemode plan` shows how a changed copy differs.\n{text}"
     if output is None:
         stdout.out(text, highlight=False, end="")
         return Exit.OK
@@ -139,6 +147,7 @@ def read_declaration(file: Path, environment: Mapping[str, str] = os.environ) ->
     Raises:
         CommandError: the file cannot be read, or a variable is not set.
     """
+    must_exist(file)
     try:
         document, expansion = read_document(file, largest=MAX_FILE), Expansion(environment, file=str(file))
         if not isinstance(document, dict):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from portal.cli.exits import Exit
 from portal.cli.show.announce import portal_lines, print_client_setups
 from portal.cli.show.console import consoles
 from portal.cli.show.listing import servers_table
+from portal.cli.show.progress import WaitLine
 from portal.cli.show.report import program_frame, run_report
 from portal.cli.show.token_count import count_tokens
 from portal.config import parse_config
@@ -90,7 +91,7 @@ async def demo(*, port: int, stay: bool) -> Exit:
         stdout.print(_expectation(last, loading), highlight=False, style="dim")
         began = time.perf_counter()
         priced = PricedCalls()
-        async with priced, _portals(document, priced, stdout) as (url, curated):
+        async with priced, _portals(document, priced, stdout, stderr) as (url, curated):
             await _tour(url, curated, priced, stdout)
         _keep_tour(time.perf_counter() - began)
     stdout.print(Rule(Text("Connect your own client", style="bold")))
@@ -100,23 +101,26 @@ async def demo(*, port: int, stay: bool) -> Exit:
 
 
 @asynccontextmanager
-async def _portals(document: dict[str, object], priced: PricedCalls, stdout: Console) -> AsyncIterator[tuple[str, str]]:
+async def _portals(
+    document: dict[str, object], priced: PricedCalls, stdout: Console, stderr: Console
+) -> AsyncIterator[tuple[str, str]]:
     """Start the instance and show its start. Yields the MCP URLs of its two portals."""
     config = parse_config(document, file="the demo's configuration")
-    with stdout.status("Preparing the isolates (the first start compiles the guest) ...") as status:
-        async with Instance.open(config, Discard(), parts=Parts(learning=priced)) as instance:
-            assert instance.programs is not None
-            stdout.print(f"Isolates ready in {instance.programs.prepared_in:.1f} s", highlight=False)
-            status.update("Connecting to the example servers ...")
+    async with AsyncExitStack() as stack:
+        with WaitLine(stderr, "Preparing the isolates (the first start compiles the guest) ..."):
+            opened = Instance.open(config, Discard(), parts=Parts(learning=priced))
+            instance = await stack.enter_async_context(opened)
+        assert instance.programs is not None
+        stdout.print(f"Isolates ready in {instance.programs.prepared_in:.1f} s", highlight=False)
+        with WaitLine(stderr, "Connecting to the example servers ..."):
             snapshot = await instance.servers.settled()
-            stdout.print(servers_table(snapshot.servers.values()))
-            async with serving(instance) as base:
-                status.stop()
-                own, *others = instance.urls(base)
-                stdout.print(Text.assemble("Portal at ", (own.urls[0], "bold cyan")))
-                stdout.print("and a second one over the same servers, curated:")
-                stdout.print(portal_lines({portal.name: portal.urls for portal in others}))
-                yield own.urls[0], others[0].urls[0]
+        stdout.print(servers_table(snapshot.servers.values()))
+        base = await stack.enter_async_context(serving(instance))
+        own, *others = instance.urls(base)
+        stdout.print(Text.assemble("Portal at ", (own.urls[0], "bold cyan")))
+        stdout.print("and a second one over the same servers, curated:")
+        stdout.print(portal_lines({portal.name: portal.urls for portal in others}))
+        yield own.urls[0], others[0].urls[0]
 
 
 async def _tour(url: str, curated: str, priced: PricedCalls, stdout: Console) -> None:

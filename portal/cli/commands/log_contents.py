@@ -42,7 +42,7 @@ async def show_content(config: Path | None, id: int, *, as_json: bool) -> Exit:
             events.write(row._replace(identity=BY))
     shown = {**as_document(found), **(content or {})}
     if as_json:
-        stdout.file.write(json.dumps(shown) + "\n")
+        stdout.print_json(data=shown, indent=None)
         return Exit.OK
     for name, value in shown.items():
         text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)

@@ -26,8 +26,10 @@ from starlette.routing import Route
 
 from portal.cli.database import open_database
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import meant
 from portal.cli.session import load
 from portal.cli.show.console import consoles
+from portal.cli.show.progress import WaitLine
 from portal.config import Config, HttpServer, ServerConfig
 from portal.credentials import (
     LEAD,
@@ -90,7 +92,8 @@ async def log_in(options: LoginOptions) -> Exit:
         former = await stored_logins(store, subject=OWN, server=server.id)
         wanted = scope_of(former, options.scope)
         try:
-            challenge = await challenge_of(server)
+            with WaitLine(stderr, f"Asking {server.id} who lets people in ..."):
+                challenge = await challenge_of(server)
             if challenge is None:
                 stderr.print(f"{server.id} lets everybody in; there is nothing to log in to.", highlight=False)
                 return Exit.OK
@@ -102,7 +105,7 @@ async def log_in(options: LoginOptions) -> Exit:
                 )
                 stderr.print(Text(f"Logging in at {pending.metadata.issuer}."), soft_wrap=True)
                 await _show(pending.url, stdout, stderr, browser=options.browser)
-                with stderr.status("Waiting for the browser ..."):
+                with WaitLine(stderr, "Waiting for the browser ..."):
                     answer = await callback.answer(pending.state)
                 key, found, grant = await complete_login(
                     pending, answer, server.oauth, outbound, store, datetime.now(UTC)
@@ -132,7 +135,8 @@ async def log_out_of(server_id: str, config: Path | None, state: str | None) -> 
         for stored in logins:
             # Where its server is does not matter any more: the credential itself says who gave it.
             async with Outbound.allowed_by(oauth, stored.key.resource) as outbound:
-                taken_back = await log_out(store, stored, outbound, oauth)
+                with WaitLine(stderr, f"Ending the login at {server_id} ..."):
+                    taken_back = await log_out(store, stored, outbound, oauth)
             there = (
                 "and its authorization server has taken the token back"
                 if taken_back
@@ -189,8 +193,8 @@ async def _server(document: Config, store: Store, name: str) -> HttpServer:
         except (CredentialsInvalid, StateError, ValidationError) as error:
             raise CommandError(f"The stored server {name!r} cannot be used.") from error
     if server is None:
-        known = ", ".join(id for id, one in document.servers.items() if may_log_in(one)) or "none"
-        raise CommandError(f"There is no server {name!r}; those of the configuration to log in to are: {known}.")
+        known = [id for id, one in document.servers.items() if may_log_in(one)]
+        raise CommandError(f"There is no server {name!r} to log in to. {meant(name, known)}")
     return _require_login(server)
 
 

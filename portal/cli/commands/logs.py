@@ -11,9 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import orjson
 from rich.console import Console
-from rich.progress import Progress
 from rich.text import Text
 
 from portal.app import log_place
@@ -21,6 +19,7 @@ from portal.cli.exits import CommandError, Exit
 from portal.cli.session import load
 from portal.cli.show.console import consoles
 from portal.cli.show.log_rows import as_document, row_line, say_report
+from portal.cli.show.progress import StepBar, WaitLine
 from portal.config import read_duration
 from portal.logs import (
     Filters,
@@ -59,7 +58,8 @@ async def show(options: LogOptions) -> Exit:
     stdout, stderr = consoles()
     async with opened_log(options.config, stderr, quiet=options.as_json) as (database, _):
         read = partial(before, filters=options.filters, id=options.before, limit=options.limit)
-        found = await database.read(read)
+        with WaitLine(stderr, "Reading the log ..."):
+            found = await database.read(read)
         _print(found[::-1], stdout, as_json=options.as_json)
         if options.follow:
             await _follow(database, options, found[0].id if found else await database.read(newest_id), stdout)
@@ -76,13 +76,8 @@ async def check(config: Path | None, keys: Sequence[str], *, as_json: bool) -> E
     stdout, stderr = consoles()
     async with opened_log(config, stderr, quiet=as_json) as (database, place):
         trusted = [_public(key) for key in keys] or [_own(place)]
-        with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as progress:
-            task = progress.add_task("Verifying", total=None)
-
-            def note(done: int, of: int) -> None:
-                progress.update(task, completed=done, total=of)
-
-            report = await database.read(partial(verify, trusted=trusted, progress=note), VERIFY_SECONDS)
+        with StepBar(stderr, "Verifying") as bar:
+            report = await database.read(partial(verify, trusted=trusted, progress=bar.at), VERIFY_SECONDS)
     if as_json:
         members = {name: getattr(report, name) for name in report.__slots__}
         stdout.print_json(data={**members, "keys": sorted(report.keys), "whole": report.is_whole})
@@ -110,7 +105,8 @@ async def opened_log(
     try:
         database = LogDatabase(place.url)
         try:
-            await database.open(make=False)
+            with WaitLine(stderr, "Opening the log ..."):
+                await database.open(make=False)
             yield database, place
         finally:
             await database.close()
@@ -142,7 +138,7 @@ async def _say_rest(
 def _print(rows: Sequence[StoredRow], stdout: Console, *, as_json: bool) -> None:
     for one in rows:
         if as_json:
-            stdout.file.write(orjson.dumps(as_document(one)).decode() + "\n")
+            stdout.print_json(data=as_document(one), indent=None)
         else:
             stdout.print(row_line(one), soft_wrap=True)
     stdout.file.flush()

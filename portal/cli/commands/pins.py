@@ -12,6 +12,7 @@ from rich.text import Text
 from portal.app import database_place
 from portal.cli.database import no_database, say_database, state_errors
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import meant
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
 from portal.config import Config
@@ -52,8 +53,8 @@ async def approve(server_id: str, names: Sequence[str], config: Path | None, *, 
     async with connect(document, stderr) as session:
         server = session.snapshot.servers.get(server_id)
         if server is None or not server.config.pin:
-            pinned = ", ".join(one.id for one in session.snapshot.servers.values() if one.config.pin) or "none"
-            raise CommandError(f"There is no pinned server {server_id!r}; pinned are: {pinned}.")
+            pinned = [one.id for one in session.snapshot.servers.values() if one.config.pin]
+            raise CommandError(f"There is no pinned server {server_id!r}. {meant(server_id, pinned)}")
         if not server.listed:
             raise CommandError(f"Server {server_id} is not available: {server.absence}", Exit.UPSTREAM)
         try:

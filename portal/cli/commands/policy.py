@@ -31,8 +31,11 @@ from portal.app import StoredState, access_of_portal, database_place, open_store
 from portal.bench import is_configuration
 from portal.cli.database import say_database, state_errors
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import meant, must_exist
 from portal.cli.session import connect, read_config
+from portal.cli.show.catalog_page import PortalNames
 from portal.cli.show.console import consoles
+from portal.cli.show.progress import WaitLine
 from portal.config import Config, read_text
 from portal.config import read_document as read_file
 from portal.endpoint import ToolSight, sight_in
@@ -157,6 +160,7 @@ async def access_of(query: PolicyQuery, stderr: Console) -> tuple[Access, Config
     Raises:
         CommandError: the file, the configuration or the database cannot be used.
     """
+    must_exist(query.file)
     if query.file is not None and not _is_configuration(query.file):
         if query.portal:
             raise CommandError("--portal names a portal of the configuration; a file of policies has one portal.")
@@ -168,14 +172,34 @@ async def access_of(query: PolicyQuery, stderr: Console) -> tuple[Access, Config
         return access, None if query.config is None else read_config(query.config, stderr)[1]
     file, config = read_config(query.file or query.config, stderr, quiet=query.as_json)
     stored = await _read_stored(config, stderr)
+    return _access(query.portal, config, stored, str(file)), config
+
+
+async def names_of_portal(portal: str, config: Config, stderr: Console) -> PortalNames:
+    """How a portal shows tools and prompts, "" for the document's own: the aliases and descriptions of administrators.
+
+    Raises:
+        CommandError: there is no such portal, or its policies cannot be used.
+    """
+    stored = await _read_stored(config, stderr)
+    access = _access(portal, config, stored, "The configuration")
+    standing, settings = access.standing(Identity()), PortalNames()
+    for server in access.document.servers:
+        view = standing.view(server.id)
+        settings.tools.update({(server.id, name): setting for name, setting in view.tools.settings.items()})
+        settings.prompts.update({(server.id, name): setting for name, setting in view.prompts.settings.items()})
+    return settings
+
+
+def _access(portal: str, config: Config, stored: StoredState, where: str) -> Access:
     try:
-        found = access_of_portal(query.portal, config, stored)
+        found = access_of_portal(portal, config, stored)
     except PolicyError as error:
-        raise CommandError(f"{file}: portal.identity: {error}") from error
+        raise CommandError(f"{where}: portal.identity: {error}") from error
     if found is None:
-        known = ", ".join((*config.portals, *(one.id for one in stored.objects.portals))) or "none but the first"
-        raise CommandError(f"There is no further portal {query.portal!r}. There are: {known}.")
-    return found, config
+        known = (*config.portals, *(one.id for one in stored.objects.portals))
+        raise CommandError(f"There is no further portal {portal!r}. {meant(portal, known)}")
+    return found
 
 
 async def _read_stored(config: Config, stderr: Console) -> StoredState:
@@ -188,8 +212,9 @@ async def _read_stored(config: Config, stderr: Console) -> StoredState:
         say_database(place, stderr, there=there)
         if not there:
             return StoredState()
-        async with open_store(place.url, lasting=False) as store:
-            return await read_stored(store)
+        with WaitLine(stderr, "Reading the database ..."):
+            async with open_store(place.url, lasting=False) as store:
+                return await read_stored(store)
 
 
 def _is_configuration(file: Path) -> bool:
@@ -223,6 +248,7 @@ def read_identity(text: str) -> Identity:
         CommandError: `text` cannot be read as an identity.
     """
     if text.startswith("@"):
+        must_exist(Path(text[1:]))
         try:
             text = read_text(Path(text[1:]), largest=MAX_BYTES)
         except InputError as error:

@@ -25,8 +25,10 @@ from portal.bench import (
     write_recording,
 )
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import must_exist, no_file
 from portal.cli.session import CommandSession, connect, read_config
 from portal.cli.show.console import consoles
+from portal.cli.show.progress import WaitLine
 from portal.cli.show.report import milliseconds, program_frame, run_report
 from portal.cli.show.run_tokens import RunTokens, run_tokens
 from portal.cli.watch import run_on_change
@@ -79,6 +81,8 @@ def read_program(file: str) -> tuple[str, str]:
         return sys.stdin.read(), "standard input"
     try:
         return Path(file).read_text(encoding="utf-8"), Path(file).name
+    except FileNotFoundError as error:
+        raise CommandError(no_file(file, "program")) from error
     except OSError as error:
         raise CommandError(f"Cannot read the program {file}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
@@ -96,8 +100,11 @@ async def run(
         raise CommandError("Name a program: a file, or - for standard input.")
     if options.watch and file in (None, "-"):
         raise CommandError("--watch needs a file to watch.")
+    must_exist(options.mock, options.tools)
+    must_exist(options.replay, what="recording")
     stdout, stderr = consoles()
-    async with _open_setup(config, options, stderr, quiet=output.json or output.result_only) as setup:
+    quiet = output.json or output.result_only
+    async with _open_setup(config, options, stderr, quiet=quiet, silent=output.result_only) as setup:
         if not options.watch:
             return await _run_once(program, options, output, setup, stdout, stderr)
         assert file is not None
@@ -131,20 +138,20 @@ class _RunSetup:
 
 @asynccontextmanager
 async def _open_setup(
-    config: Path | None, options: RunOptions, stderr: Console, *, quiet: bool
+    config: Path | None, options: RunOptions, stderr: Console, *, quiet: bool, silent: bool
 ) -> AsyncIterator[_RunSetup]:
-    """The parts of a run. Servers are connected only if they answer the calls."""
+    """The parts of a run. Servers are connected only if they answer the calls. `silent`: no progress is shown."""
     async with AsyncExitStack() as stack:
         session: CommandSession | None = None
         limits = Limits()
         if options.mock is None and options.replay is None:
             _, document = read_config(config, stderr, quiet=quiet)
             limits = limits_of(document)
-            session = await stack.enter_async_context(connect(document, stderr))
+            session = await stack.enter_async_context(connect(document, stderr, quiet=silent))
         elif config is not None:
             limits = limits_of(read_config(config, stderr, quiet=quiet)[1])
         folder = options.replay
-        with stderr.status("Preparing the isolate ..."):
+        with WaitLine(stderr, "Preparing the isolate ...", quiet=silent):
             bench = await stack.enter_async_context(Bench(limits))
         yield _RunSetup(bench, session, None if folder is None else lambda: read_recording(folder))
 
@@ -164,9 +171,10 @@ async def _run_once(
     source, title = program
     program_input = _input(options.input) if recorded is None else recorded.input if recorded.has_input else NO_INPUT
     async with setup.backend(options) as backend:
-        program_run = await setup.bench.run(
-            source, backend, input=program_input, record=options.record is not None, title=title
-        )
+        with WaitLine(stderr, f"Running {title} ...", quiet=output.result_only):
+            program_run = await setup.bench.run(
+                source, backend, input=program_input, record=options.record is not None, title=title
+            )
     recording_dir = (
         write_recording(program_run.recording, options.record)
         if options.record is not None and program_run.recording
@@ -179,7 +187,7 @@ async def _run_once(
     if output.json:
         _print_json(program_run, tokens, recording_dir, same, stdout)
     elif output.result_only and "error" not in program_run.answer:
-        stdout.out(json.dumps(program_run.answer.get("result"), ensure_ascii=False), highlight=False)
+        stdout.print_json(data=program_run.answer.get("result"), indent=None)
     else:
         if not output.result_only:
             stdout.print(program_frame(source, title))

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import IO, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from portal.cli.config_file import config_in_use
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import no_file
 from portal.cli.session import load
 from portal.cli.show.console import consoles
+from portal.cli.show.progress import StepBar
 from portal.cli.show.sightings import scan_report
 from portal.config import Config, HttpServer, read_duration
 from portal.shadow import (
@@ -86,13 +87,13 @@ async def scan(options: ScanOptions) -> Exit:
     scanned: list[ScannedFile] = []
     logs: list[LogFile] = []
     sizes = [_size(name) for name in options.files]
-    with _progress(stderr, sum(sizes)) as progress:
+    with StepBar(stderr, "Reading", in_bytes=True) as bar:
         done = 0
         for name, size in zip(options.files, sizes, strict=True):
             log, damage = LogFile(name, portals.words), ""
             try:
                 async for chunk, at in _chunks(name):
-                    progress.update(progress.task_ids[0], completed=done + at, description=_short(name))
+                    bar.at(done + at, sum(sizes) or None, Path(name).name[-30:])
                     for request in log.feed(chunk):
                         sightings.add(request)
             except (OSError, EOFError, zlib.error) as error:
@@ -241,7 +242,7 @@ def _size(name: str) -> int:
     if path.is_dir():
         raise CommandError(f"{name} is a folder; name the log files in it.")
     if not path.exists():
-        raise CommandError(f"There is no file {name}.")
+        raise CommandError(no_file(name))
     if not os.access(path, os.R_OK):
         raise CommandError(f"{name}: you may not read it.")
     return path.stat().st_size
@@ -270,16 +271,3 @@ def _opened(name: str) -> Iterator[io.BufferedReader]:
     file: io.BufferedReader = io.BufferedReader(io.FileIO(name), CHUNK)
     with file:
         yield file
-
-
-@contextmanager
-def _progress(stderr: Console, total: int) -> Iterator[Progress]:
-    """A bar on a terminal, which is gone at the end; nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as progress:
-        progress.add_task("", total=total or None)
-        yield progress
-
-
-def _short(name: str) -> str:
-    return Text(Path(name).name[-30:]).markup

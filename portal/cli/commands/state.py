@@ -10,16 +10,28 @@ from portal.app import config_of_state, rewrap_kept
 from portal.cli.database import open_database
 from portal.cli.exits import Exit
 from portal.cli.show.console import consoles
+from portal.cli.show.progress import WaitLine
 
 OPERATOR = "command line"
 
 
-async def rotate(state: str | None, config: Path | None, *, forget: bool) -> Exit:
+async def rotate(state: str | None, config: Path | None, *, forget: bool, as_json: bool) -> Exit:
     """Encrypt stored secrets with a new key. With `forget`, remove the former keys from the key file."""
     stdout, stderr = consoles()
     async with open_database(state, config, stderr) as (store, found):
         elsewhere = partial(rewrap_kept, found or config_of_state(state))
-        rotation = await store.rotate_keys(forget=forget, elsewhere=elsewhere)
+        with WaitLine(stderr, "Encrypting the secrets under a new key ..."):
+            rotation = await store.rotate_keys(forget=forget, elsewhere=elsewhere)
+    if as_json:
+        stdout.print_json(
+            data={
+                "kid": rotation.kid,
+                "rewrapped": rotation.rewrapped,
+                "resumed": rotation.resumed,
+                "forgotten": list(rotation.forgotten),
+            }
+        )
+        return Exit.OK
     resumed = "An interrupted rotation is complete: " if rotation.resumed else ""
     stdout.print(f"{resumed}{rotation.rewrapped} secrets are under key {rotation.kid} now.", highlight=False)
     if rotation.forgotten:
@@ -27,14 +39,17 @@ async def rotate(state: str | None, config: Path | None, *, forget: bool) -> Exi
     return Exit.OK
 
 
-async def make_token(name: str, state: str | None, config: Path | None, *, create: bool) -> Exit:
+async def make_token(name: str, state: str | None, config: Path | None, *, create: bool, as_json: bool) -> Exit:
     """Make an API token with every permission. Its value goes to standard output, this once."""
     stdout, stderr = consoles()
     async with open_database(state, config, stderr, create=create) as (store, found):
         admin = await create_admin(store)
         token = await admin.tokens.create_with_all(name, OPERATOR)
     stderr.print(f"API token {token.id} of account {admin.account_id}; it may do everything. Its value, shown once:")
-    stdout.print(token.value, highlight=False, soft_wrap=True)
+    if as_json:
+        stdout.print_json(data={"id": token.id, "accountId": admin.account_id, "value": token.value})
+    else:
+        stdout.print(token.value, highlight=False, soft_wrap=True)
     if found is not None and found.portal.identity is None:
         stderr.print("The configuration has no `identity` in `portal`: without it `codemode serve` has no admin API.")
     return Exit.OK

@@ -21,8 +21,10 @@ from portal.bench import (
     servers_of,
 )
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import meant, no_file
 from portal.cli.session import connect, read_config
-from portal.cli.show.console import consoles
+from portal.cli.show.console import consoles, printable
+from portal.cli.show.progress import WaitLine
 from portal.config import YAML, read_document
 from portal.errors import InputError
 from stubs import Server
@@ -49,10 +51,11 @@ async def stubs(words: Sequence[str], output: Path | None, config: Path | None, 
         raise CommandError("Name one server or one file, or: codemode stubs diff OLD [NEW].")
     stdout, stderr = consoles()
     listing = await _list_tools(words[0] if words else None, config, stderr)
-    catalog = Catalog.build(listing.servers, listing.unavailable)
-    text = json.dumps(as_document(listing.servers), indent=2) + "\n" if as_json else declaration_file(catalog)
+    with WaitLine(stderr, "Writing the declarations ..."):
+        catalog = Catalog.build(listing.servers, listing.unavailable)
+        text = json.dumps(as_document(listing.servers), indent=2) + "\n" if as_json else declaration_file(catalog)
     if output is None:
-        stdout.out(text, end="", highlight=False)
+        stdout.out(printable(text), end="", highlight=False)
     else:
         _write(output, text)
         what = f"{len(catalog)} tools of {len(catalog.servers)} servers"
@@ -92,7 +95,7 @@ async def _list_tools(name: str | None, config: Path | None, stderr: Console) ->
     if name is not None and (Path(name).suffix in _FILES or Path(name).is_file()):
         file = Path(name)
         if not file.is_file():
-            raise CommandError(f"There is no file {name}.")
+            raise CommandError(no_file(file))
         if file.suffix != ".toml":
             document = read_document(file)
             if not is_configuration(document):
@@ -104,8 +107,7 @@ async def _list_tools(name: str | None, config: Path | None, stderr: Console) ->
 async def _list_live(only: str | None, config: Path | None, stderr: Console) -> ToolListing:
     _, document = read_config(config, stderr)
     if only is not None and only not in document.servers:
-        known = ", ".join(document.servers) or "none"
-        raise CommandError(f"There is no file and no server {only!r}; the configuration has: {known}.")
+        raise CommandError(f"There is no file and no server {only!r}. {meant(only, document.servers)}")
     async with connect(document, stderr) as session:
         servers, unavailable = session.snapshot.catalog_servers(), session.snapshot.unavailable()
     if only is None:

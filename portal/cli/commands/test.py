@@ -23,7 +23,9 @@ from portal.bench import (
     write_expectations,
 )
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import must_exist
 from portal.cli.show.console import consoles
+from portal.cli.show.progress import StepBar
 from portal.cli.show.report import program_frame, run_report
 
 NOTHING_FOUND = 5
@@ -48,30 +50,32 @@ class SuiteOptions:
     update: bool = False
     junit: Path | None = None
     verbose: bool = False
+    as_json: bool = False
 
 
 async def test(options: SuiteOptions) -> int:
     """Run the tests. The exit code is 0 if all passed, 1 if one failed, 5 if there are none."""
-    stdout, _ = consoles()
+    stdout, stderr = consoles()
+    must_exist(*options.places, what="file or folder")
     all_cases = find_cases(list(options.places))
     cases = select_cases(all_cases, options.words)
     left_out = len(all_cases) - len(cases)
-    stdout.print(
-        Text(f"collected {_count(len(all_cases), 'test')}{f', {left_out} deselected' if left_out else ''}"),
-        soft_wrap=True,
-    )
+    # Marks and reports are for people; with --json there is none, but a line that says how far it is.
+    shown = None if options.as_json else stdout
+    if shown is not None:
+        selection = f", {left_out} deselected" if left_out else ""
+        shown.print(Text(f"collected {_count(len(all_cases), 'test')}{selection}"), soft_wrap=True)
     started = time.perf_counter()
-    results = await _run(cases, options, stdout)
+    with StepBar(stderr, "Running tests", quiet=shown is not None) as bar:
+        results = await _run(cases, options, shown, bar)
     seconds = time.perf_counter() - started
     changed = _update(results) if options.update else []
     bad = [result for result in results if result.state in ("failed", "error") and result not in changed]
-    if bad:
-        _failures(bad, stdout)
-    for result in changed:
-        stdout.print(Text(f"UPDATED {result.case.id}", style="yellow"), soft_wrap=True)
-    for result in bad:
-        stdout.print(Text(_brief(result), style="red"), soft_wrap=True)
-    stdout.print(_summary(results, changed, left_out, seconds))
+    if shown is None:
+        stdout.print_json(data=_report_json(results, changed, left_out, seconds))
+    else:
+        _report(results, changed, bad, shown)
+        shown.print(_summary(results, changed, left_out, seconds))
     if options.junit is not None:
         _write(options.junit, junit_xml(results, seconds))
     if not results:
@@ -79,13 +83,16 @@ async def test(options: SuiteOptions) -> int:
     return Exit.PROGRAM_FAILED if bad else Exit.OK
 
 
-async def _run(cases: Sequence[Case], options: SuiteOptions, stdout: Console) -> list[CaseResult]:
+async def _run(cases: Sequence[Case], options: SuiteOptions, stdout: Console | None, bar: StepBar) -> list[CaseResult]:
     results: list[CaseResult] = []
     title = ""
     async with Suite() as suite:
         # --update brings every test up to date, so it does not stop at the first that differs.
         async for result in suite.results(cases, stop_early=options.first_only and not options.update):
             results.append(result)
+            bar.at(len(results), len(cases))
+            if stdout is None:
+                continue
             mark, style, word = _MARKS[result.state]
             if options.verbose:
                 stdout.print(Text.assemble(f"{result.case.id} ", (word, style)), soft_wrap=True)
@@ -94,9 +101,40 @@ async def _run(cases: Sequence[Case], options: SuiteOptions, stdout: Console) ->
                 stdout.print(Text(f"{'' if not title else chr(10)}{result.case.title} "), end="", soft_wrap=True)
                 title = result.case.title
             stdout.print(Text(mark, style=style), end="")
-    if title:
+    if title and stdout is not None:
         stdout.print()
     return results
+
+
+def _report(
+    results: Sequence[CaseResult], changed: Sequence[CaseResult], bad: Sequence[CaseResult], stdout: Console
+) -> None:
+    """Print what failed and why, and a line for each test that was updated or failed."""
+    if bad:
+        _failures(bad, stdout)
+    for result in changed:
+        stdout.print(Text(f"UPDATED {result.case.id}", style="yellow"), soft_wrap=True)
+    for result in bad:
+        stdout.print(Text(_brief(result), style="red"), soft_wrap=True)
+
+
+def _report_json(
+    results: Sequence[CaseResult], changed: Sequence[CaseResult], left_out: int, seconds: float
+) -> dict[str, object]:
+    return {
+        "tests": [
+            {
+                "id": result.case.id,
+                "state": "updated" if result in changed else result.state,
+                "reason": result.reason,
+                "mismatches": [{"title": one.title, "lines": list(one.lines)} for one in result.mismatches],
+                "answer": None if result.program_run is None else result.program_run.answer,
+            }
+            for result in results
+        ],
+        "deselected": left_out,
+        "seconds": round(seconds, 3),
+    }
 
 
 def _update(results: Sequence[CaseResult]) -> list[CaseResult]:

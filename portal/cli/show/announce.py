@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from portal.cli.config_file import EXAMPLE
 from portal.cli.show.listing import STATE_STYLE, servers_table
+from portal.cli.show.progress import WaitLine
 from portal.cli.show.report import THEME
 from portal.home import CODE_MODE, client_setups
 from portal.servers import ServerSnapshot, Snapshot
@@ -62,15 +63,16 @@ class Screens:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._settled = False
-        self._preparing = console.status(
-            "Preparing the isolates (the first start compiles the guest, later ones take it from the cache) ..."
+        self._preparing = WaitLine(
+            console,
+            "Preparing the isolates (the first start compiles the guest; later ones have it) ...",
         )
 
     def preparing(self) -> AbstractContextManager[object]:
         return self._preparing
 
     def prepared(self, seconds: float, unconfined: Mapping[str, str]) -> None:
-        self._preparing.stop()
+        self._preparing.end()
         note = "compiled and cached" if seconds > SLOW_START_SECONDS else "from the cache"
         self._console.print(Text.assemble("Isolates ready in ", (f"{seconds:.1f} s", "bold"), (f" ({note})", "dim")))
         for measure, reason in unconfined.items():

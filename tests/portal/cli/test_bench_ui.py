@@ -22,7 +22,7 @@ def test_an_address_that_others_can_reach_is_refused(host: str) -> None:
 
 def test_a_program_that_is_not_there_is_one_clear_sentence(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["bench-ui", str(tmp_path / "none.js"), "--demo"])
-    assert result.exit_code == Exit.USAGE and "Cannot read the program" in result.output
+    assert result.exit_code == Exit.USAGE and "There is no program" in result.output
 
 
 def test_the_browser_gets_the_key_through_a_file_and_no_command_line(
