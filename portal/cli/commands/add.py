@@ -101,7 +101,7 @@ async def add(options: AddOptions) -> Exit:
         made = f"Made {opened.name} with" if opened.file.data is None else f"{opened.name} has"
         stdout.print(Text(f"{made} the server {name}."), soft_wrap=True)
     if missing:
-        check = Check("skipped", why=f"not tried, because {', '.join(missing)} is not set in this environment")
+        check = Check("skipped", why=_without(missing))
     elif options.check:
         check = await _tried(config, served, stderr)
     else:
@@ -121,7 +121,7 @@ def new_server(options: AddOptions) -> NewProgram | NewAddress:
             f"`codemode add {options.name} -- npx -y some-server`."
         )
     first = options.words[0]
-    if len(options.words) == 1 and "://" in first:
+    if len(options.words) == 1 and ("://" in first or first.startswith("${")):
         if not first.lower().startswith(("http://", "https://")) and not first.startswith("${"):
             raise CommandError(f"{first.partition(':')[0]}:// is no http:// or https:// URL; other servers have none.")
         _only_for(options.env or options.cwd, "--env and --cwd are", "a program")
@@ -190,6 +190,11 @@ def _stand_ins(server: NewProgram | NewAddress, missing: Sequence[str]) -> Mappi
     if isinstance(server, NewAddress) and (found := _NEEDED.match(server.url)):
         values[found[1]] = "https://example.invalid"
     return values
+
+
+def _without(missing: Sequence[str]) -> str:
+    names = " and ".join([", ".join(missing[:-1]), missing[-1]] if len(missing) > 1 else missing)
+    return f"not tried, because {names} {'are' if len(missing) > 1 else 'is'} not set in this environment"
 
 
 def _suggest_references(server: NewProgram | NewAddress, stderr: Console) -> None:
