@@ -158,6 +158,7 @@ def test_a_codex_document_gets_its_own_words(tmp_path: Path) -> None:
         (("add", "codemode", "--", "codemode", "serve"), "codemode would lead back to this portal itself. Nothing was"),
         (("add", "me", "http://localhost:8787/mcp"), "me would lead back to this portal itself. Nothing was written."),
         (("add", "?!", "--", "x"), "is no name for a server"),
+        (("add", "a", "npx -y some"), "Write the command as words of their own: `codemode add a -- npx -y some`."),
         (("add", "a"), "Say what a is: its URL, or `--` and its command"),
         (("add", "a", "ws://a.example"), "ws:// is no http:// or https:// URL"),
         (("add", "a", "https://a.example", "--env", "A=b"), "--env and --cwd are for a program."),
