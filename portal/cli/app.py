@@ -39,6 +39,7 @@ EXAMPLES = """
 \b
 For example:
   codemode demo                             # a guided tour with example servers
+  codemode add docs https://docs.example.com/mcp   # name a server of the configuration
   codemode serve                            # one URL over the servers of codemode.json
   codemode tools                            # which servers answer, and their tools
   codemode search "late shipments"          # find a tool by what it does

@@ -123,3 +123,19 @@ def _known(ctx: typer.Context) -> KnownNames:
 
 def _names(entries: object) -> list[str]:
     return list(map(str, entries)) if isinstance(entries, dict) else []
+
+
+def complete_entry(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of the servers of the document to change, as it writes them; none if it cannot be read."""
+    from portal.cli.known_names import safe
+    from portal.config import load_document, server_place
+    from portal.errors import ConfigError
+
+    named = ctx.params.get("config")
+    try:
+        file = Path(named) if named else config_in_use(Path.cwd(), os.environ)
+        if file is None:
+            return []
+        return _begun(safe(server_place(load_document(file), file).entries), incomplete)
+    except (ConfigError, OSError):
+        return []

@@ -30,8 +30,13 @@ def find_config(named: Path | None, folder: Path, environment: Mapping[str, str]
     own = _short(_home(environment) / IN_HOME, environment)
     raise CommandError(
         f"No configuration found: looked for {', '.join(IN_FOLDER)} here and {own}. "
-        f"Write one such as {EXAMPLE} to codemode.json, or name one with --config."
+        f"Write one such as {EXAMPLE} to codemode.json, have `codemode add` write it, or name one with --config."
     )
+
+
+def config_to_write(named: Path | None, folder: Path, environment: Mapping[str, str]) -> Path:
+    """The named file, else the one in use, else a new one in `folder`."""
+    return named or config_in_use(folder, environment) or folder / IN_FOLDER[0]
 
 
 def config_in_use(folder: Path, environment: Mapping[str, str]) -> Path | None:
