@@ -41,6 +41,13 @@ def complete_server(ctx: typer.Context, incomplete: str) -> list[str]:
     return [server_id(name) for name in _names(ctx, SERVER_SECTIONS) if server_id(name).startswith(incomplete)]
 
 
+def complete_client(incomplete: str) -> list[str]:
+    """Ids of the MCP clients that can be connected."""
+    from portal.clients import CLIENTS
+
+    return [client.id for client in CLIENTS if client.id.startswith(incomplete)]
+
+
 def complete_portal(ctx: typer.Context, incomplete: str) -> list[str]:
     """Ids of the further portals of the configuration; none if it cannot be read."""
     return [id for id in _names(ctx, ("portals",)) if id.startswith(incomplete)]
