@@ -50,11 +50,13 @@ CLAUDE_JSON = """{
   "oauthAccount": {"emailAddress": "ada@example.com", "accountUuid": "2c1f-not-for-others"},
   "customApiKeyResponses": {"approved": ["AAAAbbbbCCCC1111dddd"]},
   "mcpServers": {
-    "github": {"type": "http", "url": "https://mcp.example.com/github/", "headers": {"Authorization": "Bearer ghp_0123456789"}},
+    "github": {"type": "http", "url": "https://mcp.example.com/github/", 
+               "headers": {"Authorization": "Bearer ghp_0123456789"}},
     "files": {"type": "stdio", "command": "npx", "args": ["-y", "files-server", "/data"], "env": {}}
   },
   "projects": {
-    "%(work)s": {"allowedTools": [], "mcpServers": {"db": {"command": "./db", "args": ["--password", "hunter2-and-more"]}}},
+    "%(work)s": {"allowedTools": [],
+               "mcpServers": {"db": {"command": "./db", "args": ["--password", "hunter2-and-more"]}}},
     "/elsewhere": {"mcpServers": {"far": {"command": "far"}}}
   }
 }

@@ -133,7 +133,7 @@ def test_what_the_portal_cannot_serve_is_not_taken_over(tmp_path: Path, entry: A
 @pytest.mark.parametrize("entry", [{"url": "${BASE}/mcp"}, {"url": "https://${HOST_OF_IT}/mcp"}, {"command": "${CMD}"}])
 def test_a_server_whose_variable_is_not_set_is_taken_over_and_said(tmp_path: Path, entry: dict[str, str]) -> None:
     found = one(machine_in(tmp_path), "claude-code", entry)
-    assert found.entry == entry
+    assert found.entry == {name: text.replace("${", "${env:") for name, text in entry.items()}
     assert len(found.sentences) == 1 and found.sentences[0].startswith("needs ")
 
 
