@@ -93,7 +93,7 @@ def prepare_import(
         ConfigError: it cannot be read or changed.
     """
     content = read_content(into)
-    takeover = take_over(content.members((section_of(content),)), carried, is_portal)
+    takeover = take_over(content.members(section_of(content)), carried, is_portal)
     return PreparedImport(
         takeover, plan_document(content, takeover.added, machine.environment, private=takeover.private)
     )

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from portal.config import HttpServer, StdioServer, parse_document
 from portal.errors import ConfigError
 
-HIDDEN = "•••"
+HIDDEN = "***"
 CONTEXT = 3
 MAX_LINE = 200
 MOST_LINES = 400
@@ -63,7 +63,7 @@ def shown_diff(before: str, after: str, suffix: str) -> list[str]:
 
 
 def masked(text: str, suffix: str) -> str:
-    """The document in as many lines, with what may be a secret replaced by dots."""
+    """The document in as many lines, with what may be a secret replaced by stars."""
     harmless = _harmless(_parsed(text, suffix))
     tokens = _TOKENS_OF_TOML if suffix == ".toml" else _TOKENS_OF_JSON
 

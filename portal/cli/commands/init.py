@@ -66,7 +66,7 @@ async def init(options: InitOptions) -> Exit:
         raise CommandError("There is no terminal to ask at. Give --yes to take the defaults: all servers, all clients.")
     with document_errors():
         into = our_document(options.config, machine.folder)
-        here = leads_here(PortalChoice(), config_in(into))
+        here = leads_here(PortalChoice(), config_in(into), into)
         found = [one for one in find_clients(machine) if one.file.path.resolve() != into.resolve()]
         print_sentences(stderr, [one.problem for one in found if one.problem])
         imported = _document(options, machine, found, into, here, stderr)

@@ -136,6 +136,35 @@ def test_a_client_that_only_starts_programs_starts_this_command_with_this_config
     assert Path(entry["command"]).is_absolute()
     again = run(machine, "connect", "claude-desktop")
     assert "connected already" in again.stderr
+    tools = answer(machine, "connect", "claude-desktop", "--mode", "off", "--yes")["entry"]
+    assert tools["args"][-5:-2] == ["stdio", "--mode", "tools"]
+
+
+def test_another_configuration_that_a_client_starts_is_another_portal(machine: Machine) -> None:
+    for name in ("codemode.json", "other.json"):
+        (machine.folder / name).write_text('{"mcpServers": {"a": {"command": "a"}}}')
+    assert run(machine, "connect", "claude-desktop", "--yes").returncode == Exit.OK
+    taken = run(machine, "connect", "claude-desktop", "--config", "other.json", "--yes")
+    assert taken.returncode == Exit.USAGE and "--name NAME" in taken.stderr
+    named = run(machine, "connect", "claude-desktop", "--config", "other.json", "--name", "other", "--yes")
+    assert named.returncode == Exit.OK
+
+
+def test_where_people_sign_in_a_client_that_starts_programs_gets_a_bridge(machine: Machine) -> None:
+    identity = {"publicUrl": "https://tools.example.com", "pin": True}
+    document = {"mcpServers": {"a": {"command": "a"}}, "portal": {"identity": identity}}
+    (machine.folder / "codemode.json").write_text(json.dumps(document))
+    entry = answer(machine, "connect", "claude-desktop", "--yes")["entry"]
+    url = "https://tools.example.com/mcp?codemode=search_and_execute"
+    assert entry["args"][-3:] == ["stdio", "--url", url]
+    assert answer(machine, "connect", "cursor", "--yes")["entry"] == {"url": url}
+
+
+def test_a_configuration_that_cannot_be_read_does_not_hide_the_clients(machine: Machine) -> None:
+    three_clients(machine)
+    (machine.folder / "codemode.json").write_text("{oops")
+    done = run(machine, "connect")
+    assert done.returncode == Exit.OK and "codex" in done.stdout and "is not JSON" in done.stderr
 
 
 def test_the_address_is_that_of_the_configuration(machine: Machine) -> None:
@@ -161,6 +190,10 @@ def test_another_portal_is_named_by_its_url(machine: Machine) -> None:
     url = "https://tools.example.com/mcp"
     entry = answer(machine, "connect", "codex", "--url", url, "--yes")["entry"]
     assert entry == {"url": f"{url}?codemode=search_and_execute"}
+    entry = answer(
+        machine, "connect", "codex", "--stdio", "--url", "http://a.example/mcp", "--mode", "off", "--dry-run"
+    )
+    assert entry["entry"]["args"][-6:] == ["stdio", "--mode", "tools", "--allow-http", "--url", "http://a.example/mcp"]
     entry = answer(machine, "connect", "claude-desktop", "--url", f"{url}?codemode=off", "--yes")["entry"]
     assert entry["args"][-3:] == ["stdio", "--url", f"{url}?codemode=off"]
     assert "connected already" in run(machine, "connect", "codex", "--url", url).stderr
