@@ -191,7 +191,7 @@ def test_another_portal_is_named_by_its_url(machine: Machine) -> None:
     entry = answer(machine, "connect", "codex", "--url", url, "--yes")["entry"]
     assert entry == {"url": f"{url}?codemode=search_and_execute"}
     entry = answer(
-        machine, "connect", "codex", "--stdio", "--url", "http://a.example/mcp", "--mode", "off", "--dry-run"
+        machine, "connect", "gemini", "--stdio", "--url", "http://a.example/mcp", "--mode", "off", "--dry-run"
     )
     assert entry["entry"]["args"][-6:] == ["stdio", "--mode", "tools", "--allow-http", "--url", "http://a.example/mcp"]
     entry = answer(machine, "connect", "claude-desktop", "--url", f"{url}?codemode=off", "--yes")["entry"]
