@@ -78,9 +78,8 @@ def prepare_connection(
     if moved is not None:
         sentences += [f"`{server.name}` stays in {server.title}." for server, _ in moved.left if server.file == file]
         if others := servers_elsewhere(content, machine):
-            sentences.append(
-                f"{file.client.title} has servers for {len(others)} other folders, which stay as they are."
-            )
+            folders = "another folder" if len(others) == 1 else f"{len(others)} other folders"
+            sentences.append(f"{file.client.title} has servers for {folders}, which stay as they are.")
     return PreparedConnection(file, plan, document, tuple(sentences))
 
 

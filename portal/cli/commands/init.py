@@ -181,7 +181,8 @@ def _end(
         )
     for one in connections:
         where = f"{one.file.client.title} has the portal as `{one.plan.name}`."
-        stderr.print(Text(f"{where} {one.file.client.afterwards}".rstrip(), style="green"), soft_wrap=True)
+        afterwards = one.file.client.afterwards if one.plan.edit.changes else ""
+        stderr.print(Text(f"{where} {afterwards}".rstrip(), style="green"), soft_wrap=True)
     by_url = [one for one in connections if "command" not in one.plan.entry]
     if connections and not by_url:
         stderr.print(Text("Nothing has to run: these clients start the portal themselves.", style="bold"))
