@@ -77,7 +77,7 @@ class KeptChanges:
         path = self._path(file, "json")
         try:
             return ChangeRecord.model_validate_json(_read(path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValidationError, ValueError) as error:
             why = getattr(error, "strerror", None) or "it is damaged"

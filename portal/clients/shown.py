@@ -38,6 +38,11 @@ _TOKENS_OF_TOML = re.compile(
 )
 # A word that is neither a path nor made of letters alone, and longer than names are.
 _LIKE_A_KEY = re.compile(r"(?=[^/\\]*\d)(?=[^/\\]*[A-Za-z])[\w+=~.-]{20,}")
+# Names of packages and files may be as long: words, numbers and versions between hyphens and dots.
+_NAME = re.compile(r"(?:[A-Za-z]{1,20}|v?\d{1,8}[a-z]?)(?:(?:[-_.~+]|==(?=\d))(?:[A-Za-z]{1,20}|v?\d{1,8}[a-z]?))*")
+_CONFIDENTIAL = re.compile(
+    r"-{1,2}[\w.-]*(?:key|token|secret|pass|pwd|pin|auth|credential|bearer|pat)[\w.-]*", re.IGNORECASE
+)
 _PAIR = re.compile(r"(?P<name>-{0,2}[\w.-]+)(?P<sign>[:=]\s*)(?P<value>.+)", re.DOTALL)
 # The mode of a portal's URL is in its query, where others have their keys.
 _WORDS = frozenset({"search_and_execute", "minimize_tools"})
@@ -190,12 +195,17 @@ def _collect(value: object, found: dict[str, str]) -> None:
 def _words(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The words of a command, and each as it may be shown."""
     secrets = StdioServer(id="x", name="x", command="x", args=tuple(words)).secrets
-    for word in words:
-        if "://" in word:
+    for before, word in zip(("", *words), words, strict=False):
+        if _CONFIDENTIAL.fullmatch(before) and not word.startswith("-") and not _REFERENCES.fullmatch(word):
+            # However short it is.
+            yield word, HIDDEN
+        elif "://" in word:
             url = word[word.index("http") :] if "http" in word else word
             yield word, _without_secrets(word, (*secrets, *_secrets_of_url(url)))
-        elif _LIKE_A_KEY.fullmatch(word) or word in secrets:
+        elif word in secrets or (_LIKE_A_KEY.fullmatch(word) and not _NAME.fullmatch(word)):
             yield word, HIDDEN
+        elif _NAME.fullmatch(word):
+            yield word, word
         elif (pair := _PAIR.fullmatch(word)) is not None and not _REFERENCES.fullmatch(pair["value"]):
             yield word, f"{pair['name']}{pair['sign']}{HIDDEN}"
         else:

@@ -17,6 +17,7 @@ from portal.cli.this_portal import PortalChoice, config_in, document_errors, lea
 from portal.clients import (
     ClientFile,
     FoundClient,
+    IsPortal,
     Machine,
     PreparedImport,
     carry,
@@ -47,9 +48,10 @@ async def import_servers(options: ImportOptions) -> Exit:
     machine = this_machine()
     with document_errors():
         into = our_document(options.into, machine.folder)
-        found, sentences = _found(options, machine, into)
+        here = leads_here(PortalChoice(), config_in(into), into)
+        found, sentences = _found(options, machine, into, here)
         carried = [carry(server, machine) for one in found for server in one.servers]
-        prepared = prepare_import(carried, into, machine, leads_here(PortalChoice(), config_in(into), into))
+        prepared = prepare_import(carried, into, machine, here)
         sentences += prepared.takeover.sentences
         if not options.as_json:
             print_edits(stdout, [prepared.edit] if prepared.edit.changes else [])
@@ -90,7 +92,7 @@ def import_json(
     }
 
 
-def _found(options: ImportOptions, machine: Machine, into: Path) -> tuple[list[FoundClient], list[str]]:
+def _found(options: ImportOptions, machine: Machine, into: Path, here: IsPortal) -> tuple[list[FoundClient], list[str]]:
     """The clients whose servers are taken over, and what to say about those whose are not.
 
     Raises:
@@ -111,9 +113,11 @@ def _found(options: ImportOptions, machine: Machine, into: Path) -> tuple[list[F
         if into.resolve() == one.file.path.resolve():
             continue
         if one.file.scope != wanted:
-            if one.file.scope == "project" and one.servers:
-                few = "one server" if len(one.servers) == 1 else f"{len(one.servers)} servers"
-                sentences.append(f"{short_path(one.file.path)} has {few} of this folder: --project takes them over.")
+            servers = [carry(server, machine) for server in one.servers] if one.file.scope == "project" else []
+            if new := len(prepare_import(servers, into, machine, here).takeover.added):
+                few = "one server" if new == 1 else f"{new} servers"
+                it = "it" if new == 1 else "them"
+                sentences.append(f"{short_path(one.file.path)} has {few} of this folder: --project takes {it} over.")
             continue
         if one.problem:
             sentences.append(one.problem)
@@ -141,4 +145,4 @@ def _outcome(prepared: PreparedImport, options: ImportOptions, *, written: bool,
     servers = "One server" if count == 1 else f"{count} servers"
     if not written:
         return f"{servers} would be taken over into {into}. Nothing was written: this was a dry run."
-    return f"{servers} taken over into {into}. `codemode serve` serves them."
+    return f"{servers} taken over into {into}. `codemode serve` serves {'it' if count == 1 else 'them'}."

@@ -82,11 +82,12 @@ def test_the_document_of_vs_code_in_the_folder_is_taken_over_with_its_env_file(m
     folder.mkdir()
     (folder / "mcp.json").write_text(CASE)
     untouched = run(machine, "--yes")
-    assert "./.vscode/mcp.json has one server of this folder: --project takes them over." in untouched.stderr
+    assert "./.vscode/mcp.json has one server of this folder: --project takes it over." in untouched.stderr
     done = run(machine, "vscode", "--project", "--yes")
     assert done.returncode == Exit.OK
     assert f"`local` of VS Code reads {machine.folder}/.env when it starts, which is not there now." in done.stderr
     assert servers(machine)["local"]["envFile"] == f"{machine.folder}/.env"
+    assert "--project" not in run(machine, "--yes").stderr
 
 
 def test_without_a_terminal_and_in_a_dry_run_nothing_is_written(machine: Machine) -> None:

@@ -273,6 +273,16 @@ def test_what_is_kept_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o644
 
 
+def test_where_the_former_file_cannot_be_kept_nothing_is_written(tmp_path: Path) -> None:
+    machine = machine_in(tmp_path)
+    files, into = three_clients(machine), machine.folder / "codemode.json"
+    before = files["cursor"].path.read_bytes()
+    (tmp_path / ".local").write_text("no folder")
+    with pytest.raises(InputError, match="Cannot keep a copy"):
+        connect(files["cursor"], machine, into)
+    assert files["cursor"].path.read_bytes() == before and not into.exists()
+
+
 def test_a_damaged_record_or_copy_gives_nothing_back(tmp_path: Path) -> None:
     machine = machine_in(tmp_path)
     file = three_clients(machine)["cursor"]

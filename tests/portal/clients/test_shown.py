@@ -79,6 +79,32 @@ def test_what_a_person_has_to_see_is_shown() -> None:
     assert '-url = "https://docs.example.com/mcp"' in removed and '-bearer_token_env_var = "DOCS_TOKEN"' in removed
 
 
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("01-tools-list-of-the-server.py", True),
+        ("mcp-server-fetch==2025.4.7", True),
+        ("postgres-mcp-server-v2-beta", True),
+        ("@modelcontextprotocol/server-github@2025.4.8", True),
+        ("/srv/data/of/the/year/2026", True),
+        ("--port=8080", False),
+        ("sk-ant-api03-Zq0x1v8b7n6m5k4j3h2g1f", False),
+        ("2c1f0a3b-1f3d-4b5e-8a7c-0d9e8f7a6b5c", False),
+        ("ghp_0123456789abcdefghij0123456789abcd", False),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", False),
+        ("TOKEN=abc", False),
+    ],
+)
+def test_names_in_a_command_are_shown_and_keys_are_not(word: str, shown: bool) -> None:
+    text = json.dumps({"mcpServers": {"a": {"command": "x", "args": [word]}}})
+    assert (word in masked(text, ".json")) is shown
+
+
+def test_a_short_secret_is_one_too() -> None:
+    text = json.dumps({"mcpServers": {"a": {"command": "x", "args": ["--pin", "1234", "--pass", "abc", "--in", "b"]}}})
+    assert masked(text, ".json") == text.replace('"1234"', '"***"').replace('"abc"', '"***"')
+
+
 def test_a_secret_that_changes_is_a_change_though_it_looks_the_same() -> None:
     before, after = '{\n  "key": "one"\n}\n', '{\n  "key": "two"\n}\n'
     assert shown_diff(before, after, ".json") == [
