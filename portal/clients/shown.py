@@ -21,10 +21,7 @@ CONTEXT = 3
 MAX_LINE = 200
 LONG_LINE = 1000
 MOST_LINES = 400
-_HARMLESS = frozenset(
-    {"type", "transport", "transportType", "command", "cwd", "envFile", "$schema", "id", "description"}
-    | {"bearer_token_env_var"}
-)
+_HARMLESS = frozenset("type transport transportType cwd envFile bearer_token_env_var $schema description".split())
 _URLS = frozenset({"url", "httpUrl", "serverUrl", "serverURL", "baseUrl"})
 _NUMBERS = frozenset(
     {"timeout", "port", "connectTimeout", "maxTimeout", "startup_timeout_sec", "tool_timeout_sec", "startup_timeout_ms"}
@@ -43,6 +40,7 @@ _NAME = re.compile(r"(?:[A-Za-z]{1,20}|v?\d{1,8}[a-z]?)(?:(?:[-_.~+]|==(?=\d))(?
 _CONFIDENTIAL = re.compile(
     r"-{1,2}[\w.-]*(?:key|token|secret|pass|pwd|pin|auth|credential|bearer|pat)[\w.-]*", re.IGNORECASE
 )
+_PATH_WITH_BLANKS = re.compile(r"(?:[A-Za-z]:)?[/\\~](?:[\w./\\+()]|-(?<! -)| )*")
 _PAIR = re.compile(r"(?P<name>-{0,2}[\w.-]+)(?P<sign>[:=]\s*)(?P<value>.+)", re.DOTALL)
 # The mode of a portal's URL is in its query, where others have their keys.
 _WORDS = frozenset({"search_and_execute", "minimize_tools"})
@@ -165,36 +163,52 @@ def _value(token: str) -> str | None:
 
 def _harmless(document: object) -> dict[str, str]:
     """What may be shown of a document: each text or number, and how."""
-    found: dict[str, str] = {}
-    _collect(document, found)
-    return found
+    names: set[str] = set()
+    values: dict[str, str] = {}
+    for text, seen in _readable_values(document, names):
+        # What is a secret at one place is not shown at another.
+        values[text] = seen if values.get(text, seen) == seen else HIDDEN
+    return values | {name: name for name in names}
 
 
-def _collect(value: object, found: dict[str, str]) -> None:
-    if isinstance(value, list):
-        for one in value:
-            _collect(one, found)
+def _readable_values(value: object, names: set[str]) -> Iterator[tuple[str, str]]:
+    """The values that may be shown, and how; all names of members go to `names`."""
+    for one in value if isinstance(value, list) else ():
+        yield from _readable_values(one, names)
     if not isinstance(value, dict):
         return
-    found.update({name: name for name in value})
+    names.update(value)
     for name, one in value.items():
         if isinstance(one, str):
             if name in _HARMLESS or _REFERENCES.fullmatch(one):
-                found.setdefault(one, one)
+                yield one, one
+            elif name == "command":
+                yield from _command(one)
             elif name in _URLS:
-                found.setdefault(one, _without_secrets(one, _secrets_of_url(one)))
+                yield one, _without_secrets(one, _secrets_of_url(one))
         elif name in _NUMBERS and isinstance(one, int | float):
-            found.setdefault(str(one), str(one))
+            yield str(one), str(one)
         elif name in ("args", "command") and isinstance(one, list):
-            for word, seen in _words([word for word in one if isinstance(word, str)]):
-                found.setdefault(word, seen)
+            yield from _words([word for word in one if isinstance(word, str)])
         else:
-            _collect(one, found)
+            yield from _readable_values(one, names)
+
+
+def _command(text: str) -> Iterator[tuple[str, str]]:
+    """A program and how it may be shown: clients have whole lines of a shell under the same name."""
+    if not re.search(r"\s", text):
+        yield from _words([text])
+    elif _PATH_WITH_BLANKS.fullmatch(text):
+        yield text, text
 
 
 def _words(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The words of a command, and each as it may be shown."""
-    secrets = StdioServer(id="x", name="x", command="x", args=tuple(words)).secrets
+    try:
+        secrets: Sequence[str] = StdioServer(id="x", name="x", command="x", args=tuple(words)).secrets
+    except ValidationError:
+        # No server of anybody has such words.
+        secrets = words
     for before, word in zip(("", *words), words, strict=False):
         if _CONFIDENTIAL.fullmatch(before) and not word.startswith("-") and not _REFERENCES.fullmatch(word):
             # However short it is.

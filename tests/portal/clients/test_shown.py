@@ -31,6 +31,10 @@ SECRETS = [
     '{\n  // "API_KEY": "SECRET"\n  "mcpServers": {}\n}',
     '{\n  /* "SECRET" */ "mcpServers": {}\n}',
     '{"pin": "SECRET", "mcpServers": {}}',
+    '{"hooks": [{"type": "command", "command": "curl -H SECRET https://a.example"}], "mcpServers": {}}',
+    '{"hooks": [{"type": "command", "command": "/bin/login -p SECRET"}], "mcpServers": {}}',
+    '{"hooks": [{"type": "command", "command": "TOKEN=SECRET"}], "mcpServers": {}}',
+    '{"accounts": [{"id": "SECRET"}], "mcpServers": {}}',
 ]
 TOML_SECRETS = [
     'key = "SECRET"\n',
@@ -100,9 +104,29 @@ def test_names_in_a_command_are_shown_and_keys_are_not(word: str, shown: bool) -
     assert (word in masked(text, ".json")) is shown
 
 
+def test_what_is_a_secret_at_one_place_is_hidden_at_every_other() -> None:
+    servers = {"a": {"command": "x", "args": ["--port", "8080x"]}, "b": {"command": "x", "args": ["--pin", "8080x"]}}
+    for order in (servers, dict(reversed(servers.items()))):
+        assert "8080x" not in masked(json.dumps({"mcpServers": order}), ".json")
+
+
+@pytest.mark.parametrize(
+    "word", ["x" * 100_000, "https://" + "a" * 100_000, "a=" * 50_000, "a-" * 50_000, "\0", "http"]
+)
+def test_words_that_no_command_has_are_shown_without_an_error(word: str) -> None:
+    text = json.dumps({"mcpServers": {"a": {"command": "x", "args": [word, "--key", "SECRET"], "url": word}}})
+    assert "SECRET" not in "".join(shown_diff("{}", text, ".json"))
+
+
 def test_a_short_secret_is_one_too() -> None:
     text = json.dumps({"mcpServers": {"a": {"command": "x", "args": ["--pin", "1234", "--pass", "abc", "--in", "b"]}}})
     assert masked(text, ".json") == text.replace('"1234"', '"***"').replace('"abc"', '"***"')
+
+
+def test_a_program_is_shown_also_where_its_path_has_blanks() -> None:
+    for command in ("npx", "/Applications/My App.app/Contents/run", "C:\\\\Program Files\\\\node-22\\\\npx.cmd"):
+        text = f'{{"mcpServers": {{"a": {{"command": "{command}"}}}}}}'
+        assert masked(text, ".json") == text
 
 
 def test_a_secret_that_changes_is_a_change_though_it_looks_the_same() -> None:
