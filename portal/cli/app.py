@@ -36,6 +36,7 @@ Start here:
   codemode init                             your clients' servers, and your clients connected
   codemode connect                          which clients there are, and which are connected
   codemode demo                             a guided tour with example servers
+  codemode add NAME URL                     name a server; or: add NAME -- COMMAND
   codemode serve                            one URL over the servers of codemode.json
   codemode tools                            which servers answer, and their tools
   codemode search "late shipments"          find a tool by what it does
