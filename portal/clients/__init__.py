@@ -24,7 +24,7 @@ from portal.clients.reading import (
     servers_in,
 )
 from portal.clients.shown import shown_diff
-from portal.clients.undoing import PreparedUndo, Restoring, prepare_undo, write_undo
+from portal.clients.undoing import PreparedUndo, RestoredFile, prepare_undo, write_undo
 
 __all__ = [
     "CLIENTS",
@@ -41,7 +41,7 @@ __all__ = [
     "PreparedConnection",
     "PreparedImport",
     "PreparedUndo",
-    "Restoring",
+    "RestoredFile",
     "Takeover",
     "carry",
     "client_named",

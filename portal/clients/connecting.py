@@ -140,11 +140,13 @@ def _record(prepared: PreparedConnection, earlier: ChangeRecord | None) -> tuple
         # Nobody has changed the file between our two changes: what is given back is what was there before the first.
         file, before = first.file.model_copy(update={"after": after}), None
     else:
-        exact = not changed_since or plan.name not in plan.edit.content.members(plan.section)
+        entry_gone = plan.name not in plan.edit.content.members(plan.section)
+        exact = not changed_since or (earlier is not None and entry_gone and not earlier.removed)
         file = FormerFile(path=str(plan.edit.content.path), before=digest(now), after=after, exact=exact)
         before = now
-    if earlier is not None and (first is not None or changed_since):
-        removed = (*earlier.removed, *removed)
+    goes_on = earlier if first is not None or changed_since else None
+    if goes_on is not None:
+        removed = (*goes_on.removed, *removed)
     record = ChangeRecord(
         client=prepared.file.client.id,
         file=file,
@@ -152,7 +154,7 @@ def _record(prepared: PreparedConnection, earlier: ChangeRecord | None) -> tuple
         name=plan.name,
         entry=plan.entry,
         removed=removed,
-        document=_former_document(document) or (first.document if first is not None else None),
+        document=_former_document(document) or (goes_on.document if goes_on is not None else None),
     )
     return record, before
 

@@ -17,7 +17,7 @@ from portal.errors import ConfigError, InputError
 
 
 @dataclass(frozen=True, slots=True)
-class Restoring:
+class RestoredFile:
     """A file and its text from before; None if there was no file."""
 
     file: DocumentFile
@@ -33,7 +33,7 @@ class PreparedUndo:
     """What giving back would write. `exact`: byte for byte."""
 
     file: ClientFile
-    restoring: tuple[Restoring, ...]
+    restoring: tuple[RestoredFile, ...]
     exact: bool
     sentences: tuple[str, ...] = ()
 
@@ -50,7 +50,7 @@ def prepare_undo(file: ClientFile, machine: Machine, kept: KeptChanges) -> Prepa
         raise InputError(f"There is nothing to undo: `codemode connect` has not changed {file.path}.")
     content = read_client_file(file, machine)
     now, sentences = digest(content.file.data), list[str]()
-    restoring: list[Restoring] = []
+    restoring: list[RestoredFile] = []
     exact = record.file.exact and now in (record.file.after, record.file.before)
     if exact:
         restoring.append(_as_before(content.file, record.file, file, kept, "before"))
@@ -82,18 +82,18 @@ def write_undo(prepared: PreparedUndo, kept: KeptChanges) -> None:
     kept.forget(prepared.file, keep_copies=not prepared.exact)
 
 
-def _as_before(now: DocumentFile, former: FormerFile, file: ClientFile, kept: KeptChanges, part: str) -> Restoring:
+def _as_before(now: DocumentFile, former: FormerFile, file: ClientFile, kept: KeptChanges, part: str) -> RestoredFile:
     if digest(now.data) == former.before:
-        return Restoring(now, None if now.data is None else now.text)
+        return RestoredFile(now, None if now.data is None else now.text)
     if not former.before:
-        return Restoring(now, None)
+        return RestoredFile(now, None)
     data = kept.former(file, part)
     if digest(data) != former.before:
         raise InputError(f"The copy of {former.path} is damaged, so it is not given back.")
-    return Restoring(now, data.decode())
+    return RestoredFile(now, data.decode())
 
 
-def _taken_out(content: FileContent, record: ChangeRecord, sentences: list[str]) -> Restoring:
+def _taken_out(content: FileContent, record: ChangeRecord, sentences: list[str]) -> RestoredFile:
     text, suffix, path = content.file.text, content.path.suffix, str(content.path)
     there = content.members(record.section)
     if record.name in there and there[record.name] == record.entry:
@@ -108,4 +108,4 @@ def _taken_out(content: FileContent, record: ChangeRecord, sentences: list[str])
             text = with_member(text, suffix, (*member.section, member.name), member.entry, file=path)
         except ConfigError as error:
             sentences.append(f"`{member.name}` could not be put back: {error.problem}")
-    return Restoring(content.file, text)
+    return RestoredFile(content.file, text)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from portal.clients import FileEdit, Restoring, shown_diff
+from portal.clients import FileEdit, RestoredFile, shown_diff
 
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -27,7 +27,7 @@ def print_edits(console: Console, edits: Iterable[FileEdit]) -> None:
         print_change(console, file.path, file.text, edit.text, there=file.data is not None)
 
 
-def print_restoring(console: Console, files: Iterable[Restoring]) -> None:
+def print_restoring(console: Console, files: Iterable[RestoredFile]) -> None:
     for one in files:
         if one.changes:
             print_change(console, one.file.path, one.file.text, one.text, there=True)

@@ -231,6 +231,18 @@ def test_a_second_change_after_somebody_elses_gives_back_nothing_that_they_lose(
     assert json.loads(file.path.read_text()) == {"theirs": 1, "mcpServers": {}}
 
 
+def test_servers_that_moved_come_back_also_after_the_portal_was_taken_out_by_hand(tmp_path: Path) -> None:
+    machine = machine_in(tmp_path)
+    file, into = three_clients(machine)["cursor"], machine.folder / "codemode.json"
+    had = servers(file)
+    connect(file, machine, into)
+    file.path.write_text('{"mcpServers": {}, "mine": 1}')
+    connect(file, machine)
+    assert undo(file, machine)[0] is False
+    assert servers(file) == had and '"mine": 1' in file.path.read_text()
+    assert not into.exists()
+
+
 def test_a_file_that_was_not_there_is_gone_again(tmp_path: Path) -> None:
     machine = machine_in(tmp_path)
     file = user_file(named("gemini"), machine)
