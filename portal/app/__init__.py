@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from portal.app.code import checker_for, limits_of
     from portal.app.flows import flow_settings
     from portal.app.instance import Instance, serving
-    from portal.app.itself import OwnAddress, without_itself
+    from portal.app.itself import OwnAddress, leads_to, without_itself
     from portal.app.reload import changed_keys
     from portal.app.shared import Parts
     from portal.app.store import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         log_place,
         open_store,
         rewrap_kept,
+        state_home,
         store_for_calls,
     )
     from portal.app.upstreams import open_upstreams
@@ -47,12 +48,14 @@ else:
             "keys_of": "store",
             "flow_settings": "flows",
             "log_place": "store",
+            "leads_to": "itself",
             "limits_of": "code",
             "open_store": "store",
             "open_upstreams": "upstreams",
             "read_stored": "access",
             "rewrap_kept": "store",
             "serving": "instance",
+            "state_home": "store",
             "store_for_calls": "store",
             "without_itself": "itself",
         },
@@ -73,6 +76,7 @@ __all__ = [
     "events_of_command",
     "flow_settings",
     "keys_of",
+    "leads_to",
     "limits_of",
     "log_place",
     "open_store",
@@ -80,6 +84,7 @@ __all__ = [
     "read_stored",
     "rewrap_kept",
     "serving",
+    "state_home",
     "store_for_calls",
     "without_itself",
 ]

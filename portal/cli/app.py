@@ -38,8 +38,10 @@ from portal.cli.server_group import server_group
 EXAMPLES = """
 \b
 For example:
+  codemode init                             # your clients' servers, and your clients connected
+  codemode connect                          # which clients there are, and which are connected
   codemode demo                             # a guided tour with example servers
-  codemode add docs https://docs.example.com/mcp   # name a server of the configuration
+  codemode add docs https://docs.example.com/mcp   # one more server
   codemode serve                            # one URL over the servers of codemode.json
   codemode tools                            # which servers answer, and their tools
   codemode search "late shipments"          # find a tool by what it does

@@ -60,6 +60,13 @@ def complete_server(ctx: typer.Context, incomplete: str) -> list[str]:
     return _begun(_known(ctx).servers, incomplete)
 
 
+def complete_client(incomplete: str) -> list[str]:
+    """Ids of the MCP clients that can be connected."""
+    from portal.clients import CLIENTS
+
+    return [client.id for client in CLIENTS if client.id.startswith(incomplete)]
+
+
 def complete_portal(ctx: typer.Context, incomplete: str) -> list[str]:
     """Ids of the further portals of the configuration; none if it cannot be read."""
     return _begun(_known(ctx).portals, incomplete)

@@ -21,8 +21,8 @@ from portal.servers import ServerSnapshot, Snapshot
 SLOW_START_SECONDS = 1.0
 NO_SERVERS = (
     f"There is no server yet. Write one into the configuration, such as {EXAMPLE}; it is taken up while this runs. "
-    "Where people sign in, administrators add servers in the console as well (/admin). "
-    "`codemode demo --serve` serves three examples."
+    "`codemode import` takes over those of your MCP clients, and `codemode demo --serve` serves three examples. "
+    "Where people sign in, administrators add servers in the console as well (/admin)."
 )
 
 
@@ -189,6 +189,7 @@ def portal_lines(portals: Mapping[str, Sequence[str]]) -> Text:
 
 def print_client_setups(console: Console, url: str) -> None:
     """Print how to connect the most common clients to the portal at `url`, in code mode."""
+    console.print(Text("`codemode connect CLIENT` writes these lines for you.", style="dim"))
     for way in (way for way in client_setups(url + CODE_MODE) if way.brief):
         console.print(Text.assemble((way.client, "bold"), (f"  {way.place}", "dim")))
         text = Syntax(f"  {way.text}", way.language, theme=THEME, background_color="default").highlight(f"  {way.text}")
