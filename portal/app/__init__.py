@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         keys_of,
         log_place,
         open_store,
+        process_logs_folder,
         rewrap_kept,
         store_for_calls,
     )
@@ -50,6 +51,7 @@ else:
             "limits_of": "code",
             "open_store": "store",
             "open_upstreams": "upstreams",
+            "process_logs_folder": "store",
             "read_stored": "access",
             "rewrap_kept": "store",
             "serving": "instance",
@@ -77,6 +79,7 @@ __all__ = [
     "log_place",
     "open_store",
     "open_upstreams",
+    "process_logs_folder",
     "read_stored",
     "rewrap_kept",
     "serving",

@@ -41,12 +41,28 @@ def complete_server(ctx: typer.Context, incomplete: str) -> list[str]:
     return [server_id(name) for name in _names(ctx, SERVER_SECTIONS) if server_id(name).startswith(incomplete)]
 
 
+def complete_program(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Ids of the servers of the configuration that are programs; none if it cannot be read."""
+    from portal.config import SERVER_SECTIONS, server_id
+
+    ids = [server_id(name) for name, entry in _entries(ctx, SERVER_SECTIONS) if not _has_url(entry)]
+    return [id for id in ids if id.startswith(incomplete)]
+
+
+def _has_url(entry: object) -> bool:
+    return isinstance(entry, dict) and any(entry.get(key) for key in ("url", "httpUrl", "serverUrl", "baseUrl"))
+
+
 def complete_portal(ctx: typer.Context, incomplete: str) -> list[str]:
     """Ids of the further portals of the configuration; none if it cannot be read."""
     return [id for id in _names(ctx, ("portals",)) if id.startswith(incomplete)]
 
 
 def _names(ctx: typer.Context, sections: Sequence[str]) -> list[str]:
+    return [name for name, _ in _entries(ctx, sections)]
+
+
+def _entries(ctx: typer.Context, sections: Sequence[str]) -> list[tuple[str, object]]:
     from portal.config import load_document
     from portal.errors import ConfigError
 
@@ -59,4 +75,4 @@ def _names(ctx: typer.Context, sections: Sequence[str]) -> list[str]:
     except ConfigError:
         return []
     found = (document.get(section) for section in sections)
-    return [name for entries in found if isinstance(entries, dict) for name in entries]
+    return [item for entries in found if isinstance(entries, dict) for item in entries.items()]
