@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from portal.app.code import checker_for, limits_of
     from portal.app.flows import flow_settings
     from portal.app.instance import Instance, serving
-    from portal.app.itself import OwnAddress, without_itself
+    from portal.app.itself import OwnAddress, leads_to, without_itself
     from portal.app.reload import changed_keys
     from portal.app.shared import Parts
     from portal.app.store import (
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         open_store,
         process_logs_folder,
         rewrap_kept,
+        state_home,
         store_for_calls,
     )
     from portal.app.upstreams import open_upstreams
@@ -48,6 +49,7 @@ else:
             "keys_of": "store",
             "flow_settings": "flows",
             "log_place": "store",
+            "leads_to": "itself",
             "limits_of": "code",
             "open_store": "store",
             "open_upstreams": "upstreams",
@@ -55,6 +57,7 @@ else:
             "read_stored": "access",
             "rewrap_kept": "store",
             "serving": "instance",
+            "state_home": "store",
             "store_for_calls": "store",
             "without_itself": "itself",
         },
@@ -75,6 +78,7 @@ __all__ = [
     "events_of_command",
     "flow_settings",
     "keys_of",
+    "leads_to",
     "limits_of",
     "log_place",
     "open_store",
@@ -83,6 +87,7 @@ __all__ = [
     "read_stored",
     "rewrap_kept",
     "serving",
+    "state_home",
     "store_for_calls",
     "without_itself",
 ]

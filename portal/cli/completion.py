@@ -53,6 +53,13 @@ def _has_url(entry: object) -> bool:
     return isinstance(entry, dict) and any(entry.get(key) for key in ("url", "httpUrl", "serverUrl", "baseUrl"))
 
 
+def complete_client(incomplete: str) -> list[str]:
+    """Ids of the MCP clients that can be connected."""
+    from portal.clients import CLIENTS
+
+    return [client.id for client in CLIENTS if client.id.startswith(incomplete)]
+
+
 def complete_portal(ctx: typer.Context, incomplete: str) -> list[str]:
     """Ids of the further portals of the configuration; none if it cannot be read."""
     return [id for id in _names(ctx, ("portals",)) if id.startswith(incomplete)]

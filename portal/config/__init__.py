@@ -28,9 +28,12 @@ from portal.config.data_flow import (
     ToolLabels,
     labels_of_tool,
 )
+from portal.config.difference import difference, visible
 from portal.config.dlp import DlpPatternSection, DlpProfileSection, DlpSection
-from portal.config.document import YAML, load_document, read_document, read_text
+from portal.config.document import YAML, load_document, parse_document, read_document, read_text
+from portal.config.document_file import DocumentFile, open_document, replace_document
 from portal.config.durations import read_duration, say_duration, write_duration
+from portal.config.editing import with_member, without_member
 from portal.config.expand import Expansion
 from portal.config.exports import ExportSection
 from portal.config.identity import IdentitySection
@@ -68,6 +71,7 @@ __all__ = [
     "DlpPatternSection",
     "DlpProfileSection",
     "DlpSection",
+    "DocumentFile",
     "Exempt",
     "Expansion",
     "ExportSection",
@@ -95,16 +99,23 @@ __all__ = [
     "TraceSection",
     "UpstreamOAuth",
     "advice",
+    "difference",
     "labels_of_tool",
     "load_config",
     "load_document",
+    "open_document",
     "parse_config",
+    "parse_document",
     "programs_taken",
     "read_document",
     "read_duration",
     "read_text",
+    "replace_document",
     "say_duration",
     "server_id",
+    "visible",
     "watch_config",
+    "with_member",
+    "without_member",
     "write_duration",
 ]

@@ -34,6 +34,7 @@ ROOMS = (
     ("admin", "learning", "endpoint"),
     ("bench", "console"),
     ("app",),
+    ("clients",),
     ("cli",),
 )
 HEIGHT = {room: height for height, line in enumerate(ROOMS) for room in line}
