@@ -40,6 +40,7 @@ Start here:
   codemode describe shop.list_orders        its TypeScript declaration
   codemode call shop.list_orders limit=3    call it
   codemode run report.js                    run a program that calls tools
+  codemode doctor                           what does not work, and what mends it
   codemode stubs -o codemode.d.ts           their types, for your editor
   codemode test tests                       run programs that say what they expect
   codemode bench-ui --demo                  write and run programs in the browser
