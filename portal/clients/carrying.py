@@ -80,6 +80,9 @@ def carry(server: ClientServer, machine: Machine) -> CarriedServer:
     if config is None:
         return CarriedServer(server, why=why)
     if missing:
+        # In this spelling a variable that is not set costs its own server alone, also where there is no other.
+        plain = re.compile(rf"(?<!\$)\$\{{({'|'.join(missing)})\}}")
+        ours = {name: _mapped(value, lambda text: plain.sub(r"${env:\1}", text)) for name, value in ours.items()}
         names = ", ".join(missing[:_MAX_SHOWN])
         sentences.append(f"needs {names} in the environment of the portal, which is not set now")
     return CarriedServer(server, ours, config, "", tuple(sentences))

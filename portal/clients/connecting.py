@@ -84,7 +84,9 @@ def prepare_connection(
     return PreparedConnection(file, plan, document, tuple(sentences))
 
 
-def prepare_import(carried: Iterable[CarriedServer], into: Path, is_portal: IsPortal) -> PreparedImport:
+def prepare_import(
+    carried: Iterable[CarriedServer], into: Path, machine: Machine, is_portal: IsPortal
+) -> PreparedImport:
     """Our document at `into` with these servers.
 
     Raises:
@@ -92,7 +94,9 @@ def prepare_import(carried: Iterable[CarriedServer], into: Path, is_portal: IsPo
     """
     content = read_content(into)
     takeover = take_over(content.members((section_of(content),)), carried, is_portal)
-    return PreparedImport(takeover, plan_document(content, takeover.added, private=takeover.private))
+    return PreparedImport(
+        takeover, plan_document(content, takeover.added, machine.environment, private=takeover.private)
+    )
 
 
 def write_import(prepared: PreparedImport) -> Path | None:

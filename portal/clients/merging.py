@@ -63,11 +63,11 @@ def take_over(existing: Mapping[str, object], carried: Iterable[CarriedServer], 
             names.append((server, there))
             if there != server.name:
                 sentences.append(f"{said} is the same server as `{there}`, and is there once.")
-            if (entry := known.with_headers(there, one.entry)) is not None:
+            if (with_headers := known.with_headers(there, one.entry)) is not None:
                 # Without them it would not be let in.
                 written = added.get(there, existing.get(there))
                 added[there] = {**(written if isinstance(written, dict) else {}), "headers": one.entry["headers"]}
-                known.add(there, entry)
+                known.add(there, with_headers)
                 private |= one.has_literal_secrets
                 sentences.append(f"{said} has headers, which `{there}` gets.")
         else:

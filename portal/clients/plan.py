@@ -98,8 +98,14 @@ def plan_connection(
     return ConnectionPlan(FileEdit(content, text), section, key, entry, tuple(removed), sentences)
 
 
-def plan_document(content: FileContent, added: Mapping[str, Mapping[str, object]], *, private: bool) -> FileEdit:
-    """Our document with these servers added.
+def plan_document(
+    content: FileContent,
+    added: Mapping[str, Mapping[str, object]],
+    environment: Mapping[str, str],
+    *,
+    private: bool = False,
+) -> FileEdit:
+    """Our document with these servers added. `private`: a secret stands in one of them.
 
     Raises:
         ConfigError: it would be no configuration.
@@ -109,9 +115,8 @@ def plan_document(content: FileContent, added: Mapping[str, Mapping[str, object]
     for name, entry in added.items():
         text = with_member(text, suffix, (section, name), entry, file=file)
     if text != content.file.text:
-        parse_config(
-            parse_document(text.removeprefix("\ufeff"), suffix, file=file), file=file, folder=content.path.parent
-        )
+        document = parse_document(text.removeprefix("\ufeff"), suffix, file=file)
+        parse_config(document, file=file, env=environment, folder=content.path.parent)
     return FileEdit(content, text, private and text != content.file.text)
 
 

@@ -45,8 +45,8 @@ _REFERENCES = re.compile(r"(?:Bearer )?\$\{[^}]*\}")
 
 def shown_diff(before: str, after: str, suffix: str) -> list[str]:
     """The lines that change, with some around them, each with its sign in front. Long lines and long diffs are cut."""
-    old, new = before.splitlines(), after.splitlines()
-    old_shown, new_shown = masked(before, suffix).splitlines(), masked(after, suffix).splitlines()
+    old, new = _lines(before), _lines(after)
+    old_shown, new_shown = _lines(masked(before, suffix)), _lines(masked(after, suffix))
     lines: list[str] = []
     for group in _groups(old, new):
         first, last = group[0], group[-1]
@@ -80,6 +80,12 @@ def masked(text: str, suffix: str) -> str:
         return token if seen == value else json.dumps(seen, ensure_ascii=False)
 
     return tokens.sub(mask, text)
+
+
+def _lines(text: str) -> list[str]:
+    """The lines by their line feeds alone: masking keeps these and no other character that ends a line."""
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines[:-1] if lines[-1] == "" else lines
 
 
 Group = list[tuple[str, int, int, int, int]]

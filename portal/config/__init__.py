@@ -1,7 +1,16 @@
 """The configuration document: read, expanded, checked and watched."""
 
-from portal.config.clients import SERVER_SECTIONS
+from portal.config.clients import (
+    SERVER_SECTIONS,
+    EntryUnusable,
+    Notes,
+    editor_variables,
+    in_our_words,
+    input_values,
+    input_variable,
+)
 from portal.config.config import (
+    ENTRY_KEYS,
     Config,
     HeaderName,
     HeaderValue,
@@ -31,7 +40,7 @@ from portal.config.data_flow import (
 from portal.config.difference import difference, visible
 from portal.config.dlp import DlpPatternSection, DlpProfileSection, DlpSection
 from portal.config.document import YAML, load_document, parse_document, read_document, read_text
-from portal.config.document_file import DocumentFile, open_document, replace_document
+from portal.config.document_file import DocumentFile, open_document, remove_document, replace_document
 from portal.config.durations import read_duration, say_duration, write_duration
 from portal.config.editing import with_member, without_member
 from portal.config.expand import Expansion
@@ -54,6 +63,7 @@ from portal.config.watch import watch_config
 
 __all__ = [
     "ALIAS",
+    "ENTRY_KEYS",
     "HOUR",
     "LONGEST_PERIOD",
     "MAX_LABELS",
@@ -72,6 +82,7 @@ __all__ = [
     "DlpProfileSection",
     "DlpSection",
     "DocumentFile",
+    "EntryUnusable",
     "Exempt",
     "Expansion",
     "ExportSection",
@@ -84,6 +95,7 @@ __all__ = [
     "LabelsOfTools",
     "LogSection",
     "MetricsSection",
+    "Notes",
     "Omission",
     "PortalEntry",
     "PortalServerEntry",
@@ -100,6 +112,10 @@ __all__ = [
     "UpstreamOAuth",
     "advice",
     "difference",
+    "editor_variables",
+    "in_our_words",
+    "input_values",
+    "input_variable",
     "labels_of_tool",
     "load_config",
     "load_document",
@@ -110,6 +126,7 @@ __all__ = [
     "read_document",
     "read_duration",
     "read_text",
+    "remove_document",
     "replace_document",
     "say_duration",
     "server_id",

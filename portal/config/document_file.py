@@ -30,24 +30,26 @@ class DocumentFile:
     path: Path
     data: bytes | None
     text: str
+    largest: int = MAX_BYTES
 
 
-def open_document(path: Path) -> DocumentFile:
-    """The document in this file, whose text is "" if the file is not there.
+def open_document(path: Path, *, largest: int = MAX_BYTES) -> DocumentFile:
+    """The document in this file, whose text is "" if the file is not there. `largest` is how many bytes it may have.
 
     Raises:
         ConfigError: it cannot be read, is too large, or is no text.
     """
-    data = _read(path)
+    data = _read(path, largest)
     try:
-        return DocumentFile(path, data, "" if data is None else data.decode())
+        return DocumentFile(path, data, "" if data is None else data.decode(), largest)
     except UnicodeDecodeError:
         raise ConfigError("is not UTF-8 text.", file=str(path)) from None
 
 
-def replace_document(file: DocumentFile, text: str, *, keep_copy: bool = False) -> Path | None:
+def replace_document(file: DocumentFile, text: str, *, keep_copy: bool = False, private: bool = False) -> Path | None:
     """Put `text` into the file, with the mode and the owner it has. A new file is for its owner alone, and its folders
-    are made. Returns where the copy of the former bytes is, if one was asked for and there were any.
+    are made; with `private` so is one that was there. Returns where the copy of the former bytes is, if one was asked
+    for and there were any.
 
     Raises:
         ConfigError: the file has changed since it was read, or cannot be written. Nothing has changed then.
@@ -57,13 +59,13 @@ def replace_document(file: DocumentFile, text: str, *, keep_copy: bool = False) 
         if file.data is None:
             target.parent.mkdir(parents=True, exist_ok=True)
         with _alone_in(target.parent), _written_beside(target, text.encode(), like=file) as written:
-            if _read(file.path) != file.data:
-                fix = "Run the command again."
-                raise ConfigError("has been changed by somebody else meanwhile.", file=str(file.path), fix=fix)
+            _require_unchanged(file)
             copy = None
             if keep_copy and file.data is not None:
                 with _written_beside(target, file.data, like=file) as former:
                     copy = _placed_beside(target, former)
+            if private:
+                os.chmod(written, _MODE_OF_NEW)
             os.replace(written, target)
             _sync(target.parent)
             return copy
@@ -73,20 +75,40 @@ def replace_document(file: DocumentFile, text: str, *, keep_copy: bool = False) 
         raise ConfigError(f"cannot be written: {error.strerror or error}.", file=str(file.path)) from None
 
 
-def _read(path: Path) -> bytes | None:
+def remove_document(file: DocumentFile) -> None:
+    """Remove the file.
+
+    Raises:
+        ConfigError: it has changed since it was read, or cannot be removed. It is still there then.
+    """
+    try:
+        with _alone_in(Path(os.path.realpath(file.path)).parent):
+            _require_unchanged(file)
+            file.path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot be removed: {error.strerror or error}.", file=str(file.path)) from None
+
+
+def _require_unchanged(file: DocumentFile) -> None:
+    if _read(file.path, file.largest) != file.data:
+        fix = "Run the command again."
+        raise ConfigError("has been changed by somebody else meanwhile.", file=str(file.path), fix=fix)
+
+
+def _read(path: Path, largest: int) -> bytes | None:
     try:
         # A pipe would keep its reader waiting.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ConfigError("is no file.", file=str(path))
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(largest + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror or error}.", file=str(path)) from None
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"is larger than {MAX_BYTES // 1024**2} MiB.", file=str(path))
+    if len(data) > largest:
+        raise ConfigError(f"is larger than {largest // 1024**2} MiB.", file=str(path))
     return data
 
 

@@ -155,7 +155,7 @@ def _prepared(
         into = our_document(options.config, machine.folder)
         require_another_file(into, file)
         carried = [carry(one, machine) for one in servers_in(file, read_client_file(file, machine), machine)]
-        imported = prepare_import(carried, into, here)
+        imported = prepare_import(carried, into, machine, here)
         config_file = into
     prepared = prepare_connection(
         file,

@@ -112,13 +112,13 @@ def _document(
         numbers = choose("Which servers shall the portal serve?", len(offered), yes=False)
         chosen = [offered[number] for number in numbers]
     others = [one for one in carried if one.entry is None]
-    prepared = prepare_import([*chosen, *others], into, here)
+    prepared = prepare_import([*chosen, *others], into, machine, here)
     if prepared.takeover.added or prepared.takeover.names or _has_servers(into):
         return prepared
     example = {"command": sys.executable, "args": ["-m", "portal.demo.shop"], "description": "An example: a shop"}
     question = "There is no server yet. Write an example server?"
     added = {EXAMPLE_NAME: example} if confirm(question, yes=options.yes) else {}
-    return PreparedImport(prepared.takeover, plan_document(prepared.edit.content, added, private=False))
+    return PreparedImport(prepared.takeover, plan_document(prepared.edit.content, added, machine.environment))
 
 
 def _has_servers(into: Path) -> bool:
