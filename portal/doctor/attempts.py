@@ -10,6 +10,7 @@ from portal.config import ServerConfig
 from portal.upstream import NO_PROCESS_LOGS, PORTAL_INFO, Connection, Credential, Introduction, ProcessLogs
 
 SLOW_SECONDS = 5.0
+_ENDING_SECONDS = 4.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ async def attempt(
     connection.start()
     try:
         with suppress(TimeoutError):
-            async with asyncio.timeout(limit + 0.5):
+            # What the program wrote is known when it has been ended, which takes a moment.
+            async with asyncio.timeout(limit + _ENDING_SECONDS):
                 while connection.state == "waiting":
                     await changed.wait()
                     changed.clear()

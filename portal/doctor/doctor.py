@@ -30,7 +30,7 @@ from portal.errors import PortalError
 from portal.upstream import ProcessLogs
 
 MOST_SECONDS = 20.0
-SERVER_SECONDS = 15.0
+SERVER_SECONDS = 12.0
 SLOW_SECONDS = 8.0
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 _SHORTEST = 6
@@ -50,7 +50,6 @@ class Wanted:
     missing: str
     machine: Machine
     server: str = ""
-    seconds: float = MOST_SECONDS
 
 
 @dataclass(slots=True)
@@ -104,7 +103,7 @@ async def examine(wanted: Wanted, told: Told) -> Examination:
             parts.begin("environment", _environment(wanted.machine.environment))
         if config is not None:
             await _begin_with(config, wanted, parts, stack)
-        await parts.end(wanted.seconds - (loop.time() - began))
+        await parts.end(MOST_SECONDS - (loop.time() - began))
     secrets = secrets_of(config, wanted.machine.environment) if config is not None else ()
     return Examination([without_secrets(one, secrets) for one in in_order(parts.findings)], loop.time() - began)
 

@@ -6,6 +6,7 @@ Nothing secret is sent: a probe asks for `/` without credentials. Places are tho
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -53,16 +54,16 @@ class HttpFacts:
 
 async def probe(url: str, path: str = "/", *, proxy: str = "", seconds: float = PROBE_SECONDS) -> HttpFacts:
     """Ask for a path at the host of a URL, through a proxy if one is named."""
-    parts = urlsplit(url)
+    host = urlsplit(url).netloc.rpartition("@")[2]
     try:
         async with asyncio.timeout(seconds):
-            certificate = None
-            if parts.scheme == "https":
-                certificate = await _certificate(url, proxy)
-                if certificate.wrong:
-                    return HttpFacts(problem=certificate.wrong, certificate=certificate)
-            async with _opened(url, proxy, ssl.create_default_context()) as (reader, writer):
-                return await _asked(reader, writer, parts.netloc.rpartition("@")[2], path, certificate)
+            try:
+                async with _opened(url, proxy, ssl.create_default_context()) as (reader, writer):
+                    der = _der(writer)
+                    return await _asked(reader, writer, host, path, read_certificate(der) if der else None)
+            except ssl.SSLCertVerificationError as error:
+                certificate = await _certificate_anyway(url, proxy, what_is_wrong(error.verify_code))
+                return HttpFacts(problem=certificate.wrong, certificate=certificate)
     except TimeoutError:
         return HttpFacts(problem=f"no answer within {seconds:g} s")
     except (OSError, ValueError, EOFError) as error:
@@ -74,6 +75,8 @@ def reason_of_failure(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({(error.reason or 'unknown reason').lower().replace('_', ' ')})"
     if isinstance(error, OSError):
+        if error.errno:
+            return os.strerror(error.errno)
         return (error.strerror or str(error) or "it cannot be reached")[:_SHOWN]
     return "its answer is not HTTP"
 
@@ -117,22 +120,14 @@ async def _opened(
         writer.transport.abort()
 
 
-async def _certificate(url: str, proxy: str) -> CertificateFacts:
-    """The certificate of a server: as it is verified, and what is in it."""
-    wrong = ""
-    try:
-        async with _opened(url, proxy, ssl.create_default_context()) as (_, writer):
-            der = _der(writer)
-    except ssl.SSLCertVerificationError as error:
-        wrong = what_is_wrong(error.verify_code)
-        # Only to read it: nothing is sent over this connection.
-        look = ssl.create_default_context()
-        look.check_hostname, look.verify_mode = False, ssl.CERT_NONE
-        der = b""
-        with suppress(OSError):
-            async with _opened(url, proxy, look) as (_, writer):
-                der = _der(writer)
-    return read_certificate(der, wrong)
+async def _certificate_anyway(url: str, proxy: str, wrong: str) -> CertificateFacts:
+    """What is in a certificate that is not taken. Nothing is sent over this connection."""
+    look = ssl.create_default_context()
+    look.check_hostname, look.verify_mode = False, ssl.CERT_NONE
+    with suppress(OSError):
+        async with _opened(url, proxy, look) as (_, writer):
+            return read_certificate(_der(writer), wrong)
+    return CertificateFacts(wrong)
 
 
 def _der(writer: asyncio.StreamWriter) -> bytes:

@@ -119,8 +119,9 @@ def _answered(facts: RemoteFacts) -> Iterator[Finding]:
         text = f"It cannot be reached: its certificate is {certificate.wrong}."
         yield trouble("remote.answers", facts.id, text, _certificate_fix(facts.host, certificate))
         return
-    reason = tried.reason if tried.reason.startswith("did not answer") or not facts.probed.problem else ""
-    why = (reason or f"{tried.reason} ({facts.probed.problem})").rstrip(".")
+    # Some reasons of connections are the name of a class.
+    more = f": {facts.probed.problem}" if facts.probed.problem and "(Client" in tried.reason else ""
+    why = f"{tried.reason.rstrip('.')}{more}"
     yield trouble("remote.answers", facts.id, f"{why[:1].upper()}{why[1:]}.", _reach_fix(facts))
 
 
@@ -202,6 +203,9 @@ def _kept_login(facts: RemoteFacts) -> Iterator[Finding]:
         yield from _no_login(facts, f"{command} --create")
     elif login.state in _BAD_STATES:
         yield trouble("remote.login", about, f"Its login does not work: {_short(login.reason or login.state)}", command)
+    elif login.state == "unknown":
+        text = "Its authorization server did not answer when the token was to be renewed; the next call asks again."
+        yield notice("remote.login", about, text, f"{command}, if that goes on")
     elif login.ending == "ended":
         yield trouble("remote.login", about, "Its login has ended.", command)
     elif facts.tried.refused and login.shown:
@@ -210,9 +214,6 @@ def _kept_login(facts: RemoteFacts) -> Iterator[Finding]:
     elif login.ending == "soon":
         when = f" on {login.ends:%Y-%m-%d}" if login.ends is not None else ""
         yield notice("remote.login", about, f"Its login ends soon{when}, and is not renewed by itself.", command)
-    elif login.state == "unknown":
-        text = "Its authorization server did not answer when the token was to be renewed; the next call asks again."
-        yield notice("remote.login", about, text, f"{command}, if that goes on")
     elif login.shown and facts.tried.ready:
         yield ok("remote.login", about, "Logged in, and the server takes it.")
     elif not login.shown:
