@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import typer
 from typer.core import TyperGroup
@@ -24,16 +24,14 @@ class LogCommands(TyperGroup):
 
     def resolve_command(  # type: ignore[override]
         self, ctx: typer.Context, args: list[str]
-    ) -> tuple[str | None, Any, list[str]]:
+    ) -> tuple[str | None, object, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             args = [_SERVER, *args]
         return super().resolve_command(ctx, args)
 
-    def shell_complete(self, ctx: typer.Context, incomplete: str) -> list[Any]:  # type: ignore[override]
-        from click.shell_completion import CompletionItem
-
-        programs = [CompletionItem(name) for name in complete_program(ctx, incomplete)]
-        return [*super().shell_complete(ctx, incomplete), *programs]
+    def shell_complete(self, ctx: typer.Context, incomplete: str) -> list[object]:  # type: ignore[override]
+        name = next(one for one in self.commands[_SERVER].params if one.name == "name")
+        return [*super().shell_complete(ctx, incomplete), *name.shell_complete(ctx, incomplete)]
 
 
 log_group = CommandLine(
@@ -81,8 +79,7 @@ def logs(
 ) -> None:
     """Show the newest rows of the log: who called what, how long it took, how it ended.
 
-    With the NAME of a server that is a program: what it wrote, when it
-    started, how it ended. `server NAME` is the same for any name.
+    With NAME, a server that is a program: what it wrote, and how it ended.
 
     \b
     codemode logs tickets --follow
@@ -90,11 +87,9 @@ def logs(
     codemode logs --server tickets --follow
     codemode logs --run exec_35aff83a7dab5b49cb212de2
     codemode logs show 1796004860260680
-    codemode logs verify
     """
     if context.invoked_subcommand is not None:
-        if context.invoked_subcommand == _SERVER:
-            _refuse_filters(context)
+        _refuse_filters(context)
         return
     from portal.cli.commands.logs import LogOptions, moment
     from portal.cli.commands.logs import show as command
@@ -167,6 +162,8 @@ def show_server(
 
 def _refuse_filters(context: typer.Context) -> None:
     """Refuse options about calls in front of the name of a server."""
+    if context.invoked_subcommand != _SERVER:
+        return
     given = [name for name, value in context.params.items() if name not in _OF_BOTH and value not in (None, False)]
     if given:
         option = {"identity": "who"}.get(given[0], given[0])

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     )
     from portal.credentials.notices import CredentialNotices
     from portal.credentials.registration import PortalClient
-    from portal.credentials.shown import ShownToken, own_login, shown_token
+    from portal.credentials.shown import FixedToken, own_login, shown_token
     from portal.credentials.sign_ins import forget_sign_ins, keep_sign_in
 else:
     # Logins are kept in a database, whose library is slow to import, and so is the room of logins.
@@ -76,7 +76,7 @@ else:
             "request_login": "login_requests",
             "resumed_login": "kept",
             "save_login": "logins",
-            "ShownToken": "shown",
+            "FixedToken": "shown",
             "own_login": "shown",
             "shown_token": "shown",
             "scope_of": "logins",
@@ -98,6 +98,7 @@ __all__ = [
     "CredentialNotices",
     "CredentialsInvalid",
     "Ending",
+    "FixedToken",
     "GrantedCredential",
     "IdentityAssertion",
     "KeptLogin",
@@ -109,7 +110,6 @@ __all__ = [
     "PortalClient",
     "SealedGrant",
     "ServerCredentials",
-    "ShownToken",
     "State",
     "TakenBack",
     "TokenExchange",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownToken:
+class FixedToken:
     """Implements `portal.upstream.Credential` with one access token."""
 
     access: str = field(repr=False)
@@ -48,7 +48,7 @@ async def own_login(store: Store, config: HttpServer) -> StoredCredential[Creden
     return next((one for one in reversed(found) if fits(one.key, config.url, config.oauth)), None)
 
 
-async def shown_token(store: Store, stored: StoredCredential[CredentialDocument], now: datetime) -> ShownToken | None:
+async def shown_token(store: Store, stored: StoredCredential[CredentialDocument], now: datetime) -> FixedToken | None:
     """The access token of a login, None if it has ended by itself.
 
     Raises:
@@ -58,4 +58,4 @@ async def shown_token(store: Store, stored: StoredCredential[CredentialDocument]
     if expires is not None and expires <= now:
         return None
     secret = await store.credentials.secret(CREDENTIAL, stored.key)
-    return ShownToken(unsealed(secret).access) if secret is not None else None
+    return FixedToken(unsealed(secret).access) if secret is not None else None

@@ -14,7 +14,7 @@ _ENDING_SECONDS = 4.5
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class ConnectionAttempt:
     """`refused`: the server wants a login. `out_of_time`: nothing was known when the time was over."""
 
     ready: bool
@@ -32,7 +32,7 @@ async def attempt(
     seconds: float,
     credential: Credential | None = None,
     logs: ProcessLogs = NO_PROCESS_LOGS,
-) -> Attempt:
+) -> ConnectionAttempt:
     """Connect once. The connection is closed afterwards, and its program ended."""
     changed = asyncio.Event()
     limit = min(seconds, server.connect_timeout)
@@ -54,7 +54,7 @@ async def attempt(
                     await changed.wait()
                     changed.clear()
         taken = loop.time() - began
-        return Attempt(
+        return ConnectionAttempt(
             ready=connection.state == "ready",
             reason=connection.reason or f"did not answer within {limit:g} s",
             status=connection.status,

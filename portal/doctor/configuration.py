@@ -11,7 +11,7 @@ from pathlib import Path
 
 from portal.app import OwnAddress, without_itself
 from portal.config import Config, load_config, load_document
-from portal.doctor.findings import Finding, notice, ok, trouble
+from portal.doctor.findings import Diagnosis, notice, ok, trouble
 from portal.errors import ConfigError
 from stubs import Server, assign_names
 
@@ -52,7 +52,7 @@ def config_facts(file: Path | None, missing: str) -> ConfigFacts:
     return ConfigFacts(file, document=document, config=config, itself=itself, mode=stat.S_IMODE(mode))
 
 
-def config_findings(facts: ConfigFacts) -> Iterator[Finding]:
+def config_findings(facts: ConfigFacts) -> Iterator[Diagnosis]:
     """Everything about the configuration. Pure."""
     if facts.file is None:
         # Without one there is nothing to serve.
@@ -73,7 +73,7 @@ def config_findings(facts: ConfigFacts) -> Iterator[Finding]:
     yield from _names(config)
 
 
-def _invalid(facts: ConfigFacts) -> Finding:
+def _invalid(facts: ConfigFacts) -> Diagnosis:
     error = facts.problem
     assert error is not None and facts.file is not None
     where = f"{error.file}: {error.key}" if error.key else error.file
@@ -83,7 +83,7 @@ def _invalid(facts: ConfigFacts) -> Finding:
     return trouble(check, facts.file.name, f"{where}: {error.problem}", fix)
 
 
-def _permissions(facts: ConfigFacts) -> Iterator[Finding]:
+def _permissions(facts: ConfigFacts) -> Iterator[Diagnosis]:
     assert facts.file is not None
     found = sorted(set(literal_secrets(facts.document)))
     if found and facts.mode & 0o077:
@@ -94,7 +94,7 @@ def _permissions(facts: ConfigFacts) -> Iterator[Finding]:
         yield ok("config.permissions", facts.file.name, "It has secrets in it, and only its owner may read it.")
 
 
-def _left_out(facts: ConfigFacts, config: Config) -> Iterator[Finding]:
+def _left_out(facts: ConfigFacts, config: Config) -> Iterator[Diagnosis]:
     for one in config.omissions:
         about = one.id or "a server"
         if one.id in facts.itself:
@@ -106,7 +106,7 @@ def _left_out(facts: ConfigFacts, config: Config) -> Iterator[Finding]:
             yield trouble("config.servers", about, one.why, f"correct {config.section} in {facts.file}, or remove it")
 
 
-def _names(config: Config) -> Iterator[Finding]:
+def _names(config: Config) -> Iterator[Diagnosis]:
     seen: dict[str, str] = {}
     spelled = {id: name for name, id in assign_names(Server(id) for id in config.servers).servers.items() if name != id}
     for server in config.servers.values():

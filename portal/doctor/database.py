@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 
 from portal.app import DatabasePlace, database_place, keys_of
 from portal.config import Config
-from portal.doctor.findings import Finding, notice, ok, trouble
-from portal.doctor.logins import Logins
+from portal.doctor.findings import Diagnosis, notice, ok, trouble
+from portal.doctor.logins import StoredLogins
 from portal.state import KeyRing, KeysUnusable, SchemaState, StateError, Store, copy_sqlite, lock_holder, schema_state
 
 LOCK_SECONDS = 2.0
@@ -44,11 +44,11 @@ class DatabaseFacts:
 
 
 @asynccontextmanager
-async def opened_database(config: Config) -> AsyncIterator[tuple[DatabaseFacts | None, Logins]]:
+async def opened_database(config: Config) -> AsyncIterator[tuple[DatabaseFacts | None, StoredLogins]]:
     """The facts about the database of a configuration, None without one, and the logins in it."""
     lead = timedelta(seconds=config.portal.credential_notices.lead)
     if not config.portal.has_store:
-        yield None, Logins(None, lead)
+        yield None, StoredLogins(None, lead)
         return
     place = database_place(config.portal.state)
     keys = keys_of(config.portal.state)
@@ -58,14 +58,14 @@ async def opened_database(config: Config) -> AsyncIterator[tuple[DatabaseFacts |
         if url is None or facts.schema != "current" or facts.keys_problem or not facts.keys_there:
             # The database's own finding says what is wrong.
             why = "see database" if facts.there and facts.schema != "none" else ""
-            yield facts, Logins(None, lead, why)
+            yield facts, StoredLogins(None, lead, why)
             return
         try:
             store = await stack.enter_async_context(Store.open(url, KeyRing.open(keys), lasting=False))
         except StateError as error:
-            yield _with_problem(facts, error), Logins(None, lead, "see database")
+            yield _with_problem(facts, error), StoredLogins(None, lead, "see database")
             return
-        yield facts, Logins(store, lead)
+        yield facts, StoredLogins(store, lead)
 
 
 async def _facts(place: DatabasePlace, keys: Path, folder: Path) -> tuple[DatabaseFacts, str | None]:
@@ -114,7 +114,7 @@ def _with_problem(facts: DatabaseFacts, error: StateError) -> DatabaseFacts:
     return replace(facts, schema=None, problem=str(error))
 
 
-def database_findings(facts: DatabaseFacts | None) -> Iterator[Finding]:
+def database_findings(facts: DatabaseFacts | None) -> Iterator[Diagnosis]:
     """Everything about the database. Pure."""
     if facts is None:
         return
@@ -136,7 +136,7 @@ def database_findings(facts: DatabaseFacts | None) -> Iterator[Finding]:
         yield ok("database.lock", about, "Nobody holds its lock.")
 
 
-def _schema(about: str, facts: DatabaseFacts) -> Finding:
+def _schema(about: str, facts: DatabaseFacts) -> Diagnosis:
     if facts.problem:
         text = f"{facts.place} cannot be read: {facts.problem}."
         return trouble("database.schema", about, text, "restore it from a copy, or correct `portal.state`")
@@ -151,7 +151,7 @@ def _schema(about: str, facts: DatabaseFacts) -> Finding:
     return ok("database.schema", about, f"{facts.place} is of this version.")
 
 
-def _keys(about: str, facts: DatabaseFacts) -> Finding:
+def _keys(about: str, facts: DatabaseFacts) -> Diagnosis:
     if not facts.keys_there:
         text = f"The key file {facts.keys} is not there: no secret in the database can be read."
         return trouble("database.keys", about, text, "restore it from a copy")
@@ -163,7 +163,7 @@ def _keys(about: str, facts: DatabaseFacts) -> Finding:
     return ok("database.keys", about, f"Its keys are in {facts.keys}, for their owner alone.")
 
 
-def _room(about: str, free: int, folder: str) -> Finding:
+def _room(about: str, free: int, folder: str) -> Diagnosis:
     words = f"{free / 1024**3:.1f} GiB are free in {folder}."
     if free < LITTLE_ROOM:
         return trouble("database.disk", about, words, f"make room: du -xsh {folder}/*")

@@ -20,9 +20,9 @@ from portal.doctor.configuration import ConfigFacts, config_facts, config_findin
 from portal.doctor.database import DatabaseFacts, database_findings, opened_database
 from portal.doctor.engine import engine_facts, engine_findings
 from portal.doctor.environment import environment_facts, environment_findings
-from portal.doctor.findings import Examination, Finding, in_order, notice, trouble
+from portal.doctor.findings import Diagnosis, Examination, in_order, notice, trouble
 from portal.doctor.installed import client_facts, client_findings
-from portal.doctor.logins import Logins
+from portal.doctor.logins import StoredLogins
 from portal.doctor.own_portal import port_facts, port_findings, public_facts, public_findings
 from portal.doctor.programs import program_facts, program_findings, programs_of
 from portal.doctor.remotes import now_utc, remote_facts, remote_findings, remotes_of
@@ -42,7 +42,7 @@ Told = Callable[[str, bool], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExaminationScope:
     """What to examine. `missing` says why there is no `file`; `server` is the only one of interest, "" for all and
     everything else."""
 
@@ -57,13 +57,13 @@ class _Parts:
     """The parts that run, what they have found, and who is told."""
 
     told: Told
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Diagnosis] = field(default_factory=list)
     tasks: dict[asyncio.Task[None], str] = field(default_factory=dict)
 
-    def begin(self, name: str, work: Coroutine[object, object, Iterable[Finding]]) -> None:
+    def begin(self, name: str, work: Coroutine[object, object, Iterable[Diagnosis]]) -> None:
         self.tasks[asyncio.create_task(self._run(name, work))] = name
 
-    async def _run(self, name: str, work: Coroutine[object, object, Iterable[Finding]]) -> None:
+    async def _run(self, name: str, work: Coroutine[object, object, Iterable[Diagnosis]]) -> None:
         loop = asyncio.get_running_loop()
         self.told(name, False)
         began = loop.time()
@@ -90,7 +90,7 @@ class _Parts:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
-async def examine(wanted: Wanted, told: Told) -> Examination:
+async def examine(wanted: ExaminationScope, told: Told) -> Examination:
     """Everything that is found. Neither the portal's database nor a login is changed by it."""
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -108,7 +108,7 @@ async def examine(wanted: Wanted, told: Told) -> Examination:
     return Examination([without_secrets(one, secrets) for one in in_order(parts.findings)], loop.time() - began)
 
 
-async def _begin_with(config: Config, wanted: Wanted, parts: _Parts, stack: AsyncExitStack) -> None:
+async def _begin_with(config: Config, wanted: ExaminationScope, parts: _Parts, stack: AsyncExitStack) -> None:
     """Begin the parts that need a configuration."""
     if not wanted.server:
         parts.begin("portal", _own_portal(config))
@@ -131,38 +131,38 @@ async def _begin_with(config: Config, wanted: Wanted, parts: _Parts, stack: Asyn
 
 async def _program(
     server: StdioServer, environment: Mapping[str, str], logs: ProcessLogs, turns: asyncio.Semaphore
-) -> Iterable[Finding]:
+) -> Iterable[Diagnosis]:
     async with turns:
         return list(program_findings(await program_facts(server, environment, logs, SERVER_SECONDS)))
 
 
-async def _remote(server: HttpServer, config: Config, logins: Logins) -> Iterable[Finding]:
+async def _remote(server: HttpServer, config: Config, logins: StoredLogins) -> Iterable[Diagnosis]:
     return list(remote_findings(await remote_facts(server, config, logins, SERVER_SECONDS), now_utc()))
 
 
-async def _engine(config: Config | None) -> Iterable[Finding]:
+async def _engine(config: Config | None) -> Iterable[Diagnosis]:
     return list(engine_findings(await engine_facts(config)))
 
 
-async def _environment(environment: Mapping[str, str]) -> Iterable[Finding]:
+async def _environment(environment: Mapping[str, str]) -> Iterable[Diagnosis]:
     return list(environment_findings(await environment_facts(environment)))
 
 
-async def _own_portal(config: Config) -> Iterable[Finding]:
+async def _own_portal(config: Config) -> Iterable[Diagnosis]:
     port = await port_facts(config)
     public = await public_facts(config, port)
     return [*port_findings(port), *public_findings(public)]
 
 
-async def _clients(config: Config, machine: Machine) -> Iterable[Finding]:
+async def _clients(config: Config, machine: Machine) -> Iterable[Diagnosis]:
     return list(client_findings(await asyncio.to_thread(client_facts, config, machine)))
 
 
-async def _database(facts: DatabaseFacts | None) -> Iterable[Finding]:
+async def _database(facts: DatabaseFacts | None) -> Iterable[Diagnosis]:
     return list(database_findings(facts))
 
 
-def _is_about(one: Finding, server: str, facts: ConfigFacts) -> bool:
+def _is_about(one: Diagnosis, server: str, facts: ConfigFacts) -> bool:
     """Whether a finding of the configuration belongs to an examination of this server, "" for all."""
     return not server or one.about == server or (facts.config is None and one.level == "trouble")
 
@@ -180,7 +180,7 @@ def secrets_of(config: Config, environment: Mapping[str, str]) -> Sequence[str]:
     return sorted(found, key=len, reverse=True)
 
 
-def without_secrets(one: Finding, secrets: Sequence[str]) -> Finding:
+def without_secrets(one: Diagnosis, secrets: Sequence[str]) -> Diagnosis:
     """A finding with every secret in it blotted out. Pure."""
     text, fix = one.text, one.fix
     for secret in secrets:

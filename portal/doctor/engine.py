@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from portal.app import limits_of
 from portal.config import Config
-from portal.doctor.findings import Finding, notice, ok, trouble
+from portal.doctor.findings import Diagnosis, notice, ok, trouble
 from portal.errors import StartError
 from sandbox import Completed, SandboxError, WorkerExecutor
 
@@ -51,7 +51,7 @@ async def engine_facts(config: Config | None) -> EngineFacts:
         return EngineFacts(time.perf_counter() - began, problem=str(error)[:300] or type(error).__name__)
 
 
-def engine_findings(facts: EngineFacts) -> Iterator[Finding]:
+def engine_findings(facts: EngineFacts) -> Iterator[Diagnosis]:
     """Everything about the engine. Pure."""
     if facts.out_of_time:
         text = f"No isolate was ready within {ENGINE_SECONDS:g} s; the first start on a machine compiles the guest."

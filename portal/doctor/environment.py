@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from portal.doctor.findings import Finding, notice, ok, trouble
+from portal.doctor.findings import Diagnosis, notice, ok, trouble
 from portal.doctor.probes import reachable
 
 _USED = ("HTTP_PROXY", "HTTPS_PROXY")
@@ -77,7 +77,7 @@ def _file_problem(path: Path) -> str:
     return ""
 
 
-def environment_findings(facts: EnvironmentFacts) -> Iterator[Finding]:
+def environment_findings(facts: EnvironmentFacts) -> Iterator[Diagnosis]:
     """Everything about the environment. Pure."""
     for one in facts.proxies:
         if one.misspelled:

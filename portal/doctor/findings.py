@@ -45,7 +45,7 @@ CHECKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """`about` is the server, file, client or place; `fix` a command or an edit, "" where there is nothing to do."""
 
     check: str
@@ -55,23 +55,23 @@ class Finding:
     fix: str = ""
 
 
-def ok(check: str, about: str, text: str) -> Finding:
-    return Finding(check, about, "ok", text)
+def ok(check: str, about: str, text: str) -> Diagnosis:
+    return Diagnosis(check, about, "ok", text)
 
 
-def notice(check: str, about: str, text: str, fix: str = "") -> Finding:
-    return Finding(check, about, "notice", text, fix)
+def notice(check: str, about: str, text: str, fix: str = "") -> Diagnosis:
+    return Diagnosis(check, about, "notice", text, fix)
 
 
-def trouble(check: str, about: str, text: str, fix: str) -> Finding:
-    return Finding(check, about, "trouble", text, fix)
+def trouble(check: str, about: str, text: str, fix: str) -> Diagnosis:
+    return Diagnosis(check, about, "trouble", text, fix)
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
     """Everything that was found, and how long it took in seconds."""
 
-    findings: Sequence[Finding]
+    findings: Sequence[Diagnosis]
     seconds: float
 
     @property
@@ -79,12 +79,12 @@ class Examination:
         return worst(self.findings)
 
 
-def worst(findings: Iterable[Finding]) -> Level:
+def worst(findings: Iterable[Diagnosis]) -> Level:
     levels = {one.level for one in findings}
     return "trouble" if "trouble" in levels else "notice" if "notice" in levels else "ok"
 
 
-def in_order(findings: Iterable[Finding]) -> list[Finding]:
+def in_order(findings: Iterable[Diagnosis]) -> list[Diagnosis]:
     """By check as in `CHECKS`, then by what they are about as it came."""
     order = {check: number for number, check in enumerate(CHECKS)}
     return sorted(findings, key=lambda one: order[one.check])

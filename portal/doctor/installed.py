@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from portal.app import OwnAddress, leads_to
 from portal.clients import FoundClient, Machine, carry, find_clients
 from portal.config import Config, HttpServer
-from portal.doctor.findings import Finding, notice, ok, trouble
+from portal.doctor.findings import Diagnosis, notice, ok, trouble
 from portal.http import is_loopback
 
 _MOST_CLIENTS = 50
@@ -74,7 +74,7 @@ def _is_public(parts: SplitResult, own: OwnAddress) -> bool:
     return ((parts.hostname or "").rstrip("."), port) in own.public
 
 
-def client_findings(facts: Sequence[ClientFacts]) -> Iterator[Finding]:
+def client_findings(facts: Sequence[ClientFacts]) -> Iterator[Diagnosis]:
     """Everything about the clients. Pure."""
     connected = 0
     for one in facts:

@@ -11,7 +11,7 @@ from portal.credentials import Ending, State, ending, ends_at, own_login, shown_
 from portal.state import StateError, utc_now
 
 if TYPE_CHECKING:
-    from portal.credentials import ShownToken
+    from portal.credentials import FixedToken
     from portal.state import Store
 
 
@@ -28,7 +28,7 @@ class LoginFacts:
     problem: str = ""
 
 
-class Logins:
+class StoredLogins:
     """`problem` says why none can be read."""
 
     def __init__(self, store: Store | None, lead: timedelta, problem: str = "") -> None:
@@ -36,7 +36,7 @@ class Logins:
         self._lead = lead
         self._problem = problem
 
-    async def of(self, server: HttpServer) -> tuple[LoginFacts, ShownToken | None]:
+    async def of(self, server: HttpServer) -> tuple[LoginFacts, FixedToken | None]:
         """What there is of the login for a server, and the token to show; None without one that lives."""
         if self._store is None:
             return LoginFacts(problem=self._problem), None

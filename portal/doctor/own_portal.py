@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from portal.config import Config
-from portal.doctor.findings import Finding, notice, ok, trouble
+from portal.doctor.findings import Diagnosis, notice, ok, trouble
 from portal.doctor.probes import HttpFacts, probe, reachable
 from portal.doctor.remotes import certificate_finding, now_utc, proxy_for
 from portal.http import UnsafeBind, require_safe_bind
@@ -131,7 +131,7 @@ def _listening(port: int) -> Iterator[str]:
                     yield fields[9]
 
 
-def port_findings(facts: PortFacts) -> Iterator[Finding]:
+def port_findings(facts: PortFacts) -> Iterator[Diagnosis]:
     """Everything about the port. Pure."""
     about = f"{facts.host}:{facts.port}"
     if facts.unsafe:
@@ -173,7 +173,7 @@ async def _unresolved(host: str, port: int) -> str:
     return why if "resolve" in why or "no address" in why or "not known" in why or "no such name" in why else ""
 
 
-def public_findings(facts: PublicFacts | None) -> Iterator[Finding]:
+def public_findings(facts: PublicFacts | None) -> Iterator[Diagnosis]:
     """Everything about the public URL. Pure."""
     if facts is None:
         return

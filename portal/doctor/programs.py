@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from portal.config import StdioServer
-from portal.doctor.attempts import SLOW_SECONDS, Attempt, attempt
-from portal.doctor.findings import Finding, notice, ok, trouble
+from portal.doctor.attempts import SLOW_SECONDS, ConnectionAttempt, attempt
+from portal.doctor.findings import Diagnosis, notice, ok, trouble
 from portal.upstream import ProcessLogs
 
 _NODE = ("npx", "npm", "node", "pnpm", "pnpx", "yarn", "tsx")
@@ -30,7 +30,7 @@ class ProgramFacts:
     command: str
     found: str | None
     folder_missing: str = ""
-    tried: Attempt | None = None
+    tried: ConnectionAttempt | None = None
     proxied: bool = False
     told: bool = False
 
@@ -57,7 +57,7 @@ def _found(server: StdioServer, path: str) -> str | None:
     return str(file) if file.is_file() and os.access(file, os.X_OK) else None
 
 
-def program_findings(facts: ProgramFacts) -> Iterator[Finding]:
+def program_findings(facts: ProgramFacts) -> Iterator[Diagnosis]:
     """Everything about a program. Pure."""
     if facts.folder_missing:
         text = f"Its folder {facts.folder_missing} is not there."
@@ -73,7 +73,7 @@ def program_findings(facts: ProgramFacts) -> Iterator[Finding]:
         yield notice("program.proxy", facts.id, text, 'export NODE_USE_ENV_PROXY=1 (Node 24, 22.21), or "env" of it')
 
 
-def _not_found(facts: ProgramFacts) -> Finding:
+def _not_found(facts: ProgramFacts) -> Diagnosis:
     if len(facts.command.split()) > 1 and not facts.command.startswith(("/", ".")):
         text = "Its `command` has arguments in it."
         fix = "write only the program into `command`, and each of its arguments into `args`"
@@ -99,7 +99,7 @@ def how_to_install(command: str) -> str:
     return f"install {name}, or write its whole path into `command`"
 
 
-def _answered(facts: ProgramFacts, tried: Attempt) -> Finding:
+def _answered(facts: ProgramFacts, tried: ConnectionAttempt) -> Diagnosis:
     if tried.ready:
         what = f"It lists {tried.offers} within {tried.seconds:.1f} s."
         if tried.seconds > SLOW_SECONDS:

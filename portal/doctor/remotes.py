@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from portal.config import Config, HttpServer
 from portal.credentials import ClientCredentials, State, may_log_in
-from portal.doctor.attempts import SLOW_SECONDS, Attempt, attempt
-from portal.doctor.findings import Finding, notice, ok, trouble
-from portal.doctor.logins import LoginFacts, Logins
+from portal.doctor.attempts import SLOW_SECONDS, ConnectionAttempt, attempt
+from portal.doctor.findings import Diagnosis, notice, ok, trouble
+from portal.doctor.logins import LoginFacts, StoredLogins
 from portal.doctor.probes import CertificateFacts, HttpFacts, probe
 from portal.egress import is_loopback_host
 
@@ -32,7 +32,7 @@ class RemoteFacts:
 
     id: str
     host: str
-    tried: Attempt
+    tried: ConnectionAttempt
     probed: HttpFacts
     kind: LoginKind
     login: LoginFacts = LoginFacts()
@@ -41,7 +41,7 @@ class RemoteFacts:
     secure: bool = False
 
 
-async def remote_facts(server: HttpServer, config: Config, logins: Logins, seconds: float) -> RemoteFacts:
+async def remote_facts(server: HttpServer, config: Config, logins: StoredLogins, seconds: float) -> RemoteFacts:
     """Look at the server, with the portal's own login if there is one that still lives. None is renewed."""
     parts = urlsplit(server.url)
     proxy = proxy_for(server.url)
@@ -90,7 +90,7 @@ def kind_of_login(server: HttpServer, config: Config) -> LoginKind:
     return "people" if config.portal.identity is not None and server.on_behalf else "login"
 
 
-def remote_findings(facts: RemoteFacts, now: datetime) -> Iterator[Finding]:
+def remote_findings(facts: RemoteFacts, now: datetime) -> Iterator[Diagnosis]:
     """Everything about a server by URL. Pure."""
     certificate = facts.probed.certificate
     yield from _answered(facts)
@@ -101,7 +101,7 @@ def remote_findings(facts: RemoteFacts, now: datetime) -> Iterator[Finding]:
     yield from _login(facts)
 
 
-def _answered(facts: RemoteFacts) -> Iterator[Finding]:
+def _answered(facts: RemoteFacts) -> Iterator[Diagnosis]:
     tried = facts.tried
     if tried.ready:
         what = f"It lists {tried.offers} within {tried.seconds:.1f} s."
@@ -136,7 +136,7 @@ def _reach_fix(facts: RemoteFacts) -> str:
     return "correct its `url`, start it, or set HTTPS_PROXY if it is reached through a proxy"
 
 
-def certificate_finding(about: str, host: str, certificate: CertificateFacts, now: datetime) -> Finding:
+def certificate_finding(about: str, host: str, certificate: CertificateFacts, now: datetime) -> Diagnosis:
     """Whether a certificate is valid, and for long enough. Pure."""
     issuer = certificate.issuer or "an authority without a name"
     ends = f"{certificate.ends:%Y-%m-%d}" if certificate.ends is not None else "an unknown day"
@@ -167,7 +167,7 @@ def _certificate_fix(host: str, certificate: CertificateFacts) -> str:
     return "have its operator renew the certificate"
 
 
-def _clock(about: str, ahead: float) -> Finding:
+def _clock(about: str, ahead: float) -> Diagnosis:
     words = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
     if abs(ahead) < SKEW_NOTICE:
         return ok("remote.clock", about, "Its clock and this machine's agree.")
@@ -178,7 +178,7 @@ def _clock(about: str, ahead: float) -> Finding:
     return trouble("remote.clock", about, text, fix)
 
 
-def _login(facts: RemoteFacts) -> Iterator[Finding]:
+def _login(facts: RemoteFacts) -> Iterator[Diagnosis]:
     about, refused = facts.id, facts.tried.refused
     if facts.kind in ("login", "people"):
         yield from _kept_login(facts)
@@ -194,7 +194,7 @@ def _login(facts: RemoteFacts) -> Iterator[Finding]:
         yield trouble("remote.login", about, text, "put a new one where the configuration takes it from")
 
 
-def _kept_login(facts: RemoteFacts) -> Iterator[Finding]:
+def _kept_login(facts: RemoteFacts) -> Iterator[Diagnosis]:
     about, login = facts.id, facts.login
     command = f"codemode login {about}"
     if login.problem:
@@ -220,7 +220,7 @@ def _kept_login(facts: RemoteFacts) -> Iterator[Finding]:
         yield ok("remote.login", about, "Logged in; the token has ended, and is renewed with the next call.")
 
 
-def _no_login(facts: RemoteFacts, command: str) -> Iterator[Finding]:
+def _no_login(facts: RemoteFacts, command: str) -> Iterator[Diagnosis]:
     if not facts.tried.refused:
         return
     if facts.kind == "people":

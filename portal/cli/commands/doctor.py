@@ -19,7 +19,7 @@ from portal.cli.exits import CommandError, Exit
 from portal.cli.show.console import consoles
 from portal.cli.this_portal import this_machine
 from portal.config import load_config
-from portal.doctor import Examination, Finding, Level, Wanted, examine, worst
+from portal.doctor import Diagnosis, Examination, ExaminationScope, Level, examine, worst
 from portal.errors import ConfigError
 from portal.logs import configure_logging
 
@@ -53,7 +53,7 @@ async def doctor(options: DoctorOptions) -> Exit:
     file, missing = _config_file(options.config)
     if options.server is not None:
         _require_server(options.server, file, missing)
-    wanted = Wanted(file, missing, this_machine(), options.server or "")
+    wanted = ExaminationScope(file, missing, this_machine(), options.server or "")
     with _progress(stderr) as told:
         found = await examine(wanted, told)
     if options.as_json:
@@ -141,7 +141,7 @@ def print_examination(found: Examination, stdout: Console) -> None:
     stdout.print(_summary(found), soft_wrap=True)
 
 
-def _table(findings: Sequence[Finding]) -> Table:
+def _table(findings: Sequence[Diagnosis]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(width=5, no_wrap=True)
     table.add_column(max_width=20, overflow="fold")

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.doctor import Finding
+from portal.doctor import Diagnosis
 from portal.doctor.configuration import config_facts, config_findings, literal_secrets
 from tests.portal.doctor.finding import checks, found
 
 TIME = {"command": "uvx", "args": ["mcp-server-time"]}
 
 
-def looked_at(folder: Path, document: object, mode: int = 0o600) -> list[Finding]:
+def looked_at(folder: Path, document: object, mode: int = 0o600) -> list[Diagnosis]:
     file = folder / "codemode.json"
     file.write_text(document if isinstance(document, str) else json.dumps(document))
     file.chmod(mode)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from portal.config import StdioServer
-from portal.doctor import Finding
+from portal.doctor import Diagnosis
 from portal.doctor.programs import how_to_install, program_facts, program_findings
 from portal.upstream import NO_PROCESS_LOGS, ProcessLogReader, ProcessLogs
 from tests.portal.doctor.finding import checks, found
@@ -28,7 +28,7 @@ def anyio_backend() -> str:
 
 async def looked_at(
     entry: dict[str, Any], *, logs: ProcessLogs = NO_PROCESS_LOGS, seconds: float = SECONDS, **environment: str
-) -> list[Finding]:
+) -> list[Diagnosis]:
     server = server_config(entry)
     assert isinstance(server, StdioServer)
     facts = await program_facts(server, {"PATH": os.environ["PATH"], **environment}, logs, seconds)

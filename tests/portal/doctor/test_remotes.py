@@ -17,7 +17,7 @@ import pytest
 from portal.config import HttpServer, parse_config
 from portal.credentials import OWN, CredentialDocument, SealedGrant, save_login
 from portal.credentials.metadata import ServerMetadata
-from portal.doctor import Finding
+from portal.doctor import Diagnosis
 from portal.doctor.database import opened_database
 from portal.doctor.probes import probe, seconds_ahead
 from portal.doctor.remotes import certificate_finding, now_utc, remote_facts, remote_findings
@@ -38,7 +38,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def looked_at(entry: dict[str, Any], **portal: Any) -> list[Finding]:
+async def looked_at(entry: dict[str, Any], **portal: Any) -> list[Diagnosis]:
     """The findings about one server called `up`."""
     config = parse_config({"mcpServers": {"up": entry}, "portal": portal}, env={})
     server = config.servers["up"]
@@ -87,7 +87,9 @@ async def test_a_server_that_speaks_something_else_is_found_at_its_host() -> Non
     assert one.level == "trouble" and "something answers at the host" in one.fix
 
 
-async def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str = "localhost", **valid: Any) -> Finding:
+async def certified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str = "localhost", **valid: Any
+) -> Diagnosis:
     """The finding about the certificate of a server that is trusted, and called as `name` says."""
     context = server_named(name, tmp_path / "own.pem", **valid)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.pem"))
@@ -180,7 +182,7 @@ class Guarded:
             key = CredentialKey(OWN, "up", self.issuing.issuer, self.host.url, "client")
             await save_login(store, key, document.model_copy(update=changes), grant)
 
-    async def finding(self, **entry: Any) -> Finding:
+    async def finding(self, **entry: Any) -> Diagnosis:
         before = Path(self.url.partition(":///")[2].partition("?")[0]).read_bytes()
         findings = await looked_at({"url": self.host.url, **entry}, state=self.url)
         assert Path(self.url.partition(":///")[2].partition("?")[0]).read_bytes() == before, "nothing was written"

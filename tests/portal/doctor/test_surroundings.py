@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from portal.config import Config, parse_config
-from portal.doctor import Finding
+from portal.doctor import Diagnosis
 from portal.doctor.database import database_findings, opened_database
 from portal.doctor.engine import EngineFacts, engine_facts, engine_findings
 from portal.doctor.environment import environment_facts, environment_findings
@@ -44,7 +44,7 @@ def config(**portal: Any) -> Config:
 # The environment
 
 
-async def around(**environment: str) -> list[Finding]:
+async def around(**environment: str) -> list[Diagnosis]:
     return list(environment_findings(await environment_facts(environment)))
 
 
@@ -122,7 +122,7 @@ async def test_a_public_url_leads_to_the_portal_or_is_named() -> None:
         port = int(portal.url.rpartition(":")[2])
         facts = await port_facts(config(port=port))
 
-        async def at(url: str) -> list[Finding]:
+        async def at(url: str) -> list[Diagnosis]:
             named = config(port=port, identity={"publicUrl": url})
             return list(public_findings(await public_facts(named, facts)))
 
@@ -144,7 +144,7 @@ async def test_a_public_host_name_that_the_portal_does_not_answer_to_is_named() 
 # The database
 
 
-async def database(url: str) -> list[Finding]:
+async def database(url: str) -> list[Diagnosis]:
     async with opened_database(config(state=url)) as (facts, _):
         return list(database_findings(facts))
 
@@ -233,7 +233,7 @@ def test_what_does_not_confine_the_workers_is_a_notice() -> None:
 # Clients
 
 
-def clients(tmp_path: Path, url: str | None, text: str | None = None, name: str = "codemode") -> list[Finding]:
+def clients(tmp_path: Path, url: str | None, text: str | None = None, name: str = "codemode") -> list[Diagnosis]:
     machine = machine_in(tmp_path)
     document = {"mcpServers": {name: {"url": url}} if url else {}}
     written(machine, "cursor", text if text is not None else json.dumps(document))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from portal.clients import Machine
-from portal.doctor import Wanted, examine
+from portal.doctor import ExaminationScope, examine
 from tests.portal.doctor.finding import found
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +28,7 @@ async def test_what_has_not_ended_in_time_is_a_trouble_and_is_stopped(
     silent = {"command": sys.executable, "args": ["-c", "import sys; list(sys.stdin)"]}
     file.write_text(json.dumps({"mcpServers": {"silent": silent}, "portal": {"state": "sqlite:///state.db"}}))
     told: list[tuple[str, bool]] = []
-    wanted = Wanted(file, "", Machine("linux", tmp_path, tmp_path, {"PATH": "/usr/bin:/bin"}), "silent")
+    wanted = ExaminationScope(file, "", Machine("linux", tmp_path, tmp_path, {"PATH": "/usr/bin:/bin"}), "silent")
     examination = await examine(wanted, lambda part, ended: told.append((part, ended)))
     one = found(examination.findings, "doctor.time", "silent")
     assert (one.level, one.fix) == ("trouble", "codemode doctor silent")
@@ -37,7 +37,7 @@ async def test_what_has_not_ended_in_time_is_a_trouble_and_is_stopped(
 
 async def test_what_is_looked_at_is_told_as_it_begins_and_ends(tmp_path: Path) -> None:
     told: list[tuple[str, bool]] = []
-    wanted = Wanted(None, "none", Machine("linux", tmp_path, tmp_path, {}))
+    wanted = ExaminationScope(None, "none", Machine("linux", tmp_path, tmp_path, {}))
     await examine(wanted, lambda part, ended: told.append((part, ended)))
     assert {part for part, _ in told} == {"engine", "environment"}
     assert all((part, True) in told for part, _ in told)

@@ -46,7 +46,7 @@ npm error 404  'nothing-here@*' is not in this registry.
 npm error 404
 npm error 404 Note that you can also install from a
 npm error 404 tarball, folder, http url, or git folder.
-npm error A complete log of this run can be found in: /home/ada/.npm/_logs/2026-11-30T20_20_02_697Z-debug-0.log"""
+npm error A complete log of this run can be found in: /tmp/.npm/_logs/2026-11-30T20_20_02_697Z-debug-0.log"""
 
 
 @pytest.mark.parametrize(
