@@ -33,6 +33,8 @@ from portal.cli.server_group import server_group
 EXAMPLES = """
 \b
 Start here:
+  codemode init                             your clients' servers, and your clients connected
+  codemode connect                          which clients there are, and which are connected
   codemode demo                             a guided tour with example servers
   codemode serve                            one URL over the servers of codemode.json
   codemode tools                            which servers answer, and their tools

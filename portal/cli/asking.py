@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 import typer
 
 from portal.cli.exits import CommandError
+from portal.cli.show.console import printable
 
 MOST_ANSWERS = 5
 
@@ -29,7 +29,7 @@ def confirm(question: str, *, yes: bool, default: bool = True) -> bool:
     if not can_ask():
         raise CommandError("Nothing was written: there is no terminal to ask at. Give --yes to write what is shown.")
     try:
-        return typer.confirm(question, default=default, err=True)
+        return typer.confirm(printable(question), default=default, err=True)
     except typer.Abort:
         raise KeyboardInterrupt from None
 
@@ -78,9 +78,3 @@ def numbers_in(answer: str, count: int) -> list[int] | None:
 
 def _is_number(word: str) -> bool:
     return word.isascii() and word.isdigit() and len(word) < 6
-
-
-def listed(words: Sequence[str]) -> str:
-    """`a`, `b` and `c`."""
-    quoted = [f"`{word}`" for word in words]
-    return " and ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1]))) if quoted else "none"

@@ -71,7 +71,8 @@ def connect(
         typer.Option(metavar="ID", help="A further portal of the configuration.", autocompletion=complete_portal),
     ] = None,
     mode: Annotated[
-        Literal["code", "off"], typer.Option(help="One tool for programs, or the servers' own tools.")
+        Literal["code", "off"],
+        typer.Option(metavar="code|off", help="One tool for programs, or the servers' own tools."),
     ] = "code",
     stdio: Annotated[bool, typer.Option("--stdio", help="Let the client start the portal as a program.")] = False,
     name: Annotated[

@@ -16,11 +16,14 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from portal.app import OwnAddress, leads_to
 from portal.cli.exits import CommandError
 from portal.clients import Machine, PortalEndpoint
-from portal.config import Config, HttpServer, ServerConfig, load_config
+from portal.config import Config, HttpServer, ServerConfig, StdioServer, load_config
 from portal.errors import ConfigError
 from portal.home import CODE_MODE
+from portal.http import is_loopback
 
 Mode = Literal["code", "off"]
+MODES = ("codemode", "optimize_context")
+"""The parameters of a URL that choose its mode."""
 OUR_DOCUMENTS = ("codemode.json", "codemode.toml")
 _EVERYWHERE = ("0.0.0.0", "::", "[::]", "")
 
@@ -75,19 +78,21 @@ def endpoint(choice: PortalChoice, file: Path | None, config: Config, command: S
     """
     if choice.url is not None:
         url = _with_mode(_required_url(choice.url), choice.mode)
-        return PortalEndpoint(url, (*command, "stdio", "--url", url))
+        return PortalEndpoint(url, (*command, *_bridge(url, choice.mode)))
     url = _with_mode(_address(choice.portal, config), choice.mode, by_default=config.portal.code_mode.value)
-    if choice.portal is not None or file is None:
-        return PortalEndpoint(url, (*command, "stdio", "--url", url))
-    mode = () if choice.mode == "code" else ("--mode", choice.mode)
-    return PortalEndpoint(url, (*command, "stdio", *mode, "--config", str(file.absolute())))
+    if file is None or config.portal.identity is not None:
+        # Where people sign in, one process serves all of them.
+        return PortalEndpoint(url, (*command, *_bridge(url, choice.mode)))
+    mode = () if choice.mode == "code" else ("--mode", "tools")
+    portal = () if choice.portal is None else ("--portal", choice.portal)
+    return PortalEndpoint(url, (*command, "stdio", *mode, *portal, "--config", str(file.absolute())))
 
 
-def leads_here(choice: PortalChoice, config: Config) -> Callable[[ServerConfig], bool]:
-    """Whether a server is the portal that is meant, or a bridge to it."""
+def leads_here(choice: PortalChoice, config: Config, file: Path | None) -> Callable[[ServerConfig], bool]:
+    """Whether a server is the portal that is meant, or a bridge to it. `file` is the document of the configuration."""
     if choice.url is None:
         own = OwnAddress.of(config, names=(socket.gethostname(),))
-        return lambda server: leads_to(server, own)
+        return lambda server: _starts(server, file) if _document_in(server) else leads_to(server, own)
     place = _place(choice.url)
 
     def is_there(server: ServerConfig) -> bool:
@@ -96,6 +101,31 @@ def leads_here(choice: PortalChoice, config: Config) -> Callable[[ServerConfig],
         return any(_place(word) == place for word in server.args if "://" in word)
 
     return is_there
+
+
+def _bridge(url: str, mode: Mode) -> tuple[str, ...]:
+    """The words of the command that leads to a portal elsewhere."""
+    parts = urlsplit(url)
+    safe = parts.scheme == "https" or is_loopback(parts.hostname or "")
+    in_url = any(name.lower() in MODES for name, _ in parse_qsl(parts.query, True))
+    wanted = ("--mode", "tools") if mode == "off" and not in_url else ()
+    return ("stdio", *wanted, *(() if safe else ("--allow-http",)), "--url", url)
+
+
+def _document_in(server: ServerConfig) -> str:
+    """The document that an entry of ours serves by itself, "" if it is no such entry."""
+    if not isinstance(server, StdioServer) or "stdio" not in server.args:
+        return ""
+    if not (Path(server.command).name.startswith("codemode") or "portal.cli" in server.args):
+        return ""
+    words = (*server.args, "")
+    return next((words[at + 1] for at, word in enumerate(words[:-1]) if word in ("--config", "-c")), "")
+
+
+def _starts(server: ServerConfig, file: Path | None) -> bool:
+    """Whether an entry of ours serves this document: one of another document is another portal."""
+    named = Path(_document_in(server)).expanduser()
+    return file is None or named.resolve() == file.resolve()
 
 
 def command_words(argv: Sequence[str] = tuple(sys.argv[:1]), executable: str = sys.executable) -> tuple[str, ...]:
@@ -135,7 +165,7 @@ def _address(portal: str | None, config: Config) -> str:
 
 def _with_mode(url: str, mode: Mode, by_default: str = "") -> str:
     parts = urlsplit(url)
-    if any(name.lower() in ("codemode", "optimize_context") for name, _ in parse_qsl(parts.query, True)):
+    if any(name.lower() in MODES for name, _ in parse_qsl(parts.query, True)):
         return url
     wanted = CODE_MODE.removeprefix("?") if mode == "code" else "codemode=off" if by_default == "default_on" else ""
     return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, wanted)))))

@@ -78,9 +78,8 @@ def prepare_connection(
     if moved is not None:
         sentences += [f"`{server.name}` stays in {server.title}." for server, _ in moved.left if server.file == file]
         if others := servers_elsewhere(content, machine):
-            sentences.append(
-                f"{file.client.title} has servers for {len(others)} other folders, which stay as they are."
-            )
+            folders = "another folder" if len(others) == 1 else f"{len(others)} other folders"
+            sentences.append(f"{file.client.title} has servers for {folders}, which stay as they are.")
     return PreparedConnection(file, plan, document, tuple(sentences))
 
 
@@ -93,7 +92,7 @@ def prepare_import(
         ConfigError: it cannot be read or changed.
     """
     content = read_content(into)
-    takeover = take_over(content.members((section_of(content),)), carried, is_portal)
+    takeover = take_over(content.members(section_of(content)), carried, is_portal)
     return PreparedImport(
         takeover, plan_document(content, takeover.added, machine.environment, private=takeover.private)
     )

@@ -11,11 +11,11 @@ from portal.clients.known import McpClient
 from portal.clients.merging import IsPortal
 from portal.clients.reading import ClientServer, FileContent
 from portal.config import (
-    SERVER_SECTIONS,
     HttpServer,
     StdioServer,
     parse_config,
     parse_document,
+    server_place,
     with_member,
     without_member,
 )
@@ -113,25 +113,24 @@ def plan_document(
     file, suffix, text = str(content.path), content.path.suffix, content.file.text
     section = section_of(content)
     for name, entry in added.items():
-        text = with_member(text, suffix, (section, name), entry, file=file)
+        text = with_member(text, suffix, (*section, name), entry, file=file)
     if text != content.file.text:
         document = parse_document(text.removeprefix("\ufeff"), suffix, file=file)
         parse_config(document, file=file, env=environment, folder=content.path.parent)
     return FileEdit(content, text, private and text != content.file.text)
 
 
-def section_of(content: FileContent) -> str:
-    """The section that has the servers of our document.
+def section_of(content: FileContent) -> tuple[str, ...]:
+    """Where our document has its servers.
 
     Raises:
-        ConfigError: they are where only editors have them.
+        ConfigError: it has them as the settings of an editor do.
     """
-    if "mcp" in content.document and not any(name in content.document for name in SERVER_SECTIONS):
-        fix = "Name another file with --to."
-        raise ConfigError(
-            "has servers as the settings of an editor have them.", file=str(content.path), key="mcp", fix=fix
-        )
-    return next((name for name in SERVER_SECTIONS if name in content.document), SERVER_SECTIONS[0])
+    place = server_place(content.document, content.path)
+    if place.path[0] == "mcp":
+        problem = "has servers as the settings of an editor have them."
+        raise ConfigError(problem, file=str(content.path), key="mcp", fix="Name another file with --to.")
+    return place.path
 
 
 def _says_the_same(there: CarriedServer, entry: Mapping[str, object], endpoint: PortalEndpoint) -> bool:

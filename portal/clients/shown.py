@@ -9,16 +9,17 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pydantic import ValidationError
 
 from portal.config import HttpServer, StdioServer, parse_document
 from portal.errors import ConfigError
 
-HIDDEN = "•••"
+HIDDEN = "***"
 CONTEXT = 3
 MAX_LINE = 200
+LONG_LINE = 1000
 MOST_LINES = 400
 _HARMLESS = frozenset(
     {"type", "transport", "transportType", "command", "cwd", "envFile", "$schema", "id", "description"}
@@ -44,26 +45,43 @@ _REFERENCES = re.compile(r"(?:Bearer )?\$\{[^}]*\}")
 
 
 def shown_diff(before: str, after: str, suffix: str) -> list[str]:
-    """The lines that change, with some around them, each with its sign in front. Long lines and long diffs are cut."""
+    """The lines that change, with some around them, each with its sign in front. Long diffs are cut, and a document
+    that is written on few long lines is shown as people write it."""
+    before, after = _readable(before, after, suffix)
     old, new = _lines(before), _lines(after)
-    old_shown, new_shown = _lines(masked(before, suffix)), _lines(masked(after, suffix))
+    old_shown, new_shown = _masked_lines(before, old, suffix), _masked_lines(after, new, suffix)
     lines: list[str] = []
     for group in _groups(old, new):
         first, last = group[0], group[-1]
         lines.append(f"@@ -{_range(first[1], last[2])} +{_range(first[3], last[4])} @@")
         for kind, old_from, old_to, new_from, new_to in group:
             if kind == "equal":
-                lines += [f" {_cut(line)}" for line in new_shown[new_from:new_to]]
+                lines += [f" {_cut(line)}" for line in new_shown(new_from, new_to)]
                 continue
-            lines += [f"-{_cut(line)}" for line in old_shown[old_from:old_to]]
-            lines += [f"+{_cut(line)}" for line in new_shown[new_from:new_to]]
+            lines += [f"-{_cut(line)}" for line in old_shown(old_from, old_to)]
+            lines += [f"+{_cut(line)}" for line in new_shown(new_from, new_to)]
     if len(lines) > MOST_LINES:
         lines = [*lines[:MOST_LINES], f"... and {len(lines) - MOST_LINES} lines more"]
     return lines
 
 
 def masked(text: str, suffix: str) -> str:
-    """The document in as many lines, with what may be a secret replaced by dots."""
+    """The document in as many lines, with what may be a secret replaced by stars."""
+    return _masking(text, suffix)(text)
+
+
+def _masked_lines(text: str, lines: Sequence[str], suffix: str) -> Callable[[int, int], list[str]]:
+    """The lines of a document from one number up to another, masked. In JSON no text has a line end, so that the rest
+    of a large document need not be masked."""
+    mask = _masking(text, suffix)
+    if suffix == ".toml":
+        whole = _lines(mask(text))
+        return lambda start, end: whole[start:end]
+    return lambda start, end: [mask(line) for line in lines[start : min(end, start + MOST_LINES + 1)]]
+
+
+def _masking(text: str, suffix: str) -> Callable[[str], str]:
+    """What masks the document or a part of it."""
     harmless = _harmless(_parsed(text, suffix))
     tokens = _TOKENS_OF_TOML if suffix == ".toml" else _TOKENS_OF_JSON
 
@@ -79,7 +97,18 @@ def masked(text: str, suffix: str) -> str:
         seen = harmless.get(value, HIDDEN)
         return token if seen == value else json.dumps(seen, ensure_ascii=False)
 
-    return tokens.sub(mask, text)
+    return lambda part: tokens.sub(mask, part)
+
+
+def _readable(before: str, after: str, suffix: str) -> tuple[str, str]:
+    """Both texts with a member on each line, if one of them has lines that nobody could read."""
+    if suffix == ".toml" or not any(len(line) > LONG_LINE for text in (before, after) for line in text.split("\n")):
+        return before, after
+    found = [_parsed(text, suffix) for text in (before, after)]
+    if not all(isinstance(one, dict) for one in found):
+        return before, after
+    old, new = (json.dumps(one, indent=2, ensure_ascii=False) + "\n" if one else "" for one in found)
+    return old, new
 
 
 def _lines(text: str) -> list[str]:
@@ -111,10 +140,11 @@ def _range(start: int, end: int) -> str:
 
 
 def _parsed(text: str, suffix: str) -> object:
+    """What the text says, None if it cannot be read."""
     try:
         return parse_document(text.removeprefix("\ufeff"), suffix, file="") if text.strip("\ufeff \t\r\n") else {}
     except ConfigError:
-        return {}
+        return None
 
 
 def _value(token: str) -> str | None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from portal.config.document import YAML, describe, parse_document
-from portal.config.json_members import is_empty, with_json_member, without_json_member
+from portal.config.json_members import is_empty, with_json_member, with_json_values, without_json_member
 from portal.config.toml_members import with_toml_member, without_toml_member
 from portal.errors import ConfigError
 
@@ -30,7 +30,7 @@ def with_member(text: str, suffix: str, path: Sequence[str], value: object, *, f
     """
     mark, body = _without_mark(text)
     try:
-        document = _document(body, suffix, file)
+        document = document_in(body, suffix, file)
         _require_sections(document, path, suffix, file)
         wanted = _with(document, path, value)
         if _same(wanted, document):
@@ -57,7 +57,7 @@ def without_member(text: str, suffix: str, path: Sequence[str], *, file: str = "
     """
     mark, body = _without_mark(text)
     try:
-        document = _document(body, suffix, file)
+        document = document_in(body, suffix, file)
         _require_sections(document, path, suffix, file)
         if not _has(document, path):
             return text
@@ -72,7 +72,22 @@ def _without_mark(text: str) -> tuple[str, str]:
     return (_MARK, text[1:]) if text.startswith(_MARK) else ("", text)
 
 
-def _document(text: str, suffix: str, file: str) -> dict[str, object]:
+def with_values(text: str, suffix: str, values: Mapping[tuple[str, ...], object]) -> str:
+    """The text of a document with other values for members that are there, to be shown."""
+    if suffix != ".toml":
+        return with_json_values(text, values) if values else text
+    for path, value in values.items():
+        text = with_toml_member(text, path, value)
+    return text
+
+
+def document_in(text: str, suffix: str, file: str) -> dict[str, object]:
+    """What `with_member` reads: a text without a value is an empty document.
+
+    Raises:
+        ConfigError: the text is no document.
+    """
+    text = _without_mark(text)[1]
     if suffix in YAML:
         raise ConfigError("is YAML, and the configuration is JSON or TOML.", file=file, fix="Name another file.")
     if suffix != ".toml" and is_empty(text):

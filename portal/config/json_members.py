@@ -28,7 +28,17 @@ _decoder = json.JSONDecoder()
 
 def is_empty(text: str) -> bool:
     """Whether there is no value, only comments and blanks."""
-    return not as_json(text).strip(BLANK)
+    ink = text.strip(BLANK)
+    return not ink or (ink.startswith("/") and not as_json(ink).strip(BLANK))
+
+
+def _blanked(text: str) -> str:
+    """The text without comments and last commas. Looking for them takes longer than reading what has none."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return as_json(text)
+    return text
 
 
 def line_end(text: str) -> str:
@@ -72,11 +82,11 @@ class _Style:
 def with_json_member(text: str, path: Sequence[str], value: object) -> str:
     """The document with this member. Objects on the way that are not there are made. The text is a document whose
     values on the way are objects, or has no value at all."""
-    blanked = as_json(text)
     if is_empty(text):
         style = _Style(line_end(text), _UNIT, ", ", ": ")
         before = text if not text or text.endswith(("\n", "\r")) else text + style.line_end
         return f"{before}{_written(_nested(path, value), '', style, flat=False)}{style.line_end}"
+    blanked = _blanked(text)
     found = _object(blanked, _after_blanks(blanked, 0))
     style = _style(text, blanked, found)
     for depth, name in enumerate(path):
@@ -92,7 +102,7 @@ def with_json_member(text: str, path: Sequence[str], value: object) -> str:
 
 def without_json_member(text: str, path: Sequence[str]) -> str:
     """The document without this member, which is there."""
-    blanked = as_json(text)
+    blanked = _blanked(text)
     found = _object(blanked, _after_blanks(blanked, 0))
     for name in path[:-1]:
         found = _object(blanked, next(one.value for one in found.members if one.name == name))
@@ -108,6 +118,25 @@ def without_json_member(text: str, path: Sequence[str]) -> str:
     if comma is None:
         return text[:start] + text[end:]
     return text[:comma] + text[comma + 1 : start] + text[end:] if comma < start else text[:comma] + text[end:]
+
+
+def with_json_values(text: str, values: Mapping[tuple[str, ...], object]) -> str:
+    """The document with other values for members that are there, of which none is within another, on one line each."""
+    blanked = _blanked(text)
+    spans: list[tuple[int, int, object]] = []
+
+    def visit(start: int, below: Mapping[tuple[str, ...], object]) -> None:
+        for member in _object(blanked, start).members:
+            inside = {path[1:]: value for path, value in below.items() if path[0] == member.name}
+            if () in inside:
+                spans.append((member.value, member.end, inside[()]))
+            elif inside:
+                visit(member.value, inside)
+
+    visit(_after_blanks(blanked, 0), values)
+    for start, end, value in reversed(spans):
+        text = text[:start] + json.dumps(value, ensure_ascii=False) + text[end:]
+    return text
 
 
 def _extent(text: str, found: _Object, at: int, end: int) -> tuple[int, int]:

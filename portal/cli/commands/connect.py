@@ -51,6 +51,7 @@ from portal.clients import (
     write_undo,
 )
 from portal.config import Config
+from portal.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def _connect(options: ConnectOptions, file: ClientFile, machine: Machine) -> Exi
             f"{file.client.title} starts the portal itself, and needs a configuration for it: "
             "`codemode init` writes one, --config names one, and --url another portal."
         )
-    here = leads_here(options.choice, config)
+    here = leads_here(options.choice, config, config_file)
     prepared, imported = _prepared(options, file, machine, config_file, config, here)
     sentences = (*(imported.takeover.sentences if imported is not None else ()), *prepared.sentences)
     if not options.as_json:
@@ -285,7 +286,12 @@ def _list(options: ConnectOptions, machine: Machine) -> Exit:
         raise CommandError(f"Name a client: {', '.join(client.id for client in CLIENTS)}.")
     stdout, stderr = consoles()
     config_file = _config_file(options, machine)
-    here = leads_here(options.choice, config_in(config_file))
+    try:
+        config, problem = config_in(config_file), ""
+    except ConfigError as error:
+        # Which clients there are does not depend on it.
+        config, problem = Config(), str(error)
+    here = leads_here(options.choice, config, config_file)
     found = [(one, connected_as(one, machine, here)) for one in find_clients(machine)]
     if options.as_json:
         stdout.print_json(data={"clients": [_client_json(one, name) for one, name in found]})
@@ -303,7 +309,7 @@ def _list(options: ConnectOptions, machine: Machine) -> Exit:
         document = short_path(one.file.path) + ("" if one.there else " (not there yet)")
         table.add_row(one.client.id, state, str(len(one.servers)), document)
     stdout.print(table)
-    print_sentences(stderr, [one.problem for one, _ in found if one.problem])
+    print_sentences(stderr, filter(None, (problem, *(one.problem for one, _ in found))))
     stderr.print(Text("`codemode connect CLIENT` connects one.", style="dim"))
     return Exit.OK
 

@@ -49,7 +49,7 @@ async def import_servers(options: ImportOptions) -> Exit:
         into = our_document(options.into, machine.folder)
         found, sentences = _found(options, machine, into)
         carried = [carry(server, machine) for one in found for server in one.servers]
-        prepared = prepare_import(carried, into, machine, leads_here(PortalChoice(), config_in(into)))
+        prepared = prepare_import(carried, into, machine, leads_here(PortalChoice(), config_in(into), into))
         sentences += prepared.takeover.sentences
         if not options.as_json:
             print_edits(stdout, [prepared.edit] if prepared.edit.changes else [])

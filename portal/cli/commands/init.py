@@ -66,7 +66,7 @@ async def init(options: InitOptions) -> Exit:
         raise CommandError("There is no terminal to ask at. Give --yes to take the defaults: all servers, all clients.")
     with document_errors():
         into = our_document(options.config, machine.folder)
-        here = leads_here(PortalChoice(), config_in(into))
+        here = leads_here(PortalChoice(), config_in(into), into)
         found = [one for one in find_clients(machine) if one.file.path.resolve() != into.resolve()]
         print_sentences(stderr, [one.problem for one in found if one.problem])
         imported = _document(options, machine, found, into, here, stderr)
@@ -181,7 +181,8 @@ def _end(
         )
     for one in connections:
         where = f"{one.file.client.title} has the portal as `{one.plan.name}`."
-        stderr.print(Text(f"{where} {one.file.client.afterwards}".rstrip(), style="green"), soft_wrap=True)
+        afterwards = one.file.client.afterwards if one.plan.edit.changes else ""
+        stderr.print(Text(f"{where} {afterwards}".rstrip(), style="green"), soft_wrap=True)
     by_url = [one for one in connections if "command" not in one.plan.entry]
     if connections and not by_url:
         stderr.print(Text("Nothing has to run: these clients start the portal themselves.", style="bold"))

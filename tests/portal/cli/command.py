@@ -26,11 +26,12 @@ COLUMNS = 120
 
 
 def in_process(
-    folder: Path, *arguments: str, stdin: str = "", columns: int = COLUMNS
+    folder: Path, *arguments: str, stdin: str = "", columns: int = COLUMNS, home: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """The command in this folder, by a call: what it printed, and the code it would exit with."""
+    """The command in this folder, by a call: what it printed, and the code it would exit with. Without another `home`
+    the folder is that too."""
     with chdir(folder), _logging_as_it_was():
-        result = CliRunner(env={**_environment(folder), "COLUMNS": str(columns)}).invoke(
+        result = CliRunner(env={**_environment(home or folder), "COLUMNS": str(columns)}).invoke(
             app, arguments, input=stdin, prog_name="codemode"
         )
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,25 +13,55 @@ from typer.testing import CliRunner
 from portal.cli.app import app
 from portal.cli.config_file import IN_FOLDER
 from portal.cli.exits import Exit
+from portal.clients import CLIENTS
 from portal.config.config import PortalSettings, parse_config
 from portal.home import CODE_MODE, client_setups
+from tests.portal.cli.command import in_process
+from tests.portal.clients.machines import machine_in, three_clients
 
 ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHAPTER = (ROOT / "portal" / "README.md").read_text(encoding="utf-8")
+OF_CLIENTS = (ROOT / "portal" / "clients" / "README.md").read_text(encoding="utf-8")
 
 
 def fenced(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.S | re.M)
 
 
-def test_the_readme_connects_clients_as_the_command_does() -> None:
+def test_the_chapter_of_clients_connects_them_by_hand_as_the_command_does() -> None:
     settings = PortalSettings()
     url = f"http://{settings.host}:{settings.port}{settings.path}{CODE_MODE}"
     named = [way for way in client_setups(url) if way.brief and way.client != "Every other client"]
     assert len(named) == 3
     for way in named:
-        assert f"`{way.text}`" in README, way.client
+        assert f"`{way.text}`" in OF_CLIENTS, way.client
+
+
+def test_the_chapter_of_clients_has_each_of_them_with_its_document_and_section() -> None:
+    rows = {row[1]: row[0] for row in re.findall(r"^(\| `([a-z-]+)` \|.*)$", OF_CLIENTS, re.M)}
+    assert list(rows) == [client.id for client in CLIENTS]
+    for client in CLIENTS:
+        named = (client.file, client.project, client.section, *(variable for variable, _ in client.overrides))
+        assert [one for one in named if one not in rows[client.id]] == []
+
+
+def test_the_commands_of_the_chapter_of_clients_do_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", *(name for one in CLIENTS for name, _ in one.overrides)):
+        monkeypatch.delenv(variable, raising=False)
+    machine = machine_in(tmp_path)
+    files = three_clients(machine)
+    before = {id: file.path.read_bytes() for id, file in files.items()}
+    (block,) = fenced(OF_CLIENTS, "sh")
+    for line in block.splitlines():
+        done = in_process(machine.folder, *shlex.split(line, comments=True)[1:], home=machine.home)
+        assert done.returncode == Exit.OK, (line, done.stderr)
+        if line.startswith("codemode connect cursor --undo"):
+            # What `init` had written is undone with it.
+            assert files["cursor"].path.read_bytes() == before["cursor"]
+    assert files["codex"].path.read_bytes() == before["codex"]
 
 
 @pytest.mark.parametrize("document", fenced(CHAPTER, "json"))

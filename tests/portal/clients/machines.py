@@ -10,7 +10,7 @@ from portal.clients.known import McpClient
 from portal.config import HttpServer, ServerConfig, StdioServer
 
 URL = "http://127.0.0.1:8787/mcp?codemode=search_and_execute"
-COMMAND = ("/opt/codemode/bin/codemode", "stdio", "--config", "/work/codemode.json")
+COMMAND = ("/opt/codemode/bin/codemode", "stdio", "--config", "/srv/codemode.json")
 ENDPOINT = PortalEndpoint(URL, COMMAND)
 
 

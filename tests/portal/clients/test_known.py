@@ -9,7 +9,7 @@ import pytest
 from portal.clients import CLIENTS, Machine, client_named, find_clients, project_file, user_file
 from tests.portal.clients.machines import machine_in, named, written
 
-HOME = Path("/home/ada")
+HOME = Path("/users/ada")
 WORK = Path("/work")
 LINUX = {
     "claude-code": ".claude.json",

@@ -16,11 +16,11 @@ from portal.clients.merging import MAX_NAME, take_over
 from portal.config import parse_config, server_id
 from tests.portal.clients.machines import IS_PORTAL, URL, machine_in, named, three_clients, written
 
-MACHINE = Machine("linux", Path("/home/ada"), Path("/work"), {})
+MACHINE = Machine("linux", Path("/users/ada"), Path("/work"), {})
 
 
 def of(client: str, name: str, entry: Mapping[str, Any]) -> CarriedServer:
-    file = ClientFile(named(client), Path("/home/ada/x.json"), "user")
+    file = ClientFile(named(client), Path("/users/ada/x.json"), "user")
     return carry(ClientServer(file, (named(client).section,), name, dict(entry), MACHINE.folder, True), MACHINE)
 
 

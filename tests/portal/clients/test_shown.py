@@ -97,12 +97,20 @@ def test_a_new_file_and_one_that_goes_are_shown_whole() -> None:
 
 
 def test_long_lines_and_long_diffs_are_cut() -> None:
-    long = json.dumps({f"member{number}": {} for number in range(1000)})
+    long = json.dumps({"x" * 1000: {}})
     assert all(len(line) <= MAX_LINE + 10 for line in shown_diff("{}", long, ".json"))
+    assert all(len(line) <= MAX_LINE + 10 for line in shown_diff("{" + "x" * 5000, long + " {", ".json"))
     many = json.dumps({f"member{number}": {} for number in range(30_000)}, indent=1)
     assert len(shown_diff("{}", many, ".json")) == MOST_LINES + 1
     other = many.replace("{}", "[]")
     assert len(shown_diff(many, other, ".json")) == MOST_LINES + 1
+
+
+def test_of_a_document_on_one_line_the_change_is_shown() -> None:
+    before = json.dumps({"history": ["SECRET"] * 500, "mcpServers": {}, "pin": "SECRET"})
+    after = with_member(before, ".json", ("mcpServers", "codemode"), {"url": URL})
+    shown = shown_diff(before, after, ".json")
+    assert len(shown) < 15 and f'+      "url": "{URL}"' in shown and "SECRET" not in "".join(shown)
 
 
 values = st.recursive(
