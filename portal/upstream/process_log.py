@@ -16,7 +16,7 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,7 @@ WRITE_SECONDS = 0.2
 LEAVING_SECONDS = 2.0
 _PIECE = 64 * 1024
 _LARGEST = 64 * 1024
+_BREATH, _BREATH_SECONDS = 25, 0.001
 _OPEN = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 # Besides escape sequences: every character that controls a terminal or turns text around.
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -55,6 +56,9 @@ def former_file(folder: Path, server: str) -> Path:
     return folder / f"{server}.log.1"
 
 
+Output = Literal["stderr", "stdout"]
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
     """What is to be written. `secrets` are those of the process."""
@@ -65,48 +69,72 @@ class _Line:
     text: bytes | TooLarge
     secrets: Sequence[str]
 
-    @property
-    def size(self) -> int:
-        return len(self.text) if isinstance(self.text, bytes) else 2 * END_BYTES
+
+@dataclass(eq=False, slots=True)
+class _Batch:
+    """Lines that came at once on one output of a process: a flood is put aside in few steps."""
+
+    at: float
+    kind: Output
+    lines: list[bytes | TooLarge]
+    size: int
 
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    """The lines of one process that wait for the thread. Kept are the newest, and every start and end."""
+    """What one process has said and waits for the thread: the newest lines, and every start and end."""
 
-    lines: deque[_Line] = field(default_factory=deque)
+    secrets: Sequence[str]
+    batches: deque[_Batch] = field(default_factory=deque)
     marks: list[_Line] = field(default_factory=list)
+    count: int = 0
     size: int = 0
     dropped: int = 0
     dropped_at: float = 0.0
 
-    def add(self, lines: Iterable[_Line], left_out: int) -> None:
-        for line in lines:
-            if line.kind in ("stderr", "stdout"):
-                if left_out:
-                    self.leave_out(left_out, line.at)
-                    left_out = 0
-                self.lines.append(line)
-                self.size += line.size
-            else:
-                self.marks.append(line)
-        while len(self.lines) > WAITING_LINES or self.size > WAITING_BYTES:
-            gone = self.lines.popleft()
-            self.size -= gone.size
-            self.leave_out(1, gone.at)
+    def add(self, batch: _Batch, left_out: int) -> None:
+        if left_out:
+            self._leave_out(left_out, batch.at)
+        self.batches.append(batch)
+        self.count += len(batch.lines)
+        self.size += batch.size
+        while self.count > WAITING_LINES or self.size > WAITING_BYTES:
+            self._shorten(self.batches[0])
 
-    def leave_out(self, count: int, at: float) -> None:
+    def _shorten(self, oldest: _Batch) -> None:
+        """Leave out the beginning of the oldest batch, and all of it if the others are enough."""
+        excess = max(self.count - WAITING_LINES, 1)
+        if excess >= len(oldest.lines) or self.size - oldest.size >= WAITING_BYTES:
+            self.batches.popleft()
+            gone, size = len(oldest.lines), oldest.size
+        else:
+            gone, size = excess, sum(map(_size, oldest.lines[:excess]))
+            del oldest.lines[:excess]
+            oldest.size -= size
+        self.count -= gone
+        self.size -= size
+        self._leave_out(gone, oldest.at)
+
+    def _leave_out(self, count: int, at: float) -> None:
         self.dropped += count
         self.dropped_at = at
 
-    def take(self, pid: int | None) -> list[_Line]:
-        """What is to be written, in order."""
-        taken = [*self.marks, *self.lines]
+    def in_order(self, pid: int | None) -> list[_Line]:
+        """What is to be written."""
+        found = list(self.marks)
         if self.dropped:
-            taken.insert(0, _Line(self.dropped_at, pid, "dropped", str(self.dropped).encode(), ()))
-        self.marks, self.size, self.dropped = [], 0, 0
-        self.lines.clear()
-        return sorted(taken, key=lambda line: (line.at, line.kind != "start", line.kind == "end"))
+            found.append(_Line(self.dropped_at, pid, "dropped", str(self.dropped).encode(), ()))
+        for batch in self.batches:
+            found += [_Line(batch.at, pid, batch.kind, line, self.secrets) for line in batch.lines]
+        return sorted(found, key=lambda line: (line.at, _ORDER.get(line.kind, 2)))
+
+
+# Of what came at the same moment.
+_ORDER: Mapping[Kind, int] = {"start": 0, "dropped": 1, "end": 3}
+
+
+def _size(line: bytes | TooLarge) -> int:
+    return len(line) if isinstance(line, bytes) else 2 * END_BYTES
 
 
 class ProcessLogs:
@@ -139,12 +167,18 @@ class ProcessLogs:
         """The log of a new process of this server."""
         return ProcessLog(self, server)
 
-    def put(self, process: ProcessLog, lines: Iterable[_Line], left_out: int) -> None:
-        """Put lines of a process aside to be written; `left_out` more were not kept. Never waits for a file."""
+    def put(self, process: ProcessLog, said: _Line | _Batch, left_out: int = 0) -> None:
+        """Put aside what a process said; `left_out` more lines were not kept. Never waits for a file."""
         if self.folder is None or self._closing.is_set():
             return
         with self._lock:
-            self._waiting.setdefault(process, _Waiting()).add(lines, left_out)
+            waiting = self._waiting.get(process)
+            if waiting is None:
+                waiting = self._waiting[process] = _Waiting(process.secrets)
+            if isinstance(said, _Batch):
+                waiting.add(said, left_out)
+            else:
+                waiting.marks.append(said)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write_all, name="process-logs", daemon=True)
                 self._thread.start()
@@ -170,11 +204,11 @@ class ProcessLogs:
             file.close()
 
     def _taken(self) -> dict[str, list[_Line]]:
-        found: dict[str, list[_Line]] = {}
         with self._lock:
-            for process, waiting in self._waiting.items():
-                found.setdefault(process.server, []).extend(waiting.take(process.pid))
-            self._waiting.clear()
+            waiting, self._waiting = self._waiting, {}
+        found: dict[str, list[_Line]] = {}
+        for process, said in waiting.items():
+            found.setdefault(process.server, []).extend(said.in_order(process.pid))
         return found
 
     def _file(self, server: str) -> _File:
@@ -195,32 +229,31 @@ class ProcessLog:
         self.server = server
         self.pid: int | None = None
         self._logs = logs
-        self._secrets: Sequence[str] = ()
+        self.secrets: Sequence[str] = ()
 
     def begin(self, secrets: Sequence[str]) -> None:
-        self._secrets = secrets
+        self.secrets = secrets
         self.pid = None
 
     def started(self, pid: int, program: str) -> None:
         self.pid = pid
-        self._put("start", [program.encode("utf-8", "replace")])
+        self._mark("start", program)
 
     def failed(self, why: str) -> None:
-        self._put("failed", [why.encode("utf-8", "replace")])
+        self._mark("failed", why)
 
-    def wrote(self, output: Literal["stderr", "stdout"], lines: Iterable[bytes | TooLarge], left_out: int = 0) -> None:
+    def wrote(self, output: Output, lines: Sequence[bytes | TooLarge], left_out: int = 0) -> None:
         """Lines on this output; `left_out` before them were not kept by whoever read them."""
-        self._put(output, lines, left_out)
+        if self._logs.folder is not None and lines:
+            kept = [_bounded(line) for line in lines[-WAITING_LINES:]]
+            batch = _Batch(time.time(), output, kept, sum(map(_size, kept)))
+            self._logs.put(self, batch, left_out + len(lines) - len(kept))
 
     def ended(self, how: str) -> None:
-        self._put("end", [how.encode("utf-8", "replace")])
+        self._mark("end", how)
 
-    def _put(self, kind: Kind, lines: Iterable[bytes | TooLarge], left_out: int = 0) -> None:
-        if self._logs.folder is None:
-            return
-        at = time.time()
-        found = (_Line(at, self.pid, kind, _bounded(line), self._secrets) for line in lines)
-        self._logs.put(self, found, left_out)
+    def _mark(self, kind: Kind, text: str) -> None:
+        self._logs.put(self, _Line(time.time(), self.pid, kind, text.encode("utf-8", "replace"), self.secrets))
 
 
 def _bounded(line: bytes | TooLarge) -> bytes | TooLarge:
@@ -267,8 +300,11 @@ class _File:
             OSError: they cannot be written.
         """
         piece = bytearray()
-        for line in lines:
+        for number, line in enumerate(lines):
             piece += _record(line)
+            if number % _BREATH == _BREATH - 1:
+                # The event loop wants the interpreter back, and would wait for a switch.
+                time.sleep(_BREATH_SECONDS)
             if len(piece) > _PIECE:
                 self._append(piece)
                 piece = bytearray()

@@ -59,8 +59,8 @@ class LastWords:
         # Secrets go first: a secret that is cut is not found any more.
         return telling([self._text(line)[-_LINE:] for line in self._lines])
 
-    def add(self, line: bytes | TooLarge) -> None:
-        self._lines.append(line)
+    def add(self, *lines: bytes | TooLarge) -> None:
+        self._lines.extend(lines[-_KEPT_LINES:])
 
     def _text(self, line: bytes | TooLarge) -> str:
         if isinstance(line, TooLarge):

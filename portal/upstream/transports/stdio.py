@@ -21,7 +21,7 @@ from portal.config import StdioServer
 from portal.errors import OutcomeUnknown, UpstreamUnavailable
 from portal.sdk import close_pipes
 from portal.upstream.process_log import ProcessLog
-from portal.upstream.transports.bounds import MAX_OTHER_LINES, PerSecond
+from portal.upstream.transports.bounds import MAX_OTHER_LINES, PerSecond, Turn
 from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.last_words import LastWords
 from portal.upstream.transports.wire import END_BYTES, MAX_AMONG_BYTES, messages_in, snippet
@@ -204,11 +204,12 @@ class StdioPipe:
             close_pipes(self._process)
 
     async def _listen_to_stderr(self) -> None:
+        turn = Turn()
         while lines := await self._errors.those_that_came():
             self._log.wrote("stderr", lines, self._errors.left_out)
             self._errors.left_out = 0
-            for line in lines:
-                self._last_words.add(line)
+            self._last_words.add(*lines)
+            await turn.over()
 
     async def _await_last_words(self) -> None:
         """Wait a little for exit status and standard error, which `end_reason` quotes."""
