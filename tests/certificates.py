@@ -11,9 +11,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+DAY = datetime.timedelta(days=1)
 
-def server_named(host: str, pem: Path) -> ssl.SSLContext:
-    """The context of a server with this name. `pem` gets its key and its certificate, for those who are to trust it."""
+
+def server_named(
+    host: str, pem: Path, *, begins: datetime.timedelta = -DAY, ends: datetime.timedelta = DAY
+) -> ssl.SSLContext:
+    """The context of a server with this name. `pem` gets its key and its certificate, for those who are to trust it,
+    which is valid from now and `begins` until now and `ends`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.UTC)
@@ -23,8 +28,8 @@ def server_named(host: str, pem: Path) -> ssl.SSLContext:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now + begins)
+        .not_valid_after(now + ends)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )

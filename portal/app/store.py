@@ -97,6 +97,21 @@ def log_place(config: Config) -> LogPlace | None:
     return LogPlace(url=place.url, folder=state_home(), name=f"logs-{sha256(str(place).encode()).hexdigest()[:12]}")
 
 
+def process_logs_folder(config: Config) -> Path | None:
+    """Where what the processes of servers write is kept: beside the database, else in this user's folder, by the file
+    of the configuration. None for a configuration that has neither."""
+    if config.portal.has_store:
+        place = database_place(config.portal.state)
+        if place.file is not None:
+            return place.file.absolute().with_name(f"{place.file.stem}-servers")
+        return state_home() / "servers" / sha256(str(place).encode()).hexdigest()[:12]
+    if config.file is None:
+        return None
+    file = config.file.resolve()
+    # The name of the folder is for people: half of all configurations are called alike.
+    return state_home() / "servers" / f"{file.parent.name[:40]}-{sha256(str(file).encode()).hexdigest()[:12]}"
+
+
 @asynccontextmanager
 async def open_log(config: Config, given: Callable[[], LogSection | None]) -> AsyncIterator[CallLog | None]:
     """The log of this configuration until the block ends, None if it has none. `given` is the section in force.

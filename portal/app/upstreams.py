@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from portal.app.pins import place_of
+from portal.app.store import process_logs_folder
 from portal.config import Config
 from portal.credentials import ServerCredentials
 from portal.errors import StartError
@@ -18,6 +19,7 @@ from portal.learning import Learning
 from portal.logs import RecordLog, RecordSink
 from portal.pins import Pinning, PinsUnusable
 from portal.servers import Servers
+from portal.upstream import ProcessLogs
 
 if TYPE_CHECKING:
     from portal.logs import CallLog
@@ -62,8 +64,9 @@ async def open_upstreams(
         credentials = await stack.enter_async_context(
             ServerCredentials(store, people=config.portal.identity is not None)
         )
+        logs = await stack.enter_async_context(ProcessLogs(process_logs_folder(config)))
         servers = await stack.enter_async_context(
-            Servers(config.servers, outputs=learning.shapes, pins=pins, credentials=credentials)
+            Servers(config.servers, outputs=learning.shapes, pins=pins, credentials=credentials, logs=logs)
         )
         learning.publish_to(servers.republish)
         yield OpenServers(servers, credentials, records, learning)

@@ -47,6 +47,7 @@ For example:
   codemode search "late shipments"          # find a tool by what it does
   codemode describe shop.list_orders        # its TypeScript declaration
   codemode call shop.list_orders limit=3    # call it
+  codemode doctor                           # what does not work, and what mends it
   codemode run report.js                    # run a program that calls tools
   codemode stubs -o codemode.d.ts           # their types, for your editor
   codemode test tests                       # run programs that say what they expect

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,14 +135,30 @@ def _names(entries: object) -> list[str]:
 def complete_entry(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of the servers of the document to change, as it writes them; none if it cannot be read."""
     from portal.cli.known_names import safe
+
+    return _begun(safe(_entries(ctx)), incomplete)
+
+
+def complete_program(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Ids of the servers of the configuration that are programs; none if it cannot be read."""
+    from portal.cli.known_names import safe
+    from portal.config import server_id
+
+    return _begun(safe(server_id(name) for name, entry in _entries(ctx).items() if not _has_url(entry)), incomplete)
+
+
+def _has_url(entry: object) -> bool:
+    return isinstance(entry, dict) and any(entry.get(key) for key in ("url", "httpUrl", "serverUrl", "baseUrl"))
+
+
+def _entries(ctx: typer.Context) -> Mapping[str, object]:
+    """The servers of the document that the command line means; none if it cannot be read."""
     from portal.config import load_document, server_place
     from portal.errors import ConfigError
 
     named = ctx.params.get("config")
     try:
         file = Path(named) if named else config_in_use(Path.cwd(), os.environ)
-        if file is None:
-            return []
-        return _begun(safe(server_place(load_document(file), file).entries), incomplete)
+        return server_place(load_document(file), file).entries if file is not None else {}
     except (ConfigError, OSError):
-        return []
+        return {}

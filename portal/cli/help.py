@@ -99,10 +99,13 @@ class CommandLine(typer.Typer):
         no_args_is_help: bool = False,
         context_settings: dict[str, list[str]] | None = None,
         rich_markup_mode: None = None,
+        cls: type[ReadableGroup] = ReadableGroup,
+        subcommand_metavar: str | None = None,
     ) -> None:
         super().__init__(
             name=name,
-            cls=ReadableGroup,
+            cls=cls,
+            subcommand_metavar=subcommand_metavar,
             no_args_is_help=no_args_is_help,
             context_settings=context_settings,
             rich_markup_mode=rich_markup_mode,

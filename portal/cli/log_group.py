@@ -6,13 +6,21 @@ from typing import Annotated, get_args
 
 import typer
 
-from portal.cli.completion import complete_outcome, complete_portal, complete_row_kind, complete_server
+from portal.cli.completion import (
+    complete_outcome,
+    complete_portal,
+    complete_program,
+    complete_row_kind,
+    complete_server,
+)
 from portal.cli.exits import CommandError, Exit
 from portal.cli.finish import finish
-from portal.cli.help import CommandLine
+from portal.cli.help import CommandLine, ReadableGroup
 from portal.cli.options import ConfigOption, JsonOption
 
 MOST_ROWS = 1000
+_SERVER = "server"
+_OF_BOTH = {"limit", "follow", "config", "json"}
 
 RowKindOption = Annotated[
     str | None,
@@ -30,7 +38,24 @@ OutcomeOption = Annotated[
     ),
 ]
 
-log_group = CommandLine(rich_markup_mode=None)
+
+class LogCommands(ReadableGroup):
+    """The commands below `codemode logs`. A word that is none of them is the name of a server: `logs NAME` is
+    `logs server NAME`."""
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]):  # type: ignore[no-untyped-def, override]
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = [_SERVER, *args]
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: typer.Context, incomplete: str) -> list[object]:  # type: ignore[override]
+        name = next(one for one in self.commands[_SERVER].params if one.name == "name")
+        return [*super().shell_complete(ctx, incomplete), *name.shell_complete(ctx, incomplete)]
+
+
+log_group = CommandLine(
+    cls=LogCommands, rich_markup_mode=None, subcommand_metavar="[NAME | server NAME | show ID | verify]"
+)
 
 
 @log_group.callback(invoke_without_command=True)
@@ -70,14 +95,17 @@ def logs(
 
     Without a command, the newest rows are shown, the newest last.
 
+    With NAME, a server that is a program: what it wrote, and how it ended.
+
     \b
+    codemode logs tickets --follow
     codemode logs --failed --since 2h
     codemode logs --server tickets --follow
     codemode logs --run exec_35aff83a7dab5b49cb212de2
     codemode logs show 1796004860260680
-    codemode logs verify
     """
     if context.invoked_subcommand is not None:
+        _refuse_filters(context)
         return
     from portal.cli.commands.logs import LogOptions, moment
     from portal.cli.commands.logs import show as command
@@ -110,6 +138,55 @@ def logs(
         return await command(LogOptions(config, filters, limit, before, follow, json))
 
     finish(show)
+
+
+@log_group.command(_SERVER)
+def show_server(
+    context: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A server that is a program.", autocompletion=complete_program),
+    ],
+    limit: Annotated[int | None, typer.Option("--limit", "-n", metavar="ROWS", help="So many lines.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with the lines that come.")] = False,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what a server wrote besides messages; `codemode logs NAME` is the same.
+
+    Standard error, lines on standard output that are no messages, and each
+    start and end of its process, without secrets. Times are UTC. A running
+    portal keeps it, and so does each command that starts servers.
+
+    \b
+    codemode logs tickets
+    codemode logs tickets --follow
+    codemode logs tickets -n 1000 --json | jq -r .text
+    """
+    from portal.cli.commands.process_logs import ProcessLogOptions
+    from portal.cli.commands.process_logs import show as command
+
+    before = context.parent.params if context.parent is not None else {}
+    lines = limit if limit is not None else before.get("limit", 50)
+    options = ProcessLogOptions(
+        config or before.get("config"),
+        name,
+        lines,
+        follow or before.get("follow", False),
+        json or before.get("json", False),
+    )
+    finish(lambda: command(options))
+
+
+def _refuse_filters(context: typer.Context) -> None:
+    """Refuse options about calls in front of the name of a server."""
+    if context.invoked_subcommand != _SERVER:
+        return
+    given = [name for name, value in context.params.items() if name not in _OF_BOTH and value not in (None, False)]
+    if given:
+        option = {"identity": "who"}.get(given[0], given[0])
+        text = f"--{option} is about calls, and NAME about what a program wrote. The calls of a server: --server NAME."
+        raise typer.BadParameter(text)
 
 
 @log_group.command("show")

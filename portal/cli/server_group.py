@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from portal.cli.completion import complete_entry
+from portal.cli.completion import complete_entry, complete_server
 from portal.cli.finish import finish
 from portal.cli.help import CommandLine
 from portal.cli.options import ConfigOption, CreateOption, JsonOption, ServerArgument, StateOption
@@ -182,3 +182,30 @@ def credentials(config: ConfigOption = None, state: StateOption = None, json: Js
     from portal.cli.commands.login import list_credentials
 
     finish(lambda: list_credentials(config, state, as_json=json))
+
+
+@server_group.command()
+def doctor(
+    server: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Only this server.", autocompletion=complete_server)
+    ] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Find what does not work here, and what mends it.
+
+    Looks at the configuration, starts each program, asks each server by URL,
+    and looks at certificates, logins, clocks, proxies, the port, the database
+    and its keys, the engine, and the MCP clients of this machine. Changes
+    nothing, and takes 20 seconds at most. Ends with 1 if something does not
+    work.
+
+    \b
+    codemode doctor
+    codemode doctor tickets
+    codemode doctor --json | jq '.findings[] | select(.level == "trouble")'
+    """
+    from portal.cli.commands.doctor import DoctorOptions
+    from portal.cli.commands.doctor import doctor as command
+
+    finish(lambda: command(DoctorOptions(server, config, json)))

@@ -256,7 +256,8 @@ class Config(BaseModel):
     """A whole document. `servers` is in document order, by server id, the disabled ones included; `portals` are the
     further portals, by id. `omissions` are the servers that cannot be used. `notes` are sentences for the operator:
     what of the document is passed over or left out. `section` is the key under which the document has its servers.
-    `expanded` are the values of variables in `portal` and `portals`: they are secrets until proven otherwise."""
+    `expanded` are the values of variables in `portal` and `portals`: they are secrets until proven otherwise. `file` is
+    the document's own, None for one that is in no file."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -267,6 +268,7 @@ class Config(BaseModel):
     notes: tuple[str, ...] = ()
     section: str = SERVER_SECTIONS[0]
     expanded: tuple[str, ...] = Field(default=(), repr=False)
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +307,8 @@ def load_config(path: Path, env: Mapping[str, str] | None = None) -> Config:
     Raises:
         ConfigError: it cannot be read or used.
     """
-    return parse_config(load_document(path), file=str(path), env=env, folder=path.parent)
+    config = parse_config(load_document(path), file=str(path), env=env, folder=path.parent)
+    return config.model_copy(update={"file": path.absolute()})
 
 
 def parse_config(

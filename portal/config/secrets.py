@@ -56,5 +56,8 @@ def _confidential(args: Sequence[str]) -> Iterator[str]:
 
 
 def _longest_first(*groups: Iterable[str]) -> tuple[str, ...]:
-    found = {value for group in groups for value in group if len(value) >= _SHORTEST}
+    values = [value for group in groups for value in group]
+    # What comes back of a key of several lines comes line by line.
+    values += [line.strip() for value in values if "\n" in value for line in value.splitlines()]
+    found = {value for value in values if len(value) >= _SHORTEST}
     return tuple(sorted(found, key=len, reverse=True))

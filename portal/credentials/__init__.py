@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     )
     from portal.credentials.notices import CredentialNotices
     from portal.credentials.registration import PortalClient
+    from portal.credentials.shown import FixedToken, own_login, shown_token
     from portal.credentials.sign_ins import forget_sign_ins, keep_sign_in
 else:
     # Logins are kept in a database, whose library is slow to import, and so is the room of logins.
@@ -75,6 +76,9 @@ else:
             "request_login": "login_requests",
             "resumed_login": "kept",
             "save_login": "logins",
+            "FixedToken": "shown",
+            "own_login": "shown",
+            "shown_token": "shown",
             "scope_of": "logins",
             "stored_logins": "logins",
             "take_back": "logins",
@@ -94,6 +98,7 @@ __all__ = [
     "CredentialNotices",
     "CredentialsInvalid",
     "Ending",
+    "FixedToken",
     "GrantedCredential",
     "IdentityAssertion",
     "KeptLogin",
@@ -125,6 +130,7 @@ __all__ = [
     "open_login_requests",
     "open_secret",
     "origin_of",
+    "own_login",
     "read_auth_credentials",
     "read_challenge",
     "read_headers",
@@ -132,6 +138,7 @@ __all__ = [
     "resumed_login",
     "save_login",
     "scope_of",
+    "shown_token",
     "state_of",
     "stored_logins",
     "stored_oauth",

@@ -20,6 +20,7 @@ from portal.config import ServerConfig
 from portal.shares import Full, Shares
 from portal.turns import FairTurns
 from portal.upstream import (
+    NO_PROCESS_LOGS,
     ROOM,
     Connection,
     Credential,
@@ -28,6 +29,7 @@ from portal.upstream import (
     Introduction,
     Listing,
     NegotiationCache,
+    ProcessLogs,
 )
 
 # Connections for single clients that one credential may have at a server, and of these those of one caller. Beyond it
@@ -83,6 +85,7 @@ class Connections:
         lists: bool = True,
         listing: Listing | None = None,
         watched: Collection[str] = (),
+        logs: ProcessLogs = NO_PROCESS_LOGS,
         on_change: Callable[[], None] = lambda: None,
         on_notification: Callable[[str, Mapping[str, object]], None] = lambda method, params: None,
     ) -> None:
@@ -93,6 +96,7 @@ class Connections:
         self.used = time.monotonic()
         self._config = config
         self._introduction = introduction
+        self._logs = logs
         self._negotiated = negotiated
         self._on_notification = on_notification
         self._dedicated: dict[str, _Dedicated] = {}
@@ -108,6 +112,7 @@ class Connections:
             listing=listing,
             watched=watched,
             turns=self._turns,
+            logs=logs,
             on_change=on_change,
             on_notification=on_notification,
         )
@@ -189,6 +194,7 @@ class Connections:
             credential=self.credential,
             lists=False,
             turns=self._turns,
+            logs=self._logs,
             on_notification=self._on_notification,
         )
         connection.start()

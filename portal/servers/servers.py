@@ -27,7 +27,7 @@ from portal.servers.connections import close_all
 from portal.servers.slot import Offers, Slot
 from portal.servers.snapshot import LearnedOutputs, ServerSnapshot, Snapshot
 from portal.state import StateUnavailable
-from portal.upstream import PORTAL_INFO, Connection, DownstreamClient, Introduction
+from portal.upstream import NO_PROCESS_LOGS, PORTAL_INFO, Connection, DownstreamClient, Introduction, ProcessLogs
 
 __all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot"]
 
@@ -121,16 +121,19 @@ class Servers:
         outputs: LearnedOutputs | None = None,
         pins: Pinning | None = None,
         credentials: ServerCredentials | None = None,
+        logs: ProcessLogs = NO_PROCESS_LOGS,
     ) -> None:
         """`outputs` has the output types of tools that declare none. `pins` has the approvals of pinned servers.
 
-        Without `pins`, pinned servers show nothing. `credentials`, if given, are open and stay so.
+        Without `pins`, pinned servers show nothing. `credentials` and `logs`, if given, are open and stay so; what
+        processes write besides messages goes to `logs`.
         """
         self.snapshot = Snapshot()
         self._versions = count(1)
         self._offers = Offers(outputs, pins)
         self._pins = pins
         self._credentials = credentials or ServerCredentials()
+        self._process_logs = logs
         self._configs = configs
         self._introduction = Introduction(info=client_info)
         self._generations: list[_Generation] = [_Generation({})]
@@ -380,7 +383,15 @@ class Servers:
                 _spawn(self._closing, slot.aclose())
 
     def _connect(self, config: ServerConfig) -> Slot:
-        return Slot(config, self._credentials, self._offers, self._introduction, self._slot_changed, self._notify)
+        return Slot(
+            config,
+            self._credentials,
+            self._offers,
+            self._introduction,
+            self._slot_changed,
+            self._notify,
+            self._process_logs,
+        )
 
     def _login_changed(self, server_id: str, subject: str) -> None:
         """Somebody has logged in to a server or out of it: what it offers, and whether it answers, is read now."""

@@ -25,7 +25,17 @@ from portal.identity import OnBehalf
 from portal.pins import Pinning, ScreenedListing, screen
 from portal.servers.connections import Connections
 from portal.servers.snapshot import LearnedOutputs, ServerSnapshot, offer_of
-from portal.upstream import Connection, Credential, DownstreamClient, Introduction, Listing, NegotiationCache, State
+from portal.upstream import (
+    NO_PROCESS_LOGS,
+    Connection,
+    Credential,
+    DownstreamClient,
+    Introduction,
+    Listing,
+    NegotiationCache,
+    ProcessLogs,
+    State,
+)
 
 # Persons with connections of their own to one server, and persons whose last listing is kept while they have none.
 MAX_PERSONS, MAX_LISTINGS = 2_000, 10_000
@@ -74,6 +84,7 @@ class Slot:
         introduction: Introduction,
         changed: Changed,
         notified: Notified,
+        logs: ProcessLogs = NO_PROCESS_LOGS,
     ) -> None:
         self.config = config
         self._credentials = credentials
@@ -81,6 +92,7 @@ class Slot:
         self._introduction = introduction
         self._changed = changed
         self._notified = notified
+        self._logs = logs
         self._negotiated = NegotiationCache()
         self._personal = credentials.is_personal(config)
         self._persons: dict[str, Connections] = {}
@@ -320,6 +332,7 @@ class Slot:
             lists=lists,
             listing=listing,
             watched=watched,
+            logs=self._logs,
             on_change=on_change if lists or subject else lambda: None,
             on_notification=lambda method, params: self._notified(self.config.id, subject, method, params),
         )

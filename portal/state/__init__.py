@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from portal.state.credentials import CredentialKey, CredentialRows, StoredCredential
     from portal.state.database import begin_sqlite, make_private_file, parse_url
     from portal.state.envelope import Key, Place, rewrap, seal, unseal
+    from portal.state.inspection import SchemaState, copy_sqlite, lock_holder, schema_state
     from portal.state.keys import KeyRing
     from portal.state.label_rows import LabelRows
     from portal.state.objects import KEEP, Broken, Found, Idle, Keep, Scan, Stored
@@ -53,6 +54,10 @@ else:
             "Place": "envelope",
             "LabelRows": "label_rows",
             "begin_sqlite": "database",
+            "copy_sqlite": "inspection",
+            "lock_holder": "inspection",
+            "schema_state": "inspection",
+            "SchemaState": "inspection",
             "is_failure": "trouble",
             "make_private_file": "database",
             "parse_url": "database",
@@ -98,6 +103,7 @@ __all__ = [
     "NotFound",
     "Place",
     "Scan",
+    "SchemaState",
     "SecretUnreadable",
     "StateError",
     "StateUnavailable",
@@ -111,12 +117,15 @@ __all__ = [
     "Transaction",
     "background",
     "begin_sqlite",
+    "copy_sqlite",
     "is_failure",
+    "lock_holder",
     "make_private_file",
     "parse_url",
     "plain",
     "reason_of",
     "rewrap",
+    "schema_state",
     "seal",
     "unseal",
     "utc_now",

@@ -43,6 +43,12 @@ def is_migrated(connection: Connection) -> bool:
     return bool(MigrationContext.configure(connection).get_current_heads())
 
 
+def is_ahead(connection: Connection) -> bool:
+    """Whether the tables are of a newer program."""
+    at = MigrationContext.configure(connection).get_current_heads()
+    return bool(set(at) - {script.revision for script in _scripts().walk_revisions()})
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", "portal.state:migrations")

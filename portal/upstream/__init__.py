@@ -15,10 +15,13 @@ from portal.upstream.context import (
 from portal.upstream.credential import Credential
 from portal.upstream.listing import Listing
 from portal.upstream.negotiate import Generation, NegotiationCache, open_link
+from portal.upstream.process_log import NO_PROCESS_LOGS, ProcessLogs
+from portal.upstream.process_log_reading import ProcessLine, ProcessLogReader
 from portal.upstream.transports.protocol import PORTAL_INFO, Introduction
 
 __all__ = [
     "NO_CONTEXT",
+    "NO_PROCESS_LOGS",
     "PORTAL_INFO",
     "ROOM",
     "CallContext",
@@ -34,6 +37,9 @@ __all__ = [
     "OnLog",
     "OnProgress",
     "OnRequest",
+    "ProcessLine",
+    "ProcessLogReader",
+    "ProcessLogs",
     "State",
     "Traffic",
     "open_link",

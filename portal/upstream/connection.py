@@ -37,6 +37,7 @@ from portal.upstream.input_required import ASKS, complete
 from portal.upstream.keeper import Keeper
 from portal.upstream.listing import Listing, declares_no_tools, fetch
 from portal.upstream.negotiate import PAGE_BYTES, NegotiationCache, open_link
+from portal.upstream.process_log import NO_PROCESS_LOGS, ProcessLogs
 from portal.upstream.subscriptions import (
     ACKNOWLEDGED,
     LIST_CHANGED,
@@ -190,11 +191,13 @@ class Connection:
         listing: Listing | None = None,
         watched: Collection[str] = (),
         turns: FairTurns | None = None,
+        logs: ProcessLogs = NO_PROCESS_LOGS,
         on_change: Callable[[], None] = lambda: None,
         on_notification: OnNotification = lambda method, params: None,
     ) -> None:
         """`listing` is what is known of its lists before it is connected. `watched` are URIs of resources that are
         watched as soon as it is. `turns` are those of all connections that show the same credential, its own if none.
+        What a process writes besides messages goes to `logs`.
         """
         self.config = config
         self.state: State = "waiting"
@@ -208,6 +211,7 @@ class Connection:
         self.protocol: str | None = None
         self._introduction = introduction
         self._credential = credential
+        self._logs = logs
         self._secrets = Confidential(config.secrets, credential)
         self._lists = lists
         self._on_change = on_change
@@ -395,7 +399,9 @@ class Connection:
     # Called by the keeper
 
     async def _open(self) -> tuple[Link, Agreement]:
-        link, agreement = await open_link(self.config, self._introduction, self, self.negotiated, self._credential)
+        link, agreement = await open_link(
+            self.config, self._introduction, self, self.negotiated, self._credential, self._logs
+        )
         # Before the first request, which may have waited for the link.
         self.protocol = agreement.version
         return link, agreement

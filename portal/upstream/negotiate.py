@@ -23,8 +23,10 @@ from portal.errors import (
     UpstreamUnavailable,
 )
 from portal.upstream.credential import Confidential, Credential
+from portal.upstream.process_log import NO_PROCESS_LOGS, ProcessLogs
 from portal.upstream.transports.duplex import DuplexLink
 from portal.upstream.transports.http import HttpLink, OlderTransport
+from portal.upstream.transports.last_words import LastWords
 from portal.upstream.transports.link import Inbound, Link
 from portal.upstream.transports.protocol import (
     Agreement,
@@ -37,7 +39,7 @@ from portal.upstream.transports.protocol import (
     version_to_retry,
 )
 from portal.upstream.transports.sse import SsePipe
-from portal.upstream.transports.stdio import LastWords, StdioPipe
+from portal.upstream.transports.stdio import StdioPipe
 
 Generation = Literal["legacy", "modern"]
 # A page of a listing may be larger than the result of a call.
@@ -62,8 +64,10 @@ async def open_link(
     inbound: Inbound,
     negotiated: NegotiationCache,
     credential: Credential | None = None,
+    logs: ProcessLogs = NO_PROCESS_LOGS,
 ) -> tuple[Link, Agreement]:
-    """An open link and the agreement on it, within the server's connect timeout. A program is shown no credential.
+    """An open link and the agreement on it, within the server's connect timeout. A program is shown no credential; what
+    it writes besides messages goes to `logs`.
 
     Raises:
         UpstreamError: no link can be opened, or there is no agreement.
@@ -72,7 +76,7 @@ async def open_link(
     try:
         async with asyncio.timeout(config.connect_timeout):
             if isinstance(config, StdioServer):
-                return await _over_stdio(config, introduction, inbound, negotiated, words)
+                return await _over_stdio(config, introduction, inbound, negotiated, words, logs)
             return await _over_http(config, introduction, inbound, negotiated, credential)
     except TimeoutError:
         written = f" (it wrote: {words})" if str(words) else ""
@@ -80,10 +84,15 @@ async def open_link(
 
 
 async def _over_stdio(
-    config: StdioServer, introduction: Introduction, inbound: Inbound, negotiated: NegotiationCache, words: LastWords
+    config: StdioServer,
+    introduction: Introduction,
+    inbound: Inbound,
+    negotiated: NegotiationCache,
+    words: LastWords,
+    logs: ProcessLogs,
 ) -> tuple[Link, Agreement]:
     for _ in range(2):
-        pipe = await StdioPipe.open(config, max(PAGE_BYTES, config.max_result_bytes), words)
+        pipe = await StdioPipe.open(config, max(PAGE_BYTES, config.max_result_bytes), words, logs.of(config.id))
         link = DuplexLink(pipe, introduction, inbound, config.max_result_bytes, config.secrets)
         try:
             return link, await close_on_failure(link, agree(link, introduction, negotiated, config.connect_timeout))

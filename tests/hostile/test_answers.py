@@ -5,6 +5,8 @@ Of each answer there is an outcome in our own words, or the answer itself where 
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,12 +14,14 @@ import pytest
 
 from portal.calls import Call
 from portal.errors import CallError
+from portal.upstream import ProcessLogs
 from tests.deep import deep
 from tests.hostile import unparsed
 from tests.hostile.lateness import STALL, least_late
 from tests.hostile.upstream import ANSWERS, ERRORS, HTTP, LINES, STREAMS, hostile_upstream
 from tests.patience import PATIENCE
 from tests.portal.portals import Portal, portal_over
+from tests.portal.upstreams.watching import watched
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +79,23 @@ async def test_no_line_that_comes_again_and_again_makes_the_loop_late(name: str)
             assert isinstance(await outcome_of(portal, name), CallError)
 
         late = await least_late(attack, STALL)
+    assert late.worst < STALL, late
+
+
+FLOOD = """import os
+lines = b"".join(b"line %d of a flood of lines\\n" % n for n in range(1000))
+for _ in range(1000): os.write(2, lines)
+"""
+
+
+async def test_a_million_lines_on_standard_error_that_are_kept_do_not_make_the_loop_late(tmp_path: Path) -> None:
+    entry = {"command": sys.executable, "args": ["-c", FLOOD]}
+
+    async def attack() -> None:
+        async with ProcessLogs(tmp_path) as logs, watched(entry, options={"logs": logs}) as up:
+            await up.until(lambda connection: connection.state == "error")
+
+    late = await least_late(attack, STALL)
     assert late.worst < STALL, late
 
 

@@ -35,6 +35,7 @@ ROOMS = (
     ("bench", "console"),
     ("app",),
     ("clients",),
+    ("doctor",),
     ("cli",),
 )
 HEIGHT = {room: height for height, line in enumerate(ROOMS) for room in line}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -21,20 +20,17 @@ from mcp.client.stdio import get_default_environment
 from portal.config import StdioServer
 from portal.errors import OutcomeUnknown, UpstreamUnavailable
 from portal.sdk import close_pipes
-from portal.upstream.transports.bounds import MAX_OTHER_LINES, PerSecond
+from portal.upstream.process_log import ProcessLog
+from portal.upstream.transports.bounds import MAX_OTHER_LINES, PerSecond, Turn
 from portal.upstream.transports.duplex import TooLarge
-from portal.upstream.transports.wire import END_BYTES, MAX_AMONG_BYTES, messages_in, redact, snippet, tail
+from portal.upstream.transports.last_words import LastWords
+from portal.upstream.transports.wire import END_BYTES, MAX_AMONG_BYTES, messages_in, snippet
 
 _CHUNK = 64 * 1024
-# Characters. With them a reason still fits where reasons are cut to 300, as in `/healthz`.
-_WORDS = 200
-_WORD_LINES = 20
 # Lines of standard error that are looked at of those that came at once. Some programs write a hundred thousand.
-_KEPT_LINES = 200
+_KEPT_LINES = 1000
 # A line without an end is read so many times as far as one may be long.
 _ENDLESS = 4
-# Lines of a stack trace that say where, but not what: they would push the error out of the last words.
-_FRAME = re.compile(r'at\s.*|File ".*", line \d.*|\.\.\. \d+ .*|Node\.js v[\d.]+|[\^~{}\[\],\s]+')
 # Some programs write no newline behind a message.
 _UNENDED_SECONDS = 1.0
 _EXIT_SECONDS = 2.0
@@ -85,29 +81,6 @@ def inherited_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name.upper() in INHERITED and not value.startswith("()")}
 
 
-class LastWords:
-    """The last lines of a process that are no messages, in the order they were read, without secrets."""
-
-    def __init__(self) -> None:
-        self._secrets: Sequence[str] = ()
-        self._lines: deque[str] = deque(maxlen=_WORD_LINES)
-
-    def begin(self, secrets: Sequence[str]) -> None:
-        """Forget those of an earlier process. The lines of the next are kept without `secrets`."""
-        self._secrets = secrets
-        self._lines.clear()
-
-    def __str__(self) -> str:
-        """The end of them on one line, "" if there are none."""
-        return tail(" | ".join(self._lines), _WORDS)
-
-    def add(self, line: bytes) -> None:
-        # Secrets go first: a secret that is cut is not found any more.
-        text = redact(line.decode("utf-8", "replace"), self._secrets).strip()
-        if text and not _FRAME.fullmatch(text):
-            self._lines.append(tail(text, _WORDS))
-
-
 def _why_not(error: OSError | ValueError, config: StdioServer) -> str:
     """Why a process was not started. The system says "no such file" of the folder as it does of the program."""
     written = snippet(config.command, config.secrets)
@@ -124,24 +97,28 @@ class StdioPipe:
 
     acknowledges = False
 
-    def __init__(self, process: asyncio.subprocess.Process, max_bytes: int, words: LastWords) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, max_bytes: int, words: LastWords, log: ProcessLog) -> None:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         self._process = process
         self._stdin = process.stdin
         self._lines = LineReader(process.stdout, max_bytes)
         self._errors = LineReader(process.stderr, _CHUNK, keep=_KEPT_LINES)
         self._last_words = words
+        self._log = log
+        self._is_closing = self._has_ended = False
         self._listener = asyncio.create_task(self._listen_to_stderr())
 
     @classmethod
-    async def open(cls, config: StdioServer, max_bytes: int, words: LastWords) -> StdioPipe:
-        """The pipe to a new process, whose last words go to `words`.
+    async def open(cls, config: StdioServer, max_bytes: int, words: LastWords, log: ProcessLog) -> StdioPipe:
+        """The pipe to a new process, whose last words go to `words`, and everything that is no message to `log`.
 
         Raises:
             UpstreamUnavailable: the process cannot be started.
         """
         inherited = inherited_environment(os.environ)
-        words.begin((*config.secrets, *_proxy_passwords(inherited)))
+        secrets = (*config.secrets, *_proxy_passwords(inherited))
+        words.begin(secrets)
+        log.begin(secrets)
         try:
             process = await asyncio.create_subprocess_exec(
                 config.command,
@@ -154,8 +131,11 @@ class StdioPipe:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            raise UpstreamUnavailable(f"cannot be started: {_why_not(error, config)}") from None
-        return cls(process, max_bytes, words)
+            why = f"cannot be started: {_why_not(error, config)}"
+            log.failed(why)
+            raise UpstreamUnavailable(why) from None
+        log.started(process.pid, config.command)
+        return cls(process, max_bytes, words, log)
 
     async def receive(self) -> bytes | TooLarge | None:
         line = await self._lines.next()
@@ -174,28 +154,36 @@ class StdioPipe:
 
     def pass_over(self, data: bytes) -> None:
         self._last_words.add(data)
+        self._log.wrote("stdout", (data,))
 
     def end_reason(self) -> str:
         if self._lines.given_up:
             return self._lines.given_up
-        status = self._process.returncode
-        if status is None:
-            what = "the process closed its output"
-        elif status < 0:
-            what = f"the process was ended by {signal.Signals(-status).name}"
-        else:
-            what = f"the process exited with status {status}"
+        what = f"the process {self._end()}"
         words = str(self._last_words)
         return f"{what} ({words})" if words else what
+
+    def _end(self) -> str:
+        status = self._process.returncode
+        if status is None:
+            return "closed its output"
+        if status < 0:
+            return f"was ended by {signal.Signals(-status).name}"
+        return f"exited with status {status}"
 
     async def aclose(self) -> None:
         """Close the process's input, wait a little for its end, then kill its process group. Bounded; idempotent.
 
         If this is cancelled, the group is killed at once.
         """
+        by_itself = self._process.returncode is not None
         # A program that asks for a key on its input leaves the cursor behind the question.
-        for reader in (self._lines, self._errors):
-            self._last_words.add(reader.unfinished)
+        if not self._is_closing:
+            self._is_closing = True
+            for reader in (self._lines, self._errors):
+                if unfinished := reader.unfinished:
+                    self._last_words.add(unfinished)
+                    self._log.wrote("stdout" if reader is self._lines else "stderr", (unfinished,))
         try:
             try:
                 self._stdin.close()
@@ -209,12 +197,19 @@ class StdioPipe:
             await self._exited(_KILL_SECONDS)
         finally:
             self._listener.cancel()
+            if not self._has_ended:
+                self._has_ended = True
+                self._log.ended(self._end() if by_itself else f"{self._end()}, when the portal closed it")
             # A descendant that left the group may hold the pipes open for ever.
             close_pipes(self._process)
 
     async def _listen_to_stderr(self) -> None:
-        while (line := await self._errors.next()) is not None:
-            self._last_words.add(line if isinstance(line, bytes) else line.end)
+        turn = Turn()
+        while lines := await self._errors.those_that_came():
+            self._log.wrote("stderr", lines, self._errors.left_out)
+            self._errors.left_out = 0
+            self._last_words.add(*lines)
+            await turn.over()
 
     async def _await_last_words(self) -> None:
         """Wait a little for exit status and standard error, which `end_reason` quotes."""
@@ -242,11 +237,13 @@ class LineReader:
     """Reads lines from a stream, those with nothing but white space left out.
 
     Of a line longer than `max_bytes` only the first and last bytes are kept. `given_up` says why no more is read, "" as
-    long as it is. With `keep` everything is read, and of the lines that wait only the last ones are kept.
+    long as it is. With `keep` everything is read, and of the lines that wait only the last ones are kept; `left_out`
+    counts the others.
     """
 
     def __init__(self, stream: asyncio.StreamReader, max_bytes: int, keep: int | None = None) -> None:
         self.given_up = ""
+        self.left_out = 0
         self._stream = stream
         self._max = max_bytes
         self._keeps_last = keep is not None
@@ -256,9 +253,10 @@ class LineReader:
         self._size = 0
 
     @property
-    def unfinished(self) -> bytes:
-        """The end of a line whose newline has not come yet."""
-        return b"".join(self._parts[-2:])[-4 * END_BYTES :]
+    def unfinished(self) -> bytes | TooLarge:
+        """A line whose newline has not come yet: of a long one the beginning and the end; b"" if there is none."""
+        end = b"".join(self._parts[-2:])[-4 * END_BYTES :]
+        return end if len(end) == self._size else TooLarge(self._parts[0][:END_BYTES], end)
 
     async def next(self) -> bytes | TooLarge | None:
         """The next line without its newline, or None at the end. The last line needs no newline."""
@@ -270,6 +268,15 @@ class LineReader:
                 return None
             self.feed(chunk or b"\n")
         return self._ready.popleft()
+
+    async def those_that_came(self) -> list[bytes | TooLarge]:
+        """The next line and those that have come with it, [] at the end."""
+        first = await self.next()
+        if first is None:
+            return []
+        lines = [first, *self._ready]
+        self._ready.clear()
+        return lines
 
     async def _read(self) -> bytes:
         """More of the stream, b"" at its end; a newline if nothing comes for a while behind a whole message."""
@@ -289,22 +296,27 @@ class LineReader:
             return
         line = self._line()
         if isinstance(line, TooLarge) or line.strip():
-            self._ready.append(line)
+            self._add([line])
         self._parts, self._size = [], 0
         rest = others.pop()
         if len(chunk) <= self._max:
             # At once: there may be a line for each byte.
             lines = [line for line in others if line.strip()]
-            self._ready.extend(lines)
+            self._add(lines)
             if len(lines) < len(others) and self._empty.exceeded(len(others) - len(lines)):
                 self._give_up(f"wrote more than {MAX_OTHER_LINES:,} empty lines in a second")
         else:
             for whole in others:
                 self._keep(whole)
                 if self._size:
-                    self._ready.append(self._line())
+                    self._add([self._line()])
                 self._parts, self._size = [], 0
         self._keep(rest)
+
+    def _add(self, lines: Sequence[bytes | TooLarge]) -> None:
+        if self._ready.maxlen is not None:
+            self.left_out += max(0, len(self._ready) + len(lines) - self._ready.maxlen)
+        self._ready.extend(lines)
 
     def _keep(self, part: bytes) -> None:
         if not part:

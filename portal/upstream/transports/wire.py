@@ -20,6 +20,8 @@ from portal.exact import beyond_64_bits, encode, end_of_value, parse
 from portal.upstream.transports.bounds import INLINE_BYTES, MAX_ERROR_CHARS, aside, bounded_data, check_number
 
 SNIPPET = 200
+# Colours, cursor movements and titles that a program writes for a terminal, also when its output is a pipe.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _BETWEEN_WORDS = re.compile(r"""[\s"'`<>,;|(){}\[\]]""")
 MAX_DEPTH = 100
 # Messages in one batch (2025-03-26). What has more is no message.
@@ -305,10 +307,32 @@ def tail(text: str, length: int) -> str:
     return "…" + (kept[found.end() :] if found is not None else "")
 
 
+def without_escapes(text: str) -> str:
+    """`text` without the escape sequences of terminals."""
+    return _ESCAPES.sub("", text)
+
+
 def redact(text: str, secrets: Sequence[str]) -> str:
     """`text` with every configured secret replaced by "[redacted]"."""
     for secret in secrets:
         text = text.replace(secret, "[redacted]")
+    return text
+
+
+def redact_cut(text: str, secrets: Sequence[str], *, at_start: bool = False, at_end: bool = False) -> str:
+    """As `redact`, for a piece that was cut out of a longer text: no part of a secret is left where it was cut."""
+    # A character of several bytes may be cut too.
+    text = text.lstrip("\ufffd") if at_start else text
+    text = text.rstrip("\ufffd") if at_end else text
+    if any(len(text) < len(secret) and text in secret for secret in secrets):
+        return "[redacted]" if text else ""
+    text = redact(text, secrets)
+    for secret in secrets:
+        parts = range(min(len(secret) - 1, len(text)), 0, -1)
+        if at_end and (cut := next((n for n in parts if text.endswith(secret[:n])), 0)):
+            text = text[:-cut]
+        if at_start and (cut := next((n for n in parts if text.startswith(secret[-n:])), 0)):
+            text = text[cut:]
     return text
 
 

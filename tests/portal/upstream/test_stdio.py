@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from portal.config import StdioServer, parse_config
 from portal.errors import OutcomeUnknown, ResponseTooLarge, UpstreamError
+from portal.upstream import NO_PROCESS_LOGS
 from portal.upstream.transports.duplex import TooLarge
-from portal.upstream.transports.stdio import LastWords, LineReader, StdioPipe
+from portal.upstream.transports.last_words import LastWords
+from portal.upstream.transports.stdio import LineReader, StdioPipe
 from portal.upstream.transports.wire import id_of_answer
 from tests.portal.upstreams.hosting import stdio_entry
 from tests.portal.upstreams.watching import ready, watched
@@ -368,7 +370,7 @@ async def test_a_process_is_killed_when_its_closing_is_cut_off() -> None:
     document = {"mcpServers": {"s": {"command": sys.executable, "args": ["-c", STUBBORN]}}}
     config = parse_config(document, env={}).servers["s"]
     assert isinstance(config, StdioServer)
-    pipe = await StdioPipe.open(config, 1000, LastWords())
+    pipe = await StdioPipe.open(config, 1000, LastWords(), NO_PROCESS_LOGS.of("s"))
     assert await pipe.receive() == b"ready"
     closing = asyncio.create_task(pipe.aclose())
     await asyncio.sleep(0)
