@@ -11,7 +11,7 @@ import httpcore2
 import pytest
 from hypothesis import settings
 
-from portal.cli.commands.serve import collect_garbage_seldom
+from portal.cli.process import collect_garbage_seldom
 from tests.deep import DEEP, ORDINARY, register_profiles
 
 

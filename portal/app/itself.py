@@ -10,6 +10,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from portal.app.bridges import final_program, program_name, upstream_urls
@@ -33,6 +34,7 @@ class OwnAddress:
     paths: frozenset[str]
     public: frozenset[tuple[str, int]]
     names: frozenset[str] = frozenset()
+    document: Path | None = None
 
     @classmethod
     def of(
@@ -42,6 +44,7 @@ class OwnAddress:
         port: int | None = None,
         names: Iterable[str] = (),
         stored: Mapping[str, str] | None = None,
+        document: Path | None = None,
     ) -> OwnAddress:
         """The address of the instance of this configuration. `host` and `port` override the configured ones; `stored`
         are the portals of its database: their host names, "" without one, by id."""
@@ -60,6 +63,7 @@ class OwnAddress:
             frozenset({settings.path, *(f"/{id}{settings.path}" for id in portals)}),
             frozenset(place for place in found if place is not None),
             frozenset(name.lower() for name in names),
+            document,
         )
 
     def listens_at(self, host: str, port: int) -> bool:

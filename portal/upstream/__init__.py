@@ -15,26 +15,45 @@ from portal.upstream.context import (
 from portal.upstream.credential import Credential
 from portal.upstream.listing import Listing
 from portal.upstream.negotiate import Generation, NegotiationCache, open_link
+from portal.upstream.transports.duplex import TooLarge
+from portal.upstream.transports.event_stream import Event, EventParser
+from portal.upstream.transports.http import SESSION_HEADER
+from portal.upstream.transports.http_client import Body, HttpClient, opened
 from portal.upstream.transports.protocol import PORTAL_INFO, Introduction
+from portal.upstream.transports.stdio import LINEAGE, LineReader
+from portal.upstream.transports.wire import MAX_BATCH, decode, kind_of, read_messages
 
 __all__ = [
+    "LINEAGE",
+    "MAX_BATCH",
     "NO_CONTEXT",
     "PORTAL_INFO",
     "ROOM",
+    "SESSION_HEADER",
+    "Body",
     "CallContext",
     "CallFacts",
     "CallSource",
     "Connection",
     "Credential",
     "DownstreamClient",
+    "Event",
+    "EventParser",
     "Generation",
+    "HttpClient",
     "Introduction",
+    "LineReader",
     "Listing",
     "NegotiationCache",
     "OnLog",
     "OnProgress",
     "OnRequest",
     "State",
+    "TooLarge",
     "Traffic",
+    "decode",
+    "kind_of",
     "open_link",
+    "opened",
+    "read_messages",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from portal.cli.commands.serve import MOST_DESCRIPTORS, allow_many_descriptors
+from portal.cli.process import MOST_DESCRIPTORS, allow_many_descriptors
 from portal.cli.exits import Exit
 from tests.clients.serving import Served, serving
 
