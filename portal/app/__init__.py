@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         log_place,
         open_store,
         rewrap_kept,
+        state_home,
         store_for_calls,
     )
     from portal.app.upstreams import open_upstreams
@@ -53,6 +54,7 @@ else:
             "read_stored": "access",
             "rewrap_kept": "store",
             "serving": "instance",
+            "state_home": "store",
             "store_for_calls": "store",
             "without_itself": "itself",
         },
@@ -80,6 +82,7 @@ __all__ = [
     "read_stored",
     "rewrap_kept",
     "serving",
+    "state_home",
     "store_for_calls",
     "without_itself",
 ]

@@ -41,10 +41,11 @@ async def open_upstreams(
     *,
     learning: Learning | None = None,
     pins: Pinning | None = None,
+    instance: str = "",
 ) -> AsyncIterator[OpenServers]:
     """The servers, connecting, until the block ends. What is approved of pinned servers is in `store` if there is one.
     Rows of calls go to `log` too.
-    `learning` and `pins`, if given, are open and stay so.
+    `learning` and `pins`, if given, are open and stay so. `instance` is the mark of the instance, "" for a command.
 
     Raises:
         StartError: what was approved, or what was learned, cannot be read.
@@ -63,7 +64,7 @@ async def open_upstreams(
             ServerCredentials(store, people=config.portal.identity is not None)
         )
         servers = await stack.enter_async_context(
-            Servers(config.servers, outputs=learning.shapes, pins=pins, credentials=credentials)
+            Servers(config.servers, outputs=learning.shapes, pins=pins, credentials=credentials, instance=instance)
         )
         learning.publish_to(servers.republish)
         yield OpenServers(servers, credentials, records, learning)

@@ -121,10 +121,12 @@ class Servers:
         outputs: LearnedOutputs | None = None,
         pins: Pinning | None = None,
         credentials: ServerCredentials | None = None,
+        instance: str = "",
     ) -> None:
         """`outputs` has the output types of tools that declare none. `pins` has the approvals of pinned servers.
 
-        Without `pins`, pinned servers show nothing. `credentials`, if given, are open and stay so.
+        Without `pins`, pinned servers show nothing. `credentials`, if given, are open and stay so. `instance` is the
+        mark of the portal's instance: a server that turns out to be it is not served.
         """
         self.snapshot = Snapshot()
         self._versions = count(1)
@@ -132,7 +134,7 @@ class Servers:
         self._pins = pins
         self._credentials = credentials or ServerCredentials()
         self._configs = configs
-        self._introduction = Introduction(info=client_info)
+        self._introduction = Introduction(info=client_info, instance=instance)
         self._generations: list[_Generation] = [_Generation({})]
         self._listeners: list[Listener] = []
         self._notified: list[NotificationListener] = []
@@ -171,6 +173,11 @@ class Servers:
     def _slots(self) -> Mapping[str, Slot]:
         """The servers of the current configuration, by id."""
         return self._generations[-1].slots
+
+    @property
+    def instances(self) -> frozenset[str]:
+        """The portals that are among the servers or behind them, by their marks."""
+        return frozenset(mark for slot in self._slots.values() for mark in slot.instances)
 
     # The snapshot and its listeners
 

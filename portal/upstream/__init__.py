@@ -19,13 +19,15 @@ from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.event_stream import Event, EventParser
 from portal.upstream.transports.http import SESSION_HEADER
 from portal.upstream.transports.http_client import Body, HttpClient, opened
-from portal.upstream.transports.protocol import PORTAL_INFO, Introduction
+from portal.upstream.transports.protocol import INSTANCES_META_KEY, MAX_INSTANCES, PORTAL_INFO, Introduction
 from portal.upstream.transports.stdio import LINEAGE, LineReader
 from portal.upstream.transports.wire import MAX_BATCH, decode, kind_of, read_messages
 
 __all__ = [
+    "INSTANCES_META_KEY",
     "LINEAGE",
     "MAX_BATCH",
+    "MAX_INSTANCES",
     "NO_CONTEXT",
     "PORTAL_INFO",
     "ROOM",

@@ -54,7 +54,7 @@ async def portal_here(options: StdioOptions, said: BriefLines) -> AsyncIterator[
     collect_garbage_seldom()
     allow_many_descriptors()
     said.notes(document.notes)
-    parts = Parts(http=HttpSettings(session_idle=_IDLE_SECONDS))
+    parts = Parts(http=HttpSettings(session_idle=_IDLE_SECONDS), cold=True)
     async with Instance.open(document, Discard(), said.say, parts) as instance:
         unsubscribe = instance.servers.subscribe(said.servers_changed)
         following = follow_file(file, instance, said, partial(usable, file=file))
