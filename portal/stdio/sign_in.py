@@ -53,8 +53,8 @@ class Browser(Protocol):
 
 
 @asynccontextmanager
-async def _locked(file: Path, waits: Callable[[], object]) -> AsyncIterator[bool]:
-    """The lock of this file, until the block ends or the process does; whether another one had it first."""
+async def _locked(file: Path, waits: Callable[[], object]) -> AsyncIterator[None]:
+    """The lock of this file, until the block ends or the process does. `waits` is called if another one has it."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     waited = False
@@ -68,7 +68,7 @@ async def _locked(file: Path, waits: Callable[[], object]) -> AsyncIterator[bool
                     waits()
                 waited = True
                 await asyncio.sleep(_LOCK_SECONDS)
-        yield waited
+        yield
     finally:
         os.close(descriptor)
 
@@ -134,8 +134,9 @@ class PortalSignIn:
         def waits() -> None:
             self._tell(f"waiting for the sign-in at {host} that another bridge has begun")
 
-        async with _locked(self._lock, waits) as waited:
-            if await credential.reload() and waited:
+        async with _locked(self._lock, waits):
+            if await credential.reload():
+                # Another bridge has signed in, perhaps while this one waited.
                 return
             try:
                 await self._sign_in(refused, host)

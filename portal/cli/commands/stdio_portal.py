@@ -16,6 +16,7 @@ from portal.cli.session import load, usable
 from portal.cli.show.announce import BriefLines
 from portal.http import HttpSettings
 from portal.logs import Discard, configure_logging
+from portal.servers import Snapshot
 from portal.state import background
 from portal.stdio import Exchange, InProcess
 
@@ -57,6 +58,8 @@ async def portal_here(options: StdioOptions, said: BriefLines) -> AsyncIterator[
     parts = Parts(http=HttpSettings(session_idle=_IDLE_SECONDS), cold=True)
     async with Instance.open(document, Discard(), said.say, parts) as instance:
         unsubscribe = instance.servers.subscribe(said.servers_changed)
+        # Of those that failed at once.
+        said.servers_changed(Snapshot(), instance.servers.snapshot)
         following = follow_file(file, instance, said, partial(usable, file=file))
         async with background(following):
             path = f"/{options.portal}/mcp" if options.portal else settings.path
