@@ -35,6 +35,7 @@ EXAMPLES = """
 Start here:
   codemode demo                             a guided tour with example servers
   codemode serve                            one URL over the servers of codemode.json
+  codemode stdio                            the same for a client that starts it
   codemode tools                            which servers answer, and their tools
   codemode search "late shipments"          find a tool by what it does
   codemode describe shop.list_orders        its TypeScript declaration

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -13,8 +12,6 @@ from portal.config import HttpServer
 from portal.errors import AuthorizationRequired
 from portal.stdio.relay import MAX_ANSWER
 from portal.upstream import Body, Credential, HttpClient, opened
-
-_OWN_WORDS = re.compile(r"; (?:put its token|the credentials in its configuration).*?(?=; it says: |$)")
 
 
 class SignIn(Credential, Protocol):
@@ -64,11 +61,9 @@ class Remote:
             error = await self._client.authorization_required(response)
         finally:
             response.release()
-        # What is advised there is for whoever writes a configuration.
-        words = _OWN_WORDS.sub("; what --header shows it is not what it wants", error.message)
-        raise AuthorizationRequired(
-            f"The portal {words}.", status=401, challenge=error.challenge, login_helps=error.login_helps
-        )
+        # Its own text advises whoever writes a configuration.
+        words = "The portal wants another credential than it is shown (HTTP 401); see --header."
+        raise AuthorizationRequired(words, status=401, challenge=error.challenge)
 
 
 class _RemoteAnswer:

@@ -217,7 +217,7 @@ async def test_a_header_is_shown_in_the_place_of_a_sign_in(tmp_path: Path) -> No
             issuing.tokens.clear()
             found.say(called(1, "echo", text="x"))
             message = (await found.answer(1))["error"]["message"]
-            assert "what --header shows it is not what it wants" in message and "service-token" not in message
+            assert "wants another credential than it is shown (HTTP 401); see --header" in message and "service-token" not in message
         assert issuing.authorizations == []
 
 
@@ -238,7 +238,7 @@ async def test_a_portal_where_people_sign_in_serves_a_bridge(tmp_path: Path) -> 
             assert "Back to the terminal" in await back.text()
         assert "result" in await found.answer(0)
         assert await found.echo("hello", "fix_echo") == "hello"
-        assert portal.kept.last.subject == ada.key
+        assert portal.kept.last.identity == ada.key
         # A portal that was started again knows no session, and the token still.
         await lose_sessions(portal.instance)
         assert await found.echo("again", "fix_echo", 8) == "again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,10 +11,15 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp_types import ElicitResult, LoggingMessageNotificationParams
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from codemode import CodeTool
 from portal.app import Instance
 from portal.config import HttpServer
+from portal.http import HttpSettings, running
 from portal.stdio import Exchange, InProcess, Remote
 from portal.upstream import TooLarge
 from tests.patience import PATIENCE
@@ -295,6 +301,89 @@ async def lose_sessions(instance: Instance) -> None:
     endpoint = instance.own.endpoint
     for id in [session.client.key for session in endpoint._sessions]:
         await endpoint._manager.end(id)
+
+
+class Breaking:
+    """A portal whose answers to calls break off. `kept` is whether it gives the rest to who comes back for it."""
+
+    def __init__(self, *, kept: bool) -> None:
+        self.kept = kept
+        self.resumed: list[str] = []
+
+    def app(self) -> Starlette:
+        return Starlette(routes=[Route("/mcp", self._answer, methods=["POST", "GET", "DELETE"])])
+
+    async def _answer(self, request: Request) -> Response:
+        if request.method == "DELETE":
+            return Response(status_code=200)
+        if request.method == "GET":
+            return self._rest(request.headers.get("last-event-id", ""))
+        message = await request.json()
+        if message["method"] == "initialize":
+            result = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}}
+            return JSONResponse(
+                {"jsonrpc": "2.0", "id": message["id"], "result": result}, headers={"mcp-session-id": "s"}
+            )
+        if "id" not in message:
+            return Response(status_code=202)
+        number = "id: 1\n" if self.kept else ""
+        told = json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": 1}})
+        junk = "data: this is no message\n\n: nor is this\n\n"
+        return Response(f"retry: 1\n{number}data: {told}\n\n{junk}", media_type="text/event-stream")
+
+    def _rest(self, last: str) -> Response:
+        if not last:
+            return Response(status_code=405)
+        self.resumed.append(last)
+        if len(self.resumed) == 1:
+            # Broken again, with nothing new.
+            return Response("", media_type="text/event-stream")
+        answer = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"content": []}}, indent=1)
+        lines = "".join(f"data: {line}\n" for line in answer.splitlines())
+        return Response(f"id: 2\n{lines}\n", media_type="text/event-stream")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_broken_answer_is_come_back_for_or_may_have_run(kept: bool) -> None:
+    breaking = Breaking(kept=kept)
+    async with running(breaking.app(), http=HttpSettings()) as url:
+        exchange = remote(f"{url}/mcp")
+        async with talking(exchange) as talk:
+            await talk.begin()
+            talk.say(call(1, "x"))
+            assert (await talk.notified("notifications/message"))["params"]["data"] == 1
+            found = await talk.answer(1)
+            if kept:
+                assert found["result"] == {"content": []} and breaking.resumed == ["1", "1"]
+            else:
+                assert found["error"]["code"] == -32011 and "may have run" in found["error"]["message"]
+            assert not any("no message" in line for line in talk.written)
+        await exchange.aclose()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (500, "<html>oops</html>", "The portal answered HTTP 500"),
+        (200, "<html>hello</html>", "without an answer to the request"),
+        (202, "", "without an answer to the request"),
+        (200, '{"jsonrpc":"2.0","id":99,"result":{}}', "without an answer to the request"),
+        (400, '{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"not so"}}', "not so"),
+        (302, "", "redirect"),
+    ],
+)
+async def test_what_is_no_answer_is_an_error_of_the_request(status: int, body: str, words: str) -> None:
+    async def answer(request: Request) -> Response:
+        headers = {"location": "https://elsewhere.example/mcp"} if status == 302 else {}
+        return Response(body, status, headers, "application/json")
+
+    app = Starlette(routes=[Route("/mcp", answer, methods=["POST"])])
+    async with running(app, http=HttpSettings()) as url:
+        exchange = remote(f"{url}/mcp")
+        async with talking(exchange) as talk:
+            talk.say(INITIALIZE)
+            assert words in (await talk.answer(0))["error"]["message"]
+        await exchange.aclose()
 
 
 async def test_a_portal_that_does_not_answer_is_an_error_of_the_request(free_tcp_port: int) -> None:
