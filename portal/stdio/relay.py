@@ -20,7 +20,7 @@ from portal.exact import encode
 from portal.stdio.exchange import Exchange, ExchangeAnswer
 from portal.stdio.messages import ClientMessage, Id, MessageBatch, Unreadable, as_line, error_of, read_line, too_long
 from portal.stdio.mirrors import Mirrors
-from portal.stdio.session import INITIALIZED, LIST, Kept, PortalSession
+from portal.stdio.session import INITIALIZED, LIST, PortalSession, SessionSettings
 from portal.upstream import SESSION_HEADER, Body, Event, EventParser, TooLarge, kind_of, read_messages
 
 MAX_UNDER_WAY = 1000
@@ -87,7 +87,7 @@ class Relay:
     tell: Callable[[str], object]
     _session: PortalSession | None = None
     _opening: ClientMessage | None = None
-    _kept: Kept = field(default_factory=Kept)
+    _kept: SessionSettings = field(default_factory=SessionSettings)
     _mirrors: Mirrors = field(default_factory=Mirrors)
     _under_way: dict[Id, _UnderWay] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -286,7 +286,7 @@ class Relay:
 
     async def _initialize(self, one: _UnderWay) -> None:
         former, self._session = self._session, None
-        self._kept = Kept()
+        self._kept = SessionSettings()
         if former is not None:
             self._spawn(self._end(former))
         found = await self._post(one, {}, None)

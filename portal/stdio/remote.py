@@ -14,7 +14,7 @@ from portal.stdio.relay import MAX_ANSWER
 from portal.upstream import Body, Credential, HttpClient, opened
 
 
-class SignIn(Credential, Protocol):
+class SignInCredential(Credential, Protocol):
     """The sign-in at a portal: what `Credential` shows is what it left."""
 
     async def renewed(self, refused: AuthorizationRequired) -> None:
@@ -28,7 +28,7 @@ class SignIn(Credential, Protocol):
 class Remote:
     """Implements `Exchange` with a portal at a URL. Without a `sign_in` it shows what the configuration has alone."""
 
-    def __init__(self, config: HttpServer, sign_in: SignIn | None) -> None:
+    def __init__(self, config: HttpServer, sign_in: SignInCredential | None) -> None:
         self._client = HttpClient(config, sign_in)
         self._sign_in = sign_in
         self._signing_in = asyncio.Lock()

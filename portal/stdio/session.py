@@ -22,7 +22,7 @@ INITIALIZED = encode({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
 
 @dataclass(slots=True)
-class Kept:
+class SessionSettings:
     """What a client has set in its session, so that another session can have it too: the level of logs, and what it
     watches."""
 

@@ -81,8 +81,8 @@ def sign_in_id(url: str) -> str:
 
 
 class PortalSignIn:
-    """Implements `SignIn`. `folder` has the lock; `open_store` opens the database, which is made with the first sign-in
-    if it is not `there`. `browser` is opened for a sign-in, `tell` says to the person what is waited for."""
+    """Implements `SignInCredential`. `folder` has the lock; `open_store` opens the database, which is made with the first
+    sign-in if it is not `there`. `browser` is opened for a sign-in, `tell` says to the person what is waited for."""
 
     advice = ""
 
@@ -126,7 +126,7 @@ class PortalSignIn:
         return self._credential is not None and await self._credential.renew(sent, refused)
 
     async def renewed(self, refused: AuthorizationRequired) -> None:
-        """Implements `SignIn`."""
+        """Implements `SignInCredential`."""
         host = urlsplit(self._config.url).netloc.rpartition("@")[2]
         self._there = True
         credential = await self._opened()

@@ -48,7 +48,7 @@ async def test_through_a_proxy_it_finds_itself() -> None:
 
 
 async def test_by_a_path_of_another_portal_of_its_own_it_finds_itself() -> None:
-    document = {"mcpServers": {}, "portals": {"docs": {"servers": []}}}
+    document: dict[str, Any] = {"mcpServers": {}, "portals": {"docs": {"servers": []}}}
     async with opened(document, parts=Parts(code=None)) as instance, serving(instance) as url:
         async with proxied(url) as elsewhere:
             await with_server(instance, url=f"{elsewhere}/docs/mcp", type="http")
@@ -73,11 +73,11 @@ async def test_by_a_bridge_that_nobody_knows_it_finds_itself(tmp_path: Path) -> 
 
 
 async def test_of_two_portals_that_name_each_other_the_second_leaves_the_first_out() -> None:
-    first, second = {"mcpServers": {}}, {"mcpServers": {}}
+    document: dict[str, Any] = {"mcpServers": {}}
     async with (
-        opened(first, parts=Parts(code=None)) as one,
+        opened(document, parts=Parts(code=None)) as one,
         serving(one) as url_of_one,
-        opened(second, parts=Parts(code=None)) as two,
+        opened(document, parts=Parts(code=None)) as two,
         serving(two) as url_of_two,
     ):
         await with_server(one, url=f"{url_of_two}/mcp")

@@ -313,6 +313,22 @@ def test_a_further_portal_shows_its_own_selection(tmp_path: Path) -> None:
     assert "has no portal 'dogs'; its further portals are: docs." in refused.stderr
 
 
+def test_the_portal_of_another_document_is_a_server_like_any_other(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    file = configured(other)
+    words = [*COMMAND[1:], "--config", str(file), "--mode", "tools"]
+    configured(tmp_path, {"other": {"command": COMMAND[0], "args": words, "env": {"PYTHONPATH": str(ROOT)}}})
+    with started(tmp_path) as process:
+        process.begin()
+        program = "return (await codemode.other.shipping_list_shipments({limit: 1})).shipments.length"
+        process.say(called(1, "code", code=program))
+        assert process.answer(1)["result"]["structuredContent"]["result"] == 1
+        below = descendants(process.process.pid)
+        assert process.close()[0] == Exit.OK
+    assert all_end(below)
+
+
 def test_where_people_sign_in_it_says_how_to_connect_instead(tmp_path: Path) -> None:
     configured(tmp_path, {}, portal={"state": "sqlite:///state.db", "identity": {"publicUrl": "https://t.example"}})
     refused = in_process(tmp_path, "stdio")

@@ -217,7 +217,8 @@ async def test_a_header_is_shown_in_the_place_of_a_sign_in(tmp_path: Path) -> No
             issuing.tokens.clear()
             found.say(called(1, "echo", text="x"))
             message = (await found.answer(1))["error"]["message"]
-            assert "wants another credential than it is shown (HTTP 401); see --header" in message and "service-token" not in message
+            assert "wants another credential than it is shown (HTTP 401); see --header" in message
+            assert "service-token" not in message
         assert issuing.authorizations == []
 
 
