@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mcp_types import HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND
 
@@ -78,22 +78,23 @@ class _SessionLost(Exception):
     """The portal does not know the session any more. The request did not run."""
 
 
-@dataclass(slots=True, eq=False)
 class Relay:
     """`write` takes a line for the client, `tell` a sentence for the person who started it."""
 
-    exchange: Exchange
-    write: Write
-    tell: Callable[[str], object]
-    _session: PortalSession | None = None
-    _opening: ClientMessage | None = None
-    _kept: SessionSettings = field(default_factory=SessionSettings)
-    _mirrors: Mirrors = field(default_factory=Mirrors)
-    _under_way: dict[Id, _UnderWay] = field(default_factory=dict)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _listener: asyncio.Task[None] | None = None
-    _renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _answered: bool = False
+    def __init__(self, exchange: Exchange, write: Write, tell: Callable[[str], object]) -> None:
+        self._exchange = exchange
+        self._write = write
+        self._tell = tell
+        self._session: PortalSession | None = None
+        # The request with which the client began its session.
+        self._opening: ClientMessage | None = None
+        self._kept = SessionSettings()
+        self._mirrors = Mirrors()
+        self._under_way: dict[Id, _UnderWay] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: asyncio.Task[None] | None = None
+        self._renewing = asyncio.Lock()
+        self._answered = False
 
     async def run(self, lines: AsyncIterator[bytes | TooLarge]) -> None:
         """Pass on every line, until there are no more. Requests that are under way then have a little time."""
@@ -109,7 +110,7 @@ class Relay:
                     await asyncio.wait(tasks)
         except TimeoutError:
             if number := len(self._under_way) + waiting.qsize():
-                self.tell(f"the client closed its output while {number} of its messages were under way")
+                self._tell(f"the client closed its output while {number} of its messages were under way")
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
@@ -128,6 +129,8 @@ class Relay:
             line = await waiting.get()
             try:
                 await self._take(line)
+            except Exception as error:  # the edge of one line: the next ones are passed on
+                self._tell(f"a message of the client could not be passed on: {type(error).__name__}")
             finally:
                 waiting.task_done()
 
@@ -135,11 +138,11 @@ class Relay:
 
     async def _take(self, line: bytes | TooLarge) -> None:
         if isinstance(line, TooLarge):
-            await self.write(too_long(line.beginning, line.end).answer)
+            await self._write(too_long(line.beginning, line.end).answer)
             return
         match read_line(line, self._session.version if self._session is not None else ""):
             case Unreadable(answer):
-                await self.write(answer)
+                await self._write(answer)
             case MessageBatch() as batch:
                 await self._take_batch(batch)
             case ClientMessage() as message:
@@ -148,7 +151,7 @@ class Relay:
     async def _reply(self, line: bytes) -> None:
         if line:
             self._answered = True
-            await self.write(line)
+            await self._write(line)
 
     async def _take_batch(self, batch: MessageBatch) -> None:
         """Pass on the parts of an array. The answers of its requests come as one array, when all are there."""
@@ -181,12 +184,12 @@ class Relay:
                 # In their order: what comes after it may depend on it.
                 await self._post_told(self._session, message.raw)
         except (UpstreamError, TimeoutError) as error:
-            self.tell(f"a message of the client could not be passed on: {error or 'it took too long'}")
+            self._tell(f"a message of the client could not be passed on: {error or 'it took too long'}")
         if message.method == "notifications/initialized":
             self._listen(self._session)
 
     async def _post_told(self, session: PortalSession, data: bytes) -> None:
-        answer = await self.exchange.send("POST", {**_POST, **session.headers}, data)
+        answer = await self._exchange.send("POST", {**_POST, **session.headers}, data)
         await answer.aclose()
 
     async def _begin(self, message: ClientMessage, write: Write) -> None:
@@ -233,7 +236,7 @@ class Relay:
                 await one.write(b"")
             raise
         except Exception as error:  # the edge of one request: the others go on
-            self.tell(f"{message.method[:64]} failed: {type(error).__name__}")
+            self._tell(f"{message.method[:64]} failed: {type(error).__name__}")
             await self._answer(one, error_of(message.id, INTERNAL_ERROR, "The request could not be passed on."))
         finally:
             assert message.id is not None
@@ -305,7 +308,7 @@ class Relay:
             _SessionLost: the portal does not know the session.
         """
         message = one.message
-        answer = await self.exchange.send("POST", {**_POST, **headers}, message.raw)
+        answer = await self._exchange.send("POST", {**_POST, **headers}, message.raw)
         try:
             if answer.status >= 400:
                 found = await self._refusal(answer, message, session)
@@ -364,7 +367,7 @@ class Relay:
     ) -> tuple[Mapping[str, object], bytes] | None:
         """Come back for an answer (Last-Event-ID)."""
         try:
-            answer = await self.exchange.send("GET", {**_STREAM, **session.headers, "last-event-id": place.last})
+            answer = await self._exchange.send("GET", {**_STREAM, **session.headers, "last-event-id": place.last})
         except UpstreamError:
             return None
         try:
@@ -408,7 +411,7 @@ class Relay:
                 if one is not None and _is_answer_to(message, one.message.id):
                     found = message, raw
             elif kind is not None:
-                await self.write(raw)
+                await self._write(raw)
         return found
 
     # The session
@@ -425,7 +428,7 @@ class Relay:
             failures += 1
             resumed = {"last-event-id": place.last} if place.last else {}
             try:
-                answer = await self.exchange.send("GET", {**_STREAM, **session.headers, **resumed})
+                answer = await self._exchange.send("GET", {**_STREAM, **session.headers, **resumed})
             except UpstreamError:
                 answer = None
             if answer is not None:
@@ -461,16 +464,16 @@ class Relay:
                 )
                 raise ResponseInvalid(words)
             self._session = found
-            self.tell("the portal had ended the session; a new one was begun")
+            self._tell("the portal had ended the session; a new one was begun")
             await self._post_told(found, INITIALIZED)
             for request in self._kept.requests():
-                answer = await self.exchange.send("POST", {**_POST, **found.headers}, request)
+                answer = await self._exchange.send("POST", {**_POST, **found.headers}, request)
                 with suppress(UpstreamError):
                     await (await answer.body()).whole(MAX_ANSWER)
                 await answer.aclose()
             self._listen(found)
             for change in found.changes():
-                await self.write(change)
+                await self._write(change)
             return found
 
     async def _opened(self, opening: ClientMessage) -> PortalSession:
@@ -484,7 +487,7 @@ class Relay:
     async def _end(self, session: PortalSession) -> None:
         with suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(_GOODBYE_SECONDS):
-                await (await self.exchange.send("DELETE", session.headers)).aclose()
+                await (await self._exchange.send("DELETE", session.headers)).aclose()
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -81,8 +81,9 @@ def sign_in_id(url: str) -> str:
 
 
 class PortalSignIn:
-    """Implements `SignInCredential`. `folder` has the lock; `open_store` opens the database, which is made with the first
-    sign-in if it is not `there`. `browser` is opened for a sign-in, `tell` says to the person what is waited for."""
+    """Implements `SignInCredential`. `folder` has the lock; `open_store` opens the database, which is made with the
+    first sign-in if it is not `there`. `browser` is opened for a sign-in, `tell` says to the person what is waited for.
+    """
 
     advice = ""
 
