@@ -107,6 +107,8 @@ class PortalSignIn:
         self._opening = asyncio.Lock()
         self._store: Store | None = None
         self._credential: GrantedCredential | None = None
+        # When the sign-in was made that is used.
+        self._used: datetime | None = None
 
     @property
     def present(self) -> bool:
@@ -136,11 +138,11 @@ class PortalSignIn:
             self._tell(f"waiting for the sign-in at {host} that another bridge has begun")
 
         async with _locked(self._lock, waits):
-            if await credential.reload():
-                # Another bridge has signed in, perhaps while this one waited.
-                return
             try:
-                await self._sign_in(refused, host)
+                if await self._newest() in (None, self._used):
+                    await self._sign_in(refused, host)
+                # Otherwise another bridge has signed in, perhaps while this one waited.
+                self._used = await self._newest()
             except CredentialError as error:
                 words = f"Signing in at {host} failed: {error}"
                 raise AuthorizationRequired(words, status=401, login_helps=False) from error
@@ -148,7 +150,6 @@ class PortalSignIn:
                 words = f"The sign-in at {host} cannot be kept: {error}"
                 raise AuthorizationRequired(words, status=401, login_helps=False) from error
             await credential.reload()
-        self._tell(f"signed in at {host}")
 
     async def aclose(self) -> None:
         await self._stack.aclose()
@@ -158,6 +159,7 @@ class PortalSignIn:
             if self._credential is None:
                 try:
                     self._store = await self._stack.enter_async_context(self._open_store())
+                    self._used = await self._newest()
                 except StateError as error:
                     words = f"What is kept of the sign-in cannot be read: {error}"
                     raise AuthorizationRequired(words, login_helps=False) from error
@@ -189,3 +191,10 @@ class PortalSignIn:
             answer = await browser.answer(pending.url, pending.state)
             found = await complete_login(pending, answer, config.oauth, outbound, store, datetime.now(UTC))
             await save_login(store, *found)
+        self._tell(f"signed in at {host}")
+
+    async def _newest(self) -> datetime | None:
+        """When somebody has signed in last, if that still holds."""
+        assert self._store is not None
+        logins = await stored_logins(self._store, subject=OWN, server=self._config.id)
+        return max((one.document.granted_at for one in logins if one.document.state == "ready"), default=None)
