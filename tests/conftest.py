@@ -12,7 +12,7 @@ import pytest
 import starlette.routing
 from hypothesis import settings
 
-from portal.cli.commands.serve import collect_garbage_seldom
+from portal.cli.process import collect_garbage_seldom
 from tests.deep import DEEP, ORDINARY, register_profiles
 
 

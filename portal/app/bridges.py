@@ -134,15 +134,26 @@ def final_program(command: str, args: Sequence[str]) -> Command:
     return found
 
 
-def upstream_urls(command: str, args: Sequence[str], env: Mapping[str, str], depth: int = 0) -> tuple[str, ...]:
-    """The URLs of the servers to which a command bridges; none for a program that is no bridge."""
+def bridged_program(command: str, args: Sequence[str]) -> Command:
+    """As `final_program`; of a bridge that leads to a command, the program of that."""
     found = final_program(command, args)
-    bridge = _BRIDGES.get(program_name(found.word))
-    if bridge is None or depth > MAX_NESTING:
+    for _ in range(MAX_NESTING):
+        bridge = _BRIDGES.get(program_name(found.word))
+        words = _upstream(bridge, found.args)[1] if bridge is not None else []
+        if not words:
+            break
+        found = final_program(words[0], words[1:])
+    return found
+
+
+def upstream_urls(program: Command, env: Mapping[str, str]) -> tuple[str, ...]:
+    """The URLs of the servers to which a program bridges; none for one that is no bridge."""
+    bridge = _BRIDGES.get(program_name(program.word))
+    if bridge is None:
         return ()
-    urls, words = _upstream(bridge, found.args)
+    urls, words = _upstream(bridge, program.args)
     if words:
-        return upstream_urls(words[0], words[1:], env, depth + 1)
+        return ()
     # Some take it from their environment, under a name of their own.
     return urls or tuple(value for value in env.values() if _URL.fullmatch(value))
 

@@ -34,7 +34,7 @@ from portal.app.definitions import OWN, PortalDefinition, definitions, host_url
 from portal.app.detection import FollowedProfiles, open_detection
 from portal.app.flows import flow_settings
 from portal.app.gateway import checked_rules, rulebook
-from portal.app.itself import OwnAddress, leads_to
+from portal.app.itself import OwnAddress, leads_to, mark_of
 from portal.app.observing import Observing
 from portal.app.portal import Portal
 from portal.app.quotas import quotas_in_force
@@ -269,7 +269,12 @@ class Instance:
             self.shared.events = self.shared.parts.events
         elif self.shared.log is not None:
             self.shared.events = await stack.enter_async_context(EventLog(self.shared.log))
-        opened = open_upstreams(config, sink, self.shared.store, self.shared.log, learning=learning, pins=pins)
+        if config.portal.has_store:
+            # Those that serve one database are one instance.
+            self.shared.mark = mark_of(config)
+        opened = open_upstreams(
+            config, sink, self.shared.store, self.shared.log, learning=learning, pins=pins, instance=self.shared.mark
+        )
         upstreams = await stack.enter_async_context(opened)
         self.shared.servers, self.shared.learning = upstreams.servers, upstreams.learning
         self.shared.credentials = upstreams.credentials

@@ -6,13 +6,15 @@ reads the same document would wait for itself, or show every tool twice.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from portal.app.bridges import final_program, program_name, upstream_urls
+from portal.app.bridges import Command, bridged_program, program_name, upstream_urls
 from portal.config import Config, Omission, ServerConfig, StdioServer
 from portal.http import is_loopback
 
@@ -26,13 +28,15 @@ _COMMANDS = {"codemode", "codemode-portal"}
 @dataclass(frozen=True, slots=True)
 class OwnAddress:
     """Where an instance is reached: it listens on `host` and `port` (0 if the port is not known yet), and its MCP
-    endpoints have these `paths`, also below the origins in `public`. `names` are those of the machine."""
+    endpoints have these `paths`, also below the origins in `public`. `names` are those of the machine.
+    `document` is the file of its configuration, None where that is not known."""
 
     host: str
     port: int
     paths: frozenset[str]
     public: frozenset[tuple[str, int]]
     names: frozenset[str] = frozenset()
+    document: Path | None = None
 
     @classmethod
     def of(
@@ -42,9 +46,10 @@ class OwnAddress:
         port: int | None = None,
         names: Iterable[str] = (),
         stored: Mapping[str, str] | None = None,
+        document: Path | None = None,
     ) -> OwnAddress:
         """The address of the instance of this configuration. `host` and `port` override the configured ones; `stored`
-        are the portals of its database: their host names, "" without one, by id."""
+        are the portals of its database: their host names, "" without one, by id. `document` is its file."""
         settings, portals = config.portal, {id: entry.hostname for id, entry in config.portals.items()}
         portals = {**(stored or {}), **portals}
         public = urlsplit(settings.public_url)
@@ -60,6 +65,7 @@ class OwnAddress:
             frozenset({settings.path, *(f"/{id}{settings.path}" for id in portals)}),
             frozenset(place for place in found if place is not None),
             frozenset(name.lower() for name in names),
+            document,
         )
 
     def listens_at(self, host: str, port: int) -> bool:
@@ -72,6 +78,15 @@ class OwnAddress:
         if _means_this_machine(host):
             return everywhere or _means_this_machine(self.host)
         return everywhere and host in self.names
+
+
+def mark_of(config: Config) -> str:
+    """The mark of the instances of this configuration's database: the same in all processes that serve it."""
+    from portal.app.store import keys_of
+    from portal.state import KeyRing
+
+    keys = KeyRing.open(keys_of(config.portal.state))
+    return hashlib.sha256(f"instance {keys.newest.kid}".encode()).hexdigest()[:16]
 
 
 def without_itself(config: Config, own: OwnAddress) -> Config:
@@ -93,12 +108,17 @@ def without_itself(config: Config, own: OwnAddress) -> Config:
 
 
 def leads_to(server: ServerConfig, own: OwnAddress) -> bool:
-    """Whether a server is the instance at `own`: by its URL, by a bridge to that URL, or by the `codemode` command."""
+    """Whether a server is the instance at `own`: by its URL, by a bridge to that URL, or by the `codemode` command.
+
+    What cannot be seen here (a name that leads to this machine, a redirect, a script) is seen when it is connected:
+    by the mark of the instance, and by that of the document (`portal.upstream`).
+    """
     if not isinstance(server, StdioServer):
         return _is_own_url(server.url, own)
-    if _starts_codemode(server.command, server.args):
-        return True
-    return any(_is_own_url(url, own) for url in upstream_urls(server.command, server.args, server.env))
+    found = bridged_program(server.command, server.args)
+    if is_codemode(found):
+        return _serves_again(found, server, own)
+    return any(_is_own_url(url, own) for url in upstream_urls(found, server.env))
 
 
 def _is_own_url(url: str, own: OwnAddress) -> bool:
@@ -137,7 +157,31 @@ def _means_this_machine(host: str) -> bool:
         return False
 
 
-def _starts_codemode(command: str, args: tuple[str, ...]) -> bool:
-    found = final_program(command, args)
-    # Node has another program of this name.
-    return found.word == "portal.cli" or (found.python and program_name(found.word) in _COMMANDS)
+def is_codemode(program: Command) -> bool:
+    """Whether it is the `codemode` command. Node has another program of this name."""
+    return program.word == "portal.cli" or (program.python and program_name(program.word) in _COMMANDS)
+
+
+def _serves_again(program: Command, server: StdioServer, own: OwnAddress) -> bool:
+    """Whether the `codemode` command of this entry leads to the portal of the document. `stdio --url` leads to the
+    portal there, and `stdio --config` serves that document, in a portal of its own; everything else is this one."""
+    words = program.args
+    if "stdio" not in words:
+        return True
+    if url := _value(words, "--url"):
+        return _is_own_url(url, own)
+    file = _value(words, "--config") or _value(words, "-c")
+    if not file or own.document is None:
+        # Without a word of ours about the file, whoever starts sees that its own document is served already (LINEAGE).
+        return not file
+    named = Path(file).expanduser()
+    return (server.cwd or Path.cwd()).joinpath(named).resolve() == own.document.resolve()
+
+
+def _value(words: Sequence[str], option: str) -> str:
+    """The value of an option among these words, "" without one."""
+    for word, following in zip(words, (*words[1:], ""), strict=True):
+        name, written, value = word.partition("=")
+        if name == option:
+            return value if written else following
+    return ""

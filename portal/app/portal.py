@@ -81,6 +81,8 @@ class Portal:
             events=PortalEvents(shared.events, definition.id),
             on_trace=shared.traces.begin,
             watched=shared.runs,
+            cold=shared.parts.cold,
+            mark=shared.mark,
         )
         self._mount()
 

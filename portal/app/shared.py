@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,7 @@ class Parts:
     At the document's own portal, `access` decides in the place of configuration and store, `gate` about calls, and
     `admission` who may sign in. `adjust_identity` changes the settings of a login before it is made. `detector`
     searches for secrets, for the rules of the gateway. `detection_rules` is the folder of the compiled rules of
-    detection.
+    detection. `cold`: the instance begins with its client, which lists before any server is there.
     """
 
     now: Clock = utc_now
@@ -69,6 +70,7 @@ class Parts:
     detection_rules: Path | None = None
     passwords: Passwords | None = None
     detector: Detecting | None = None
+    cold: bool = False
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ class Shared:
     and `choices` are None where nobody signs in, `log` where calls are not written into one, `exports` where there is
     no log or no store, `admin` where nobody signs in. `kept` keeps arguments, results and programs, where the operator
     says so. `runs` are those under way at all portals. `gateway` has the rules about what may pass, and what searches
-    for secrets.
+    for secrets. `mark` tells this instance from others: a portal that is led back to itself sees it.
     """
 
     config: Config
@@ -99,6 +101,7 @@ class Shared:
     quotas: Quotas = field(default_factory=Quotas)
     runs: WatchedRuns = field(default_factory=WatchedRuns)
     gateway: LiveGateway = field(default_factory=LiveGateway)
+    mark: str = field(default_factory=lambda: secrets.token_hex(8))
     store: Store | None = None
     log: CallLog | None = None
     events: EventSink = NO_EVENTS

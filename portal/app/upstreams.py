@@ -43,10 +43,11 @@ async def open_upstreams(
     *,
     learning: Learning | None = None,
     pins: Pinning | None = None,
+    instance: str = "",
 ) -> AsyncIterator[OpenServers]:
     """The servers, connecting, until the block ends. What is approved of pinned servers is in `store` if there is one.
     Rows of calls go to `log` too.
-    `learning` and `pins`, if given, are open and stay so.
+    `learning` and `pins`, if given, are open and stay so. `instance` is the mark of the instance, "" for a command.
 
     Raises:
         StartError: what was approved, or what was learned, cannot be read.
@@ -66,7 +67,14 @@ async def open_upstreams(
         )
         logs = await stack.enter_async_context(ProcessLogs(process_logs_folder(config)))
         servers = await stack.enter_async_context(
-            Servers(config.servers, outputs=learning.shapes, pins=pins, credentials=credentials, logs=logs)
+            Servers(
+                config.servers,
+                outputs=learning.shapes,
+                pins=pins,
+                credentials=credentials,
+                logs=logs,
+                instance=instance,
+            )
         )
         learning.publish_to(servers.republish)
         yield OpenServers(servers, credentials, records, learning)

@@ -43,6 +43,7 @@ For example:
   codemode demo                             # a guided tour with example servers
   codemode add docs https://docs.example.com/mcp   # one more server
   codemode serve                            # one URL over the servers of codemode.json
+  codemode stdio                            # the same, for a client that starts programs
   codemode tools                            # which servers answer, and their tools
   codemode search "late shipments"          # find a tool by what it does
   codemode describe shop.list_orders        # its TypeScript declaration

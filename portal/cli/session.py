@@ -63,7 +63,7 @@ def read_config(
         CommandError: there is no configuration, or it is not valid.
     """
     file, config = load(named, stderr, quiet=quiet)
-    config = usable(config)
+    config = usable(config, file=file)
     print_notes(config.notes, file, stderr)
     return file, config
 
@@ -83,12 +83,12 @@ def load(named: Path | None, stderr: Console, *, quiet: bool = False) -> tuple[P
         raise CommandError(str(error), Exit.USAGE) from error
 
 
-def usable(config: Config, host: str | None = None, port: int | None = None) -> Config:
+def usable(config: Config, host: str | None = None, port: int | None = None, file: Path | None = None) -> Config:
     """The configuration without servers that lead back to the portal of that configuration; a note names them.
 
-    `host` and `port` are where the portal listens if not where the configuration says.
+    `host` and `port` are where the portal listens if not where the configuration says, `file` is the document's own.
     """
-    return without_itself(config, OwnAddress.of(config, host, port, (socket.gethostname(),)))
+    return without_itself(config, OwnAddress.of(config, host, port, (socket.gethostname(),), document=file))
 
 
 def print_notes(notes: Sequence[str], file: Path, stderr: Console) -> None:

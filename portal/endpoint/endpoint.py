@@ -52,6 +52,7 @@ from portal.sdk import rename
 from portal.servers import Servers
 from portal.shares import Full, Shares, holder_of
 from portal.trace_context import found_in
+from portal.upstream import MAX_INSTANCES
 
 MUCH = 64 * 1024
 """Bytes of a body. Parsing a longer one takes so long that others would wait."""
@@ -86,11 +87,14 @@ class Endpoint:
         events: EventSink = NO_EVENTS,
         on_trace: OnTrace = found_in,
         watched: WatchedRuns | None = None,
+        cold: bool = False,
+        mark: str = "",
     ) -> None:
         """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
         `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.
         `meanings` belongs to the caller; None where search goes by words alone. `events` takes the rows of requests.
         `on_trace` gives each request its place in a trace. `watched` has the runs under way; portals may share it.
+        `cold`: it begins with its client, before its servers are there. `mark` is that of its instance.
         """
         self._log = RequestLog(events, caller.hides)
         self._on_trace = on_trace
@@ -124,11 +128,11 @@ class Endpoint:
             kept = self._questions, self._runs, prompts, person_servers, watched or WatchedRuns()
             code = CodeMode(self._views, caller, self._catalogs, code_tool, *kept)
         self._code = code
-        self._tools = ToolMethods(self._views, self._modes(tools, query, prompts))
+        self._tools = ToolMethods(self._views, self._modes(tools, query, prompts), cold=cold)
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._body_limit = http.body_limit
-        self._server = server = self._make_server(settings)
+        self._server = server = self._make_server(settings, mark)
         self._manager = ResumableSessions(
             server,
             ended=self._session_left,
@@ -353,8 +357,13 @@ class Endpoint:
             finally:
                 self._streams.discard(stream)
 
-    def _make_server(self, settings: PortalSettings) -> PortalMcpServer:
-        server = PortalMcpServer(settings.name, instructions=settings.instructions, middleware=self._log.middleware)
+    def _make_server(self, settings: PortalSettings, mark: str) -> PortalMcpServer:
+        def marks() -> list[str]:
+            return [mark, *sorted(self._servers.instances)][:MAX_INSTANCES] if mark else []
+
+        server = PortalMcpServer(
+            settings.name, instructions=settings.instructions, middleware=self._log.middleware, marks=marks
+        )
         paged = types.PaginatedRequestParams
         for method, params, handler in (
             ("tools/list", paged, self._list_tools),

@@ -3,26 +3,32 @@
 import importlib.util
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, get_args
 
 import structlog
 from mcp.server.caching import CacheableMethod, CacheHint
-from mcp.server.context import HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import BaseModel
 from starlette.requests import Request
 
-from portal.endpoint.params import fit_params
+from portal.endpoint.params import INITIALIZE, fit_params
+from portal.endpoint.request import SdkContext
 from portal.errors import CallError, StoreUnavailable
 from portal.identity import key_of, principal_of
 from portal.sdk import remove_telemetry, sealed
 from portal.state import StateUnavailable
+from portal.upstream import INSTANCES_META_KEY
 from portal.version import portal_version
+
+_FIRST = (INITIALIZE, "server/discover")
 
 log = structlog.get_logger("portal.endpoint")
 
@@ -34,8 +40,16 @@ Handler = Callable[[ServerRequestContext[Any, Any], Params], Awaitable[HandlerRe
 class PortalMcpServer(Server[Any]):
     """A `Server` that says its lists change, keeps results private, and seals the state clients carry for upstreams."""
 
-    def __init__(self, name: str, *, instructions: str | None, middleware: ServerMiddleware[Any] | None = None) -> None:
-        """`middleware` has every request before all that is here."""
+    def __init__(
+        self,
+        name: str,
+        *,
+        instructions: str | None,
+        middleware: ServerMiddleware[Any] | None = None,
+        marks: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        """`middleware` has every request before all that is here. `marks` are those of its instance, and of the portals
+        among its servers."""
         super().__init__(
             name,
             version=portal_version(),
@@ -49,6 +63,7 @@ class PortalMcpServer(Server[Any]):
             remove_telemetry(self)
         if middleware is not None:
             self.middleware.append(middleware)
+        self.middleware.append(partial(_marking, marks))
         self.middleware.append(fit_params)
         security = RequestStateSecurity(keys=[secrets.token_bytes(32)], bind_principal=_caller)
         self._boundary = RequestStateBoundary(security, default_audience=name)
@@ -67,6 +82,18 @@ class PortalMcpServer(Server[Any]):
         """The SDK's HTTP sessions pass no options and would say that lists never change."""
         options = notification_options or NotificationOptions(True, True, True)
         return super().create_initialization_options(options, experimental_capabilities, extensions)
+
+
+async def _marking(marks: Callable[[], Sequence[str]], ctx: SdkContext, call_next: CallNext) -> HandlerResult:
+    """A middleware that writes the marks into what a client asks first: another portal sees by them where it leads."""
+    result = await call_next(ctx)
+    if ctx.method not in _FIRST or not (found := list(marks())):
+        return result
+    if isinstance(result, BaseModel):
+        result = result.model_dump(by_alias=True, mode="json", exclude_none=True)
+    if not isinstance(result, dict):
+        return result
+    return {**result, "_meta": {**(result.get("_meta") or {}), INSTANCES_META_KEY: found}}
 
 
 def _caller(ctx: ServerRequestContext[Any, Any]) -> str:

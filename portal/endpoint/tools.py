@@ -23,6 +23,8 @@ from portal.errors import LoginRequired, UpstreamUnavailable
 from portal.exact import encode
 
 _PARAM_HEADER = "mcp-param-"
+COLD_SECONDS = 1.0
+"""How long `tools/list` of a portal that has just begun waits for its servers in code mode."""
 Definitions = list[Mapping[str, Any]]
 # Tools whose definitions are shaped on the event loop.
 _SHAPED_AT_ONCE = 100
@@ -46,9 +48,11 @@ class ToolMode(Protocol):
 class ToolMethods:
     """The handlers of `tools/list` and `tools/call`, whichever way a request comes in."""
 
-    def __init__(self, views: Views, modes: Mapping[Mode, ToolMode]) -> None:
+    def __init__(self, views: Views, modes: Mapping[Mode, ToolMode], *, cold: bool = False) -> None:
+        """`cold`: the portal begins with its client, so that no server is there yet when the client lists."""
         self._views = views
         self._modes = modes
+        self._cold = cold
 
     async def list(self, request: ClientRequest) -> RawResult:
         return await self._list(await self._view(request), request)
@@ -66,8 +70,14 @@ class ToolMethods:
         return answer
 
     async def _view(self, request: ClientRequest) -> View:
-        """The view to list. In code mode the list says which servers there are, so it waits for them, but not long."""
-        return await self._views.listed(request.scope, wholly=request.mode is Mode.CODE)
+        """The view to list. In code mode the list says which servers there are, so it waits for them, but not long.
+
+        Where none of them is there yet, code mode waits a moment only: `code` can be used without them, and a program
+        waits for those that it names. Other modes have nothing to show before.
+        """
+        code = request.mode is Mode.CODE
+        seconds = COLD_SECONDS if code and self._cold else None
+        return await self._views.listed(request.scope, wholly=code or self._cold, seconds=seconds)
 
     async def _list(self, view: View, request: ClientRequest) -> RawResult:
         return {"tools": await self.definitions(view, request.mode, request.generation)}

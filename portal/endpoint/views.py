@@ -208,26 +208,38 @@ class Views:
         """
         return self._servers.missing_login(server, self._on_behalf(principal_of(scope)))
 
-    async def arrived(self, scope: Scope | None, which: Which = lambda server: True, *, briefly: bool = False) -> View:
+    async def arrived(
+        self,
+        scope: Scope | None,
+        which: Which = lambda server: True,
+        *,
+        briefly: bool = False,
+        seconds: float | None = None,
+    ) -> View:
         """The view of a request's caller once none of its servers that `which` is true of is `connecting`.
 
-        Each is waited for until its `connectTimeout` after its start, or `BRIEFLY`. Nothing else is waited for, and
-        nothing once an attempt has failed. Raises as `for_caller`.
+        Each is waited for until its `connectTimeout` after its start, `BRIEFLY`, or so many seconds. Nothing else is
+        waited for, and nothing once an attempt has failed. Raises as `for_caller`.
         """
         on_behalf = self._on_behalf(principal_of(scope))
         servers = self._servers.snapshot_for(on_behalf).servers
         wanted = [name for name in self.connecting(scope) if which(servers[name])]
         if not wanted:
             return self.of(scope)
-        return self.of(scope, await self._servers.arrived(wanted, BRIEFLY if briefly else None, on_behalf))
+        limit = BRIEFLY if briefly and seconds is None else seconds
+        return self.of(scope, await self._servers.arrived(wanted, limit, on_behalf))
 
-    async def listed(self, scope: Scope | None, *, wholly: bool = False) -> View:
+    async def listed(self, scope: Scope | None, *, wholly: bool = False, seconds: float | None = None) -> View:
         """The view of a request's caller, for a list. What they see by a login of their own is waited for `BRIEFLY`
         while it is read for the first time: most clients list once, as soon as their person has logged in. With
-        `wholly` every server is waited for. Raises as `for_caller`.
+        `wholly` every server is waited for. `seconds` are in the place of `BRIEFLY`. Raises as `for_caller`.
         """
         shared = self._servers.snapshot.connecting
-        return await self.arrived(scope, lambda server: wholly or server.id not in shared, briefly=True)
+
+        def waited_for(server: ServerSnapshot) -> bool:
+            return wholly or server.id not in shared
+
+        return await self.arrived(scope, waited_for, briefly=True, seconds=seconds)
 
     def turned_off_by(self, principal: Identity | None) -> frozenset[str]:
         """The servers that a caller has turned off."""

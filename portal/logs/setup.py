@@ -23,7 +23,7 @@ def configure_logging(*, level: str, terminal: bool, stream: TextIO = sys.stderr
         structlog.processors.EventRenamer("event"),
     ]
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=True) if terminal else structlog.processors.JSONRenderer(_json)
+        structlog.dev.ConsoleRenderer(colors=stream.isatty()) if terminal else structlog.processors.JSONRenderer(_json)
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(

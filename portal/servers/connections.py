@@ -189,7 +189,9 @@ class Connections:
         """A connection that introduces itself upstream as this client."""
         connection = Connection(
             self._config,
-            introduction=Introduction(info=client.info or self._introduction.info, capabilities=client.capabilities),
+            introduction=replace(
+                self._introduction, info=client.info or self._introduction.info, capabilities=client.capabilities
+            ),
             negotiated=negotiated,
             credential=self.credential,
             lists=False,

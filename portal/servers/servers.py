@@ -122,11 +122,13 @@ class Servers:
         pins: Pinning | None = None,
         credentials: ServerCredentials | None = None,
         logs: ProcessLogs = NO_PROCESS_LOGS,
+        instance: str = "",
     ) -> None:
         """`outputs` has the output types of tools that declare none. `pins` has the approvals of pinned servers.
 
         Without `pins`, pinned servers show nothing. `credentials` and `logs`, if given, are open and stay so; what
-        processes write besides messages goes to `logs`.
+        processes write besides messages goes to `logs`. `instance` is the mark of the portal's instance: a server that
+        turns out to be it is not served.
         """
         self.snapshot = Snapshot()
         self._versions = count(1)
@@ -135,7 +137,7 @@ class Servers:
         self._credentials = credentials or ServerCredentials()
         self._process_logs = logs
         self._configs = configs
-        self._introduction = Introduction(info=client_info)
+        self._introduction = Introduction(info=client_info, instance=instance)
         self._generations: list[_Generation] = [_Generation({})]
         self._listeners: list[Listener] = []
         self._notified: list[NotificationListener] = []
@@ -174,6 +176,11 @@ class Servers:
     def _slots(self) -> Mapping[str, Slot]:
         """The servers of the current configuration, by id."""
         return self._generations[-1].slots
+
+    @property
+    def instances(self) -> frozenset[str]:
+        """The portals that are among the servers or behind them, by their marks."""
+        return frozenset(mark for slot in self._slots.values() for mark in slot.instances)
 
     # The snapshot and its listeners
 

@@ -121,6 +121,11 @@ class Slot:
         """The protocol version that was agreed with it, by whichever connection."""
         return next((found for connections in self._all if (found := connections.shared.protocol)), None)
 
+    @property
+    def instances(self) -> frozenset[str]:
+        """The portals that it is or leads to, by their marks."""
+        return self.own.shared.instances
+
     # Connections
 
     def connection(

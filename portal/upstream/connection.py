@@ -176,8 +176,9 @@ class Connection:
 
     `reason` says why it is not ready, for people; `status` is the HTTP status behind the reason. `since` is the time
     the state began, `retry_at` the time of the next attempt to connect (Unix times). `listing` is the last one that
-    could be read. A connection with `lists=False` reads no lists and is ready as soon as it is connected. `refused` is
-    whether it is not connected because the server wants a login.
+    could be read. `instances` are the portals that the server is or leads to, by their marks. A connection with
+    `lists=False` reads no lists and is ready as soon as it is connected. `refused` is whether it is not connected
+    because the server wants a login.
     """
 
     def __init__(
@@ -209,6 +210,7 @@ class Connection:
         self.listing = listing or Listing()
         self.negotiated = negotiated or NegotiationCache()
         self.protocol: str | None = None
+        self.instances: frozenset[str] = frozenset()
         self._introduction = introduction
         self._credential = credential
         self._logs = logs
@@ -403,7 +405,7 @@ class Connection:
             self.config, self._introduction, self, self.negotiated, self._credential, self._logs
         )
         # Before the first request, which may have waited for the link.
-        self.protocol = agreement.version
+        self.protocol, self.instances = agreement.version, agreement.instances
         return link, agreement
 
     async def _attend(self, link: Link, agreement: Agreement) -> None:

@@ -160,6 +160,9 @@ async def agree(link: Link, introduction: Introduction, negotiated: NegotiationC
                 negotiated.generation = None
                 why = f"refused `initialize`: {error.full_message[:200]} ({error.code})"
                 raise ResponseInvalid(why, status=error.status) from None
+    if introduction.instance in agreement.instances:
+        # However it got there: a name, a proxy, a redirect, a bridge, another portal that has this one among its own.
+        raise UpstreamUnavailable("leads back to this portal itself, and is not served; remove it from the portal")
     link.agree(agreement)
     negotiated.generation = "modern" if agreement.modern else "legacy"
     if not agreement.modern:

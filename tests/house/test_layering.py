@@ -31,7 +31,7 @@ ROOMS = (
     ("servers",),
     ("calls", "runs"),
     ("home",),
-    ("admin", "learning", "endpoint"),
+    ("admin", "learning", "endpoint", "stdio"),
     ("bench", "console"),
     ("app",),
     ("clients",),

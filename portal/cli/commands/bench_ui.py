@@ -29,8 +29,8 @@ from portal.bench.ui import (
 )
 from portal.calls import Caller
 from portal.cli.commands.run import read_program
-from portal.cli.commands.serve import stop_on_signal
 from portal.cli.exits import CommandError, Exit
+from portal.cli.process import stop_on_signal
 from portal.cli.session import print_notes, read_config, usable
 from portal.cli.show.announce import reload_line
 from portal.cli.show.console import consoles

@@ -1,29 +1,21 @@
 """`codemode login`, `logout` and `credentials`: the portal's own logins at upstream servers.
 
-The login is kept in the database of the configuration; a portal that runs on it uses it at once. The browser comes back
-to an address of this machine (RFC 8252 7.3).
+The login is kept in the database of the configuration; a portal that runs on it uses it at once.
 """
 
 from __future__ import annotations
 
-import asyncio
 import getpass
-import webbrowser
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
+from portal.cli.callback import callback_at, show_login
 from portal.cli.database import open_database
 from portal.cli.exits import CommandError, Exit
 from portal.cli.nearest import meant
@@ -54,17 +46,10 @@ from portal.credentials import (
     stored_logins,
 )
 from portal.errors import UpstreamError
-from portal.http import HttpSettings, running
 from portal.logs import configure_logging
 from portal.objects import SERVER
-from portal.pages import words_page
 from portal.servers import server_config
 from portal.state import StateError, Store, StoredCredential
-
-CALLBACK_PATH = "/callback"
-# The same each time, because authorization servers compare the whole address; another one if it is taken.
-CALLBACK_PORT = 8791
-LOGIN_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +82,17 @@ async def log_in(options: LoginOptions) -> Exit:
             if challenge is None:
                 stderr.print(f"{server.id} lets everybody in; there is nothing to log in to.", highlight=False)
                 return Exit.OK
-            async with Outbound.allowed_by(server.oauth, server.url) as outbound, _callback(server) as callback:
+            async with (
+                Outbound.allowed_by(server.oauth, server.url) as outbound,
+                callback_at(_port_of(server)) as callback,
+            ):
                 portal = PortalClient(document.portal.name, callback.url, native=True)
                 now = datetime.now(UTC)
                 pending = await begin_login(
                     server, challenge, portal, outbound, store, subject=OWN, now=now, scope=wanted
                 )
                 stderr.print(Text(f"Logging in at {pending.metadata.issuer}."), soft_wrap=True)
-                await _show(pending.url, stdout, stderr, browser=options.browser)
+                await show_login(pending.url, stdout, stderr, browser=options.browser)
                 with WaitLine(stderr, "Waiting for the browser ..."):
                     answer = await callback.answer(pending.state)
                 key, found, grant = await complete_login(
@@ -207,56 +195,8 @@ def _require_login(server: ServerConfig) -> HttpServer:
     return server
 
 
-async def _show(url: str, stdout: Console, stderr: Console, *, browser: bool) -> None:
-    # In a thread: a browser of the terminal runs until it is left.
-    opened = browser and await asyncio.to_thread(webbrowser.open, url)
-    stderr.print("Your browser shows the login. If not, open:" if opened else "Open this in your browser:")
-    stdout.print(Text(url), soft_wrap=True)
-
-
-@dataclass(slots=True)
-class _Callback:
-    """Where the browser comes back to. `url` is the redirect URI."""
-
-    url: str = ""
-    _answers: asyncio.Queue[Mapping[str, str]] = field(default_factory=asyncio.Queue)
-
-    async def endpoint(self, request: Request) -> Response:
-        await self._answers.put(dict(request.query_params))
-        return words_page("Back to the terminal", "The login goes on there. You can close this window.")
-
-    async def answer(self, state: str) -> Mapping[str, str]:
-        """The parameters of the redirect that has this state. Others are passed over: anybody can make one.
-
-        Raises:
-            CommandError: nobody came back in time.
-        """
-        try:
-            async with asyncio.timeout(LOGIN_SECONDS):
-                while (answer := await self._answers.get()).get("state") != state:
-                    pass
-        except TimeoutError:
-            text = f"Nobody came back from the login within {LOGIN_SECONDS / 60:g} minutes. Run the command again."
-            raise CommandError(text, Exit.UPSTREAM) from None
-        return answer
-
-
-@asynccontextmanager
-async def _callback(server: HttpServer) -> AsyncIterator[_Callback]:
-    callback = _Callback()
-    app = Starlette(routes=[Route(CALLBACK_PATH, callback.endpoint)])
-    configured = server.oauth.callback_port if server.oauth is not None else 0
-    async with AsyncExitStack() as stack:
-        for port in (configured,) if configured else (CALLBACK_PORT, 0):
-            try:
-                url = await stack.enter_async_context(running(app, port=port, http=HttpSettings()))
-                break
-            except OSError as error:
-                if port in (configured, 0):
-                    text = f"Port {port} of this machine cannot be listened on: {error.strerror}."
-                    raise CommandError(text) from error
-        callback.url = url + CALLBACK_PATH
-        yield callback
+def _port_of(server: HttpServer) -> int:
+    return (server.oauth.callback_port or 0) if server.oauth is not None else 0
 
 
 def _table(logins: Sequence[StoredCredential[CredentialDocument]], now: datetime, lead: timedelta) -> Table:

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
 from rich.console import Console
 
-from portal.app import Instance, changed_keys, serving
+from portal.app import Instance, serving
 from portal.cli.exits import CommandError, Exit
+from portal.cli.following import follow_file
+from portal.cli.lineage import begin_serving
+from portal.cli.process import allow_many_descriptors, collect_garbage_seldom, stop_on_signal
 from portal.cli.session import load, usable
 from portal.cli.show.announce import Announcer, announcer_for
 from portal.cli.show.call_lines import CallLines
 from portal.cli.show.console import consoles
-from portal.config import Config, watch_config
-from portal.errors import ConfigError
+from portal.config import Config
 from portal.http import UnsafeBind, require_safe_bind
 from portal.logs import configure_logging
 from portal.servers import Servers
-from portal.state import StateUnavailable
 
 SETTLE_SECONDS = 60.0
-MOST_DESCRIPTORS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +41,7 @@ async def serve(config: Path | None, host: str | None, port: int | None) -> Exit
     """Serve the configured servers until SIGINT or SIGTERM."""
     _, stderr = consoles()
     file, document = load(config, stderr, quiet=not stderr.is_terminal)
+    begin_serving(file)
     address = Address(host or document.portal.host, document.portal.port if port is None else port)
     return await serve_document(document, address, stderr, file=file)
 
@@ -54,7 +52,7 @@ async def serve_document(document: Config, address: Address, stderr: Console, *,
         require_safe_bind(address.host, identity=document.portal.identity is not None)
     except UnsafeBind as error:
         raise CommandError(str(error)) from error
-    document = usable(document, address.host, address.port)
+    document = usable(document, address.host, address.port, file)
     terminal = stderr.is_terminal
     configure_logging(level=document.portal.log_level, terminal=terminal)
     announcer = announcer_for(stderr, structlog.get_logger("codemode"))
@@ -79,8 +77,9 @@ async def _listen(
     try:
         async with serving(instance, host=address.host, port=address.port) as base:
             if file is not None:
-                here = Address(address.host, urlsplit(base).port or address.port)
-                background.append(asyncio.create_task(_reload(file, instance, here, announcer)))
+                port = urlsplit(base).port or address.port
+                here = partial(usable, host=address.host, port=port, file=file)
+                background.append(asyncio.create_task(follow_file(file, instance, announcer, here)))
             own, *others = instance.urls(base)
             announcer.listening(own.urls[0], {portal.name: portal.urls for portal in others})
             await _offer_claim(instance, base, announcer)
@@ -110,68 +109,3 @@ async def _offer_claim(instance: Instance, base: str, announcer: Announcer) -> N
 
 async def _announce_settled(servers: Servers, announcer: Announcer) -> None:
     announcer.settled(await servers.settled(SETTLE_SECONDS))
-
-
-async def _reload(file: Path, instance: Instance, address: Address, announcer: Announcer) -> None:
-    async def apply(document: Config) -> None:
-        document, before = usable(document, address.host, address.port), instance.config
-        try:
-            waiting = await instance.apply(document)
-        except (ConfigError, StateUnavailable) as error:
-            announcer.reload_refused(str(error))
-            return
-        announcer.reloaded(file.name, changed_keys(before, instance.config))
-        announcer.notes([note for note in document.notes if note not in before.notes])
-        if waiting:
-            announcer.reload_waits(waiting)
-
-    def refuse(error: ConfigError) -> None:
-        announcer.reload_refused(str(error))
-
-    await watch_config(file, apply, refuse)
-
-
-def collect_garbage_seldom() -> None:
-    """Make Python's garbage collector search for cycles less often.
-
-    By default a large JSON value costs ten times its parsing in searches through all objects, and each of them blocks
-    the event loop.
-    """
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
-
-
-def allow_many_descriptors() -> None:
-    """Let this process open as many files and connections as the system allows, up to `MOST_DESCRIPTORS`.
-
-    Many systems start a process with 1024. One person's part of requests and of calls to servers is as much, and where
-    there are none left the portal takes no connection from anybody.
-    """
-    with suppress(ImportError, ValueError, OSError):  # not on Windows, and some sandboxes forbid it
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[asyncio.Event]:
-    """An event that SIGINT or SIGTERM sets. A second signal, from a person who does not wait, cancels the command."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    stop = asyncio.Event()
-
-    def handle() -> None:
-        if stop.is_set() and task is not None:
-            task.cancel()
-        stop.set()
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, handle)
-    try:
-        yield stop
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

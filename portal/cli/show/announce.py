@@ -57,6 +57,38 @@ def changed_servers(old: Snapshot, new: Snapshot) -> list[ServerSnapshot]:
     return [server for server in new.servers.values() if facts(old.servers.get(server.id)) != facts(server)]
 
 
+class BriefLines:
+    """For the log that an MCP client keeps of the programs which it starts: a short line for what is out of order."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def say(self, text: str) -> None:
+        self.console.print(Text(f"codemode: {text}"), soft_wrap=True)
+
+    def servers_changed(self, old: Snapshot, new: Snapshot) -> None:
+        for server in changed_servers(old, new):
+            if server.state != "waiting" and (server.state != "ready" or _was_in_trouble(old.servers.get(server.id))):
+                self.console.print(Text("codemode: ").append_text(_line(server)), soft_wrap=True)
+
+    def notes(self, notes: Sequence[str]) -> None:
+        for note in notes:
+            self.say(note)
+
+    def reloaded(self, file: str, keys: Sequence[str]) -> None:
+        self.say(reload_line(file, keys))
+
+    def reload_waits(self, keys: Sequence[str]) -> None:
+        self.say(f"taken up at the next start: {', '.join(keys)}")
+
+    def reload_refused(self, reason: str) -> None:
+        self.say(f"the changed configuration is not taken up: {reason}")
+
+
+def _was_in_trouble(server: ServerSnapshot | None) -> bool:
+    return server is not None and server.state in ("error", "stale")
+
+
 class Screens:
     """For people: how to connect a client, then one line for each change."""
 

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -288,6 +289,7 @@ _KEEP_ALIVE = 2.0
 # More than there are calls at once (`turns`): a ping, or the notification that a call is cancelled, waits for no call.
 _CONNECTIONS = 1024
 _REDIRECTS = 3
+_AT_ONCE = 1024 * 1024
 _CHALLENGE_CHARS = 4096
 
 
@@ -374,8 +376,10 @@ class HttpClient:
             raise UpstreamUnavailable("its address is one no server may have (link-local, multicast or unspecified)")
         for _ in range(_REDIRECTS + 1):
             try:
+                # aiohttp writes what it is given as bytes at once; of a file it writes a piece at a time.
+                sent = BytesIO(data) if data is not None and len(data) > _AT_ONCE else data
                 response = await self._session.request(
-                    method, target, headers=headers, data=data, allow_redirects=False
+                    method, target, headers=headers, data=sent, allow_redirects=False
                 )
             except (aiohttp.ClientError, RuntimeError, ValueError, OSError) as error:
                 # RuntimeError means that the session was closed in the meantime, ValueError that what is to be sent

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -47,6 +48,11 @@ _CONNECTION_META = {
     # Of these the portal says its own: what its client sends goes no further as it is.
     *OF_A_TRACE,
 }
+INSTANCES_META_KEY = "codemode-portal/instances"
+"""In the `_meta` of what a portal answers first: the marks of its instance, and of those among its servers. A portal
+that finds its own mark there has been led back to itself, by whatever way."""
+MAX_INSTANCES = 64
+_MARK = re.compile(r"[0-9a-f]{16}")
 # Before the first release of the specification. The TypeScript SDK still takes it, as the same as 2024-11-05.
 _FIRST_VERSION = "2024-10-07"
 MAX_INSTRUCTIONS = 64 * 1024
@@ -60,6 +66,7 @@ class Agreement:
     capabilities: Mapping[str, object] = field(default_factory=dict)
     server_info: Mapping[str, object] = field(default_factory=dict)
     instructions: str | None = None
+    instances: frozenset[str] = frozenset()
 
     @property
     def modern(self) -> bool:
@@ -74,11 +81,13 @@ PORTAL_INFO: Mapping[str, object] = {"name": "codemode-portal", "version": porta
 class Introduction:
     """The identity the portal gives on a connection: its own, or that of the one client the connection is for.
 
-    `info` is a raw MCP Implementation, `capabilities` a raw ClientCapabilities.
+    `info` is a raw MCP Implementation, `capabilities` a raw ClientCapabilities. `instance` is the mark of the portal's
+    instance, which is sent to nobody; "" without one.
     """
 
     info: Mapping[str, object]
     capabilities: Mapping[str, object] = field(default_factory=dict)
+    instance: str = ""
 
 
 def initialize_params(introduction: Introduction) -> dict[str, object]:
@@ -192,4 +201,11 @@ def _agreement(version: str, result: Mapping[str, object], info: object) -> Agre
         capabilities=capabilities if isinstance(capabilities, dict) else {},
         server_info=info if isinstance(info, dict) else {},
         instructions=instructions[:MAX_INSTRUCTIONS] if isinstance(instructions, str) else None,
+        instances=_instances(result.get("_meta")),
     )
+
+
+def _instances(meta: object) -> frozenset[str]:
+    marks = meta.get(INSTANCES_META_KEY) if isinstance(meta, dict) else None
+    found = marks[:MAX_INSTANCES] if isinstance(marks, list) else ()
+    return frozenset(mark for mark in found if isinstance(mark, str) and _MARK.fullmatch(mark))

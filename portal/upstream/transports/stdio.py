@@ -13,6 +13,7 @@ import signal
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from mcp.client.stdio import get_default_environment
@@ -39,9 +40,12 @@ _KILL_SECONDS = 2.0
 _LAST_WORDS_SECONDS = 0.5
 _POLL_SECONDS = 0.005
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+LINEAGE = "CODEMODE_DOCUMENTS"
+"""The variable with the marks of the documents that the portals above a program serve (`portal.cli.lineage`)."""
 # What programs need in order to reach the internet from here, and to write as people here read. In both cases.
 INHERITED = frozenset(
     (
+        LINEAGE,
         *_PROXIES,
         "NO_PROXY",
         "NODE_USE_ENV_PROXY",
@@ -233,6 +237,12 @@ class StdioPipe:
             os.killpg(self._process.pid, number)
 
 
+class ByteSource(Protocol):
+    """Where lines are read from: an `asyncio.StreamReader`, or what reads as one."""
+
+    async def read(self, n: int = -1) -> bytes: ...
+
+
 class LineReader:
     """Reads lines from a stream, those with nothing but white space left out.
 
@@ -241,7 +251,7 @@ class LineReader:
     counts the others.
     """
 
-    def __init__(self, stream: asyncio.StreamReader, max_bytes: int, keep: int | None = None) -> None:
+    def __init__(self, stream: ByteSource, max_bytes: int, keep: int | None = None) -> None:
         self.given_up = ""
         self.left_out = 0
         self._stream = stream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +83,28 @@ def bridge(*words: str) -> dict[str, Any]:
         bridge("uvx", "--from", "codemode-portal[tokens]==0.1.0", "codemode"),
         bridge("pipx", "run", "codemode-portal@1"),
         bridge("python3.12", "-m", "portal.cli", "serve"),
+        bridge("codemode", "stdio"),
+        bridge("/users/ada/.codemode/bin/codemode", "stdio", "--mode", "tools"),
+        bridge("codemode.exe", "stdio"),
+        bridge("python3", "-m", "portal.cli", "stdio", "--portal", "docs"),
+        bridge("uvx", "codemode-portal", "stdio"),
+        bridge("uvx", "--from", "codemode-portal==0.1.0", "codemode", "stdio"),
+        bridge("uv", "tool", "run", "codemode-portal", "stdio"),
+        bridge("pipx", "run", "--spec", "codemode-portal", "codemode", "stdio"),
+        bridge("sh", "-c", "cd /srv && exec codemode stdio"),
+        bridge("bash", "-lc", "codemode stdio --mode=code"),
+        bridge("env", "-u", "HOME", "A=1", "codemode", "stdio"),
+        bridge("nice", "-n", "5", "codemode", "stdio"),
+        bridge("supergateway", "--stdio", "codemode stdio"),
+        bridge("mcp-proxy", "--", "codemode", "stdio"),
+        bridge("codemode", "stdio", "--url", "http://127.0.0.1:8787/mcp"),
+        bridge("codemode", "stdio", "--url=http://[0:0:0:0:0:0:0:1]:8787/docs/mcp", "--header", "A: b"),
+        bridge("uvx", "codemode-portal", "stdio", "--url", "http://[::ffff:7f00:1]:8787/mcp?codemode=off"),
+        bridge("sh", "-c", "codemode stdio --url 'http://localhost:8787/mcp'"),
+        {"url": "http://[0000::0001]:8787/mcp"},
+        {"url": "http://[::]:8787/mcp"},
+        {"url": "http://[::ffff:127.9.9.9]:8787/mcp"},
+        {"url": "http://0x7f.1:8787/mcp"},
     ],
 )
 def test_an_entry_that_leads_back_is_left_out(entry: dict[str, Any]) -> None:
@@ -139,6 +162,10 @@ def test_so_is_one_that_leads_back_by_the_public_name(entry: dict[str, Any]) -> 
         bridge("npx", "codemode"),
         bridge("uvx", "mcp-server-time"),
         bridge("my-codemode", "serve"),
+        bridge("codemode", "stdio", "--url", "https://tools.example.com/mcp"),
+        bridge("uvx", "codemode-portal", "stdio", "--url=https://tools.example.com/mcp"),
+        bridge("codemode", "stdio", "--config", "/srv/other.json"),
+        bridge("npx", "codemode", "stdio"),
     ],
 )
 def test_another_server_stays(entry: dict[str, Any]) -> None:
@@ -163,6 +190,31 @@ def test_a_portal_on_every_address_knows_its_machine_by_name() -> None:
 
 def test_another_path_of_the_endpoint_is_known() -> None:
     assert is_itself(bridge("npx", "mcp-remote", "http://127.0.0.1:8787/tools"), path="/tools")
+
+
+@pytest.mark.parametrize(
+    ("words", "cwd", "same"),
+    [
+        (["--config", "{folder}/codemode.json"], None, True),
+        (["-c", "{folder}/../{name}/codemode.json"], None, True),
+        (["--config=codemode.json"], "{folder}", True),
+        (["--config", "{folder}/link.json"], None, True),
+        (["--config", "{folder}/other.json"], None, False),
+        (["--config=codemode.json"], "/", False),
+    ],
+)
+def test_a_document_that_names_itself_is_left_out_and_another_one_stays(
+    tmp_path: Path, words: list[str], cwd: str | None, same: bool
+) -> None:
+    (tmp_path / "codemode.json").write_text("{}")
+    (tmp_path / "link.json").symlink_to(tmp_path / "codemode.json")
+    places = {"folder": str(tmp_path), "name": tmp_path.name}
+    entry = bridge("codemode", "stdio", *(word.format(**places) for word in words))
+    if cwd is not None:
+        entry["cwd"] = cwd.format(**places)
+    config = config_of(entry)
+    own = OwnAddress.of(config, document=tmp_path / "codemode.json")
+    assert leads_to(config.servers["codemode"], own) is same
 
 
 def test_the_operator_is_told_which_entry() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from portal.cli.commands.serve import MOST_DESCRIPTORS, allow_many_descriptors
 from portal.cli.exits import Exit
+from portal.cli.process import MOST_DESCRIPTORS, allow_many_descriptors
 from tests.clients.serving import Served, serving
 
 SHOP = {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}
