@@ -138,6 +138,9 @@ class _ApiReader:
 
     def _places(self) -> Iterator[_Place]:
         paths = self.document.root.get("paths")
+        if paths is None and ("webhooks" in self.document.root or "components" in self.document.root):
+            # Since 3.1 a document may be of webhooks or components alone.
+            return
         if not isinstance(paths, dict):
             why = "is missing" if paths is None else f"must be an object, found {described(paths)}"
             self.document.gap("/paths", why)
