@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeGuard
 
-from portal.openapi.document import MISSING, MOST_HOPS, Document, described, nowhere, shortened, text
+from portal.openapi.document import MISSING, MOST_HOPS, OpenApiDocument, described, nowhere, shortened, text
 from portal.openapi.names import definition_name, with_hash
 
 DEEPEST = 24
@@ -99,7 +99,7 @@ Position = Literal["", "together", "either"]
 class SchemaReader:
     """Converts the schemas of one document for one direction. Definitions are converted once."""
 
-    def __init__(self, document: Document, direction: Direction) -> None:
+    def __init__(self, document: OpenApiDocument, direction: Direction) -> None:
         self._document = document
         self._hiding = "readOnly" if direction == "input" else "writeOnly"
         self._names: dict[int, str] = {}
