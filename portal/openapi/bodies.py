@@ -153,10 +153,15 @@ def is_file(document: OpenApiDocument, schema: object) -> bool:
     return isinstance(media, str) and not media.startswith("text/") and "contentEncoding" not in schema
 
 
-def _collect(document: OpenApiDocument, schema: object, fields: ObjectFields, left: list[int], depth: int) -> bool:
-    """Adds the fields of a schema. False if it is more than a list of fields."""
+def _collect(
+    document: OpenApiDocument, schema: object, fields: ObjectFields, left: list[int], depth: int, *, part: bool = False
+) -> bool:
+    """Adds the fields of a schema, which may be a `part` of another. False if it is more than a list of fields."""
     left[0] -= 1
     if not isinstance(schema, dict) or left[0] < 0 or depth > 16:
+        return False
+    if "discriminator" in schema and not part:
+        # What builds on it has further fields.
         return False
     if any(key not in _PLAIN and not (isinstance(key, str) and key.startswith("x-")) for key in schema):
         return False
@@ -166,9 +171,9 @@ def _collect(document: OpenApiDocument, schema: object, fields: ObjectFields, le
     parts = [document.target(reference)] if isinstance(reference, str) else []
     if parts and document.old:
         # Nothing else beside a reference counts.
-        return _collect(document, parts[0], fields, left, depth + 1)
+        return _collect(document, parts[0], fields, left, depth + 1, part=part)
     parts += _listed(schema.get("allOf"))
-    if not all(_collect(document, one, fields, left, depth + 1) for one in parts):
+    if not all(_collect(document, one, fields, left, depth + 1, part=True) for one in parts):
         return False
     if not all(_only_needs(schema[key], fields) for key in ("anyOf", "oneOf") if key in schema):
         return False

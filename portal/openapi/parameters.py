@@ -137,7 +137,7 @@ def _parameter(document: OpenApiDocument, value: object, where: tuple[str, ...])
         media_type=media_type,
         schema=_with_example(schema, holder),
         description=shortened(text(holder.get("description")), 1_000),
-        default=_default(document, schema) if required and location != "path" else None,
+        default=_default(document, schema) if required else None,
         deprecated=holder.get("deprecated") is True,
     )
 

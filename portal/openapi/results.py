@@ -76,7 +76,8 @@ def _answer(
         answers.known = False
         return
     kind, names = best(found, document)
-    answers.media += names
+    # Another media type of the same kind may have another schema.
+    answers.media.append(names[0])
     if kind == "json":
         answers.kinds["json"] = None
         answers.schemas.append(reader.convert(found[names[0]].get("schema", {}), run))
