@@ -169,8 +169,8 @@ def _collect(
         return False
     reference = schema.get("$ref")
     parts = [document.target(reference)] if isinstance(reference, str) else []
-    if parts and document.old:
-        # Nothing else beside a reference counts.
+    if parts and (document.old or len(schema) == 1):
+        # In 3.0 nothing beside a reference counts.
         return _collect(document, parts[0], fields, left, depth + 1, part=part)
     parts += _listed(schema.get("allOf"))
     if not all(_collect(document, one, fields, left, depth + 1, part=True) for one in parts):
