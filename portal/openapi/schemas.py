@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeGuard
 
 from portal.openapi.discriminators import selecting
-from portal.openapi.document import MISSING, MOST_HOPS, OpenApiDocument, described, nowhere, shortened, text
+from portal.openapi.document import MISSING, MOST_HOPS, OpenApiDocument, described, members, nowhere, shortened, text
 from portal.openapi.names import definition_name, with_hash
 
 DEEPEST = 24
@@ -94,6 +94,7 @@ _VALUES: Final = frozenset({"format", "pattern", "contentMediaType", "contentEnc
     {"default", "example", "examples"}
 )
 _KEPT_TEXT: Final = frozenset({"pattern", "contentMediaType", "contentEncoding"})
+_COMPONENTS: Final = "#/components/schemas"
 Position = Literal["", "together", "either"]
 
 
@@ -108,8 +109,10 @@ class SchemaReader:
         self._definitions: dict[str, _Definition] = {}
         self._steps = 0
         self._repairs = 0
-        schemas = document.target("#/components/schemas")
-        self._components = schemas if isinstance(schemas, dict) else {}
+        # The component that a definition's name belongs to, however the document is ordered.
+        self._plain: dict[str, str] = {}
+        for name in sorted(filter(_is_text, members(document.target(_COMPONENTS))), key=lambda one: (len(one), one)):
+            self._plain.setdefault(definition_name(name), name)
 
     def convert(self, raw: object, run: Conversion) -> object:
         """A schema as JSON Schema. Its references lead to definitions, see `definitions`."""
@@ -503,13 +506,13 @@ class SchemaReader:
         return {"$ref": f"#/$defs/{name}"}
 
     def _name(self, raw: Mapping[str, object], reference: str) -> str:
-        """The name of a definition: the last part of the reference that leads to it."""
+        """The name of a definition: that of a component schema, else the last part of the reference with a hash."""
         known = self._names.get(id(raw))
         if known is not None:
             return known
-        last = reference.rpartition("/")[2]
+        place, _, last = reference.rpartition("/")
         name = definition_name(last)
-        if name in self._definitions or (name != last and name in self._components):
+        if place != _COMPONENTS or self._plain.get(name) != last:
             name = with_hash(name, reference)
         while name in self._definitions:
             name = with_hash(name, name)
@@ -594,6 +597,10 @@ _EXACT: Final = frozenset(
     {"type", "enum", "const", "required", "properties", "items", "pattern", "format", "minimum", "maximum", "minLength"}
     | {"maxLength", "minItems", "maxItems", "title", "description", "anyOf", "allOf", "additionalProperties", "not"}
 )
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    return isinstance(value, str)
 
 
 def _listed(value: object) -> list[object]:

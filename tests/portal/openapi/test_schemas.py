@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -124,7 +125,17 @@ def test_a_reference_may_lead_anywhere_in_the_document() -> None:
         },
     }
     found = api(paths)
-    assert found.operations[1].output_schema == {"$ref": "#/$defs/id", "$defs": {"id": {"type": "integer"}}}
+    (name,) = found.operations[1].output_schema["$defs"]  # type: ignore[index, misc]
+    assert re.fullmatch("id_[0-9a-f]{8}", name)
+    assert found.operations[1].output_schema == {"$ref": f"#/$defs/{name}", "$defs": {name: {"type": "integer"}}}
+
+
+def test_names_of_definitions_do_not_depend_on_the_order_of_operations() -> None:
+    schemas = {"a.b": {"type": "string"}, "a-b": {"type": "integer"}, "a_b": {"type": "boolean"}}
+    paths = {f"/{name}": {"get": answering({"$ref": f"#/components/schemas/{name}"})} for name in schemas}
+    first = {one.path: one.output_schema for one in api(paths, schemas=schemas).operations}
+    turned = api(dict(reversed(paths.items())), schemas=schemas).operations
+    assert {one.path: one.output_schema for one in turned} == first
 
 
 def test_a_schema_with_definitions_of_its_own_finds_them() -> None:
