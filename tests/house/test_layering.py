@@ -18,10 +18,22 @@ MAY_IMPORT = {
 
 # The rooms of `portal/`, ground first: a room imports only from the lines above its own.
 ROOMS = (
-    ("errors", "exact", "identity", "lazy", "bounded", "jose", "misfits", "sdk", "trace_context", "version"),
+    (
+        "errors",
+        "exact",
+        "identity",
+        "lazy",
+        "bounded",
+        "jose",
+        "misfits",
+        "sdk",
+        "trace_context",
+        "version",
+        "yaml_text",
+    ),
     ("shares", "dlp"),
     ("turns",),
-    ("egress", "demo", "shadow"),
+    ("egress", "demo", "openapi", "shadow"),
     ("config", "http", "state"),
     ("objects", "flows"),
     ("upstream", "logs", "access", "pages", "quotas", "profiles"),
