@@ -21,7 +21,7 @@ ROOMS = (
     ("errors", "exact", "identity", "lazy", "bounded", "jose", "misfits", "sdk", "trace_context", "version"),
     ("shares", "dlp"),
     ("turns",),
-    ("egress", "demo", "shadow"),
+    ("egress", "demo", "openapi", "shadow"),
     ("config", "http", "state"),
     ("objects", "flows"),
     ("upstream", "logs", "access", "pages", "quotas", "profiles"),
