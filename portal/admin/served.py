@@ -40,7 +40,7 @@ class ServedServer(BaseModel):
     source: ServedFrom
     key: str | None = None
     enabled: bool = True
-    transport: Literal["http", "sse", "stdio"]
+    transport: Literal["http", "sse", "stdio", "openapi"]
     origin: str = ""
     pin: bool = False
     secure_web_gateway: bool = False

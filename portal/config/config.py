@@ -290,7 +290,9 @@ class OpenApiServer(HttpServer):
     def secrets(self) -> tuple[str, ...]:
         """Values that must not appear in a log, a reason or an error."""
         oauth = self.oauth.secrets if self.oauth is not None else ()
-        return config_secrets.of_api((*self.expanded, *oauth), (self.url, self.document_url), self.headers, self.credentials)
+        return config_secrets.of_api(
+            (*self.expanded, *oauth), (self.url, self.document_url), self.headers, self.credentials
+        )
 
 
 ServerConfig = StdioServer | HttpServer

@@ -46,7 +46,12 @@ def of_api(
     values = [value for value in credentials.values() if value]
     sent = [form for value in values for form in (value, quote(value, safe=""), quote_plus(value))]
     words = [word for value in values for word in value.split()]
-    pairs = [form for value in values if ":" in value for form in (b64encode(value.encode()).decode(), value.partition(":")[2])]
+    pairs = [
+        form
+        for value in values
+        if ":" in value
+        for form in (b64encode(value.encode()).decode(), value.partition(":")[2])
+    ]
     of_urls = [of_address((), url, headers) for url in urls]
     return _longest_first(expanded, *of_urls, sent, words, pairs)
 

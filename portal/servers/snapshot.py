@@ -12,7 +12,7 @@ import orjson
 
 import stubs
 from codemode import Catalog, CatalogServer
-from portal.config import HttpServer, ServerConfig, advice, programs_taken
+from portal.config import HttpServer, OpenApiServer, ServerConfig, advice, programs_taken
 from portal.exact import within_64_bits
 from portal.pins import PendingDefinition
 from portal.upstream import Listing, State
@@ -103,6 +103,8 @@ class ServerSnapshot:
     @cached_property
     def own_code_mode(self) -> str | None:
         """Advice for the operator if the server is in code mode itself, which hides its tools; None if it is not."""
+        if isinstance(self.config, OpenApiServer):
+            return None
         url = self.config.url if isinstance(self.config, HttpServer) else None
         return advice(programs_taken(self.tools), url, self.config.code_mode_upstream)
 

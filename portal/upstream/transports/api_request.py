@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, quote_plus, unquote
 
 from portal.exact import encode
-from portal.openapi import ApiOperation, FieldEncoding, Parameter, RequestBody
+from portal.openapi import ApiBody, ApiOperation, FieldEncoding, Parameter
 
 # Of the reserved characters (RFC 3986 2.2) those that mean nothing to a query or a form.
 _RESERVED = ":/?@!$'()*,;="
@@ -191,10 +191,8 @@ def _in_query(parameter: Parameter, value: object) -> list[str]:
     if parameter.media_type is not None:
         return [f"{key}={_escaped(_content(parameter.media_type, value, name))}"]
     return [
-        f"{_escaped(one)}={_escaped(text, reserved=reserved)}"
-        if separator is None
-        else f"{_escaped(one)}={separator.join(_escaped(part, reserved=reserved) for part in text)}"
-        for one, text, separator in _pairs(parameter.name, value, parameter.style, parameter.explode, name)
+        f"{_escaped(one)}={separator.join(_escaped(text, reserved=reserved) for text in texts)}"
+        for one, texts, separator in _pairs(parameter.name, value, parameter.style, parameter.explode, name)
     ]
 
 
@@ -208,24 +206,25 @@ _SEPARATORS = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}
 
 def _pairs(
     name: str, value: object, style: str, explode: bool, property_name: str
-) -> Iterator[tuple[str, str, None] | tuple[str, list[str], str]]:
-    """The pairs that a value becomes in a query or a form: with the separator of its parts where it has several."""
+) -> Iterator[tuple[str, Sequence[str], str]]:
+    """The pairs that a value becomes in a query or a form: their names, the parts of their values, and what is between
+    these."""
     members, items = _members(value), _items(value)
+    between = _SEPARATORS.get(style, ",")
     if style == "deepObject" and (members is not None or items is not None):
-        yield from ((key, text, None) for key, text in _deep(name, value, property_name))
+        yield from ((key, (text,), "") for key, text in _deep(name, value, property_name))
     elif members is not None:
         if explode:
-            yield from ((key, _text(one, property_name), None) for key, one in members)
+            yield from ((key, (_text(one, property_name),), "") for key, one in members)
         elif members:
-            parts = [part for key, one in members for part in (key, _text(one, property_name))]
-            yield name, parts, _SEPARATORS.get(style, ",")
+            yield name, [part for key, one in members for part in (key, _text(one, property_name))], between
     elif items is not None:
         if explode:
-            yield from ((name, _text(one, property_name), None) for one in items)
+            yield from ((name, (_text(one, property_name),), "") for one in items)
         elif items:
-            yield name, [_text(one, property_name) for one in items], _SEPARATORS.get(style, ",")
+            yield name, [_text(one, property_name) for one in items], between
     else:
-        yield name, _text(value, property_name), None
+        yield name, (_text(value, property_name),), ""
 
 
 def _deep(key: str, value: object, name: str) -> Iterator[tuple[str, str]]:
@@ -247,11 +246,8 @@ def _in_cookie(parameter: Parameter, value: object) -> list[str]:
         raise ArgumentRefused(f"`{name}` cannot be sent: `{parameter.name[:80]}` is no name of a cookie.")
     if parameter.media_type is not None:
         return [f"{parameter.name}={_escaped(_content(parameter.media_type, value, name))}"]
-    cookies = []
-    for key, text, separator in _pairs(parameter.name, value, "form", parameter.explode, name):
-        written = _escaped(text) if separator is None else "%2C".join(map(_escaped, text))
-        cookies.append(f"{_escaped(key)}={written}")
-    return cookies
+    pairs = _pairs(parameter.name, value, "form", parameter.explode, name)
+    return [f"{_escaped(key)}={'%2C'.join(map(_escaped, texts))}" for key, texts, _ in pairs]
 
 
 def _in_header(parameter: Parameter, value: object) -> str:
@@ -275,9 +271,7 @@ def _in_header(parameter: Parameter, value: object) -> str:
 # Bodies
 
 
-def _body_value(
-    operation: ApiOperation, body: RequestBody, arguments: Mapping[str, object]
-) -> tuple[object] | None:
+def _body_value(operation: ApiOperation, body: ApiBody, arguments: Mapping[str, object]) -> tuple[object] | None:
     """The value of the body, None if none is sent. It may be null."""
     if body.property is not None:
         if body.property in arguments:
@@ -290,7 +284,7 @@ def _body_value(
     return (value,) if value or body.required else None
 
 
-def _body(body: RequestBody, value: object, boundary: str) -> tuple[bytes, str]:
+def _body(body: ApiBody, value: object, boundary: str) -> tuple[bytes, str]:
     """The bytes of a body, and its content type."""
     match body.kind:
         case "json":
@@ -309,7 +303,7 @@ def _body(body: RequestBody, value: object, boundary: str) -> tuple[bytes, str]:
             return data, said if said and _allowed(said, body) else body.media_type
 
 
-def _allowed(kind: str, body: RequestBody) -> bool:
+def _allowed(kind: str, body: ApiBody) -> bool:
     """Whether the document allows a body of this media type."""
     given = kind.partition(";")[0].strip().lower()
     allowed = [one.partition(";")[0].strip().lower() for one in (body.media_type, *body.media_types)]
@@ -324,18 +318,15 @@ def _fields(value: object) -> list[tuple[str, object]]:
     return members
 
 
-def _form(body: RequestBody, value: object) -> str:
+def _form(body: ApiBody, value: object) -> str:
     pairs: list[str] = []
     for name, one in _fields(value):
         encoding = body.encoding(name)
         if encoding.content_type and "json" in encoding.content_type:
             pairs.append(f"{quote_plus(name)}={quote_plus(encode(one).decode())}")
             continue
-        for key, text, separator in _pairs(name, one, encoding.style, encoding.explode, name):
-            written = _in_form(text, encoding) if separator is None else separator.join(
-                _in_form(part, encoding) for part in text
-            )
-            pairs.append(f"{quote_plus(key)}={written}")
+        for key, texts, between in _pairs(name, one, encoding.style, encoding.explode, name):
+            pairs.append(f"{quote_plus(key)}={between.join(_in_form(text, encoding) for text in texts)}")
     return "&".join(pairs)
 
 
@@ -345,13 +336,12 @@ def _in_form(text: str, encoding: FieldEncoding) -> str:
     return quote_plus(text.encode("utf-8", "replace"))
 
 
-def _multipart(body: RequestBody, value: object, boundary: str) -> bytes:
+def _multipart(body: ApiBody, value: object, boundary: str) -> bytes:
     parts: list[bytes] = []
     for name, one in _fields(value):
         encoding = body.encoding(name)
         several = one if encoding.files and isinstance(one, list) else [one]
-        for item in several:
-            parts.append(_part(name, item, encoding, boundary))
+        parts += [_part(name, item, encoding, boundary) for item in several]
     return b"".join([*parts, f"--{boundary}--\r\n".encode()])
 
 

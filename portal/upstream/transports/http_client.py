@@ -311,7 +311,8 @@ class HttpClient:
     ) -> None:
         """`url` and `headers` are those of the configuration, if nothing else is given; `place` is the key in it that
         has the URL. `of_api`: what it talks to is an HTTP API and no MCP server. It keeps no cookies then, which would
-        be one caller's, sends addresses as they are written, and a 403, or a redirect that is not followed, is an answer."""
+        be one caller's, and sends addresses as they are written. A 403, or a redirect that is not followed, is an
+        answer then."""
         self.url = url = url or config.request_url
         self._id = config.id
         self._headers = headers = config.headers if headers is None else headers
