@@ -50,6 +50,7 @@ class ServedServer(BaseModel):
     error_details: ErrorDetails | None = None
     offered: tuple[OfferedCapability, ...] = ()
     waiting_approvals: int = 0
+    notices: tuple[str, ...] = ()
     fix: Fix | None = None
 
 

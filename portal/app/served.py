@@ -56,6 +56,7 @@ class InstanceServing:
             error_details=observed.error_details,
             offered=offered(self._upstreams.definitions(config.id), _AS_LISTED, _AS_LISTED, pinned=config.pin),
             waiting_approvals=observed.waiting_approvals,
+            notices=observed.notices,
             fix=fix_in_document(observed) if in_document else None,
         )
 
