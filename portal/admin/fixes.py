@@ -33,9 +33,9 @@ class Fix(BaseModel):
     """The next thing to do about a server. `words` is a sentence for people.
 
     `wait`: nothing. `sync`: POST `/sync`. `log_in`: POST `/login`. `approve`: GET `/pins`, then POST `/pins/approve`.
-    `edit_credentials`: PUT with `auth_credentials` or `client_secret`. `edit_document`: of an API, PUT with `openapi_url`
-    or `openapi_document`. `edit_url`, `change_auth_type` and
-    `replace_server`: make the server again, with another URL, another `auth_type`, or as it was. `start_server`: at the
+    `edit_credentials`: PUT with `auth_credentials` or `client_secret`. `edit_document`: of an API, PUT with
+    `openapi_url` or `openapi_document`. `edit_url`, `change_auth_type` and `replace_server`: make the server again,
+    with another URL, another `auth_type`, or as it was. `start_server`: at the
     server, not here. `start_program` and `edit_configuration`: in the document of the operator.
     """
 
@@ -116,7 +116,7 @@ def _of_problem(observed: Observed, auth_type: AuthType, logs_in: bool) -> Fix:
     reason = observed.error or ""
     status = observed.error_details.status_code if observed.error_details is not None else None
     if _says(reason, _NO_DOCUMENT):
-        words = "Look at the OpenAPI document of the server and at its address: give it another, or correct that; then sync."
+        words = "Give the server another OpenAPI document, or correct this one where it is; then sync."
         return Fix(action="edit_document", words=words)
     if status in (401, 403):
         return _of_refusal(auth_type, status, logs_in)
