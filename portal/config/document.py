@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from portal.config.jsonc import as_json
 from portal.errors import ConfigError, InputError
-
-if TYPE_CHECKING:
-    import yaml
+from portal.yaml_text import YamlError, parse_yaml
 
 MAX_BYTES = 4 * 1024 * 1024
 """Of a configuration."""
@@ -114,10 +110,12 @@ def _text(path: Path, largest: int) -> str:
 def _parsed(text: str, suffix: str) -> object:
     try:
         if suffix in YAML:
-            return _yaml(text)
+            return parse_yaml(text)
         if suffix == ".toml":
             return tomllib.loads(text)
         return _json(text)
+    except YamlError as error:
+        raise _Unreadable(str(error), error.key) from None
     except json.JSONDecodeError as error:
         raise _Unreadable(f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
     except tomllib.TOMLDecodeError as error:
@@ -144,34 +142,3 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
             raise _Unreadable("is written twice", key)
         found[key] = value
     return found
-
-
-def _yaml(text: str) -> object:
-    import yaml  # noqa: PLC0415  only where there is YAML
-
-    class Loader(yaml.SafeLoader):
-        """Without aliases, which make a small text large, and without dates, which are text in JSON."""
-
-        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-            if self.check_event(yaml.AliasEvent):
-                raise yaml.YAMLError("aliases are not allowed here")
-            return super().compose_node(parent, index)
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-            seen: set[str] = set()
-            for key, _ in node.value:
-                if isinstance(key, yaml.ScalarNode):
-                    if key.value in seen:
-                        raise _Unreadable("is written twice", key.value)
-                    seen.add(key.value)
-            return super().construct_mapping(node, deep)
-
-    Loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    try:
-        value: object = yaml.load(text, Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise _Unreadable(f"is not YAML: {str(error).splitlines()[0] if str(error) else error}") from None
-    return value

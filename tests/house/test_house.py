@@ -133,13 +133,20 @@ def test_any_is_said_no_more_often_than_before(floor: str) -> None:
     assert said <= MOST_ANY[floor]
 
 
-def test_files_of_yaml_and_toml_are_read_in_one_place() -> None:
-    reading = [
+@pytest.mark.parametrize(
+    ("reading", "place"),
+    [
+        (r"yaml\.(?:safe_)?(?:load|parse)\(", "portal/yaml_text.py"),
+        ("tomllib", "portal/config/document.py"),
+    ],
+)
+def test_yaml_and_toml_are_each_read_in_one_place(reading: str, place: str) -> None:
+    found = [
         str(path.relative_to(ROOT))
         for path in modules("portal", "codemode")
-        if re.search(r"yaml\.(?:safe_)?load\(|tomllib", path.read_text(encoding="utf-8"))
+        if re.search(reading, path.read_text(encoding="utf-8"))
     ]
-    assert reading == ["portal/config/document.py"]
+    assert found == [place]
 
 
 def test_documents_are_written_and_read_by_kinds_that_have_a_model() -> None:

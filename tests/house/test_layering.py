@@ -18,7 +18,19 @@ MAY_IMPORT = {
 
 # The rooms of `portal/`, ground first: a room imports only from the lines above its own.
 ROOMS = (
-    ("errors", "exact", "identity", "lazy", "bounded", "jose", "misfits", "sdk", "trace_context", "version"),
+    (
+        "errors",
+        "exact",
+        "identity",
+        "lazy",
+        "bounded",
+        "jose",
+        "misfits",
+        "sdk",
+        "trace_context",
+        "version",
+        "yaml_text",
+    ),
     ("shares", "dlp"),
     ("turns",),
     ("egress", "demo", "openapi", "shadow"),
