@@ -136,6 +136,8 @@ class ApiDocument:
             if "document" not in error.message:
                 error.message = f"its document at {address(url)}: {error.message}"
             raise
+        finally:
+            await client.aclose()
         return data, _Version((), etag, modified)
 
     def _headers(self, url: str) -> Mapping[str, str]:

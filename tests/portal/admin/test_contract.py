@@ -108,7 +108,7 @@ def test_the_document_describes_every_operation(shared: Api) -> None:
         ("POST", "/access/ai-controls/mcp/servers", b'{"a":' * 300 + b"1" + b"}" * 300, 400),
         ("PUT", "/access/ai-controls/mcp/servers/a", b"[" * 100_000, 400),
         ("PUT", "/access/ai-controls/mcp/servers/a", b'"' + b"x" * 5_000_000 + b'"', 413),
-            ("POST", "/gateway/lists", b'"' + b"x" * 2_000_000 + b'"', 413),
+        ("POST", "/gateway/lists", b'"' + b"x" * 2_000_000 + b'"', 413),
         ("GET", "/tokens?page=0", b"", 400),
         ("GET", "/tokens?per_page=100000", b"", 400),
         ("GET", "/tokens/%00", b"", 404),

@@ -13,7 +13,14 @@ from typing import Any
 
 import pytest
 
-from portal.errors import AuthorizationRequired, OutcomeUnknown, ResponseTooLarge, RpcError, UpstreamTimeout
+from portal.errors import (
+    AuthorizationRequired,
+    OutcomeUnknown,
+    ResponseTooLarge,
+    RpcError,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from tests.portal.upstreams.api import PIXEL, SampleApi, get, sample_api, sample_document, secured_document
 from tests.portal.upstreams.watching import Watched, ready, watched
 
@@ -64,7 +71,7 @@ async def test_a_document_becomes_tools_and_a_call_one_request() -> None:
         assert said["path"] == "/v1/echo/a%2Fb%20c"
         assert said["query"] == "q=x%26y%3D1&many=1&many=2&piped=a%7Cb&filter%5Bk%5D=v"
         assert said["headers"]["x-flag"] == "on" and said["headers"]["cookie"] == "crumb=c%3Bd"
-        assert said["headers"]["accept"] == "application/json"
+        assert said["headers"]["accept"].startswith("application/json")
         assert len(api.requests) == 1
 
 
@@ -302,7 +309,7 @@ async def test_a_document_that_can_no_longer_be_read_leaves_the_last_one_in_use(
         assert up.connection.state == "ready"
 
 
-@pytest.mark.parametrize("text", ["not json: [", "[]", '{"swagger": "2.0"}', '{"openapi": "3.1.0"}', "{" * 10_000])
+@pytest.mark.parametrize("text", ["not json: [", "[]", '{"swagger": "2.0"}', "{" * 10_000])
 async def test_a_file_that_is_no_document_is_the_reason(tmp_path: Path, text: str) -> None:
     file = tmp_path / "api.json"
     file.write_text(text)
@@ -332,22 +339,39 @@ async def test_an_answer_without_an_end_or_packed_beyond_measure_is_cut_off() ->
 
 async def test_a_change_that_does_not_answer_may_have_run() -> None:
     async with served(timeout=0.2) as (api, up):
-        with pytest.raises(UpstreamTimeout, match="may have run") as caught:
+        with pytest.raises(UpstreamTimeout, match="no answer and no progress") as caught:
             await call(up, "slow_change", {"name": "x"})
-        assert caught.value.ran == "unknown" and len(api.requests) == 1
+        assert caught.value.ran == "unknown" and "may have run" in caught.value.message
+        assert len(api.requests) == 1
 
 
-async def test_a_connection_that_ends_is_an_unknown_outcome_and_a_read_is_repeated() -> None:
-    async with served() as (api, up):
+async def test_a_connection_that_ends_is_an_unknown_outcome_and_only_a_read_is_repeated() -> None:
+    arrived: list[bytes] = []
 
-        async def cut(request: Any) -> Any:
-            raise ConnectionResetError
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.append(await reader.readline())
+        writer.close()
 
-        api.overrides["slow"] = cut
-        api.overrides["pages"] = cut
-        result = await call(up, "slow_change", {"name": "x"})
-        assert result["structuredContent"]["status"] == 500
-        assert OutcomeUnknown
+    document = sample_document()
+    async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with served(document, url=f"http://127.0.0.1:{port}") as (_, up):
+            with pytest.raises(OutcomeUnknown) as caught:
+                await call(up, "slow_change", {"name": "x"})
+            assert caught.value.ran == "unknown" and len(arrived) == 1
+            tools = {tool["name"]: tool for tool in up.connection.listing.tools}
+            assert tools["slow"]["annotations"]["readOnlyHint"] is True
+            assert tools["slow_change"]["annotations"].get("readOnlyHint") is not True
+            with pytest.raises(OutcomeUnknown):
+                await call(up, "slow", repeatable=True)
+            assert len(arrived) == 3
+
+
+async def test_an_api_that_nobody_reaches_is_a_call_that_did_not_run() -> None:
+    async with served(url="http://127.0.0.1:9") as (_, up):
+        with pytest.raises(UpstreamUnavailable, match="cannot be reached") as caught:
+            await call(up, "slow")
+        assert caught.value.ran == "no" and up.connection.state == "ready"
 
 
 async def test_a_redirect_to_another_origin_is_an_answer_and_takes_no_credential() -> None:
