@@ -30,7 +30,7 @@ from portal.errors import (
     UpstreamError,
     UpstreamUnavailable,
 )
-from portal.sdk import TooMuchFraming, read_in_turns
+from portal.sdk import TooMuchFraming, read_in_turns, sent_once
 from portal.upstream.credential import Confidential, Credential
 from portal.upstream.transports.bounds import Flood, Turn
 from portal.upstream.transports.event_stream import Event, EventParser, EventTooLarge
@@ -338,6 +338,8 @@ class HttpClient:
             max_line_size=16_384,
             max_field_size=16_384,
         )
+        if of_api:
+            sent_once(self._session)
 
     async def send(
         self,
