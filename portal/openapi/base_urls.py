@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from urllib.parse import urljoin, urlsplit
 
 from portal.openapi.document import Document, described, members, text
@@ -34,7 +33,7 @@ def without_servers(location: str) -> tuple[BaseUrl, ...]:
 
 
 def _base_url(document: Document, value: object, where: tuple[str, ...], location: str) -> BaseUrl | None:
-    if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):
+    if not isinstance(value, dict) or not isinstance(value.get("url"), str):
         document.gap(where, "must be an object with a url")
         return None
     variables = {
@@ -57,9 +56,9 @@ def _base_url(document: Document, value: object, where: tuple[str, ...], locatio
 
 
 def _variable(value: object) -> UrlVariable | None:
-    values = value.get("enum") if isinstance(value, Mapping) else None
+    values = value.get("enum") if isinstance(value, dict) else None
     allowed = tuple(str(one) for one in values if isinstance(one, str | int)) if isinstance(values, list) else ()
-    default = value.get("default") if isinstance(value, Mapping) else None
+    default = value.get("default") if isinstance(value, dict) else None
     if isinstance(default, str | int) and not isinstance(default, bool):
         return UrlVariable(str(default), allowed, text(members(value).get("description")))
     return UrlVariable(allowed[0], allowed, text(members(value).get("description"))) if allowed else None

@@ -39,6 +39,10 @@ _PLAIN: Final = frozenset(
 )
 
 
+class Unreadable(Exception):
+    """An operation cannot be read. The document's gaps say why."""
+
+
 @dataclass(slots=True)
 class ObjectFields:
     """The fields of an object.
@@ -71,14 +75,21 @@ class BodyText:
 
 
 def read_body(document: Document, reader: SchemaReader, value: object, where: tuple[str, ...]) -> BodyText | None:
-    """The body of an operation; None, and said, if it cannot be read."""
+    """The body of an operation, None if it has none.
+
+    Raises:
+        Unreadable: nobody can know how to send it.
+    """
     holder = document.follow(value, where)
     if holder is None:
+        raise Unreadable
+    if holder.get("content") in ({}, None) and holder.get("required") is not True:
+        document.gap(where, "is a body of which nothing is said, and none is sent")
         return None
     found = media_types(holder.get("content"), document, (*where, "content"))
     if not found:
         document.gap(where, "is a body without a media type that can be read")
-        return None
+        raise Unreadable
     kind, names = best(found, document)
     media = found[names[0]]
     schema = media.get("schema", {})
@@ -121,13 +132,13 @@ def object_fields(document: Document, schema: object, reader: SchemaReader) -> O
 def is_file(document: Document, schema: object) -> bool:
     """Whether a part of this schema is a file: text that is binary."""
     for _ in range(8):
-        if not isinstance(schema, Mapping):
+        if not isinstance(schema, dict):
             return False
         reference = schema.get("$ref")
         if not isinstance(reference, str):
             break
         schema = document.target(reference)
-    if not isinstance(schema, Mapping):
+    if not isinstance(schema, dict):
         return False
     kind = schema.get("type")
     if kind == "file":
@@ -143,7 +154,7 @@ def is_file(document: Document, schema: object) -> bool:
 def _collect(document: Document, schema: object, fields: ObjectFields, left: list[int], depth: int) -> bool:
     """Adds the fields of a schema. False if it is more than a list of fields."""
     left[0] -= 1
-    if not isinstance(schema, Mapping) or left[0] < 0 or depth > 16:
+    if not isinstance(schema, dict) or left[0] < 0 or depth > 16:
         return False
     if any(key not in _PLAIN and not (isinstance(key, str) and key.startswith("x-")) for key in schema):
         return False
@@ -166,7 +177,7 @@ def _collect(document: Document, schema: object, fields: ObjectFields, left: lis
 def _add_fields(schema: Mapping[str, object], fields: ObjectFields) -> None:
     """Adds what one schema says itself."""
     properties = schema.get("properties")
-    for name, value in properties.items() if isinstance(properties, Mapping) else ():
+    for name, value in properties.items() if isinstance(properties, dict) else ():
         if isinstance(name, str):
             before = fields.properties.get(name)
             fields.properties[name] = value if before in (None, {}) else {"allOf": [before, value]}
@@ -174,7 +185,7 @@ def _add_fields(schema: Mapping[str, object], fields: ObjectFields) -> None:
     others = schema.get("additionalProperties")
     if others is False:
         fields.closed = True
-    elif others is True or isinstance(others, Mapping):
+    elif others is True or isinstance(others, dict):
         fields.others = others
 
 
@@ -182,7 +193,7 @@ def _only_needs(alternatives: object, fields: ObjectFields) -> bool:
     """Whether alternatives say no more than which fields must be there."""
     needs: list[tuple[str, ...]] = []
     for one in _listed(alternatives):
-        if not isinstance(one, Mapping) or not one.keys() <= {"required", "type", "title", "description"}:
+        if not isinstance(one, dict) or not one.keys() <= {"required", "type", "title", "description"}:
             return False
         names = tuple(name for name in _listed(one.get("required")) if isinstance(name, str))
         if not names:
@@ -197,7 +208,7 @@ def _encodings(
 ) -> dict[str, FieldEncoding]:
     """How the fields of a form are written, by name; those that are written as usual are not there."""
     declared = media.get("encoding")
-    if declared is not None and not isinstance(declared, Mapping):
+    if declared is not None and not isinstance(declared, dict):
         document.gap((*where, "content"), f"has an encoding that is {described(declared)}")
     encodings = members(declared)
     properties = {} if fields is None else fields.properties
@@ -229,7 +240,7 @@ def _encoding(declared: Mapping[str, object], schema: object, kind: BodyKind, do
 
 def _items(document: Document, schema: object) -> object:
     for _ in range(8):
-        if not isinstance(schema, Mapping):
+        if not isinstance(schema, dict):
             return None
         reference = schema.get("$ref")
         if not isinstance(reference, str):

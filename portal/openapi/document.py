@@ -53,7 +53,7 @@ class Document:
         """The object that stands somewhere, or the one that a reference there leads to. None, and said, if there is
         none. Members beside a reference are left out."""
         for _ in range(MOST_HOPS):
-            if not isinstance(value, Mapping):
+            if not isinstance(value, dict):
                 self.gap(where, f"must be an object, found {described(value)}")
                 return None
             reference = value.get("$ref")
@@ -93,7 +93,7 @@ def described(value: object) -> str:
         return "text"
     if isinstance(value, int | float):
         return "a number"
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return "an object"
     return "a list" if isinstance(value, list) else "something else"
 
@@ -113,7 +113,7 @@ def shortened(words: str, most: int) -> str:
 
 def members(value: object) -> Mapping[str, object]:
     """The members of an object, none of what is not one."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _pointed(root: object, reference: str) -> object:
@@ -125,7 +125,7 @@ def _pointed(root: object, reference: str) -> object:
     part = root
     for token in fragment.split("/")[1:]:
         token = token.replace("~1", "/").replace("~0", "~") if "~" in token else token
-        if isinstance(part, Mapping):
+        if isinstance(part, dict):
             part = part.get(token, MISSING)
         elif isinstance(part, list) and _INDEX.fullmatch(token) and int(token) < len(part):
             part = part[int(token)]

@@ -144,7 +144,7 @@ class _InputSchema:
     def _field(self, raw: object, encoding: FieldEncoding | None) -> Json:
         if encoding is None or not (encoding.file or encoding.files):
             return self._schema(raw)
-        said = raw.get("description") if isinstance(raw, Mapping) else None
+        said = raw.get("description") if isinstance(raw, dict) else None
         description = f"{said} " if isinstance(said, str) and said else ""
         if encoding.file:
             return {**FILE, "description": f"{description}{FILE['description']}"}

@@ -18,7 +18,7 @@ _STRUCTURED: Final = frozenset({"object", "array", "number", "integer", "boolean
 
 def media_types(content: object, document: Document, where: tuple[str, ...]) -> dict[str, Mapping[str, object]]:
     """The readable media types of a `content`, by their names."""
-    if not isinstance(content, Mapping):
+    if not isinstance(content, dict):
         document.gap(where, "has a content that is not an object")
         return {}
     found: dict[str, Mapping[str, object]] = {}
@@ -74,13 +74,13 @@ def _is_plain_json(name: str) -> bool:
 
 def _is_structured(schema: object, document: Document) -> bool:
     for _ in range(8):
-        if not isinstance(schema, Mapping):
+        if not isinstance(schema, dict):
             return False
         reference = schema.get("$ref")
         if not isinstance(reference, str):
             break
         schema = document.target(reference)
-    if not isinstance(schema, Mapping):
+    if not isinstance(schema, dict):
         return False
     kind = schema.get("type")
     kinds = kind if isinstance(kind, list) else [kind]

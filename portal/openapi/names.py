@@ -25,6 +25,10 @@ class Wording:
     path: str
 
     @property
+    def sorting(self) -> tuple[str, str]:
+        return self.path, self.method
+
+    @property
     def key(self) -> str:
         """The same for no other operation of the document."""
         return f"{self.method} {self.path}"
@@ -44,7 +48,7 @@ def tool_names(operations: Sequence[Wording]) -> list[str]:
     taken: set[str] = set()
     later: list[int] = []
     for numbers in claims.values():
-        first = min(numbers, key=lambda n: (operations[n].operation_id != wanted[n], operations[n].path, n))
+        first = min(numbers, key=lambda n: (operations[n].operation_id != wanted[n], operations[n].sorting))
         names[first] = wanted[first]
         taken.add(wanted[first].lower())
         later += [number for number in numbers if number != first]

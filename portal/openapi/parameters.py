@@ -159,7 +159,7 @@ def _style(document: Document, holder: Mapping[str, object], location: Location,
 def _default(document: Document, schema: object) -> object:
     """The value to send for a required parameter that is not given: its default, or the only value it may have."""
     for _ in range(8):
-        if not isinstance(schema, Mapping):
+        if not isinstance(schema, dict):
             return None
         if schema.get("default") is not None:
             return schema["default"]
@@ -180,10 +180,10 @@ def _with_example(schema: object, holder: Mapping[str, object]) -> object:
     """The schema with the example that stands beside it."""
     example = holder.get("example")
     examples = holder.get("examples")
-    if example is None and isinstance(examples, Mapping):
+    if example is None and isinstance(examples, dict):
         first = next(iter(examples.values()), None)
-        example = first.get("value") if isinstance(first, Mapping) else None
-    if example is None or not isinstance(schema, Mapping) or schema.keys() & {"example", "examples", "$ref"}:
+        example = first.get("value") if isinstance(first, dict) else None
+    if example is None or not isinstance(schema, dict) or schema.keys() & {"example", "examples", "$ref"}:
         return schema
     return {**schema, "example": example}
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from portal.errors import InputError
 from portal.openapi.base_urls import read_base_urls, without_servers
-from portal.openapi.bodies import read_body
+from portal.openapi.bodies import Unreadable, read_body
 from portal.openapi.document import Document, described, members, pointer, shortened, text
 from portal.openapi.inputs import ToolInput, tool_input
 from portal.openapi.names import Wording, tool_names
@@ -56,7 +56,7 @@ def read_api(document: object, *, location: str = "", most_operations: int = MOS
 
 def _openapi(document: object) -> tuple[Mapping[str, object], str]:
     """The document and its version."""
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         raise InputError(f"This is no OpenAPI document: it must be an object, found {described(document)}.")
     declared = document.get("openapi")
     version = str(declared) if isinstance(declared, str | float) else ""
@@ -138,7 +138,10 @@ class _ApiReader:
 
     def _places(self) -> Iterator[_Place]:
         paths = self.document.root.get("paths")
-        if not isinstance(paths, Mapping):
+        if paths is None and ("webhooks" in self.document.root or "components" in self.document.root):
+            # Since 3.1 a document may be of webhooks or components alone.
+            return
+        if not isinstance(paths, dict):
             why = "is missing" if paths is None else f"must be an object, found {described(paths)}"
             self.document.gap("/paths", why)
             return
@@ -156,7 +159,7 @@ class _ApiReader:
                 raw = found.get(method) if found is not None else None
                 if raw is None or found is None:
                     continue
-                if not isinstance(raw, Mapping):
+                if not isinstance(raw, dict):
                     self.document.gap((*where, method), f"must be an object, found {described(raw)}", operation=True)
                     continue
                 place = _Place(method, path, found, raw, where)
@@ -168,8 +171,8 @@ class _ApiReader:
 
     def _item(self, value: object, where: tuple[str, ...]) -> Mapping[str, object] | None:
         """A path item. One that refers to another may have members of its own beside."""
-        if not isinstance(value, Mapping) or "$ref" not in value:
-            if value is not None and not isinstance(value, Mapping):
+        if not isinstance(value, dict) or "$ref" not in value:
+            if value is not None and not isinstance(value, dict):
                 self.document.gap(where, f"must be an object, found {described(value)}", operation=True)
                 return None
             return members(value)
@@ -184,8 +187,9 @@ class _ApiReader:
         )
         body = None
         if raw.get("requestBody") is not None and place.method not in _WITHOUT_BODY:
-            body = read_body(document, self._sent, raw["requestBody"], (*where, "requestBody"))
-            if body is None:
+            try:
+                body = read_body(document, self._sent, raw["requestBody"], (*where, "requestBody"))
+            except Unreadable:
                 document.gap(where, "has a body that cannot be read", operation=True)
                 return None
         whole = tool_input(self._sent, parameters, body, pointer(where))

@@ -33,7 +33,7 @@ def read_result(
     """The result of an operation by its `responses`, and the schema of what it answers, None for nothing to say."""
     answers = _Answers([], {}, [], [])
     run = Conversion("".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in where), LARGEST_OUTPUT)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         for status in _successes(value):
             _answer(document, reader, value[status], (*where, str(status)), answers, run)
             answers.statuses.append(str(status))

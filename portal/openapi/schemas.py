@@ -71,6 +71,17 @@ class _Definition:
     settled: bool = False
 
 
+# What each part of the reader looks at. Most schemas have little.
+_REQUIRING: Final = frozenset({"required", "allOf"})
+_BOUNDING: Final = _COUNTS | _BOUNDS.keys() | set(_BOUNDS.values()) | {"multipleOf", "uniqueItems"}
+_OF_OBJECTS: Final = frozenset(
+    {"properties", "patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames"}
+)
+_OF_ARRAYS: Final = frozenset({"prefixItems", "items", "contains", "minContains"})
+_COMBINING: Final = frozenset({"allOf", "anyOf", "oneOf", "not", "if"})
+_VALUES: Final = frozenset({"format", "pattern", "contentMediaType", "contentEncoding", "enum", "const"}) | frozenset(
+    {"default", "example", "examples"}
+)
 _KEPT_TEXT: Final = frozenset({"pattern", "contentMediaType", "contentEncoding"})
 Position = Literal["", "together", "either"]
 
@@ -87,7 +98,7 @@ class SchemaReader:
         self._steps = 0
         self._repairs = 0
         schemas = document.target("#/components/schemas")
-        self._components = schemas if isinstance(schemas, Mapping) else {}
+        self._components = schemas if isinstance(schemas, dict) else {}
 
     def convert(self, raw: object, run: Conversion) -> object:
         """A schema as JSON Schema. Its references lead to definitions, see `definitions`."""
@@ -113,7 +124,7 @@ class SchemaReader:
     def hides(self, raw: object) -> bool:
         """Whether a property of this schema does not belong into this direction."""
         for _ in range(MOST_HOPS):
-            if not isinstance(raw, Mapping):
+            if not isinstance(raw, dict):
                 return False
             if raw.get(self._hiding) is True:
                 return True
@@ -128,7 +139,7 @@ class SchemaReader:
     def _schema(self, raw: object, run: Conversion, depth: int, position: Position, hidden: frozenset[str]) -> object:
         if isinstance(raw, bool):
             return raw
-        if not isinstance(raw, Mapping):
+        if not isinstance(raw, dict):
             self._lose(run, f"has a schema that is {described(raw)}")
             return {}
         if depth > DEEPEST or run.spent > run.budget:
@@ -176,12 +187,18 @@ class SchemaReader:
         types = self._types(raw, run)
         if types:
             out["type"] = types[0] if len(types) == 1 else types
-        self._values(raw, run, out)
-        self._bounds(raw, out)
-        hidden = self._required(raw, run, out, hidden)
-        self._object(raw, run, out, depth)
-        self._array(raw, run, out, depth)
-        self._combinators(raw, run, out, depth, position, hidden)
+        if not _VALUES.isdisjoint(raw):
+            self._values(raw, run, out)
+        if not _BOUNDING.isdisjoint(raw):
+            self._bounds(raw, out)
+        if not _REQUIRING.isdisjoint(raw):
+            hidden = self._required(raw, run, out, hidden)
+        if not _OF_OBJECTS.isdisjoint(raw):
+            self._object(raw, run, out, depth)
+        if not _OF_ARRAYS.isdisjoint(raw):
+            self._array(raw, run, out, depth)
+        if not _COMBINING.isdisjoint(raw):
+            self._combinators(raw, run, out, depth, position, hidden)
         return _or_null(out) if raw.get("nullable") is True else out
 
     def _annotations(self, raw: Mapping[str, object], run: Conversion, out: Json) -> None:
@@ -282,15 +299,15 @@ class SchemaReader:
         if not isinstance(together, list) or depth > 3:
             return names
         for part in together[:8]:
-            if isinstance(part, Mapping) and isinstance(reference := part.get("$ref"), str):
+            if isinstance(part, dict) and isinstance(reference := part.get("$ref"), str):
                 part = self._document.target(reference)
-            if isinstance(part, Mapping):
+            if isinstance(part, dict):
                 names |= self._hidden_names(part, depth + 1)
         return names
 
     def _own_hidden(self, raw: Mapping[str, object]) -> frozenset[str]:
         properties = raw.get("properties")
-        if not isinstance(properties, Mapping):
+        if not isinstance(properties, dict):
             return frozenset()
         # The properties belong to the document, so nothing else gets their id.
         found = self._hidden_of.get(id(properties))
@@ -301,21 +318,21 @@ class SchemaReader:
 
     def _object(self, raw: Mapping[str, object], run: Conversion, out: Json, depth: int) -> None:
         properties = raw.get("properties")
-        if isinstance(properties, Mapping):
+        if isinstance(properties, dict):
             out["properties"] = self._properties(properties, run, depth)
         elif properties is not None:
             self._lose(run, f"has properties that are {described(properties)}")
         patterns = raw.get("patternProperties")
-        if isinstance(patterns, Mapping):
+        if isinstance(patterns, dict):
             out["patternProperties"] = self._properties(patterns, run, depth)
         others = raw.get("additionalProperties")
         if others is None and raw.get("unevaluatedProperties") is False and not _APPLYING & raw.keys():
             others = False
-        if isinstance(others, bool | Mapping):
-            if not (others is False and isinstance(properties, Mapping) and len(properties) > MOST_MEMBERS):
+        if isinstance(others, bool | dict):
+            if not (others is False and isinstance(properties, dict) and len(properties) > MOST_MEMBERS):
                 out["additionalProperties"] = self._schema(others, run, depth + 1, "", frozenset())
         names = raw.get("propertyNames")
-        if isinstance(names, Mapping):
+        if isinstance(names, dict):
             out["propertyNames"] = self._schema(names, run, depth + 1, "", frozenset())
 
     def _properties(self, properties: Mapping[str, object], run: Conversion, depth: int) -> Json:
@@ -340,12 +357,12 @@ class SchemaReader:
             first, items = items, None
         if isinstance(first, list) and first:
             out["prefixItems"] = [self._schema(one, run, depth + 1, "", frozenset()) for one in first[:MOST_MEMBERS]]
-        if isinstance(items, bool | Mapping) and not (isinstance(first, list) and len(first) > MOST_MEMBERS):
+        if isinstance(items, bool | dict) and not (isinstance(first, list) and len(first) > MOST_MEMBERS):
             out["items"] = self._schema(items, run, depth + 1, "", frozenset())
         elif items is not None:
             self._lose(run, f"has items that are {described(items)}")
         contained = raw.get("contains")
-        if isinstance(contained, Mapping):
+        if isinstance(contained, dict):
             out["contains"] = self._schema(contained, run, depth + 1, "", frozenset())
         else:
             out.pop("minContains", None)
@@ -397,17 +414,17 @@ class SchemaReader:
     def _refusal(self, raw: Mapping[str, object], run: Conversion, out: Json, depth: int) -> None:
         """`not` and `if`, where a part that allows more would make the whole allow less."""
         refused = raw.get("not")
-        if isinstance(refused, Mapping) and refused:
+        if isinstance(refused, dict) and refused:
             exact = self._exact(refused, run, depth)
             if exact is not None:
                 out["not"] = exact
         condition = raw.get("if")
-        if isinstance(condition, Mapping) and ("then" in raw or "else" in raw):
+        if isinstance(condition, dict) and ("then" in raw or "else" in raw):
             exact = self._exact(condition, run, depth)
             if exact is not None:
                 out["if"] = exact
                 for key in ("then", "else"):
-                    if isinstance(raw.get(key), bool | Mapping):
+                    if isinstance(raw.get(key), bool | dict):
                         out[key] = self._schema(raw[key], run, depth + 1, "either", frozenset())
 
     def _exact(self, raw: Mapping[str, object], run: Conversion, depth: int) -> object | None:
@@ -426,7 +443,7 @@ class SchemaReader:
         raw: object = {"$ref": reference}
         hint = ""
         for _ in range(MOST_HOPS):
-            following = raw.get("$ref") if isinstance(raw, Mapping) else None
+            following = raw.get("$ref") if isinstance(raw, dict) else None
             if not isinstance(following, str) or (hint and len(raw) > 1 and not self._document.old):  # type: ignore[arg-type]
                 break
             hint = following
@@ -439,7 +456,7 @@ class SchemaReader:
             return {}
         if isinstance(raw, bool):
             return raw
-        if not isinstance(raw, Mapping):
+        if not isinstance(raw, dict):
             self._lose(run, f"refers to {described(raw)}, which is no schema")
             return {}
         name = self._name(raw, hint)
@@ -611,7 +628,7 @@ def _size(value: object) -> int:
         return 8
     if isinstance(value, list) and len(value) <= 8:
         return 2 + sum(map(_flat_size, value))
-    if isinstance(value, Mapping) and len(value) <= 8:
+    if isinstance(value, dict) and len(value) <= 8:
         return 2 + sum(len(str(key)) + 4 + _flat_size(member) for key, member in value.items())
     return 1_000_000
 

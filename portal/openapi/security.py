@@ -38,7 +38,7 @@ def read_requirements(document: Document, value: object, where: tuple[str, ...])
         return None
     found: list[Requirement] = []
     for number, one in enumerate(value[:MOST_ALTERNATIVES]):
-        if not isinstance(one, Mapping):
+        if not isinstance(one, dict):
             document.gap((*where, str(number)), f"must be an object, found {described(one)}")
             continue
         found.append({str(name): _scopes(scopes) for name, scopes in one.items()})
@@ -80,7 +80,7 @@ def _flows(value: object) -> tuple[OAuthFlow, ...]:
     found: list[OAuthFlow] = []
     for kind in _FLOWS:
         flow = members(value).get(kind)
-        if isinstance(flow, Mapping):
+        if isinstance(flow, dict):
             scopes = {str(name): text(meaning) for name, meaning in members(flow.get("scopes")).items()}
             start, token, refresh = (text(flow.get(key)) for key in ("authorizationUrl", "tokenUrl", "refreshUrl"))
             found.append(OAuthFlow(kind, start, token, refresh, scopes))

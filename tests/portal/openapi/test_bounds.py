@@ -1,0 +1,145 @@
+"""Large and hostile documents: bounded tools, and time that grows with the document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from time import process_time
+from typing import Any
+
+import pytest
+
+from portal.openapi import Api, read_api
+from tests.portal.openapi.writing import Json, answering, api, document, query, with_body
+
+LARGEST_TOOL = 256 * 1024
+
+
+def ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def ordinary(count: int) -> Json:
+    pet = {"type": "object", "properties": {f"p{n}": {"type": "string", "description": "words"} for n in range(10)}}
+    paths = {
+        f"/pets{n}": {"post": {**with_body(ref("Pet")), **answering(ref("Pet")), "operationId": f"op{n}"}}
+        for n in range(count)
+    }
+    return document(paths, schemas={"Pet": pet})
+
+
+def same_names(count: int) -> Json:
+    return document({f"/a{n}": {"get": {"operationId": "list"}} for n in range(count)})
+
+
+def chain(count: int) -> Json:
+    schemas = {f"S{n}": {"allOf": [ref(f"S{n + 1}"), {"required": [f"p{n}"]}]} for n in range(count)}
+    return document({"/a": {"post": with_body(ref("S0"))}}, schemas={**schemas, f"S{count}": {"type": "object"}})
+
+
+def references_only(count: int) -> Json:
+    schemas = {f"S{n}": ref(f"S{n + 1}") for n in range(count)}
+    return document({f"/a{n}": {"get": answering(ref(f"S{n}"))} for n in range(count)}, schemas=schemas)
+
+
+def doubling(count: int) -> Json:
+    """Each schema is the next one twice: two to the power of their number when written out."""
+    schemas = {f"S{n}": {keyword: [ref(f"S{n + 1}")] * 2} for n in range(count) for keyword in ("allOf",)}
+    return document({"/a": {"post": with_body(ref("S0"))}}, schemas={**schemas, f"S{count}": {"type": "object"}})
+
+
+def everything_refers_to_everything(count: int) -> Json:
+    width = max(2, int(count**0.5))
+    schemas = {
+        f"S{n}": {"type": "object", "properties": {f"p{k}": ref(f"S{k}") for k in range(width)}} for n in range(width)
+    }
+    return document({f"/a{n}": {"get": answering(ref(f"S{n % width}"))} for n in range(width)}, schemas=schemas)
+
+
+def circles(count: int) -> Json:
+    schemas = {f"S{n}": {"anyOf": [ref(f"S{(n + 1) % count}"), ref(f"S{(n * 7) % count}")]} for n in range(count)}
+    return document({"/a": {"get": answering(ref("S0"))}}, schemas=schemas)
+
+
+def wide_base(count: int) -> Json:
+    base = {"properties": {f"p{n}": {"type": "string"} for n in range(count)}}
+    schemas = {f"S{n}": {"allOf": [ref("Base")], "required": ["p0"]} for n in range(count)}
+    paths = {f"/a{n}": {"post": with_body({"type": "array", "items": ref(f"S{n}")})} for n in range(count)}
+    return document(paths, schemas={**schemas, "Base": base})
+
+
+def wide_body(count: int) -> Json:
+    """Many operations share a body of as many parts as there may be."""
+    parts = {"allOf": [{"properties": {f"p{n}": {}}} for n in range(90)]}
+    return document({f"/a{n}": {"post": with_body(ref("Parts"))} for n in range(count // 10)}, schemas={"Parts": parts})
+
+
+def one_large_operation(count: int) -> Json:
+    return document({"/a": {"get": {"parameters": [query(f"q{n}", {"type": "string"}) for n in range(count)]}}})
+
+
+def long_path(count: int) -> Json:
+    return document({"/" + "{a}" * count: {"get": {}}, "/" + "{" * count: {"get": {}}})
+
+
+def gaps(count: int) -> Json:
+    return document({f"/a{n}": {"get": {"parameters": [ref(f"G{n}")] * 3}} for n in range(count)})
+
+
+HOSTILE: list[Callable[[int], Json]] = [
+    *(ordinary, same_names, chain, references_only, doubling, everything_refers_to_everything, circles, wide_base),
+    *(wide_body, one_large_operation, long_path, gaps),
+]
+
+
+@pytest.mark.parametrize("write", HOSTILE, ids=lambda write: write.__name__)
+def test_time_grows_with_the_document(write: Callable[[int], Json]) -> None:
+    def seconds(size: int) -> float:
+        whole = write(size)
+        began = process_time()
+        read_api(whole)
+        return process_time() - began
+
+    small = min(seconds(150) for _ in range(3))
+    assert min(seconds(1_200) for _ in range(2)) < 8 * 4 * small + 0.02
+
+
+@pytest.mark.parametrize("write", HOSTILE, ids=lambda write: write.__name__)
+def test_a_tool_is_no_larger_than_servers_may_list(write: Callable[[int], Json]) -> None:
+    for one in read_api(write(1_000)).operations:
+        assert len(json.dumps([one.input_schema, one.output_schema])) < LARGEST_TOOL
+
+
+def nested(keyword: str, depth: int) -> Json:
+    schema: Any = {"type": "string"}
+    for _ in range(depth):
+        schema = {"properties": {"a": schema}} if keyword == "properties" else {keyword: [schema, schema]}
+    return schema  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("keyword", ["properties", "allOf", "anyOf", "oneOf", "prefixItems"])
+def test_schemas_that_share_parts_or_are_nested_deeply_end(keyword: str) -> None:
+    # In memory this is small; written out it has two to the power of 400 parts.
+    found = api({"/a": {"post": {**with_body(nested(keyword, 400)), **answering(nested(keyword, 400))}}})
+    (one,) = found.operations
+    assert len(json.dumps([one.input_schema, one.output_schema])) < LARGEST_TOOL
+
+
+def test_only_so_many_operations_are_read_and_the_rest_is_counted() -> None:
+    found = read_api(ordinary(30), most_operations=10)
+    assert len(found.operations) == 10
+    assert [gap.why for gap in found.gaps] == ["has 20 operations more than the 10 that are read"]
+
+
+def test_only_so_many_gaps_are_kept_and_the_rest_is_counted() -> None:
+    found: Api = read_api(gaps(1_000))
+    assert len(found.gaps) == 200
+    assert found.gaps_not_kept > 700
+    assert len(found.operations) == 1_000
+
+
+def test_long_texts_are_cut() -> None:
+    raw = {"description": "word " * 10_000, "parameters": [query("q", {"description": "word " * 10_000})]}
+    (one,) = api({"/a": {"get": raw}}).operations
+    assert len(one.description) < 4_100
+    assert len(json.dumps(one.input_schema)) < 1_200
