@@ -46,17 +46,30 @@ def complete_portal(ctx: typer.Context, incomplete: str) -> list[str]:
     return [id for id in _names(ctx, ("portals",)) if id.startswith(incomplete)]
 
 
+def complete_entry(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of the servers of the document to change, as it writes them; none if it cannot be read."""
+    from portal.config import server_place
+
+    file, document = _document(ctx)
+    return [name for name in server_place(document, file).entries if name.startswith(incomplete)]
+
+
 def _names(ctx: typer.Context, sections: Sequence[str]) -> list[str]:
+    _, document = _document(ctx)
+    found = (document.get(section) for section in sections)
+    return [name for entries in found if isinstance(entries, dict) for name in entries]
+
+
+def _document(ctx: typer.Context) -> tuple[Path, dict[str, object]]:
+    """The document that the command line means; without members if there is none, or it cannot be read."""
     from portal.config import load_document
     from portal.errors import ConfigError
 
     named = ctx.params.get("config")
     file = Path(named) if named else config_in_use(Path.cwd(), os.environ)
     if file is None:
-        return []
+        return Path(), {}
     try:
-        document = load_document(file)
+        return file, load_document(file)
     except ConfigError:
-        return []
-    found = (document.get(section) for section in sections)
-    return [name for entries in found if isinstance(entries, dict) for name in entries]
+        return file, {}

@@ -32,6 +32,11 @@ def find_config(named: Path | None, folder: Path, environment: Mapping[str, str]
     )
 
 
+def config_to_write(named: Path | None, folder: Path, environment: Mapping[str, str]) -> Path:
+    """The named file, else the one in use, else a new one in `folder`."""
+    return named or config_in_use(folder, environment) or folder / IN_FOLDER[0]
+
+
 def config_in_use(folder: Path, environment: Mapping[str, str]) -> Path | None:
     """The configuration of a command in `folder` that names none; None if there is no such file."""
     candidates = (*(folder / name for name in IN_FOLDER), _home(environment) / IN_HOME)

@@ -2,15 +2,133 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
+from portal.cli.completion import complete_entry
 from portal.cli.finish import finish
 from portal.cli.help import CommandLine
 from portal.cli.options import ConfigOption, CreateOption, JsonOption, ServerArgument, StateOption
 
 server_group = CommandLine(rich_markup_mode=None)
+
+
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and write nothing.")]
+WrittenConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration document to change.")
+]
+EntryArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A server of the document.", autocompletion=complete_entry)
+]
+
+
+@server_group.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the server is to be called.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[URL | -- COMMAND ARG...]", help="Where it is, or how it is started.", show_default=False
+        ),
+    ] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", "-e", metavar="KEY=VALUE", help="A variable for a program; repeatable.")
+    ] = None,
+    cwd: Annotated[str, typer.Option(metavar="DIR", help="The folder in which a program is started.")] = "",
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", "-H", metavar="'NAME: VALUE'", help="A header for a URL; repeatable."),
+    ] = None,
+    transport: Annotated[
+        Literal["http", "sse"] | None, typer.Option(help="How a URL is spoken to; default: HTTP, then the older SSE.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of a server of this name.")] = False,
+    check: Annotated[bool, typer.Option(help="Connect to it once it is written.")] = True,
+    dry_run: DryRunOption = False,
+    config: WrittenConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Add a server to the configuration document.
+
+    Writes it where the document has its servers, in the words of the client
+    that the document is of, and leaves the rest of the file as it is. Without
+    a document it makes codemode.json. Then it connects: the exit code is 3 if
+    the server does not answer, and its entry stays. Write ${NAME} for a value
+    from the environment.
+
+    \b
+    codemode add files -- npx -y @modelcontextprotocol/server-filesystem ~/notes
+    codemode add time --env TZ=UTC -- uvx mcp-server-time
+    codemode add tickets https://tickets.example.com/mcp
+    codemode add wiki https://wiki.example/mcp --header 'Authorization: Bearer ${WIKI_TOKEN}'
+    """
+    from portal.cli.commands.add import AddOptions
+    from portal.cli.commands.add import add as command
+    from portal.cli.document_change import ChangeOptions
+
+    options = AddOptions(
+        name=name,
+        words=tuple(words or ()),
+        env=tuple(env or ()),
+        cwd=cwd,
+        headers=tuple(header or ()),
+        transport=transport,
+        replace=replace,
+        check=check,
+        change=ChangeOptions(config, dry_run, json),
+    )
+    finish(lambda: command(options))
+
+
+@server_group.command()
+def remove(
+    name: EntryArgument, dry_run: DryRunOption = False, config: WrittenConfigOption = None, json: JsonOption = False
+) -> None:
+    """Take a server out of the configuration document.
+
+    The rest of the file stays as it is. A login at the server stays too;
+    `codemode logout NAME` ends it before.
+
+    \b
+    codemode remove files
+    codemode remove files --dry-run
+    """
+    from portal.cli.commands.entries import change_entry
+    from portal.cli.document_change import ChangeOptions
+
+    finish(lambda: change_entry("remove", name, ChangeOptions(config, dry_run, json)))
+
+
+@server_group.command()
+def enable(
+    name: EntryArgument, dry_run: DryRunOption = False, config: WrittenConfigOption = None, json: JsonOption = False
+) -> None:
+    """Serve a server of the document again.
+
+    \b
+    codemode enable files
+    """
+    from portal.cli.commands.entries import change_entry
+    from portal.cli.document_change import ChangeOptions
+
+    finish(lambda: change_entry("enable", name, ChangeOptions(config, dry_run, json)))
+
+
+@server_group.command()
+def disable(
+    name: EntryArgument, dry_run: DryRunOption = False, config: WrittenConfigOption = None, json: JsonOption = False
+) -> None:
+    """Keep a server in the document without serving it.
+
+    \b
+    codemode disable files
+    """
+    from portal.cli.commands.entries import change_entry
+    from portal.cli.document_change import ChangeOptions
+
+    finish(lambda: change_entry("disable", name, ChangeOptions(config, dry_run, json)))
 
 
 @server_group.command()

@@ -29,11 +29,15 @@ from portal.config.data_flow import (
     ToolLabels,
     labels_of_tool,
 )
+from portal.config.difference import difference, visible
 from portal.config.dlp import DlpPatternSection, DlpProfileSection, DlpSection
-from portal.config.document import YAML, load_document, read_document, read_text
+from portal.config.document import YAML, load_document, parse_document, read_document, read_text
+from portal.config.document_file import DocumentFile, open_document, replace_document
 from portal.config.durations import read_duration, say_duration, write_duration
+from portal.config.editing import document_in, with_member, without_member
 from portal.config.expand import Expansion
 from portal.config.exports import ExportSection
+from portal.config.hidden_values import hide_values, is_reference, shown_difference, sounds_secret
 from portal.config.identity import IdentitySection
 from portal.config.logs import ContentsSection, LogSection
 from portal.config.observe import MetricsSection, TraceSection
@@ -47,6 +51,7 @@ from portal.config.portals import (
     PortalServerEntry,
 )
 from portal.config.quotas import HOUR, LONGEST_PERIOD, MAX_NAMED, MAX_QUOTAS, QuotaPart, QuotaSection
+from portal.config.server_entries import NewAddress, NewProgram, ServerPlace, enabling, new_entry, server_place
 from portal.config.upstream_oauth import UpstreamOAuth
 from portal.config.watch import watch_config
 
@@ -69,6 +74,7 @@ __all__ = [
     "DlpPatternSection",
     "DlpProfileSection",
     "DlpSection",
+    "DocumentFile",
     "Exempt",
     "Expansion",
     "ExportSection",
@@ -81,6 +87,8 @@ __all__ = [
     "LabelsOfTools",
     "LogSection",
     "MetricsSection",
+    "NewAddress",
+    "NewProgram",
     "Omission",
     "OpenApiServer",
     "PortalEntry",
@@ -91,22 +99,38 @@ __all__ = [
     "RuleName",
     "RunSettings",
     "ServerConfig",
+    "ServerPlace",
     "SomeLabels",
     "StdioServer",
     "ToolLabels",
     "TraceSection",
     "UpstreamOAuth",
     "advice",
+    "difference",
+    "document_in",
+    "enabling",
+    "hide_values",
+    "is_reference",
     "labels_of_tool",
     "load_config",
     "load_document",
+    "new_entry",
+    "open_document",
     "parse_config",
+    "parse_document",
     "programs_taken",
     "read_document",
     "read_duration",
     "read_text",
+    "replace_document",
     "say_duration",
     "server_id",
+    "server_place",
+    "shown_difference",
+    "sounds_secret",
+    "visible",
     "watch_config",
+    "with_member",
+    "without_member",
     "write_duration",
 ]

@@ -39,9 +39,22 @@ def load_document(path: Path) -> dict[str, object]:
     """
     file = str(path)
     try:
-        document = _parsed(_text(path, MAX_BYTES), "" if path.suffix in YAML else path.suffix)
+        text = _text(path, MAX_BYTES)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror or error}.", file=file) from None
+    except _Unreadable as error:
+        raise ConfigError(f"{error.problem}.", file=file) from None
+    return parse_document(text, path.suffix, file=file)
+
+
+def parse_document(text: str, suffix: str, *, file: str) -> dict[str, object]:
+    """The configuration in the text of a JSON or TOML file, as a mapping. `suffix` is the ending of the file's name.
+
+    Raises:
+        ConfigError: not JSON or TOML, or not an object.
+    """
+    try:
+        document = _parsed(text, "" if suffix in YAML else suffix)
     except _Unreadable as error:
         if error.key:
             raise ConfigError(f"{error.problem}.", file=file, key=error.key, fix="Keep one of them.") from None
