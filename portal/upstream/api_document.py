@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from portal.config import OpenApiServer
 from portal.errors import InputError, ResponseInvalid, UpstreamError, UpstreamUnavailable
 from portal.openapi import LARGEST, Api, ApiOperation, BaseUrl, Gap, parse_document, read_api
+from portal.upstream.transports.api_pages import names_pages, schema_with_pages
 from portal.upstream.transports.api_security import remarks
 from portal.upstream.transports.http_client import HttpClient, address, body, origin
 from portal.upstream.transports.wire import snippet
@@ -26,12 +27,14 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class ServedApi:
-    """An API as it is served: the operations that have an address, by tool name, with that address. `notes` are lines
-    about what is left out of the document, and what an administrator should know."""
+    """An API as it is served: the operations that have an address, by tool name, with that address. `paged` are those
+    whose pages are in headers. `notes` are lines about what is left out of the document, and what an administrator
+    should know."""
 
     api: Api
     operations: Mapping[str, ApiOperation]
     addresses: Mapping[str, str]
+    paged: frozenset[str]
     tools: tuple[Mapping[str, object], ...]
     notes: tuple[str, ...]
 
@@ -171,7 +174,8 @@ def _served(data: bytes, config: OpenApiServer) -> ServedApi:
         ResponseInvalid: it is no document that can be served. The text says why.
     """
     try:
-        api = read_api(parse_document(data), location=config.document_url)
+        document = parse_document(data)
+        api = read_api(document, location=config.document_url)
     except InputError as error:
         raise ResponseInvalid(f"its document cannot be used: {snippet(str(error))}") from None
     except RecursionError:
@@ -190,8 +194,9 @@ def _served(data: bytes, config: OpenApiServer) -> ServedApi:
     left_out = [_line(gap) for gap in api.gaps]
     more = [f"and {api.gaps_not_kept:,} more parts of the document are left out"] if api.gaps_not_kept else []
     notes = (*lines, *remarks(api, config), *elsewhere, *left_out, *more)
-    tools = tuple(_tool(one) for one in operations.values())
-    return ServedApi(api, operations, addresses, tools, notes)
+    paged = frozenset(name for name, one in operations.items() if names_pages(one, document))
+    tools = tuple(_tool(one, paged=one.name in paged) for one in operations.values())
+    return ServedApi(api, operations, addresses, paged, tools, notes)
 
 
 def _line(gap: Gap) -> str:
@@ -199,7 +204,7 @@ def _line(gap: Gap) -> str:
     return f"{gap.where} {what}: {gap.why}"
 
 
-def _tool(operation: ApiOperation) -> Mapping[str, object]:
+def _tool(operation: ApiOperation, *, paged: bool) -> Mapping[str, object]:
     """An operation as a tool, a raw MCP object."""
     tool: dict[str, object] = {"name": operation.name}
     if operation.title:
@@ -207,7 +212,9 @@ def _tool(operation: ApiOperation) -> Mapping[str, object]:
     if operation.description:
         tool["description"] = operation.description
     tool["inputSchema"] = operation.input_schema
-    if operation.output_schema is not None:
+    if paged:
+        tool["outputSchema"] = schema_with_pages(operation.output_schema)
+    elif operation.output_schema is not None:
         tool["outputSchema"] = operation.output_schema
     tool["annotations"] = dict(operation.annotations)
     return tool

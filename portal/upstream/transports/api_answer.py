@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from portal.exact import encode
 from portal.openapi import ApiOperation
+from portal.upstream.transports.api_pages import PAGING, with_pages
 from portal.upstream.transports.bounds import aside, check_number
 from portal.upstream.transports.wire import decode, first_words, redact, redact_value, snippet
 
@@ -32,10 +34,6 @@ _CHARSET = re.compile(
     r"charset\s*=\s*\"?((?:utf-?(?:8|16|32)(?:[bl]e)?|us-ascii|ascii|latin-?1|iso-8859-\d{1,2}|windows-125\d|cp125\d|"
     r"shift_jis|euc-(?:jp|kr)|gb2312|gbk|gb18030|big5|koi8-[ru])(?![\w.-]))",
     re.IGNORECASE,
-)
-_PAGING = frozenset(
-    "link content-range x-total x-total-count x-total-pages x-page x-per-page x-next-page x-prev-page x-pagination "
-    "x-next-cursor x-cursor x-has-more x-next x-continuation-token x-ms-continuation".split()
 )
 _OF_ERRORS = frozenset(
     "retry-after location allow x-ratelimit-limit x-ratelimit-remaining x-ratelimit-reset ratelimit "
@@ -73,9 +71,15 @@ class ApiAnswer:
 
 
 async def result_of(
-    answer: ApiAnswer, operation: ApiOperation, server: str, max_bytes: int, secrets: Sequence[str] = ()
+    answer: ApiAnswer,
+    operation: ApiOperation,
+    server: str,
+    max_bytes: int,
+    secrets: Sequence[str] = (),
+    *,
+    paged: bool = False,
 ) -> dict[str, object]:
-    """The result of a call that was answered so.
+    """The result of a call that was answered so. `paged`: it is a list whose pages are in headers (`api_pages`).
 
     Raises:
         ResponseTooLarge: its JSON has more values than the portal passes on.
@@ -83,7 +87,12 @@ async def result_of(
     if answer.failed:
         return await _failure(answer, secrets)
     result = await _success(answer, operation, server, max_bytes, secrets)
-    if pages := _headers(answer, _PAGING, secrets):
+    pages = _headers(answer, PAGING, secrets)
+    if paged and isinstance(value := result.get("structuredContent"), list):
+        around = with_pages(value, pages, operation)
+        text = await aside(lambda: encode(around).decode(), len(answer.body))
+        return {"content": [{"type": "text", "text": text}], "structuredContent": around}
+    if pages:
         result["_meta"] = {META: {"status": answer.status, "headers": pages}}
     return result
 
@@ -121,7 +130,7 @@ def _with_value(value: object, data: bytes) -> dict[str, object]:
 
 
 async def _failure(answer: ApiAnswer, secrets: Sequence[str]) -> dict[str, object]:
-    headers = _headers(answer, _OF_ERRORS | _PAGING, secrets)
+    headers = _headers(answer, _OF_ERRORS | PAGING, secrets)
     line = answer.line
     if answer.status < 400:
         line += f": it redirects to {headers.get('location', 'nowhere')}, where the portal does not go"

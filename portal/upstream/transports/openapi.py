@@ -60,6 +60,9 @@ class Served(Protocol):
     def addresses(self) -> Mapping[str, str]: ...
 
     @property
+    def paged(self) -> frozenset[str]: ...
+
+    @property
     def tools(self) -> Sequence[Mapping[str, object]]: ...
 
     @property
@@ -189,7 +192,8 @@ class OpenApiLink:
             return refused_arguments(str(refused))
         limit = max_bytes or self._config.max_result_bytes
         answer = await self._exchange(request, served.addresses[name], shown, credentials, context, limit)
-        return await result_of(answer, operation, self._config.id, limit, self._secrets)
+        paged = name in served.paged
+        return await result_of(answer, operation, self._config.id, limit, self._secrets, paged=paged)
 
     async def _exchange(
         self,

@@ -412,6 +412,17 @@ async def test_headers_about_further_pages_come_with_the_result() -> None:
         assert headers["x-total-count"] == "6" and 'rel="next"' in headers["link"]
 
 
+async def test_a_list_whose_pages_the_document_names_in_headers_says_how_to_get_the_next() -> None:
+    async with served() as (api, up):
+        tool = next(tool for tool in up.connection.listing.tools if tool["name"] == "named_pages")
+        assert tool["outputSchema"]["properties"].keys() == {"items", "next", "headers"}
+        first = await value(up, "named_pages")
+        assert (first["items"], first["next"]) == ([{"id": 10}, {"id": 11}], {"page": 2})
+        assert first["headers"]["x-total-count"] == "6"
+        last = await value(up, "named_pages", {"page": 3})
+        assert last == {"items": [{"id": 30}, {"id": 31}], "headers": {"x-total-count": "6"}}
+
+
 async def test_calls_at_once_do_not_wait_for_one_another() -> None:
     async with served() as (api, up):
         slow = asyncio.create_task(call(up, "slow"))

@@ -196,6 +196,7 @@ def sample_document(**more: Any) -> dict[str, Any]:
     listed = {
         "200": {"description": "fine", "content": {"application/json": {"schema": {"type": "array", "items": ITEM}}}}
     }
+    paged = {"200": {**listed["200"], "headers": {"Link": {"schema": {"type": "string"}}}}}
     binary = {"200": {"description": "fine", "content": {"*/*": {}}}}
     paths: dict[str, Any] = {
         "/echo/{id}": get(
@@ -216,6 +217,7 @@ def sample_document(**more: Any) -> dict[str, Any]:
             "send_binary", {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
         ),
         "/pages": get("list_pages", query("page", {"type": "integer"}), responses=listed),
+        "/pages/named": get("named_pages", query("page", {"type": "integer"}), responses=paged),
         "/value/{kind}": get("value", in_path("kind"), responses=binary),
         "/value/untyped": get("untyped"),
         "/value/mistyped": get("mistyped"),
