@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from portal.config import OpenApiServer
 from portal.errors import InputError, ResponseInvalid, UpstreamError, UpstreamUnavailable
+from portal.exact import encode
 from portal.openapi import LARGEST, Api, ApiOperation, BaseUrl, Gap, parse_document, read_api
 from portal.upstream.transports.api_pages import names_pages, schema_with_pages
 from portal.upstream.transports.api_security import remarks
@@ -23,6 +24,8 @@ from portal.upstream.transports.wire import snippet
 
 _ACCEPT = "application/vnd.oai.openapi+json, application/vnd.oai.openapi, application/json, application/yaml, */*;q=0.1"
 _MOST_NAMED = 5
+MAX_TOOLS_BYTES = 32 * 1024 * 1024
+"""Of all tools of one API, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +196,11 @@ def _served(data: bytes, config: OpenApiServer) -> ServedApi:
             operations[one.name] = one
     left_out = [_line(gap) for gap in api.gaps]
     more = [f"and {api.gaps_not_kept:,} more parts of the document are left out"] if api.gaps_not_kept else []
-    notes = (*lines, *remarks(api, config), *elsewhere, *left_out, *more)
     paged = frozenset(name for name, one in operations.items() if names_pages(one, document))
-    tools = tuple(_tool(one, paged=one.name in paged) for one in operations.values())
-    return ServedApi(api, operations, addresses, paged, tools, notes)
+    tools = [_tool(one, paged=one.name in paged) for one in operations.values()]
+    without = without_large_results(tools)
+    notes = (*lines, *remarks(api, config), *without, *elsewhere, *left_out, *more)
+    return ServedApi(api, operations, addresses, paged, tuple(tools), notes)
 
 
 def _line(gap: Gap) -> str:
@@ -204,7 +208,50 @@ def _line(gap: Gap) -> str:
     return f"{gap.where} {what}: {gap.why}"
 
 
-def _tool(operation: ApiOperation, *, paged: bool) -> Mapping[str, object]:
+def without_large_results(tools: list[dict[str, object]], most: int = MAX_TOOLS_BYTES) -> list[str]:
+    """Take the largest types of results out of the tools until these have `most` bytes, and say so in a line: a
+    document in which everything refers to everything has all of itself in the type of each result."""
+    sizes = [len(encode(tool)) for tool in tools]
+    of_results = sorted(
+        ((len(encode(tool["outputSchema"])), at) for at, tool in enumerate(tools) if "outputSchema" in tool),
+        reverse=True,
+    )
+    total, count = sum(sizes), 0
+    for size, at in of_results:
+        if total <= most:
+            break
+        del tools[at]["outputSchema"]
+        total, count = total - size, count + 1
+    lines = (
+        [f"the types of the results of {count:,} operations are left out: together they are too large"] if count else []
+    )
+    of_inputs = sorted(((len(encode(tool["inputSchema"])), at) for at, tool in enumerate(tools)), reverse=True)
+    cut = 0
+    for size, at in of_inputs:
+        if total <= most:
+            break
+        schema = tools[at]["inputSchema"]
+        assert isinstance(schema, Mapping)
+        tools[at]["inputSchema"] = shallow(schema)
+        total, cut = total - size + len(encode(tools[at]["inputSchema"])), cut + 1
+    if cut:
+        lines.append(f"the inputs of {cut:,} operations are not described in full: together they are too large")
+    return lines
+
+
+def shallow(schema: Mapping[str, object]) -> dict[str, object]:
+    """The schema of an input without what is behind its references, for which any value will do."""
+    properties = schema.get("properties")
+    found: dict[str, object] = {}
+    for name, member in properties.items() if isinstance(properties, Mapping) else ():
+        whole = isinstance(member, Mapping) and b'"$ref"' not in encode(member)
+        said = member.get("description") if isinstance(member, Mapping) else None
+        found[name] = member if whole else {"description": said} if isinstance(said, str) else {}
+    others = {name: value for name, value in schema.items() if name not in ("properties", "$defs")}
+    return {**others, "properties": found}
+
+
+def _tool(operation: ApiOperation, *, paged: bool) -> dict[str, object]:
     """An operation as a tool, a raw MCP object."""
     tool: dict[str, object] = {"name": operation.name}
     if operation.title:
