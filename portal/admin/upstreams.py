@@ -133,7 +133,7 @@ class RegistryUpstreams:
                 "tools": server.tools,
                 "prompts": server.prompts,
                 "waiting_approvals": len(server.pending),
-                "notices": notices_of(server),
+                "notices": server.notices,
             }
         )
 
@@ -178,12 +178,6 @@ class RegistryUpstreams:
 def _text(definition: Mapping[str, object]) -> str:
     description = definition.get("description")
     return description if isinstance(description, str) else ""
-
-
-def notices_of(server: ServerSnapshot) -> tuple[str, ...]:
-    """The lines about what is left out, and how many more there are."""
-    lines, count = server.listing.skipped, server.listing.skipped_count
-    return (*lines, f"and {count - len(lines):,} more") if count > len(lines) else lines
 
 
 def error_details(server: ServerSnapshot) -> ErrorDetails | None:

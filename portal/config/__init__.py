@@ -51,7 +51,7 @@ from portal.config.portals import (
     PortalServerEntry,
 )
 from portal.config.quotas import HOUR, LONGEST_PERIOD, MAX_NAMED, MAX_QUOTAS, QuotaPart, QuotaSection
-from portal.config.server_entries import NewAddress, NewProgram, ServerPlace, enabling, new_entry, server_place
+from portal.config.server_entries import NewAddress, NewApi, NewProgram, ServerPlace, enabling, new_entry, server_place
 from portal.config.upstream_oauth import UpstreamOAuth
 from portal.config.watch import watch_config
 
@@ -88,6 +88,7 @@ __all__ = [
     "LogSection",
     "MetricsSection",
     "NewAddress",
+    "NewApi",
     "NewProgram",
     "Omission",
     "OpenApiServer",

@@ -91,6 +91,12 @@ class ServerSnapshot:
         return self.listing.resource_templates
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """Lines about what is left out of its lists, or of the document of an API, and how many more there are."""
+        lines, count = self.listing.skipped, self.listing.skipped_count
+        return (*lines, f"and {count - len(lines):,} more") if count > len(lines) else lines
+
+    @property
     def listed(self) -> bool:
         """Whether its lists were ever read. If so, they are offered even while the server is away."""
         return bool(self.listing.digest)
