@@ -54,6 +54,16 @@ class Conversion:
     either: dict[str, None] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
 
+    def mark(self) -> tuple[int, int, int]:
+        """Where this run stands, for `forget`."""
+        return len(self.references), len(self.together), len(self.either)
+
+    def forget(self, mark: tuple[int, int, int]) -> None:
+        """Forget the references that were made since: what has them is left out."""
+        for known, count in zip((self.references, self.together, self.either), mark, strict=True):
+            while len(known) > count:
+                known.popitem()
+
 
 @dataclass(slots=True)
 class _Definition:
@@ -383,14 +393,18 @@ class SchemaReader:
         alternatives: list[list[object]] = []
         for key in ("anyOf", "oneOf"):
             several = self._several(raw, key, run)
-            if several:
-                alternatives.append([self._schema(one, run, depth + 1, either, hidden) for one in several])
-                run.changes += key == "oneOf"
+            mark = run.mark()
+            converted = [self._schema(one, run, depth + 1, either, hidden) for one in several]
+            run.changes += key == "oneOf"
+            if {} in converted or True in converted:
+                # One of them takes everything, so the others say nothing.
+                run.changes += 1
+                run.forget(mark)
+            elif converted:
+                alternatives.append(converted)
         for number, several in enumerate(alternatives):
             if len(several) == 1:
                 parts += [one for one in several if one != {}]
-            elif {} in several or True in several:
-                run.changes += 1
             elif number and "anyOf" in out:
                 parts.append({"anyOf": several})
             else:
@@ -628,7 +642,7 @@ def _size(value: object) -> int:
         return 8
     if isinstance(value, list) and len(value) <= 8:
         return 2 + sum(map(_flat_size, value))
-    if isinstance(value, dict) and len(value) <= 8:
+    if isinstance(value, dict) and len(value) <= 8 and "$ref" not in value:
         return 2 + sum(len(str(key)) + 4 + _flat_size(member) for key, member in value.items())
     return 1_000_000
 
