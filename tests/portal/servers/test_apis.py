@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,16 @@ from tests.portal.admin.test_running import portal as portal_of_store
 from tests.portal.credentials.authority import Authority, authority, saved_login
 from tests.portal.portals import MODERN, client_of, portal_over
 from tests.portal.state.databases import new_state
-from tests.portal.upstreams.api import SCHEMES, SampleApi, get, sample_api, sample_document, secured_document
+from tests.portal.upstreams.api import (
+    SCHEMES,
+    SampleApi,
+    get,
+    post,
+    query,
+    sample_api,
+    sample_document,
+    secured_document,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 ADA, BOB = (OnBehalf(name, advice="log in at https://portal/servers") for name in ("ada", "bob"))
@@ -266,3 +276,54 @@ async def test_an_api_that_was_declared_leaves_nothing_to_do_and_is_written_back
         assert (await planned(store, yaml.safe_load(yaml.safe_dump(written)))).changes == []
         declared["servers"]["one"]["openapi_document"] = json.dumps(sample_document(paths={}))
         assert await applied(admin, store, declared) == ["change servers one: openapi_document"]
+
+
+# The chapter
+
+CHAPTER = (Path(__file__).resolve().parents[3] / "portal" / "README.md").read_text(encoding="utf-8")
+
+
+def orders() -> dict[str, Any]:
+    """The document that the example of the chapter speaks of."""
+    order = {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
+    listed = {
+        "description": "fine",
+        "headers": {"Link": {"schema": {"type": "string"}}},
+        "content": {"application/json": {"schema": {"type": "array", "items": order}}},
+    }
+    reason = {"type": "object", "properties": {"reason": {"type": "string"}}}
+    number = {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": "Shop", "version": "1"},
+        "security": [{"apiKey": []}],
+        "components": {"securitySchemes": {"apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"}}},
+        "paths": {
+            "/orders": get("list_orders", query("status"), responses={"200": listed}),
+            "/orders/{id}/cancel": post("cancel_order", {"application/json": {"schema": reason}}, number),
+        },
+    }
+
+
+async def test_the_example_of_the_chapter_runs(tmp_path: Path, code_tool: CodeTool) -> None:
+    section = CHAPTER.partition("\n## APIs\n")[2].partition("\n## ")[0]
+    (entry,) = json.loads(re.findall(r"```json\n(.*?)```", section, re.DOTALL)[0])["mcpServers"].values()
+    (program,) = re.findall(r"```js\n(.*?)```", section, re.DOTALL)
+    file = tmp_path / entry["openapi"]
+    file.write_text(yaml.safe_dump(orders()))
+    async with sample_api() as api:
+
+        def answer(request: Request) -> Response:
+            if request.method == "GET":
+                return JSONResponse([{"id": 10}, {"id": 11}])
+            return JSONResponse({"error": "it was sent already"}, 409)
+
+        api.overrides["orders"] = answer
+        entry |= {"openapi": str(file), "url": f"{api.url}/v1", "credentials": {"apiKey": "of-the-shop"}}
+        async with portal_over({"shop": entry}, code_tool=code_tool) as portal:
+            async with client_of(portal.code, MODERN) as client:
+                found = await client.call_tool("code", {"code": program})
+        assert found.structured_content is not None and found.structured_content["result"] == 2
+        listed, cancelled = api.requests
+        assert (listed.path, listed.query, listed.headers["x-api-key"]) == ("/v1/orders", "status=open", "of-the-shop")
+        assert (cancelled.path, cancelled.json) == ("/v1/orders/10/cancel", {"reason": "out of stock"})
