@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from codemode import ArgumentCheck
 from portal.config import OpenApiServer
 from portal.errors import InputError, ResponseInvalid, UpstreamError, UpstreamUnavailable
 from portal.exact import encode
@@ -40,6 +41,15 @@ class ServedApi:
     paged: frozenset[str]
     tools: tuple[Mapping[str, object], ...]
     notes: tuple[str, ...]
+    _checks: dict[str, ArgumentCheck] = field(default_factory=dict, compare=False, repr=False)
+
+    def mismatches(self, name: str, arguments: Mapping[str, object]) -> list[str]:
+        """Where the arguments of a call are not what the operation takes, a line each. A program's are checked before
+        they come here, a plain client's are not."""
+        check = self._checks.get(name)
+        if check is None:
+            check = self._checks[name] = ArgumentCheck(self.operations[name].input_schema)
+        return check.mismatches(arguments)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ class Served(Protocol):
     @property
     def notes(self) -> Sequence[str]: ...
 
+    def mismatches(self, name: str, arguments: Mapping[str, object]) -> list[str]: ...
+
 
 class OpenApiLink:
     """Implements `Link` over an API."""
@@ -177,17 +179,18 @@ class OpenApiLink:
     ) -> dict[str, object]:
         served = self._served = await self._document.known()
         name, given = str(params.get("name")), params.get("arguments")
+        given = given if isinstance(given, Mapping) else {}
         operation = served.operations.get(name)
         if operation is None:
             raise RpcError(INVALID_PARAMS, f"its document has no operation `{name[:80]}` any more")
+        if wrong := served.mismatches(name, given):
+            return refused_arguments(f"The arguments are not what it takes: {'; '.join(wrong)}.")
         shown = admission(operation, served.api, self._config)
         if shown.by_login and self._credential is None:
             raise AuthorizationRequired("wants a login, and there is none to show")
         fixed = (*self._fixed, *shown.headers, *(name.lower() for name in credentials))
         try:
-            request = request_of(
-                operation, given if isinstance(given, Mapping) else {}, boundary=random.token_hex(24), fixed=fixed
-            )
+            request = request_of(operation, given, boundary=random.token_hex(24), fixed=fixed)
         except ArgumentRefused as refused:
             return refused_arguments(str(refused))
         limit = max_bytes or self._config.max_result_bytes
