@@ -25,7 +25,7 @@ class _Quoting(yaml.SafeDumper):
 
 
 _Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
-_Quoting.ignore_aliases = lambda self, data: True  # type: ignore[method-assign, assignment]
+_Quoting.ignore_aliases = lambda self, data: True  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def wide_base(count: int) -> Json:
 
 def wide_body(count: int) -> Json:
     """Many operations share a body of as many parts as there may be."""
-    parts = {"allOf": [{"properties": {f"p{n}": {}}} for n in range(90)]}
+    parts: Json = {"allOf": [{"properties": {f"p{n}": {}}} for n in range(90)]}
     return document({f"/a{n}": {"post": with_body(ref("Parts"))} for n in range(count // 10)}, schemas={"Parts": parts})
 
 

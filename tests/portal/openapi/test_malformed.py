@@ -17,7 +17,9 @@ from tests.portal.openapi.generated import documents
 from tests.portal.openapi.writing import accepts, answering, api, document, with_body
 from tests.strategies import json_values
 
-ODD = st.sampled_from([None, True, 0, -1, 2.5, "", "x", "#/", "#", [], {}, [None], [[]], {"$ref": "#/paths"}, {"": {}}])
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [None, True, 0, -1, 2.5, "", "x", "#/", "#", [], {}, [None], [[]], {"$ref": "#/paths"}, {"": {}}]
+)
 
 
 @pytest.mark.parametrize(
