@@ -34,6 +34,7 @@ EXAMPLES = """
 \b
 Start here:
   codemode demo                             a guided tour with example servers
+  codemode add NAME URL                     name a server; or: add NAME -- COMMAND
   codemode serve                            one URL over the servers of codemode.json
   codemode tools                            which servers answer, and their tools
   codemode search "late shipments"          find a tool by what it does

@@ -28,7 +28,7 @@ def find_config(named: Path | None, folder: Path, environment: Mapping[str, str]
     own = _short(_home(environment) / IN_HOME, environment)
     raise CommandError(
         f"No configuration found: looked for {', '.join(IN_FOLDER)} here and {own}. "
-        f"Write one such as {EXAMPLE} to codemode.json, or name one with --config."
+        f"Write one such as {EXAMPLE} to codemode.json, have `codemode add` write it, or name one with --config."
     )
 
 

@@ -93,6 +93,16 @@ def read_text(path: Path, *, largest: int = LARGEST) -> str:
         raise InputError(f"{path} {error.problem}.") from error
 
 
+def toml_key(written: str) -> tuple[str, ...]:
+    """The parts of a key of a TOML document, as in `a."b.c"`."""
+    parts: list[str] = []
+    value: object = tomllib.loads(f"{written.strip()} = 0")
+    while isinstance(value, dict):
+        name, value = next(iter(value.items()))
+        parts.append(name)
+    return tuple(parts)
+
+
 def describe(value: object) -> str:
     """What kind of thing was found, never the thing itself."""
     if value is None:

@@ -27,7 +27,8 @@ _HEADER_OPTIONS = frozenset({"--header", "-H", "--headers"})
 _COMMENTED = re.compile(
     rf"""((?://|\#|/?\*).{{0,300}}?{_WORDS}[\w-]{{0,60}}["']?\s{{0,9}}[:=]\s{{0,9}}["']?)([^\s"',]++)""", re.IGNORECASE
 )
-_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*+"(?!\s*[:=])|\'[^\'\n]*+\'(?!\s*=)')
+_STRING = re.compile(r""""(?:[^"\\\n]|\\.)*+"|'[^'\n]*+'""")
+_NAMES = re.compile(r"\s*+[:=]")
 
 
 def shown_difference(before: str, after: str, suffix: str, name: str, *, was_there: bool = True) -> str:
@@ -52,7 +53,7 @@ def hide_values(text: str, suffix: str, near: str | None = None) -> str:
         }
         text = mark + with_values(text.removeprefix(mark), suffix, values)
     except ConfigError:
-        text = _STRING.sub(f'"{HIDDEN}"', text)
+        text = _STRING.sub(lambda one: one[0] if _NAMES.match(text, one.end()) else f'"{HIDDEN}"', text)
     return _COMMENTED.sub(rf"\g<1>{HIDDEN}", text)
 
 

@@ -1,17 +1,17 @@
 """Adds, replaces and removes one member of a TOML document, and leaves the rest as it is. Pure.
 
-A document is a row of statements: headers of tables, and keys with values. What they mean is told by `tomllib`; here is
-only where each begins and ends, so that text can be put between them or taken out.
+A document is a row of statements: headers of tables, and keys with values. What they mean is told by the parser; here
+is only where each begins and ends, so that text can be put between them or taken out.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from portal.config.document import toml_key
 from portal.config.json_members import line_end
 
 _TOKEN = re.compile(
@@ -197,7 +197,7 @@ def _inline(text: str, start: int) -> tuple[list[_InlineMember], int]:
     at = _ink(text, start + 1)
     while text[at] != "}":
         begin, at = at, _until(text, at, "=")
-        name = _parts(text[begin:at])
+        name = toml_key(text[begin:at])
         value = _ink(text, at + 1)
         end = _until(text, value, ",}\n")
         members.append(_InlineMember(name, begin, value, _trimmed(text, end)))
@@ -263,7 +263,7 @@ def _statements(text: str) -> list[_Statement]:
             double = text.startswith("[[", at)
             begin = at + 1 + double
             close = _until(text, begin, "]")
-            table = _in_arrays(_parts(text[begin:close]), arrays, opens=double)
+            table = _in_arrays(toml_key(text[begin:close]), arrays, opens=double)
             end = close + 1 + double
             under = -1
             key, value, header = begin, end, True
@@ -272,7 +272,7 @@ def _statements(text: str) -> list[_Statement]:
             value = _spaces(text, equals + 1)
             end = _trimmed(text, _until(text, value, "#\n"))
             header = False
-        path = table if header else (*table, *_parts(text[key:equals]))
+        path = table if header else (*table, *toml_key(text[key:equals]))
         line = _end_of_line(text, end)
         line -= text[line - 1] == "\r"
         found.append(_Statement(header, path, under, start, key, value, end, line))
@@ -292,16 +292,6 @@ def _in_arrays(parts: tuple[str, ...], arrays: dict[Path, int], *, opens: bool) 
         if path in arrays:
             path = (*path, arrays[path])
     return path
-
-
-def _parts(key: str) -> tuple[str, ...]:
-    """The parts of a dotted key."""
-    parts: list[str] = []
-    value: object = tomllib.loads(f"{key.strip()} = 0")
-    while isinstance(value, dict):
-        name, value = next(iter(value.items()))
-        parts.append(name)
-    return tuple(parts)
 
 
 def _until(text: str, at: int, ends: str) -> int:

@@ -42,7 +42,7 @@ _MOST_NOTICES = 5
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NEEDED = re.compile(r"(?<!\$)\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)\}")
 
-CheckState = Literal["ready", "login", "error", "skipped"]
+TrialState = Literal["ready", "login", "error", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,11 @@ class AddOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Trial:
     """What came of connecting to the new server. `tools` is how many it lists, `why` a part of a sentence. `notices`
     are lines about what is left out of its lists."""
 
-    state: CheckState
+    state: TrialState
     tools: int = 0
     why: str = ""
     notices: tuple[str, ...] = ()
@@ -103,19 +103,19 @@ async def add(options: AddOptions) -> Exit:
         show_difference(opened, text, stdout)
         _suggest_references(server, stderr)
     if options.change.dry_run:
-        return _say(options, opened, text, name, Check("skipped", why="nothing was written"), stdout)
+        return _say(options, opened, text, name, Trial("skipped", why="nothing was written"), stdout)
     if text != opened.file.text:
         opened.write(text)
     if not options.change.json:
         made = f"Made {opened.name} with" if opened.file.data is None else f"{opened.name} has"
         stdout.print(Text(f"{made} the server {name}."), soft_wrap=True)
     if missing:
-        check = Check("skipped", why=f"not tried, because {', '.join(missing)} is not set in this environment")
+        trial = Trial("skipped", why=_without(missing))
     elif options.check:
-        check = await _tried(config, served, stderr)
+        trial = await _tried(config, served, stderr)
     else:
-        check = Check("skipped", why="not tried")
-    return _say(options, opened, text, name, check, stdout)
+        trial = Trial("skipped", why="not tried")
+    return _say(options, opened, text, name, trial, stdout)
 
 
 def new_server(options: AddOptions) -> NewProgram | NewAddress | NewApi:
@@ -133,11 +133,13 @@ def new_server(options: AddOptions) -> NewProgram | NewAddress | NewApi:
             f"`codemode add {options.name} -- npx -y some-server`."
         )
     first = options.words[0]
-    if len(options.words) == 1 and "://" in first:
+    if len(options.words) == 1 and ("://" in first or first.startswith("${")):
         if not first.lower().startswith(("http://", "https://")) and not first.startswith("${"):
             raise CommandError(f"{first.partition(':')[0]}:// is no http:// or https:// URL; other servers have none.")
         _only_for(options.env or options.cwd, "--env and --cwd are", "a program")
         return NewAddress(first, _pairs(options.headers, ":", "--header", "'Name: value'"), options.transport)
+    if len(options.words) == 1 and " " in first and not Path(first).exists():
+        raise CommandError(f"Write the command as words of their own: `codemode add {options.name} -- {first}`.")
     _only_for(options.headers or options.transport, "--header and --transport are", "a URL")
     env = _pairs(options.env, "=", "--env", "KEY=VALUE")
     if wrong := next((key for key in env if not _NAME.fullmatch(key)), None):
@@ -223,6 +225,11 @@ def _stand_ins(server: NewProgram | NewAddress | NewApi, missing: Sequence[str])
     return values
 
 
+def _without(missing: Sequence[str]) -> str:
+    names = " and ".join([", ".join(missing[:-1]), missing[-1]] if len(missing) > 1 else missing)
+    return f"not tried, because {names} {'are' if len(missing) > 1 else 'is'} not set in this environment"
+
+
 def _suggest_references(server: NewProgram | NewAddress | NewApi, stderr: Console) -> None:
     pairs = server.env if isinstance(server, NewProgram) else server.headers
     literal = [name for name, value in pairs.items() if sounds_secret(name) and not is_reference(value)]
@@ -233,20 +240,20 @@ def _suggest_references(server: NewProgram | NewAddress | NewApi, stderr: Consol
         stderr.print(Text(advice, style="yellow"), soft_wrap=True)
 
 
-async def _tried(config: Config, server: ServerConfig, stderr: Console) -> Check:
+async def _tried(config: Config, server: ServerConfig, stderr: Console) -> Trial:
     """Connect to the server alone."""
     if not server.enabled:
-        return Check("skipped", why="not tried, because it is disabled")
+        return Trial("skipped", why="not tried, because it is disabled")
     alone = config.model_copy(update={"servers": {server.id: server}})
     async with store_for_calls(alone) as store, open_upstreams(alone, Discard(), store) as upstreams:
         async with _progress(f"Connecting to {server.name} ...", stderr):
             snapshot = await upstreams.servers.settled(SETTLE_SECONDS)
         found = snapshot.servers[server.id]
     if found.state == "ready":
-        return Check("ready", tools=len(found.tools), notices=found.notices)
+        return Trial("ready", tools=len(found.tools), notices=found.notices)
     if found.status == _UNAUTHORIZED and may_log_in(server):
-        return Check("login", why=f"codemode login {server.id}")
-    return Check("error", why=found.reason or f"it has not answered within {SETTLE_SECONDS:g} seconds")
+        return Trial("login", why=f"codemode login {server.id}")
+    return Trial("error", why=found.reason or f"it has not answered within {SETTLE_SECONDS:g} seconds")
 
 
 @asynccontextmanager
@@ -260,39 +267,39 @@ async def _progress(text: str, stderr: Console) -> AsyncIterator[None]:
         status.stop()
 
 
-def _say(options: AddOptions, opened: OpenDocument, text: str, name: str, check: Check, stdout: Console) -> Exit:
+def _say(options: AddOptions, opened: OpenDocument, text: str, name: str, trial: Trial, stdout: Console) -> Exit:
     """Print what came of it."""
     if options.change.json:
-        stdout.print_json(data=_as_json(options, opened, text, name, check))
+        stdout.print_json(data=_as_json(options, opened, text, name, trial))
     else:
-        for line in _lines(options, opened, name, check):
+        for line in _lines(options, opened, name, trial):
             stdout.print(Text(line), soft_wrap=True)
-    return Exit.UPSTREAM if check.state == "error" else Exit.OK
+    return Exit.UPSTREAM if trial.state == "error" else Exit.OK
 
 
-def _lines(options: AddOptions, opened: OpenDocument, name: str, check: Check) -> Iterator[str]:
+def _lines(options: AddOptions, opened: OpenDocument, name: str, trial: Trial) -> Iterator[str]:
     id = server_id(name)
     called = "" if id == name else f" Its id is {id}."
     if options.change.dry_run:
         yield "Nothing was written (--dry-run)."
         return
-    if check.state == "ready":
-        yield f"It answers with {check.tools} {'tool' if check.tools == 1 else 'tools'}.{called}"
-        yield from (f"  {line}" for line in check.notices[:_MOST_NOTICES])
-        if len(check.notices) > _MOST_NOTICES:
-            yield f"  and {len(check.notices) - _MOST_NOTICES} more; `codemode tools {id}` shows them"
-    elif check.state == "login":
-        yield f"It needs a login: {check.why}.{called}"
-    elif check.state == "error":
+    if trial.state == "ready":
+        yield f"It answers with {trial.tools} {'tool' if trial.tools == 1 else 'tools'}.{called}"
+        yield from (f"  {line}" for line in trial.notices[:_MOST_NOTICES])
+        if len(trial.notices) > _MOST_NOTICES:
+            yield f"  and {len(trial.notices) - _MOST_NOTICES} more; `codemode tools {id}` shows them"
+    elif trial.state == "login":
+        yield f"It needs a login: {trial.why}.{called}"
+    elif trial.state == "error":
         config = f" --config {opened.name}" if options.change.config is not None else ""
-        yield f"It does not answer: {check.why.rstrip('.')}."
+        yield f"It does not answer: {trial.why.rstrip('.')}."
         yield f"Its entry stays; `codemode remove {id}{config}` takes it out."
     else:
-        yield f"It was {check.why}.{called}"
+        yield f"It was {trial.why}.{called}"
     yield APPLIES
 
 
-def _as_json(options: AddOptions, opened: OpenDocument, text: str, name: str, check: Check) -> Mapping[str, object]:
+def _as_json(options: AddOptions, opened: OpenDocument, text: str, name: str, trial: Trial) -> Mapping[str, object]:
     return {
         "file": opened.name,
         "made": opened.file.data is None and not options.change.dry_run,
@@ -302,9 +309,9 @@ def _as_json(options: AddOptions, opened: OpenDocument, text: str, name: str, ch
         "id": server_id(name),
         "diff": opened.difference(text),
         "check": {
-            "state": check.state,
-            "tools": check.tools if check.state == "ready" else None,
-            "why": check.why,
-            "notices": list(check.notices),
+            "state": trial.state,
+            "tools": trial.tools if trial.state == "ready" else None,
+            "why": trial.why,
+            "notices": list(trial.notices),
         },
     }

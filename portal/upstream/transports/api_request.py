@@ -39,7 +39,7 @@ class ArgumentRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ApiRequest:
+class OperationRequest:
     """A request without its base address and its credentials: `path` and `query` are percent-encoded."""
 
     method: str
@@ -52,7 +52,7 @@ class ApiRequest:
 
 def request_of(
     operation: ApiOperation, arguments: Mapping[str, object], *, boundary: str, fixed: Sequence[str] = ()
-) -> ApiRequest:
+) -> OperationRequest:
     """The request for a call with these arguments. `boundary` separates the parts of a multipart body, and is in none
     of them. `fixed` are names of headers, in lower case, that the configuration has: its values go, not the caller's.
 
@@ -81,7 +81,7 @@ def request_of(
         if found is not None:
             body, kind = _body(operation.body, found[0], boundary)
             headers["content-type"] = kind
-    return ApiRequest(operation.method, path, tuple(query), headers, tuple(cookies), body)
+    return OperationRequest(operation.method, path, tuple(query), headers, tuple(cookies), body)
 
 
 # Values as text

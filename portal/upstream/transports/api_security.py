@@ -22,7 +22,7 @@ _CHALLENGED = ("digest", "hoba", "mutual", "negotiate", "scram-sha-1", "scram-sh
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class SchemeValues:
     """What one request shows. With `by_login` it is also what the server's `oauth` gives. `missing` are the schemes of
     which one was wanted and none can be satisfied."""
 
@@ -33,7 +33,7 @@ class Admission:
     missing: tuple[str, ...] = ()
 
 
-def admission(operation: ApiOperation, api: Api, config: OpenApiServer) -> Admission:
+def scheme_values(operation: ApiOperation, api: Api, config: OpenApiServer) -> SchemeValues:
     """What a request for this operation shows: the first of its alternatives that the configuration satisfies.
 
     An alternative that wants nothing is the last choice. If there is none at all the request shows what every request
@@ -41,17 +41,17 @@ def admission(operation: ApiOperation, api: Api, config: OpenApiServer) -> Admis
     """
     if not operation.security:
         # A document without a single scheme says nothing about the login that somebody has configured.
-        return Admission(by_login=config.oauth is not None and not api.schemes)
+        return SchemeValues(by_login=config.oauth is not None and not api.schemes)
     for requirement in operation.security:
         if requirement and (found := _satisfied(requirement, api, config)) is not None:
             return found
     if any(not requirement for requirement in operation.security):
-        return Admission()
+        return SchemeValues()
     missing = [name for requirement in operation.security for name in requirement]
-    return Admission(missing=tuple(dict.fromkeys(missing)))
+    return SchemeValues(missing=tuple(dict.fromkeys(missing)))
 
 
-def _satisfied(requirement: Requirement, api: Api, config: OpenApiServer) -> Admission | None:
+def _satisfied(requirement: Requirement, api: Api, config: OpenApiServer) -> SchemeValues | None:
     headers: dict[str, str] = {}
     query: list[str] = []
     cookies: list[str] = []
@@ -76,7 +76,7 @@ def _satisfied(requirement: Requirement, api: Api, config: OpenApiServer) -> Adm
             by_login = True
         else:
             return None
-    return Admission(headers, tuple(query), tuple(cookies), by_login)
+    return SchemeValues(headers, tuple(query), tuple(cookies), by_login)
 
 
 def _authorization(scheme: SecurityScheme, value: str) -> str:
@@ -154,7 +154,7 @@ def remarks(api: Api, config: OpenApiServer) -> list[str]:
         for name, scheme in api.schemes.items()
         if scheme.kind == "mutualTLS" or scheme.scheme in _CHALLENGED
     ]
-    unmet = [admission(one, api, config).missing for one in api.operations]
+    unmet = [scheme_values(one, api, config).missing for one in api.operations]
     if count := sum(bool(missing) for missing in unmet):
         schemes = list(dict.fromkeys(name for missing in unmet for name in missing))
         who = "1 operation has" if count == 1 else f"{count:,} operations have"

@@ -21,8 +21,8 @@ from portal.openapi import Api, ApiOperation
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.credential import Confidential, Credential
 from portal.upstream.transports.api_answer import MAX_ERROR_BYTES, ApiAnswer, refused_arguments, result_of
-from portal.upstream.transports.api_request import ApiRequest, ArgumentRefused, request_of
-from portal.upstream.transports.api_security import Admission, admission, advice
+from portal.upstream.transports.api_request import ArgumentRefused, OperationRequest, request_of
+from portal.upstream.transports.api_security import SchemeValues, advice, scheme_values
 from portal.upstream.transports.http_client import HttpClient, body, chunks
 from portal.upstream.transports.link import Inbound
 from portal.upstream.transports.protocol import MAX_INSTRUCTIONS, Agreement
@@ -37,17 +37,17 @@ _LOOK_SECONDS = 1.0
 _WORDS = 80
 
 
-class Document(Protocol):
+class ApiSource(Protocol):
     """What the link needs of a document. `ApiDocument` is one."""
 
-    async def read(self) -> Served: ...
+    async def read(self) -> ApiOffer: ...
 
-    async def known(self) -> Served: ...
+    async def known(self) -> ApiOffer: ...
 
     def changed(self) -> bool: ...
 
 
-class Served(Protocol):
+class ApiOffer(Protocol):
     """What the link needs of an API as it is served. `ServedApi` is one."""
 
     @property
@@ -75,7 +75,12 @@ class OpenApiLink:
     """Implements `Link` over an API."""
 
     def __init__(
-        self, config: OpenApiServer, document: Document, served: Served, inbound: Inbound, credential: Credential | None
+        self,
+        config: OpenApiServer,
+        document: ApiSource,
+        served: ApiOffer,
+        inbound: Inbound,
+        credential: Credential | None,
     ) -> None:
         self.closed = asyncio.Event()
         self.reason = ""
@@ -97,7 +102,7 @@ class OpenApiLink:
 
     @classmethod
     async def open(
-        cls, config: OpenApiServer, document: Document, inbound: Inbound, credential: Credential | None
+        cls, config: OpenApiServer, document: ApiSource, inbound: Inbound, credential: Credential | None
     ) -> tuple[OpenApiLink, Agreement]:
         """A link, once its document is known.
 
@@ -185,7 +190,7 @@ class OpenApiLink:
             raise RpcError(INVALID_PARAMS, f"its document has no operation `{name[:80]}` any more")
         if wrong := served.mismatches(name, given):
             return refused_arguments(f"The arguments are not what it takes: {'; '.join(wrong)}.")
-        shown = admission(operation, served.api, self._config)
+        shown = scheme_values(operation, served.api, self._config)
         if shown.by_login and self._credential is None:
             raise AuthorizationRequired("wants a login, and there is none to show")
         fixed = (*self._fixed, *shown.headers, *(name.lower() for name in credentials))
@@ -200,9 +205,9 @@ class OpenApiLink:
 
     async def _exchange(
         self,
-        request: ApiRequest,
+        request: OperationRequest,
         base: str,
-        shown: Admission,
+        shown: SchemeValues,
         credentials: Mapping[str, str],
         context: CallContext,
         limit: int,
@@ -233,7 +238,7 @@ class OpenApiLink:
         context.traffic.received += len(answer.body)
         return answer
 
-    async def _refused(self, response: aiohttp.ClientResponse, shown: Admission) -> AuthorizationRequired:
+    async def _refused(self, response: aiohttp.ClientResponse, shown: SchemeValues) -> AuthorizationRequired:
         what = "asks for authorization (HTTP 401)"
         if shown.by_login and self._credential is not None and self._credential.advice:
             what += f"; {self._credential.advice}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,3 +42,36 @@ def test_characters_without_a_picture_are_escapes() -> None:
 def test_no_diff_writes_anything_but_pictures_tabs_and_its_own_line_ends(before: str, after: str) -> None:
     shown = difference(before, after, before)
     assert visible(shown.replace("\n", "")) == shown.replace("\n", "")
+
+
+LINES = st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=12).map(
+    lambda lines: "".join(f"{one}\n" for one in lines)
+)
+
+
+@given(LINES, LINES, st.integers(0, 3))
+def test_a_diff_is_that_of_the_whole_texts(before: str, after: str, context: int) -> None:
+    whole = difflib.unified_diff(before.splitlines(True), after.splitlines(True), "f", "f", n=context)
+    found = difference(before, after, "f", context=context)
+    assert bool(found) is (before != after)
+    patched = before.splitlines(True)
+    assert applied(patched, found) == applied(patched, "".join(whole)) == after.splitlines(True)
+
+
+def applied(lines: list[str], diff: str) -> list[str]:
+    """The lines after a diff, which is taken at its word about where they are."""
+    result: list[str] = []
+    at = 0
+    for line in diff.splitlines(keepends=True)[2:]:
+        if line.startswith("@@"):
+            start, _, count = line.split()[1][1:].partition(",")
+            first = int(start) - (count != "0")
+            result += lines[at:first]
+            at = first
+        elif line.startswith("+"):
+            result.append(line[1:])
+        else:
+            assert lines[at] == line[1:]
+            at += 1
+            result += [line[1:]] if line.startswith(" ") else []
+    return result + lines[at:]

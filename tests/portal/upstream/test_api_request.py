@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.openapi import ApiBody, ApiOperation, FieldEncoding, Parameter, Result
-from portal.upstream.transports.api_request import ApiRequest, ArgumentRefused, request_of
+from portal.upstream.transports.api_request import ArgumentRefused, OperationRequest, request_of
 from portal.upstream.transports.openapi import address_of
 
 BOUNDARY = "boundary-of-the-tests"
@@ -47,7 +47,7 @@ def operation(*parameters: Parameter, path: str = "/things", body: ApiBody | Non
     )
 
 
-def made(one: ApiOperation, **arguments: Any) -> ApiRequest:
+def made(one: ApiOperation, **arguments: Any) -> OperationRequest:
     return request_of(one, arguments, boundary=BOUNDARY)
 
 
@@ -149,7 +149,9 @@ def test_a_parameter_with_a_media_type_is_one_text() -> None:
 
 def test_what_is_not_given_is_not_sent_and_a_default_is() -> None:
     one = operation(parameter("q"), parameter("version", "header", default="2", required=True))
-    assert made(one) == ApiRequest("POST", "/things", (), {"accept": "application/json", "version": "2"}, (), None)
+    assert made(one) == OperationRequest(
+        "POST", "/things", (), {"accept": "application/json", "version": "2"}, (), None
+    )
 
 
 @given(TEXTS, TEXTS)
@@ -234,7 +236,7 @@ def test_a_form_has_the_encodings_of_its_fields() -> None:
     assert request.body == b"name=a+b%26c%3Dd&many=1&many=2&tags=x,y&deep%5Bk%5D=1&meta=%7B%22a%22%3A1%7D"
 
 
-def parts_of(request: ApiRequest) -> list[Any]:
+def parts_of(request: OperationRequest) -> list[Any]:
     head = f"content-type: {request.headers['content-type']}\r\n\r\n".encode()
     message = email.message_from_bytes(head + (request.body or b""), policy=email.policy.HTTP)
     assert message.is_multipart() and not message.defects
