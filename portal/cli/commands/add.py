@@ -312,6 +312,6 @@ def _as_json(options: AddOptions, opened: OpenDocument, text: str, name: str, tr
             "state": trial.state,
             "tools": trial.tools if trial.state == "ready" else None,
             "why": trial.why,
-            "notices": list(trial.notices),
+            **({"notices": list(trial.notices)} if trial.notices else {}),
         },
     }
