@@ -87,6 +87,12 @@ class ApiDocument:
         """The API of the last good reading; the first one, if there was none. Raises what `read` raises."""
         return self.served if self.served is not None else await self.read()
 
+    async def aclose(self) -> None:
+        """End a reading that is under way. Idempotent."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+
     def changed(self) -> bool:
         """Whether the file is another one than was read last. What is fetched or was given as text never says so."""
         config = self._config

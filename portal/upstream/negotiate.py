@@ -58,6 +58,11 @@ class NegotiationCache:
     transport: Literal["http", "sse"] | None = None
     document: ApiDocument | None = None
 
+    async def aclose(self) -> None:
+        """End what goes on about the document. Idempotent."""
+        if self.document is not None:
+            await self.document.aclose()
+
 
 async def open_link(
     config: ServerConfig,

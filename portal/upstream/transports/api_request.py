@@ -23,11 +23,13 @@ from portal.openapi import ApiBody, ApiOperation, FieldEncoding, Parameter
 _RESERVED = ":/?@!$'()*,;="
 _TRIPLET = re.compile(r"%[0-9A-Fa-f]{2}")
 _BETWEEN_SEGMENTS = re.compile(r"[/\\]")
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _MEDIA_TYPE = re.compile(r"[!#$&^_.+\-0-9A-Za-z]+/[!#$&^_.+\-0-9A-Za-z]+(?:;[\x20\t-~]*)?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# What stays as it is in what a document wrote; all else is percent-encoded, and so cannot end the line of a request.
+_IN_URL = "/%:@!$&'()*+,;=?-._~"
 # What belongs to the connection, to the body's length, or to whoever shows a credential.
-_NEVER_SENT = frozenset(
+NEVER_SENT = frozenset(
     "accept-encoding authorization connection content-encoding content-length cookie expect host keep-alive "
     "proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade".split()
 )
@@ -59,8 +61,10 @@ def request_of(
     Raises:
         ArgumentRefused: a value cannot be sent.
     """
-    path, query, cookies = operation.path, list[str](), list[str]()
-    headers = {"accept": operation.result.accept or "*/*"}
+    # Some documents write a fixed query behind the path.
+    template, _, written = operation.path.partition("#")[0].partition("?")
+    path, query, cookies = template, [quote(written, safe=_IN_URL)] if written else [], list[str]()
+    headers = {"accept": _CONTROLS.sub("", operation.result.accept) or "*/*"}
     for parameter in operation.parameters:
         value = arguments.get(parameter.property)
         value = parameter.default if value is None else value
@@ -74,14 +78,14 @@ def request_of(
             cookies += _in_cookie(parameter, value)
         elif (name := parameter.name.lower()) not in fixed:
             headers[name] = _in_header(parameter, value)
-    _require_safe(path, operation.path)
+    _require_safe(path, template)
     body = None
     if operation.body is not None:
         found = _body_value(operation, operation.body, arguments)
         if found is not None:
             body, kind = _body(operation.body, found[0], boundary)
-            headers["content-type"] = kind
-    return OperationRequest(operation.method, path, tuple(query), headers, tuple(cookies), body)
+            headers["content-type"] = _CONTROLS.sub("", kind)
+    return OperationRequest(operation.method, quote(path, safe=_IN_URL), tuple(query), headers, tuple(cookies), body)
 
 
 # Values as text
@@ -242,7 +246,7 @@ def _deep(key: str, value: object, name: str) -> Iterator[tuple[str, str]]:
 
 def _in_cookie(parameter: Parameter, value: object) -> list[str]:
     name = parameter.property
-    if not _TOKEN.fullmatch(parameter.name):
+    if not TOKEN.fullmatch(parameter.name):
         raise ArgumentRefused(f"`{name}` cannot be sent: `{parameter.name[:80]}` is no name of a cookie.")
     if parameter.media_type is not None:
         return [f"{parameter.name}={_escaped(_content(parameter.media_type, value, name))}"]
@@ -252,7 +256,7 @@ def _in_cookie(parameter: Parameter, value: object) -> list[str]:
 
 def _in_header(parameter: Parameter, value: object) -> str:
     name, sent = parameter.property, parameter.name.lower()
-    if not _TOKEN.fullmatch(sent) or sent in _NEVER_SENT or sent.startswith(("proxy-", "sec-")):
+    if not TOKEN.fullmatch(sent) or sent in NEVER_SENT or sent.startswith(("proxy-", "sec-")):
         raise ArgumentRefused(f"`{name}` cannot be sent: the header `{parameter.name[:80]}` is not a caller's.")
     if parameter.media_type is not None:
         text = _content(parameter.media_type, value, name)

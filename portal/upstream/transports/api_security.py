@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from portal.config import OpenApiServer
 from portal.openapi import Api, ApiOperation, Requirement, SecurityScheme
+from portal.upstream.transports.api_request import NEVER_SENT, TOKEN
 
 _COOKIE_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")
 _OF_LOGINS = ("oauth2", "openIdConnect")
@@ -62,6 +63,8 @@ def _satisfied(requirement: Requirement, api: Api, config: OpenApiServer) -> Sch
         if scheme is None:
             return None
         if value and scheme.kind == "apiKey":
+            if not _may_be_named(scheme):
+                return None
             if scheme.location == "query":
                 query.append(f"{quote(scheme.name, safe='')}={quote(value, safe='')}")
             elif scheme.location == "cookie":
@@ -77,6 +80,14 @@ def _satisfied(requirement: Requirement, api: Api, config: OpenApiServer) -> Sch
         else:
             return None
     return SchemeValues(headers, tuple(query), tuple(cookies), by_login)
+
+
+def _may_be_named(scheme: SecurityScheme) -> bool:
+    """Whether a key can be sent under its name: the document might name a header that belongs to the connection."""
+    name = scheme.name.lower()
+    if scheme.location == "query":
+        return bool(name)
+    return TOKEN.fullmatch(name) is not None and (name not in NEVER_SENT or name == "authorization")
 
 
 def _authorization(scheme: SecurityScheme, value: str) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND
+from yarl import URL
 
 from portal.config import OpenApiServer
 from portal.errors import AuthorizationRequired, OutcomeUnknown, RpcError, UpstreamError
@@ -282,7 +283,8 @@ async def _answer(response: aiohttp.ClientResponse, limit: int) -> ApiAnswer:
 
 def address_of(base: str, path: str, query: Sequence[str]) -> str:
     """The address of a request: the path below that of the base address, whose own query stays."""
-    parts = urlsplit(base)
+    # As it is sent: a name of another script, and letters that an address does not have.
+    parts = urlsplit(str(URL(base)))
     pairs = "&".join(filter(None, (parts.query, *query)))
     return parts._replace(path=parts.path.rstrip("/") + path, query=pairs, fragment="").geturl()
 

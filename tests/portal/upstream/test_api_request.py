@@ -6,6 +6,7 @@ import base64
 import email
 import email.policy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.openapi import ApiBody, ApiOperation, FieldEncoding, Parameter, Result
+from portal.config import OpenApiServer, parse_config
+from portal.openapi import Api, ApiBody, ApiOperation, FieldEncoding, Parameter, Result, SecurityScheme
 from portal.upstream.transports.api_request import ArgumentRefused, OperationRequest, request_of
+from portal.upstream.transports.api_security import scheme_values
 from portal.upstream.transports.openapi import address_of
 
 BOUNDARY = "boundary-of-the-tests"
@@ -194,6 +197,32 @@ def test_a_header_of_the_configuration_is_not_a_callers() -> None:
     one = operation(parameter("X-Tenant", "header"))
     request = request_of(one, {"X-Tenant": "theirs"}, boundary=BOUNDARY, fixed=("x-tenant",))
     assert "x-tenant" not in request.headers
+
+
+def test_a_document_cannot_end_the_line_of_a_request() -> None:
+    one = operation(path="/a b\r\nHost: evil/ü?fixed=1 2#part")
+    request = made(one)
+    assert request.path == "/a%20b%0D%0AHost:%20evil/%C3%BC" and request.query == ("fixed=1%202",)
+    odd = replace(operation(), result=Result("text/plain\r\nx: y", ("text",)))
+    assert made(odd).headers["accept"] == "text/plainx: y"
+    kind = replace(body("json", "application/json\r\nx: y", rest=True))
+    assert "\r" not in made(kind, a=1).headers["content-type"]
+
+
+def test_an_address_is_sent_as_ascii() -> None:
+    assert address_of("https://bücher.example/a b/?x=1", "/ok", ("q=2",)) == (
+        "https://xn--bcher-kva.example/a%20b/ok?x=1&q=2"
+    )
+
+
+@pytest.mark.parametrize("name", ["Host", "Content-Length", "X: y\r\nZ", "Transfer-Encoding"])
+def test_a_key_is_not_sent_under_the_name_of_a_header_of_the_connection(name: str) -> None:
+    scheme = SecurityScheme("apiKey", name=name, location="header")
+    one = replace(operation(), security=({"key": ()},))
+    api = Api("", "", "", "3.1.0", (), {"key": scheme}, (one,))
+    config = parse_config({"mcpServers": {"a": {"openapi": "x", "credentials": {"key": "value"}}}}, env={}).servers["a"]
+    assert isinstance(config, OpenApiServer)
+    assert scheme_values(one, api, config).missing == ("key",)
 
 
 # Bodies
