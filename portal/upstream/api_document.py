@@ -369,7 +369,7 @@ def _trusted(url: str, config: OpenApiServer) -> str:
         ResponseInvalid: the document comes from elsewhere, and must not choose where credentials go.
     """
     url = _usable(url, "the address in its document")
-    shows = bool(config.headers or config.credentials or config.oauth)
+    shows = bool(config.headers or config.credentials or config.oauth or config.assertion_audience)
     if shows and config.document_url and origin(url) != origin(config.document_url):
         raise ResponseInvalid(
             f"its document says that the API is at {address(url)[:200]}, which is not where the document comes from: "
