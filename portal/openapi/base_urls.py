@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from urllib.parse import urljoin, urlsplit
 
-from portal.openapi.document import Document, described, members, text
+from portal.openapi.document import OpenApiDocument, described, members, text
 from portal.openapi.operation import BaseUrl, UrlVariable
 
 MOST_SERVERS = 100
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 
 
-def read_base_urls(document: Document, value: object, where: tuple[str, ...], location: str) -> tuple[BaseUrl, ...]:
+def read_base_urls(
+    document: OpenApiDocument, value: object, where: tuple[str, ...], location: str
+) -> tuple[BaseUrl, ...]:
     """The base URLs of a `servers`; () if there is none that can be read."""
     if value is None:
         return ()
@@ -32,7 +34,7 @@ def without_servers(location: str) -> tuple[BaseUrl, ...]:
     return (BaseUrl(_absolute("/", location)),)
 
 
-def _base_url(document: Document, value: object, where: tuple[str, ...], location: str) -> BaseUrl | None:
+def _base_url(document: OpenApiDocument, value: object, where: tuple[str, ...], location: str) -> BaseUrl | None:
     if not isinstance(value, dict) or not isinstance(value.get("url"), str):
         document.gap(where, "must be an object with a url")
         return None

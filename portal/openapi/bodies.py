@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from portal.openapi.document import Document, described, members, shortened, text
+from portal.openapi.document import OpenApiDocument, described, members, shortened, text
 from portal.openapi.media import best, media_types
 from portal.openapi.operation import PLAIN_FIELD, BodyKind, FieldEncoding, Style
 from portal.openapi.schemas import SchemaReader
@@ -74,7 +74,9 @@ class BodyText:
     encodings: Mapping[str, FieldEncoding]
 
 
-def read_body(document: Document, reader: SchemaReader, value: object, where: tuple[str, ...]) -> BodyText | None:
+def read_body(
+    document: OpenApiDocument, reader: SchemaReader, value: object, where: tuple[str, ...]
+) -> BodyText | None:
     """The body of an operation, None if it has none.
 
     Raises:
@@ -113,7 +115,7 @@ def read_body(document: Document, reader: SchemaReader, value: object, where: tu
     )
 
 
-def object_fields(document: Document, schema: object, reader: SchemaReader) -> ObjectFields | None:
+def object_fields(document: OpenApiDocument, schema: object, reader: SchemaReader) -> ObjectFields | None:
     """The fields of a schema that describes one object and no alternatives to it, else None."""
     fields = ObjectFields()
     left = [MOST_PARTS]
@@ -129,7 +131,7 @@ def object_fields(document: Document, schema: object, reader: SchemaReader) -> O
     return fields if 0 < len(fields.properties) <= MOST_FIELDS else None
 
 
-def is_file(document: Document, schema: object) -> bool:
+def is_file(document: OpenApiDocument, schema: object) -> bool:
     """Whether a part of this schema is a file: text that is binary."""
     for _ in range(8):
         if not isinstance(schema, dict):
@@ -151,10 +153,15 @@ def is_file(document: Document, schema: object) -> bool:
     return isinstance(media, str) and not media.startswith("text/") and "contentEncoding" not in schema
 
 
-def _collect(document: Document, schema: object, fields: ObjectFields, left: list[int], depth: int) -> bool:
-    """Adds the fields of a schema. False if it is more than a list of fields."""
+def _collect(
+    document: OpenApiDocument, schema: object, fields: ObjectFields, left: list[int], depth: int, *, part: bool = False
+) -> bool:
+    """Adds the fields of a schema, which may be a `part` of another. False if it is more than a list of fields."""
     left[0] -= 1
     if not isinstance(schema, dict) or left[0] < 0 or depth > 16:
+        return False
+    if "discriminator" in schema and not part:
+        # What builds on it has further fields.
         return False
     if any(key not in _PLAIN and not (isinstance(key, str) and key.startswith("x-")) for key in schema):
         return False
@@ -162,11 +169,11 @@ def _collect(document: Document, schema: object, fields: ObjectFields, left: lis
         return False
     reference = schema.get("$ref")
     parts = [document.target(reference)] if isinstance(reference, str) else []
-    if parts and document.old:
-        # Nothing else beside a reference counts.
-        return _collect(document, parts[0], fields, left, depth + 1)
+    if parts and (document.old or len(schema) == 1):
+        # In 3.0 nothing beside a reference counts.
+        return _collect(document, parts[0], fields, left, depth + 1, part=part)
     parts += _listed(schema.get("allOf"))
-    if not all(_collect(document, one, fields, left, depth + 1) for one in parts):
+    if not all(_collect(document, one, fields, left, depth + 1, part=True) for one in parts):
         return False
     if not all(_only_needs(schema[key], fields) for key in ("anyOf", "oneOf") if key in schema):
         return False
@@ -204,7 +211,11 @@ def _only_needs(alternatives: object, fields: ObjectFields) -> bool:
 
 
 def _encodings(
-    document: Document, media: Mapping[str, object], fields: ObjectFields | None, kind: BodyKind, where: tuple[str, ...]
+    document: OpenApiDocument,
+    media: Mapping[str, object],
+    fields: ObjectFields | None,
+    kind: BodyKind,
+    where: tuple[str, ...],
 ) -> dict[str, FieldEncoding]:
     """How the fields of a form are written, by name; those that are written as usual are not there."""
     declared = media.get("encoding")
@@ -220,7 +231,9 @@ def _encodings(
     return found
 
 
-def _encoding(declared: Mapping[str, object], schema: object, kind: BodyKind, document: Document) -> FieldEncoding:
+def _encoding(
+    declared: Mapping[str, object], schema: object, kind: BodyKind, document: OpenApiDocument
+) -> FieldEncoding:
     content_type = text(declared.get("contentType"))
     # Of several the first; a range says nothing that could be sent.
     exact = next((one.strip() for one in content_type.split(",") if "*" not in one), "")
@@ -238,7 +251,7 @@ def _encoding(declared: Mapping[str, object], schema: object, kind: BodyKind, do
     )
 
 
-def _items(document: Document, schema: object) -> object:
+def _items(document: OpenApiDocument, schema: object) -> object:
     for _ in range(8):
         if not isinstance(schema, dict):
             return None

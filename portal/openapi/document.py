@@ -16,7 +16,7 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 MISSING = object()
 
 
-class Document:
+class OpenApiDocument:
     """An OpenAPI document. References lead to other places of it and are never followed to other documents.
 
     `old`: its version is 3.0, whose schemas are not quite JSON Schema.

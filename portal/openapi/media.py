@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from portal.openapi.document import Document
+from portal.openapi.document import OpenApiDocument
 from portal.openapi.operation import BodyKind
 
 _TEXTS: Final = frozenset(
@@ -16,7 +16,7 @@ _ORDER: Final[tuple[BodyKind, ...]] = ("json", "form", "multipart", "text", "bin
 _STRUCTURED: Final = frozenset({"object", "array", "number", "integer", "boolean"})
 
 
-def media_types(content: object, document: Document, where: tuple[str, ...]) -> dict[str, Mapping[str, object]]:
+def media_types(content: object, document: OpenApiDocument, where: tuple[str, ...]) -> dict[str, Mapping[str, object]]:
     """The readable media types of a `content`, by their names."""
     if not isinstance(content, dict):
         document.gap(where, "has a content that is not an object")
@@ -31,7 +31,7 @@ def media_types(content: object, document: Document, where: tuple[str, ...]) -> 
     return found
 
 
-def kind_of(name: str, media: Mapping[str, object], document: Document) -> BodyKind:
+def kind_of(name: str, media: Mapping[str, object], document: OpenApiDocument) -> BodyKind:
     """What a body of this media type is. A range that could be JSON is if its schema is not of text."""
     plain = name.partition(";")[0].strip().lower()
     main, _, sub = plain.partition("/")
@@ -46,7 +46,7 @@ def kind_of(name: str, media: Mapping[str, object], document: Document) -> BodyK
     return "text" if main == "text" or plain in _TEXTS or sub.endswith("+xml") else "binary"
 
 
-def best(found: Mapping[str, Mapping[str, object]], document: Document) -> tuple[BodyKind, list[str]]:
+def best(found: Mapping[str, Mapping[str, object]], document: OpenApiDocument) -> tuple[BodyKind, list[str]]:
     """The kind that is best to use, and the media types of that kind, exact ones first."""
     kinds: dict[BodyKind, list[str]] = {}
     for name, media in found.items():
@@ -72,7 +72,7 @@ def _is_plain_json(name: str) -> bool:
     return name.partition(";")[0].strip().lower() == "application/json"
 
 
-def _is_structured(schema: object, document: Document) -> bool:
+def _is_structured(schema: object, document: OpenApiDocument) -> bool:
     for _ in range(8):
         if not isinstance(schema, dict):
             return False

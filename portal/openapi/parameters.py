@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from portal.openapi.document import Document, described, shortened, text
+from portal.openapi.document import OpenApiDocument, described, shortened, text
 from portal.openapi.media import media_types
 from portal.openapi.operation import Location, Style
 
@@ -52,7 +52,12 @@ class ParameterText:
 
 
 def read_parameters(
-    document: Document, common: object, own: object, path: str, common_where: tuple[str, ...], where: tuple[str, ...]
+    document: OpenApiDocument,
+    common: object,
+    own: object,
+    path: str,
+    common_where: tuple[str, ...],
+    where: tuple[str, ...],
 ) -> list[ParameterText]:
     """The parameters of an operation, with those of its path that it does not replace, and a text for each variable of
     the path that none describes."""
@@ -82,14 +87,14 @@ def read_parameters(
     return sorted(found.values(), key=lambda one: order.index(one.location))
 
 
-def schema_of(document: Document, holder: Mapping[str, object]) -> object:
+def schema_of(document: OpenApiDocument, holder: Mapping[str, object]) -> object:
     """The schema of a parameter or header, as written."""
     if "schema" in holder:
         return holder["schema"]
     return {key: holder[key] for key in _SCHEMA_KEYS if key in holder}
 
 
-def _listed(document: Document, value: object, place: tuple[str, ...]) -> Iterable[object]:
+def _listed(document: OpenApiDocument, value: object, place: tuple[str, ...]) -> Iterable[object]:
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -100,7 +105,7 @@ def _listed(document: Document, value: object, place: tuple[str, ...]) -> Iterab
     return value[:MOST_PARAMETERS]
 
 
-def _parameter(document: Document, value: object, where: tuple[str, ...]) -> ParameterText | None:
+def _parameter(document: OpenApiDocument, value: object, where: tuple[str, ...]) -> ParameterText | None:
     holder = document.follow(value, where)
     if holder is None:
         return None
@@ -132,12 +137,14 @@ def _parameter(document: Document, value: object, where: tuple[str, ...]) -> Par
         media_type=media_type,
         schema=_with_example(schema, holder),
         description=shortened(text(holder.get("description")), 1_000),
-        default=_default(document, schema) if required and location != "path" else None,
+        default=_default(document, schema) if required else None,
         deprecated=holder.get("deprecated") is True,
     )
 
 
-def _typed(document: Document, holder: Mapping[str, object], where: tuple[str, ...]) -> tuple[str | None, object]:
+def _typed(
+    document: OpenApiDocument, holder: Mapping[str, object], where: tuple[str, ...]
+) -> tuple[str | None, object]:
     """The media type in which the value is written, if the parameter has one, and its schema."""
     if "content" in holder and "schema" not in holder:
         for name, media in media_types(holder["content"], document, (*where, "content")).items():
@@ -145,7 +152,9 @@ def _typed(document: Document, holder: Mapping[str, object], where: tuple[str, .
     return None, schema_of(document, holder)
 
 
-def _style(document: Document, holder: Mapping[str, object], location: Location, where: tuple[str, ...]) -> Style:
+def _style(
+    document: OpenApiDocument, holder: Mapping[str, object], location: Location, where: tuple[str, ...]
+) -> Style:
     allowed, wanted = _STYLES[location], holder.get("style")
     for style in allowed:
         if style == wanted:
@@ -156,7 +165,7 @@ def _style(document: Document, holder: Mapping[str, object], location: Location,
     return allowed[0]
 
 
-def _default(document: Document, schema: object) -> object:
+def _default(document: OpenApiDocument, schema: object) -> object:
     """The value to send for a required parameter that is not given: its default, or the only value it may have."""
     for _ in range(8):
         if not isinstance(schema, dict):

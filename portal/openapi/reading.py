@@ -10,7 +10,7 @@ from typing import Final
 from portal.errors import InputError
 from portal.openapi.base_urls import read_base_urls, without_servers
 from portal.openapi.bodies import Unreadable, read_body
-from portal.openapi.document import Document, described, members, pointer, shortened, text
+from portal.openapi.document import OpenApiDocument, described, members, pointer, shortened, text
 from portal.openapi.inputs import ToolInput, tool_input
 from portal.openapi.names import Wording, tool_names
 from portal.openapi.operation import Api, ApiOperation, BaseUrl, Requirement
@@ -38,7 +38,7 @@ def read_api(document: object, *, location: str = "", most_operations: int = MOS
         InputError: this is no OpenAPI 3.0 or 3.1 document.
     """
     root, version = _openapi(document)
-    api = _ApiReader(Document(root, old=version.startswith("3.0")), location)
+    api = _ApiReader(OpenApiDocument(root, old=version.startswith("3.0")), location)
     operations = api.operations(most_operations)
     info = members(root.get("info"))
     return Api(
@@ -110,7 +110,7 @@ class _Place:
 class _ApiReader:
     """Reads one document."""
 
-    def __init__(self, document: Document, location: str) -> None:
+    def __init__(self, document: OpenApiDocument, location: str) -> None:
         root = document.root
         self.document = document
         self.schemes = read_schemes(document)

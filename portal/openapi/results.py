@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from portal.openapi.document import Document, described
+from portal.openapi.document import OpenApiDocument, described
 from portal.openapi.media import accept, best, media_types
 from portal.openapi.operation import Result, ResultKind, Schema
 from portal.openapi.schemas import Conversion, Json, SchemaReader
@@ -28,7 +28,7 @@ class _Answers:
 
 
 def read_result(
-    document: Document, reader: SchemaReader, value: object, where: tuple[str, ...]
+    document: OpenApiDocument, reader: SchemaReader, value: object, where: tuple[str, ...]
 ) -> tuple[Result, Schema | None]:
     """The result of an operation by its `responses`, and the schema of what it answers, None for nothing to say."""
     answers = _Answers([], {}, [], [])
@@ -57,7 +57,12 @@ def _successes(responses: Mapping[str, object]) -> list[str]:
 
 
 def _answer(
-    document: Document, reader: SchemaReader, value: object, where: tuple[str, ...], answers: _Answers, run: Conversion
+    document: OpenApiDocument,
+    reader: SchemaReader,
+    value: object,
+    where: tuple[str, ...],
+    answers: _Answers,
+    run: Conversion,
 ) -> None:
     holder = document.follow(value, where)
     if holder is None:
@@ -71,7 +76,8 @@ def _answer(
         answers.known = False
         return
     kind, names = best(found, document)
-    answers.media += names
+    # Another media type of the same kind may have another schema.
+    answers.media.append(names[0])
     if kind == "json":
         answers.kinds["json"] = None
         answers.schemas.append(reader.convert(found[names[0]].get("schema", {}), run))

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeGuard
 
-from portal.openapi.document import MISSING, MOST_HOPS, Document, described, nowhere, shortened, text
+from portal.openapi.discriminators import selecting
+from portal.openapi.document import MISSING, MOST_HOPS, OpenApiDocument, described, nowhere, shortened, text
 from portal.openapi.names import definition_name, with_hash
 
 DEEPEST = 24
@@ -99,7 +100,7 @@ Position = Literal["", "together", "either"]
 class SchemaReader:
     """Converts the schemas of one document for one direction. Definitions are converted once."""
 
-    def __init__(self, document: Document, direction: Direction) -> None:
+    def __init__(self, document: OpenApiDocument, direction: Direction) -> None:
         self._document = document
         self._hiding = "readOnly" if direction == "input" else "writeOnly"
         self._names: dict[int, str] = {}
@@ -395,6 +396,8 @@ class SchemaReader:
             several = self._several(raw, key, run)
             mark = run.mark()
             converted = [self._schema(one, run, depth + 1, either, hidden) for one in several]
+            if "discriminator" in raw and len(several) > 1:
+                converted = self._selected(raw, several, converted)
             run.changes += key == "oneOf"
             if {} in converted or True in converted:
                 # One of them takes everything, so the others say nothing.
@@ -412,6 +415,17 @@ class SchemaReader:
         if parts:
             _add_parts(out, parts)
         self._refusal(raw, run, out, depth)
+
+    def _selected(self, raw: Mapping[str, object], several: list[object], converted: list[object]) -> list[object]:
+        """The alternatives, each with the values of the property that select it."""
+        name, selected = selecting(self._document, raw)
+        found: list[object] = []
+        for one, schema in zip(several, converted, strict=True):
+            values = selected.get(text(one.get("$ref")) if isinstance(one, dict) else "")
+            if values and isinstance(schema, dict) and schema.keys() == {"$ref"}:
+                schema = {**schema, "properties": {name: {"enum": values}}, "required": [name]}
+            found.append(schema)
+        return found
 
     def _several(self, raw: Mapping[str, object], key: str, run: Conversion) -> list[object]:
         value = raw.get(key)

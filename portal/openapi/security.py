@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from portal.openapi.document import Document, described, members, text
+from portal.openapi.document import OpenApiDocument, described, members, text
 from portal.openapi.operation import FlowKind, Location, OAuthFlow, Requirement, SchemeKind, SecurityScheme
 from portal.openapi.parameters import OWN_HEADERS
 
@@ -17,7 +17,7 @@ _FLOWS: Final[tuple[FlowKind, ...]] = (
 _PLACES: Final[tuple[Location, ...]] = ("header", "query", "cookie")
 
 
-def read_schemes(document: Document) -> dict[str, SecurityScheme]:
+def read_schemes(document: OpenApiDocument) -> dict[str, SecurityScheme]:
     """The security schemes that can be read, by name."""
     where = ("components", "securitySchemes")
     declared = members(document.root.get("components")).get("securitySchemes")
@@ -30,7 +30,9 @@ def read_schemes(document: Document) -> dict[str, SecurityScheme]:
     return found
 
 
-def read_requirements(document: Document, value: object, where: tuple[str, ...]) -> tuple[Requirement, ...] | None:
+def read_requirements(
+    document: OpenApiDocument, value: object, where: tuple[str, ...]
+) -> tuple[Requirement, ...] | None:
     """The alternatives of a `security`; None, and said, if there is none that can be read."""
     if not isinstance(value, list):
         if value is not None:
@@ -49,7 +51,7 @@ def _scopes(value: object) -> tuple[str, ...]:
     return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
 
 
-def _scheme(document: Document, holder: Mapping[str, object], where: tuple[str, ...]) -> SecurityScheme | None:
+def _scheme(document: OpenApiDocument, holder: Mapping[str, object], where: tuple[str, ...]) -> SecurityScheme | None:
     kind, description = holder.get("type"), text(holder.get("description"))
     if kind == "apiKey":
         name = text(holder.get("name"))

@@ -83,6 +83,17 @@ def test_fields_of_all_parts_of_a_body_are_properties() -> None:
     assert found.input_schema["required"] == ["name"]
 
 
+def test_a_body_that_others_build_on_is_one_property_and_one_that_builds_on_it_is_fields() -> None:
+    schemas = {
+        "Pet": {"type": "object", "properties": {"kind": {}}, "discriminator": {"propertyName": "kind"}},
+        "Dog": {"allOf": [{"$ref": "#/components/schemas/Pet"}, {"properties": {"barks": {"type": "boolean"}}}]},
+    }
+    pet = operation(with_body({"$ref": "#/components/schemas/Pet"}), schemas=schemas)
+    assert accepts(pet.input_schema, {"body": {"kind": "dog", "barks": True}})
+    dog = operation(with_body({"$ref": "#/components/schemas/Dog"}), schemas=schemas)
+    assert list(properties(dog)) == ["kind", "barks"]
+
+
 def test_fields_without_a_name_go_into_the_body_where_the_document_says_there_are_any() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "integer"}}
     found = operation(with_body(schema))

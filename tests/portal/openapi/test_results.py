@@ -69,10 +69,12 @@ def test_an_answer_of_any_media_type_is_json_if_its_schema_is_of_objects() -> No
     assert (found.result.kinds, found.result.accept) == (("json",), "*/*")
 
 
-def test_json_is_asked_for_before_other_media_types() -> None:
+def test_the_media_type_is_asked_for_of_which_the_type_is() -> None:
     content = {name: {"schema": NUMBER} for name in ("application/xml", "application/hal+json", "application/json")}
     found = answers({"200": {"content": content}})
-    assert found.result.accept == "application/json, application/hal+json;q=0.9, */*;q=0.1"
+    assert found.result.accept == "application/json, */*;q=0.1"
+    found = answers({"200": json_of(NUMBER), "202": {"content": {"text/plain": {}}}})
+    assert found.result.accept == "application/json, text/plain;q=0.9, */*;q=0.1"
 
 
 def test_an_answer_that_cannot_be_read_leaves_the_type_open() -> None:

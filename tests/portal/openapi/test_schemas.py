@@ -193,6 +193,23 @@ def test_a_family_of_schemas_that_refers_in_circles_keeps_the_fields_of_its_base
     assert not accepts(schema, {"purrs": True})
 
 
+def test_a_discriminator_with_a_mapping_says_which_alternative_a_value_is() -> None:
+    kind = {"type": "object", "properties": {"kind": {"type": "string"}, "legs": {"type": "integer"}}}
+    schemas = {"Cat": kind, "Dog": {**kind, "title": "D"}, "Fish": {"properties": {"kind": {"enum": ["fish"]}}}}
+    schema = {
+        "oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in schemas],
+        "discriminator": {
+            "propertyName": "kind",
+            "mapping": {"cat": "Cat", "tom": "#/components/schemas/Cat", "fish": "Fish", "odd": 5},
+        },
+    }
+    assert field_of(schema, schemas=schemas)["anyOf"] == [
+        {"$ref": "#/$defs/Cat", "properties": {"kind": {"enum": ["cat", "tom"]}}, "required": ["kind"]},
+        {"$ref": "#/$defs/Dog"},
+        {"$ref": "#/$defs/Fish"},
+    ]
+
+
 @pytest.mark.parametrize("keyword", ["allOf", "anyOf", "oneOf"])
 def test_a_schema_that_is_a_part_of_itself_says_nothing_by_that(keyword: str) -> None:
     schemas = {"A": {"type": "object", keyword: [{"$ref": "#/components/schemas/A"}]}}
