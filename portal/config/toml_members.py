@@ -31,7 +31,7 @@ _SPACES = re.compile(r"[ \t]*+")
 _LINE_END = re.compile(r"\r?\n")
 _BLANK_LINE = re.compile(r"[ \t]*\r?\n")
 _ENDS_LINE = re.compile(r"[ \t]*(?:\r?\n[ \t]*(?:\r?\n|\Z)|\Z)")
-_COMMENT_LINE = re.compile(r"\r?\n[ \t]*#[^\n]*")
+_COMMENT_LINE = re.compile(r"\r?\n[ \t]*#[^\r\n]*")
 
 Path = tuple[str | int, ...]
 

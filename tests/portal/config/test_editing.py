@@ -139,6 +139,7 @@ def as_toml_has_it(value: Any) -> Any:
 @example("s.a.b = 1\nz = 1\n[tui]\nq = 1\n", ENTRY)
 @example("[s.a]\nb = 1\n# of a\n\n[tui]\n", ENTRY)
 @example("[s.a]\nb = 1\n# of tui\n[tui]\n", ENTRY)
+@example("[s.a]\r\nb = 1\r\n# of a\r\n\r\n[tui]\r\n", ENTRY)
 @examples(800)
 def test_a_new_member_of_toml_is_there_and_taken_out_again_leaves_the_same_bytes(text: str, value: Any) -> None:
     before = tomllib.loads(text.removeprefix("\ufeff"))
