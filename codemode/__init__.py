@@ -1,6 +1,7 @@
 """The `code` tool: a catalog of tools, search over it, the driver of a program and its calls. Transport-free."""
 
 from codemode.answer import paused, refused
+from codemode.arguments import ArgumentCheck
 from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolDenied, ToolFailed, ToolReturned
 from codemode.catalog import Catalog, CatalogServer, Likeness
 from codemode.check.checker import Checker
@@ -26,6 +27,7 @@ from codemode.waits import OnWait, Waiting, Waits
 
 __all__ = [
     "HOW_TO_INSTALL_CHECKER",
+    "ArgumentCheck",
     "CallOutcome",
     "Catalog",
     "CatalogError",

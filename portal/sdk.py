@@ -183,6 +183,17 @@ class TooMuchFraming(aiohttp.ClientError):
     """An answer has more around its body than it may have. `str()` says what."""
 
 
+def sent_once(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
+    """The session, which sends no request a second time by itself.
+
+    Why: aiohttp repeats a GET, PUT or DELETE whose connection was lost, and tells nobody: what is deleted a second time
+    is not found, and the call seems to have failed. Its own servers for tests turn that off by the same attribute,
+    which has no public name. If it moves, such requests are repeated again.
+    """
+    session._retry_connection = False
+    return session
+
+
 def read_in_turns(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
     """The same connector, whose connections read what a hostile server sends in turns with everybody else.
 

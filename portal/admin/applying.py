@@ -31,6 +31,7 @@ from portal.objects import (
     PORTAL,
     QUOTA,
     SERVER,
+    unpacked,
 )
 from portal.state import Kind, Store
 
@@ -69,9 +70,21 @@ async def _existing(store: Store, kind: Kind[D]) -> list[Existing]:
     if scan.broken:
         raise scan.broken[0].error
     return [
-        Existing(section, one.id, kind.members(one.document), _opened(section, await store.secret(kind, one.id)))
+        Existing(
+            section,
+            one.id,
+            _declared(section, kind.members(one.document)),
+            _opened(section, await store.secret(kind, one.id)),
+        )
         for one in scan.stored
     ]
+
+
+def _declared(section: DeclaredSection, members: dict[str, object]) -> dict[str, object]:
+    """The members of an object as a file has them: of a server that is an API its document is a text."""
+    if section.kind != "server" or not isinstance(stored := members.get("openapi_packed"), str):
+        return members
+    return {**members, "openapi_document": unpacked(stored)}
 
 
 async def _login_settings(store: Store) -> list[Existing]:

@@ -36,7 +36,7 @@ LISTED_ELSEWHERE = frozenset(
     }
 )
 """Keys that are no settings: `configured` lists each of them, and `access/organizations` has the `organization`."""
-_UNWRITTEN = frozenset({"servers.id", "servers.name", "servers.expanded", "portals.id"})
+_UNWRITTEN = frozenset({"servers.id", "servers.name", "servers.expanded", "servers.text", "portals.id"})
 _WRITTEN = {"servers.transport": "type"}
 SHOWN_TEXTS = frozenset(
     {
@@ -48,6 +48,7 @@ SHOWN_TEXTS = frozenset(
         *("portal.logs.contents.mask", "portal.traces.service_name", "portal.traces.resource"),
         *("portal.traces.baggage_to", "portal.exports.folders"),
         *("servers.description", "servers.labels", "servers.tool_labels", "servers.assertion_audience"),
+        *("servers.server",),
         *("servers.oauth.identity_provider", "servers.oauth.issuer", "servers.oauth.client_id"),
         *("servers.oauth.scope",),
         *("portals.name", "portals.hostname", "portals.description", "portals.instructions"),

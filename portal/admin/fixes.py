@@ -24,6 +24,7 @@ FixAction = Literal[
     "start_server",
     "start_program",
     "replace_server",
+    "edit_document",
     "edit_configuration",
 ]
 
@@ -32,8 +33,9 @@ class Fix(BaseModel):
     """The next thing to do about a server. `words` is a sentence for people.
 
     `wait`: nothing. `sync`: POST `/sync`. `log_in`: POST `/login`. `approve`: GET `/pins`, then POST `/pins/approve`.
-    `edit_credentials`: PUT with `auth_credentials` or `client_secret`. `edit_url`, `change_auth_type` and
-    `replace_server`: make the server again, with another URL, another `auth_type`, or as it was. `start_server`: at the
+    `edit_credentials`: PUT with `auth_credentials` or `client_secret`. `edit_document`: of an API, PUT with
+    `openapi_url` or `openapi_document`. `edit_url`, `change_auth_type` and `replace_server`: make the server again,
+    with another URL, another `auth_type`, or as it was. `start_server`: at the
     server, not here. `start_program` and `edit_configuration`: in the document of the operator.
     """
 
@@ -46,6 +48,7 @@ _WRONG_NAME = ("host name cannot be resolved", "leads to an address", "address i
 _NOT_THERE = ("cannot be reached",)
 _NO_PROGRAM = ("cannot be started",)
 _NO_TLS = ("TLS failed",)
+_NO_DOCUMENT = ("its document",)
 _NOT_MCP = (404, 405, 406, 410)
 _BUSY = (408, 429)
 
@@ -92,7 +95,9 @@ def fix_in_document(observed: Observed) -> Fix | None:
     if fix is None or fix.action in ("wait", "start_server", "start_program", "approve", "sync"):
         return fix
     status = observed.error_details.status_code if observed.error_details is not None else None
-    if status in (401, 403):
+    if fix.action == "edit_document":
+        words = "Correct `openapi`, `url` or `server` of the server in the configuration document, as the reason says."
+    elif status in (401, 403):
         words = f"The server answers {status}: correct its headers or its oauth in the configuration document."
     else:
         words = "Correct the URL of the server in the configuration document."
@@ -110,6 +115,9 @@ def _of_fault(fault: Fault, problem: str) -> Fix:
 def _of_problem(observed: Observed, auth_type: AuthType, logs_in: bool) -> Fix:
     reason = observed.error or ""
     status = observed.error_details.status_code if observed.error_details is not None else None
+    if _says(reason, _NO_DOCUMENT):
+        words = "Give the server another OpenAPI document, or correct this one where it is; then sync."
+        return Fix(action="edit_document", words=words)
     if status in (401, 403):
         return _of_refusal(auth_type, status, logs_in)
     if status in _NOT_MCP:

@@ -40,7 +40,7 @@ class ServedServer(BaseModel):
     source: ServedFrom
     key: str | None = None
     enabled: bool = True
-    transport: Literal["http", "sse", "stdio"]
+    transport: Literal["http", "sse", "stdio", "openapi"]
     origin: str = ""
     pin: bool = False
     secure_web_gateway: bool = False
@@ -50,6 +50,7 @@ class ServedServer(BaseModel):
     error_details: ErrorDetails | None = None
     offered: tuple[OfferedCapability, ...] = ()
     waiting_approvals: int = 0
+    notices: tuple[str, ...] = ()
     fix: Fix | None = None
 
 

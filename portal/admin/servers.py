@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
@@ -16,7 +18,7 @@ from portal.admin import credentials
 from portal.admin.api.answers import ListAnswer
 from portal.admin.api.application import AdminSettings
 from portal.admin.api.collection import Removed
-from portal.admin.api.errors import in_use, not_found
+from portal.admin.api.errors import in_use, invalid, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import PORTALS
 from portal.admin.api.revisions import part_of, whole
@@ -35,8 +37,20 @@ from portal.admin.pins import ApprovalOperations, require_stored
 from portal.admin.server_logins import LoginOperations, OwnLogins, ShownCredential, read_own_logins
 from portal.admin.upstreams import ErrorDetails, Status, Upstreams
 from portal.config import Labels
-from portal.credentials import open_secret
-from portal.objects import PORTAL, SERVER, AuthType, CapabilitySetting, PortalServer, ServerDocument
+from portal.credentials import open_secret, read_scheme_values
+from portal.errors import InputError
+from portal.objects import (
+    MAX_API_TEXT,
+    PORTAL,
+    SERVER,
+    AuthType,
+    CapabilitySetting,
+    PortalServer,
+    ServerDocument,
+    packed,
+    unpacked,
+)
+from portal.openapi import parse_document, read_api
 from portal.servers import SERVER_CHANGES, ListingChange
 from portal.state import KEEP, Broken, Clock, Keep, Store, Stored, Transaction
 
@@ -67,6 +81,7 @@ def _endpoint(value: str) -> str:
 Endpoint = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_endpoint)]
 
 
+DocumentText = Annotated[str, Field(min_length=1, max_length=MAX_API_TEXT)]
 Audience = Annotated[str, Field(max_length=200, pattern=r"^[!-~]*$")]
 
 
@@ -77,6 +92,8 @@ class _Settings(BaseModel):
     description: Description | None = None
     is_shared_oauth_callback_enabled: bool | None = None
     labels: Labels | None = None
+    openapi_document: DocumentText | None = Field(default=None, repr=False)
+    openapi_url: Endpoint | None = None
     pin: bool | None = None
     secure_web_gateway: bool | None = None
     updated_prompts: PromptOverrides | None = None
@@ -84,6 +101,8 @@ class _Settings(BaseModel):
 
 
 class ServerBody(_Settings):
+    """With `openapi_url` or `openapi_document` (ours) it is an API, and `hostname` the base address of its paths."""
+
     id: Id
     auth_type: AuthType
     hostname: Endpoint
@@ -91,7 +110,8 @@ class ServerBody(_Settings):
 
 
 class ServerReplacement(_Settings):
-    """Members that are left out stay as they are. `auth_type` and `hostname` cannot be changed and are ignored."""
+    """Members that are left out stay as they are. `auth_type` and `hostname` cannot be changed and are ignored. An API
+    can get another OpenAPI document, an MCP server none."""
 
     name: Name | None = None
 
@@ -118,7 +138,8 @@ class ShownServer(BaseModel):
     `capability_changes` (ours) are the last changes between listings. `fix` (ours) is the next thing to do, null where
     all is well. A server with `pin` (ours) offers only approved definitions; `waiting_approvals` counts those that
     wait. `credential` (ours) is the portal's own login. `labels` (ours), of the server and of single tools in
-    `updated_tools`, are for data-flow rules.
+    `updated_tools`, are for data-flow rules. Of an API `openapi_url` (ours) is where its document is fetched, or
+    `openapi_digest` (ours) the SHA-256 of the document that was sent. `notices` (ours) say what is left out.
     """
 
     id: str
@@ -129,6 +150,8 @@ class ShownServer(BaseModel):
     description: str | None = None
     is_shared_oauth_callback_enabled: bool = False
     labels: tuple[str, ...] = ()
+    openapi_url: str | None = None
+    openapi_digest: str | None = None
     pin: bool = False
     secure_web_gateway: bool = False
     updated_prompts: tuple[Override, ...] = ()
@@ -147,6 +170,7 @@ class ShownServer(BaseModel):
     fix: Fix | None = None
     capability_changes: tuple[ListingChange, ...] = ()
     waiting_approvals: int = 0
+    notices: tuple[str, ...] = ()
     created_at: datetime
     created_by: str
     modified_at: datetime
@@ -164,10 +188,28 @@ class ServerOperations:
         item, of = PATH + "/{id}", whole(self._store, SERVER, "MCP server")
         return [
             Operation("GET", PATH, "List MCP servers", self._list, ShownServer, PORTALS, listed=True),
-            Operation("POST", PATH, "Add an MCP server", self._create, ShownServer, PORTALS, ServerBody, status=201),
+            Operation(
+                "POST",
+                PATH,
+                "Add an MCP server",
+                self._create,
+                ShownServer,
+                PORTALS,
+                ServerBody,
+                status=201,
+                large=True,
+            ),
             Operation("GET", item, "Show an MCP server", self._get, ShownServer, PORTALS, of=of),
             Operation(
-                "PUT", item, "Change an MCP server", self._replace, ShownServer, PORTALS, ServerReplacement, of=of
+                "PUT",
+                item,
+                "Change an MCP server",
+                self._replace,
+                ShownServer,
+                PORTALS,
+                ServerReplacement,
+                of=of,
+                large=True,
             ),
             Operation(
                 "PATCH",
@@ -210,6 +252,8 @@ class ServerOperations:
             description=document.description,
             is_shared_oauth_callback_enabled=document.is_shared_oauth_callback_enabled,
             labels=document.labels,
+            openapi_url=document.openapi_url,
+            openapi_digest=_digest(document),
             pin=document.pin,
             secure_web_gateway=document.secure_web_gateway,
             updated_prompts=tuple(map(_override, document.updated_prompts)),
@@ -252,6 +296,8 @@ class ServerOperations:
             name=body.name, hostname=body.hostname, auth_type=body.auth_type, description=body.description
         )
         new = credentials.new_credentials(body.auth_type, body.auth_credentials, body.client_secret)
+        api = await asyncio.to_thread(_api_members, body)
+        _require_api(body, is_api=bool(api))
         async with self._store.transaction() as transaction:
             scan = await transaction.scan(SERVER)
             if len(scan.stored) + len(scan.broken) >= MAX_SERVERS:
@@ -259,7 +305,7 @@ class ServerOperations:
             created = await transaction.create(
                 SERVER,
                 body.id,
-                document.model_copy(update={**_settings(body), **new.members}),
+                document.model_copy(update={**_settings(body), **api, **new.members}),
                 by=request.by,
                 secret=orjson.dumps(new.secret) if new.secret else None,
             )
@@ -267,13 +313,17 @@ class ServerOperations:
 
     async def _replace(self, request: ApiRequest) -> ShownServer:
         body = request.read(ServerReplacement)
+        api = await asyncio.to_thread(_api_members, body)
         async with request.transaction(self._store) as transaction:
             # A server that cannot be read is a 409 and must be created again, because the body has no URL.
             stored = await transaction.get(SERVER, request.path["id"])
             if stored is None:
                 raise not_found("MCP server")
             before = stored.document
-            changes: dict[str, object] = {"name": body.name or before.name, **_settings(body)}
+            if api and not before.is_api:
+                raise invalid("is for a server that was made as an API; make another server", _pointer(body))
+            _require_api(body, is_api=before.is_api)
+            changes: dict[str, object] = {"name": body.name or before.name, **_settings(body), **api}
             if "description" in body.model_fields_set:
                 changes["description"] = body.description
             secret: bytes | Keep | None = KEEP
@@ -334,6 +384,57 @@ def _settings(body: _Settings) -> dict[str, object]:
     """The settings in the body. One that is null or left out stays. Not `description`: null removes that."""
     names = (*_COPIED, "updated_tools", "updated_prompts")
     return {name: value for name in names if (value := getattr(body, name)) is not None}
+
+
+def _pointer(body: _Settings) -> str:
+    return "/openapi_url" if body.openapi_url else "/openapi_document"
+
+
+def _api_members(body: _Settings) -> dict[str, object]:
+    """The members of a server with the OpenAPI document of the body, {} if it has none. It is parsed, for a thread.
+
+    Raises:
+        AdminError: it cannot be used.
+    """
+    text, url = body.openapi_document, body.openapi_url
+    if text and url:
+        raise invalid("does not go with openapi_url: send one of the two", "/openapi_document")
+    if url:
+        return {"openapi_url": url, "openapi_packed": None}
+    if not text:
+        return {}
+    try:
+        read_api(parse_document(text.encode(), largest=MAX_API_TEXT))
+    except (InputError, RecursionError) as error:
+        why = str(error) if isinstance(error, InputError) else "it is nested too deeply"
+        raise invalid(f"is no OpenAPI document that can be used: {why[:300]}", "/openapi_document") from None
+    stored = packed(text)
+    if stored is None:
+        raise invalid("is too large to be stored: let the portal fetch it from openapi_url", "/openapi_document")
+    return {"openapi_url": None, "openapi_packed": stored}
+
+
+def _require_api(body: _Settings, *, is_api: bool) -> None:
+    """
+    Raises:
+        AdminError: there are values for security schemes, which only the document of an API has.
+    """
+    if not is_api and body.auth_credentials and '"credentials"' in body.auth_credentials:
+        try:
+            values = read_scheme_values(body.auth_credentials)
+        except ValueError:
+            return
+        if values:
+            raise invalid("has credentials by security scheme, which are for an API", "/auth_credentials")
+
+
+def _digest(document: ServerDocument) -> str | None:
+    if not document.openapi_packed:
+        return None
+    try:
+        return hashlib.sha256(unpacked(document.openapi_packed).encode()).hexdigest()
+    except ValueError:
+        return None
 
 
 def _named_capabilities(

@@ -31,7 +31,8 @@ class ErrorDetails(BaseModel):
 
 
 class Observed(BaseModel):
-    """The state of a server, and the tools and prompts that it lists."""
+    """The state of a server, and the tools and prompts that it lists. `notices` are lines about what of its lists, or
+    of the document of an API, is left out."""
 
     status: Status = "waiting"
     error: str | None = None
@@ -42,6 +43,7 @@ class Observed(BaseModel):
     prompts: tuple[Mapping[str, object], ...] = ()
     capability_changes: tuple[ListingChange, ...] = ()
     waiting_approvals: int = 0
+    notices: tuple[str, ...] = ()
 
 
 class ListedDefinition(NamedTuple):
@@ -131,6 +133,7 @@ class RegistryUpstreams:
                 "tools": server.tools,
                 "prompts": server.prompts,
                 "waiting_approvals": len(server.pending),
+                "notices": server.notices,
             }
         )
 

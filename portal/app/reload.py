@@ -49,7 +49,7 @@ def _log_place(settings: PortalSettings) -> tuple[bool, str | None]:
 
 # How these fields are written in a document; the others are not written there by themselves.
 _WRITTEN = {"transport": "type"}
-_UNWRITTEN = {"id", "name", "expanded"}
+_UNWRITTEN = {"id", "name", "expanded", "text"}
 
 
 def changed_keys(before: Config, after: Config) -> tuple[str, ...]:

@@ -11,10 +11,15 @@ from portal.admin import OWN_PORTAL, ServedPortal, ServedPortalServer, ServedSer
 from portal.app.definitions import OWN
 from portal.app.portal import Portal
 from portal.app.shared import Shared
-from portal.config import HttpServer, ServerConfig
+from portal.config import HttpServer, OpenApiServer, ServerConfig
 
 _AS_LISTED = Capabilities({}, DisplaySetting())
-_TRANSPORTS: Mapping[str, Literal["http", "sse", "stdio"]] = {"http": "http", "sse": "sse", "stdio": "stdio"}
+_TRANSPORTS: Mapping[str, Literal["http", "sse", "stdio", "openapi"]] = {
+    "http": "http",
+    "sse": "sse",
+    "stdio": "stdio",
+    "openapi": "openapi",
+}
 
 
 class InstanceServing:
@@ -42,7 +47,7 @@ class InstanceServing:
             key=f"{self._shared.config.section}.{config.name}" if in_document else None,
             enabled=config.enabled,
             transport=_TRANSPORTS[config.transport_name],
-            origin=_origin(config.url) if isinstance(config, HttpServer) else "",
+            origin=_origin(_address(config)),
             pin=config.pin,
             secure_web_gateway=config.secure_web_gateway,
             labels=config.labels,
@@ -51,6 +56,7 @@ class InstanceServing:
             error_details=observed.error_details,
             offered=offered(self._upstreams.definitions(config.id), _AS_LISTED, _AS_LISTED, pinned=config.pin),
             waiting_approvals=observed.waiting_approvals,
+            notices=observed.notices,
             fix=fix_in_document(observed) if in_document else None,
         )
 
@@ -81,7 +87,16 @@ def _portal(portal: Portal) -> ServedPortal:
     )
 
 
+def _address(config: ServerConfig) -> str:
+    """Where a server is, as its configuration has it; of an API else where its document is."""
+    if not isinstance(config, HttpServer):
+        return ""
+    return config.url or (config.document_url if isinstance(config, OpenApiServer) else "")
+
+
 def _origin(url: str) -> str:
+    if not url:
+        return ""
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
     host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname

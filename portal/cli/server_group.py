@@ -44,6 +44,15 @@ def add(
     transport: Annotated[
         Literal["http", "sse"] | None, typer.Option(help="How a URL is spoken to; default: HTTP, then the older SSE.")
     ] = None,
+    openapi: Annotated[
+        str,
+        typer.Option(metavar="FILE|URL", help="The OpenAPI document of an HTTP API, whose operations become tools."),
+    ] = "",
+    url: Annotated[str, typer.Option(metavar="URL", help="The base address of an API; default: its document's.")] = "",
+    credential: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SCHEME=VALUE", help="A value for a security scheme of an API; repeatable."),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of a server of this name.")] = False,
     check: Annotated[bool, typer.Option(help="Connect to it once it is written.")] = True,
     dry_run: DryRunOption = False,
@@ -63,6 +72,7 @@ def add(
     codemode add time --env TZ=UTC -- uvx mcp-server-time
     codemode add tickets https://tickets.example.com/mcp
     codemode add wiki https://wiki.example/mcp --header 'Authorization: Bearer ${WIKI_TOKEN}'
+    codemode add billing --openapi billing.yaml --credential 'apiKey=${BILLING_KEY}'
     """
     from portal.cli.commands.add import AddOptions
     from portal.cli.commands.add import add as command
@@ -78,6 +88,9 @@ def add(
         replace=replace,
         check=check,
         change=ChangeOptions(config, dry_run, json),
+        openapi=openapi,
+        url=url,
+        credentials=tuple(credential or ()),
     )
     finish(lambda: command(options))
 

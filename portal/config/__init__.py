@@ -16,6 +16,7 @@ from portal.config.config import (
     HeaderValue,
     HttpServer,
     Omission,
+    OpenApiServer,
     PortalSettings,
     RunSettings,
     ServerConfig,
@@ -59,7 +60,7 @@ from portal.config.portals import (
     PortalServerEntry,
 )
 from portal.config.quotas import HOUR, LONGEST_PERIOD, MAX_NAMED, MAX_QUOTAS, QuotaPart, QuotaSection
-from portal.config.server_entries import NewAddress, NewProgram, ServerPlace, enabling, new_entry, server_place
+from portal.config.server_entries import NewAddress, NewApi, NewProgram, ServerPlace, enabling, new_entry, server_place
 from portal.config.upstream_oauth import UpstreamOAuth
 from portal.config.watch import watch_config
 
@@ -98,9 +99,11 @@ __all__ = [
     "LogSection",
     "MetricsSection",
     "NewAddress",
+    "NewApi",
     "NewProgram",
     "Notes",
     "Omission",
+    "OpenApiServer",
     "PortalEntry",
     "PortalServerEntry",
     "PortalSettings",

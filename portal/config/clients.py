@@ -47,6 +47,7 @@ _CLIENT_KEYS = LIMITING | set(
 ONLY_HERE = frozenset(
     {"prefix", "maxTimeout", "connectTimeout", "resync", "maxResultBytes", "maxItems", "sessions", "learnOutput"}
     | {"codeModeUpstream", "pin", "assertionAudience", "onBehalf", "secureWebGateway", "labels", "toolLabels"}
+    | {"openapi", "server", "credentials"}
 )
 """Keys of a server that this portal alone has: a document with one was written for it."""
 # Of ours, at another place. Passed over at the top they would leave a portal open that its owner believes closed.
@@ -75,7 +76,7 @@ _IN_MILLISECONDS = {"httpUrl", "trust", "includeTools", "excludeTools", "authPro
 # Nearly three hours. Clients with a `timeout` in seconds let people write one hour at most.
 _LONGEST_SECONDS = 9_999
 _EXACT = 2**53
-_ADDRESSES = ("command", "url", "httpUrl", "serverUrl", "serverURL", "baseUrl")
+_ADDRESSES = ("command", "openapi", "url", "httpUrl", "serverUrl", "serverURL", "baseUrl")
 TRANSPORTS = {
     "stdio": "stdio",
     "http": "http",
@@ -85,6 +86,7 @@ TRANSPORTS = {
     "sse": "sse",
     "local": "stdio",
     "remote": "auto",
+    "openapi": "openapi",
 }
 """What a server's `type` may be, in lower case, and the transport that it means."""
 _ELSEWHERE = {"ws", "websocket", "sdk", "claudeai-proxy", "inprocess", "in-process", "builtin", "grpc"}

@@ -96,6 +96,16 @@ HeaderValue = Annotated[str, AfterValidator(_field_line)]
 Checked = TypeVar("Checked", bound=Section)
 
 
+def _http_url_if_any(value: str) -> str:
+    return http_url(value) if value else value
+
+
+def _document_place(value: str) -> str:
+    if "\0" in value or ("://" in value and not value.startswith(("http://", "https://"))):
+        raise ValueError("must be a file, or an http:// or https:// URL")
+    return http_url(value) if "://" in value else value
+
+
 class RunSettings(Section):
     """How long a program may wait for a person; times in seconds.
 
@@ -239,6 +249,52 @@ class HttpServer(_Server):
         return config_secrets.of_address(expanded, self.url, self.headers)
 
 
+class OpenApiServer(HttpServer):
+    """An HTTP API, made into a server by its OpenAPI document.
+
+    `openapi` is where the document is, a URL or a file; `text` is the document itself where it is neither. `url` is the
+    base address of its paths, "" for the one that the document names: `server` chooses among several, by number from 0
+    or by description. `credentials` are values by the names of its security schemes.
+    """
+
+    openapi: Annotated[Text, AfterValidator(_document_place)] = Field(default="", repr=False)
+    text: str = Field(default="", repr=False)
+    url: Annotated[str, AfterValidator(_http_url_if_any)] = Field(default="", repr=False)
+    server: Annotated[int, Field(ge=0)] | Text | None = None
+    credentials: Mapping[str, HeaderValue] = Field(default_factory=dict, repr=False)
+
+    @model_validator(mode="after")
+    def _names_where_tokens_go(self) -> OpenApiServer:
+        if bool(self.openapi) == bool(self.text):
+            raise ValueError("needs an `openapi`, the file or the URL of its document")
+        if self.oauth is not None and not self.url:
+            raise ValueError("needs its `url` beside `oauth`: a document does not choose where a token goes")
+        if self.server is not None and self.url:
+            raise ValueError("has both `url` and `server`, which chooses an address of the document; keep one of them")
+        return self
+
+    @property
+    def transport_name(self) -> str:
+        return "openapi"
+
+    @property
+    def document_url(self) -> str:
+        """Where the document is fetched from, "" if it is not fetched."""
+        return self.openapi if "://" in self.openapi else ""
+
+    @property
+    def request_url(self) -> str:
+        return self.url
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that must not appear in a log, a reason or an error."""
+        oauth = self.oauth.secrets if self.oauth is not None else ()
+        return config_secrets.of_api(
+            (*self.expanded, *oauth), (self.url, self.document_url), self.headers, self.credentials
+        )
+
+
 ServerConfig = StdioServer | HttpServer
 
 
@@ -262,7 +318,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     portal: PortalSettings = PortalSettings()
-    servers: Mapping[str, StdioServer | HttpServer] = Field(default_factory=dict)
+    servers: Mapping[str, StdioServer | OpenApiServer | HttpServer] = Field(default_factory=dict)
     portals: Mapping[str, PortalEntry] = Field(default_factory=dict)
     omissions: tuple[Omission, ...] = ()
     notes: tuple[str, ...] = ()
@@ -475,6 +531,9 @@ def _server(name: str, entry: object, key: str, reading: _Reading) -> ServerConf
     if isinstance(server, StdioServer) and server.cwd is not None:
         cwd = server.cwd.expanduser()
         server = server.model_copy(update={"cwd": (folder / cwd if folder is not None else cwd)})
+    if isinstance(server, OpenApiServer) and not server.document_url:
+        path = Path(server.openapi).expanduser()
+        server = server.model_copy(update={"openapi": str(folder / path if folder is not None else path)})
     if server.max_timeout < server.timeout:
         server = server.model_copy(update={"max_timeout": server.timeout})
     # Of an entry that is left out nothing else needs saying.
@@ -501,6 +560,8 @@ def _add_env_file(
 
 def _transport(given: dict[str, object], key: str, file: str) -> type[StdioServer] | type[HttpServer]:
     """Which kind of server this is; puts HTTP's flavour into `given`."""
+    if "openapi" in given:
+        return _of_document(given, key, file)
     written = given.pop("type", None)
     require_transport(written)
     kind = TRANSPORTS[written.lower()] if isinstance(written, str) else None
@@ -509,11 +570,17 @@ def _transport(given: dict[str, object], key: str, file: str) -> type[StdioServe
     local, remote = "command" in given, "url" in given
     if local == remote:
         problem = "has both `command` and `url`." if local else "has neither `command` nor `url`."
-        fix = "A local server needs `command`, a remote one `url`."
+        fix = "A local server needs `command`, a remote one `url`, an API `openapi`."
         raise ConfigError(problem, file=file, key=key, fix=fix)
+    if kind == "openapi":
+        fix = "Write the file or the URL of its OpenAPI document into `openapi`."
+        raise ConfigError("has no `openapi`.", file=file, key=key, fix=fix)
     if kind is not None and (kind == "stdio") != local:
         problem = f"is `{written}`, but the server has `{'command' if local else 'url'}`."
         raise ConfigError(problem, file=file, key=f"{key}.type", fix="Correct one of the two.")
+    for name in ("credentials", "server"):
+        if name in given:
+            raise ConfigError("is only for APIs, servers with `openapi`.", file=file, key=f"{key}.{name}")
     if local:
         _only_known(given, _names(StdioServer), file, key, why="is only for servers reached by `url`.")
         return StdioServer
@@ -522,6 +589,33 @@ def _transport(given: dict[str, object], key: str, file: str) -> type[StdioServe
         _only_known(oauth, _names(UpstreamOAuth), file, f"{key}.oauth")
     given["transport"] = kind or "auto"
     return HttpServer
+
+
+def _of_document(given: dict[str, object], key: str, file: str) -> type[OpenApiServer]:
+    """
+    Raises:
+        ConfigError: the entry has what an API has not.
+    """
+    kind = given.pop("type", None)
+    if kind is not None and not (isinstance(kind, str) and kind.lower() in ("openapi", "http")):
+        fix = "Remove it, or `openapi`."
+        raise ConfigError("is not the kind of a server that has `openapi`.", file=file, key=f"{key}.type", fix=fix)
+    for name, why in _NOT_OF_DOCUMENTS.items():
+        if name in given or to_camel(name) in given:
+            written = name if name in given else to_camel(name)
+            raise ConfigError(why, file=file, key=f"{key}.{written}", fix="Remove it, or `openapi`.")
+    _only_known(given, _names(OpenApiServer) - {"text", "transport"}, file, key)
+    if isinstance(oauth := given.get("oauth"), dict):
+        _only_known(oauth, _names(UpstreamOAuth), file, f"{key}.oauth")
+    return OpenApiServer
+
+
+_NOT_OF_DOCUMENTS = {
+    **dict.fromkeys(("command", "args", "env", "cwd"), "is for a server that the portal starts, not for an API."),
+    "sessions": "is for MCP servers: an API has no sessions.",
+    "code_mode_upstream": "is for MCP servers: an API has no code mode of its own.",
+}
+"""What the entry of an API must not have, and why."""
 
 
 def _portal(section: object, file: str, expansion: Expansion, folder: Path | None) -> PortalSettings:
@@ -693,5 +787,7 @@ def _names(model: type[Section]) -> set[str]:
     return {spelling for name in model.model_fields for spelling in (name, to_camel(name))}
 
 
-ENTRY_KEYS = (_names(StdioServer) | _names(HttpServer) | {"type", "envFile"}) - {"id", "name", "expanded", "transport"}
+ENTRY_KEYS = (_names(StdioServer) | _names(OpenApiServer) | {"type", "envFile"}) - {
+    *("id", "name", "expanded", "transport", "text")
+}
 """What the entry of a server may have, in both spellings."""

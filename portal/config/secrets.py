@@ -9,7 +9,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 # Shorter values are words and numbers; blotting those out would only garble messages.
 _SHORTEST = 6
@@ -36,6 +36,24 @@ def of_address(expanded: Iterable[str], url: str, headers: Mapping[str, str]) ->
     return _longest_first(
         expanded, headers.values(), words, written, in_query, in_path, map(unquote, in_path), _login(parts.netloc)
     )
+
+
+def of_api(
+    expanded: Iterable[str], urls: Iterable[str], headers: Mapping[str, str], credentials: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The same of the addresses of an API and of its document, and its credentials in the forms in which they are sent:
+    as they are, percent-encoded, and as basic authorization."""
+    values = [value for value in credentials.values() if value]
+    sent = [form for value in values for form in (value, quote(value, safe=""), quote_plus(value))]
+    words = [word for value in values for word in value.split()]
+    pairs = [
+        form
+        for value in values
+        if ":" in value
+        for form in (b64encode(value.encode()).decode(), value.partition(":")[2])
+    ]
+    of_urls = [of_address((), url, headers) for url in urls]
+    return _longest_first(expanded, *of_urls, sent, words, pairs)
 
 
 def _login(netloc: str) -> Iterator[str]:

@@ -49,6 +49,17 @@ class NewAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class NewApi:
+    """An API: the file or the URL of its OpenAPI document, its base address if that is not the document's, and values
+    for its security schemes."""
+
+    openapi: str
+    url: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ServerPlace:
     """The section of a document in which its servers are, by its path, with what is in it."""
 
@@ -92,9 +103,16 @@ def server_place(document: Mapping[str, object], file: Path) -> ServerPlace:
     return _place(("context_servers" if folder in ("zed", ".zed") else "mcpServers",), {}, file)
 
 
-def new_entry(server: NewProgram | NewAddress, place: ServerPlace) -> dict[str, object]:
-    """The entry of a new server, as the client of the document spells it."""
-    entry = _program(server, place) if isinstance(server, NewProgram) else _address(server, place)
+def new_entry(server: NewProgram | NewAddress | NewApi, place: ServerPlace) -> dict[str, object]:
+    """The entry of a new server, as the client of the document spells it. No other client has APIs."""
+    match server:
+        case NewProgram():
+            entry = _program(server, place)
+        case NewAddress():
+            entry = _address(server, place)
+        case NewApi():
+            given = {"openapi": server.openapi, "url": server.url}
+            entry = {**given, "headers": dict(server.headers), "credentials": dict(server.credentials)}
     return {name: value for name, value in entry.items() if value not in ("", [], {}, None)}
 
 

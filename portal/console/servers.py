@@ -128,6 +128,8 @@ class ServerPages:
             "secure_web_gateway": visit.ticked("secure_web_gateway"),
             "assertion_audience": visit.sent("assertion_audience"),
         }
+        if url := visit.sent("openapi_url"):
+            body["openapi_url"] = url
         # Only a server behind OAuth has this box.
         if visit.sent("has_callback"):
             body["is_shared_oauth_callback_enabled"] = visit.ticked("is_shared_oauth_callback_enabled")
@@ -263,7 +265,7 @@ def server_body(visit: Visit) -> Mapping[str, object]:
         "hostname": visit.sent("hostname"),
         "auth_type": visit.sent("auth_type"),
     }
-    for optional in ("description", "auth_credentials"):
+    for optional in ("description", "auth_credentials", "openapi_url"):
         if value := visit.sent(optional):
             body[optional] = value
     return body

@@ -19,7 +19,7 @@ from portal.credentials.grants import (
     fits,
     state_of,
 )
-from portal.credentials.headers import CredentialsInvalid, open_secret, read_headers
+from portal.credentials.headers import CredentialsInvalid, open_secret, read_headers, read_scheme_values
 from portal.credentials.outbound import Outbound, origin_of
 from portal.lazy import lazily
 
@@ -134,6 +134,7 @@ __all__ = [
     "read_auth_credentials",
     "read_challenge",
     "read_headers",
+    "read_scheme_values",
     "request_login",
     "resumed_login",
     "save_login",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from portal.config import HttpServer, UpstreamOAuth
+from portal.config import HttpServer, OpenApiServer, UpstreamOAuth
 from portal.credentials.challenge import Challenge, read_challenge, union
 from portal.credentials.client_authentication import RegisteredClient, authenticated
 from portal.credentials.discovery import discover, resource_member
@@ -58,6 +58,9 @@ async def challenge_of(config: HttpServer) -> Challenge | None:
     Raises:
         UpstreamError: it does not answer.
     """
+    if isinstance(config, OpenApiServer):
+        # Its document is read without a token. What its operations want is in its `oauth`, or in its metadata.
+        return Challenge()
     try:
         link, _ = await open_link(config, Introduction(info=PORTAL_INFO), _Unheard(), NegotiationCache())
         try:

@@ -14,7 +14,7 @@ from weakref import WeakSet, WeakValueDictionary
 import structlog
 
 from portal.bounded import Bounded
-from portal.config import HttpServer, ServerConfig
+from portal.config import HttpServer, OpenApiServer, ServerConfig
 from portal.credentials.client_credentials import ClientCredentials, OwnToken
 from portal.credentials.granted import GrantedCredential
 from portal.credentials.grants import CREDENTIAL, OWN, SIGN_IN, CredentialDocument, fits
@@ -236,5 +236,8 @@ def may_log_in(config: ServerConfig) -> bool:
     if not isinstance(config, HttpServer) or any(name.lower() == "authorization" for name in config.headers):
         return False
     if urlsplit(config.url).username is not None:
+        return False
+    if isinstance(config, OpenApiServer) and config.oauth is None:
+        # An API says nothing about where one logs in. Whoever writes an `oauth` knows it.
         return False
     return config.oauth is None or config.oauth.grant == "authorization_code"

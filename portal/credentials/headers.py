@@ -19,7 +19,8 @@ class CredentialsInvalid(ValueError):
 class _Headers(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    headers: Annotated[dict[HeaderName, HeaderValue], Field(min_length=1, max_length=64)]
+    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=64)] = {}
+    credentials: Annotated[dict[str, HeaderValue], Field(max_length=64)] = {}
 
 
 def read_headers(credentials: str) -> dict[str, str]:
@@ -30,13 +31,30 @@ def read_headers(credentials: str) -> dict[str, str]:
     """
     if credentials.lstrip().startswith("{"):
         try:
-            return dict(fitted(_Headers, parse_json(credentials)).headers)
+            read = fitted(_Headers, parse_json(credentials))
+            if not read.headers and not read.credentials:
+                raise CredentialsInvalid("must be a token, or an object with headers")
+            return dict(read.headers)
         except ValidationError:
             # Don't include pydantic's message: it can contain the credential.
             raise CredentialsInvalid("must be a token, or an object with headers") from None
     if not credentials.strip() or not credentials.isprintable() or not credentials.isascii():
         raise CredentialsInvalid("a token is one line of printable ASCII")
     return {"Authorization": f"Bearer {credentials.strip()}"}
+
+
+def read_scheme_values(credentials: str) -> dict[str, str]:
+    """The values for single security schemes of an API in bearer credentials: `{"credentials": {scheme: value}}`.
+
+    Raises:
+        CredentialsInvalid: they are none.
+    """
+    if not credentials.lstrip().startswith("{"):
+        return {}
+    try:
+        return dict(fitted(_Headers, parse_json(credentials)).credentials)
+    except ValidationError:
+        raise CredentialsInvalid("must be a token, or an object with headers and credentials") from None
 
 
 def parse_json(credentials: str) -> object:

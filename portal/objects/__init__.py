@@ -53,7 +53,7 @@ from portal.objects.portals import PORTAL, PortalDocument, PortalServer
 from portal.objects.providers import IDENTITY_PROVIDER, ProviderDocument
 from portal.objects.quotas import QUOTA, QuotaDocument
 from portal.objects.rules import SELECTORS, Text
-from portal.objects.servers import SERVER, AuthType, ServerDocument
+from portal.objects.servers import MAX_API_TEXT, SERVER, AuthType, ServerDocument, packed, unpacked
 
 __all__ = [
     "APP",
@@ -67,6 +67,7 @@ __all__ = [
     "GROUP",
     "IDENTITY_PROVIDER",
     "LIST",
+    "MAX_API_TEXT",
     "MAX_ENTRIES",
     "MAX_POLICIES",
     "MAX_PRECEDENCE",
@@ -117,4 +118,6 @@ __all__ = [
     "Text",
     "Threshold",
     "own_or_link",
+    "packed",
+    "unpacked",
 ]

@@ -35,7 +35,7 @@ from portal.upstream import (
 # Connections for single clients that one credential may have at a server, and of these those of one caller. Beyond it
 # clients share one: a process costs more than an HTTP session. None is closed for another, as what a server keeps for a
 # session would be lost, and nobody told.
-MAX_DEDICATED = {"stdio": (16, 4), "http": (200, 50), "sse": (200, 50)}
+MAX_DEDICATED = {"stdio": (16, 4), "http": (200, 50), "sse": (200, 50), "openapi": (200, 50)}
 # How long calls may go on when their connections are given up, and how often it is looked whether they have ended.
 DRAIN_SECONDS, _POLL_SECONDS = 60.0, 0.25
 

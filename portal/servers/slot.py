@@ -115,6 +115,7 @@ class Slot:
         for task in self._closing:
             task.cancel()
         await asyncio.gather(*self._closing, return_exceptions=True)
+        await self._negotiated.aclose()
 
     @property
     def protocol(self) -> str | None:

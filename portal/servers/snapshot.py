@@ -12,7 +12,7 @@ import orjson
 
 import stubs
 from codemode import Catalog, CatalogServer
-from portal.config import HttpServer, ServerConfig, advice, programs_taken
+from portal.config import HttpServer, OpenApiServer, ServerConfig, advice, programs_taken
 from portal.exact import within_64_bits
 from portal.pins import PendingDefinition
 from portal.upstream import Listing, State
@@ -91,6 +91,12 @@ class ServerSnapshot:
         return self.listing.resource_templates
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """Lines about what is left out of its lists, or of the document of an API, and how many more there are."""
+        lines, count = self.listing.skipped, self.listing.skipped_count
+        return (*lines, f"and {count - len(lines):,} more") if count > len(lines) else lines
+
+    @property
     def listed(self) -> bool:
         """Whether its lists were ever read. If so, they are offered even while the server is away."""
         return bool(self.listing.digest)
@@ -103,6 +109,8 @@ class ServerSnapshot:
     @cached_property
     def own_code_mode(self) -> str | None:
         """Advice for the operator if the server is in code mode itself, which hides its tools; None if it is not."""
+        if isinstance(self.config, OpenApiServer):
+            return None
         url = self.config.url if isinstance(self.config, HttpServer) else None
         return advice(programs_taken(self.tools), url, self.config.code_mode_upstream)
 

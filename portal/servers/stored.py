@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import structlog
-from pydantic import ValidationError
 
-from portal.config import HttpServer, ServerConfig
-from portal.credentials import CredentialsInvalid, open_secret, read_headers, stored_oauth
-from portal.objects import SERVER, ServerDocument
+from portal.config import HttpServer, OpenApiServer, ServerConfig, UpstreamOAuth
+from portal.credentials import CredentialsInvalid, open_secret, read_headers, read_scheme_values, stored_oauth
+from portal.objects import SERVER, ServerDocument, unpacked
 from portal.servers.listing_changes import (
     MAX_CHANGES,
     SERVER_CHANGES,
@@ -181,9 +180,9 @@ class StoredServers:
             try:
                 configs[stored.id] = server_config(stored, await self._store.secret(SERVER, stored.id))
                 history.problem, history.fault = None, ""
-            except (CredentialsInvalid, SecretUnreadable, ValidationError) as error:
+            except (SecretUnreadable, ValueError) as error:
                 # Don't include pydantic's message: it can contain the credential.
-                quotable = not isinstance(error, ValidationError)
+                quotable = isinstance(error, CredentialsInvalid | SecretUnreadable)
                 problem = str(error) if quotable else "the stored server cannot be used"
                 if history.problem != problem:
                     self._log.warning("a server is left out", server=stored.id, reason=problem)
@@ -304,6 +303,8 @@ def server_config(stored: Stored[ServerDocument], secret: bytes | None) -> HttpS
     # Parameters of a request may be secrets, as those of the document that come out of the environment.
     parameters = oauth.parameters.values() if oauth is not None else ()
     headers = read_headers(credentials) if document.auth_type == "bearer" and credentials else {}
+    if document.is_api:
+        return _api_config(stored, credentials or "", headers, oauth)
     last = urlsplit(document.hostname).path.rstrip("/").rsplit("/", 1)[-1]
     return HttpServer(
         id=stored.id,
@@ -312,6 +313,28 @@ def server_config(stored: Stored[ServerDocument], secret: bytes | None) -> HttpS
         url=document.hostname,
         headers=headers,
         transport="sse" if last == "sse" else "http" if last == "mcp" else "auto",
+        expanded=(*headers.values(), *(value for value in parameters if len(value) >= MIN_SECRET)),
+        oauth=oauth,
+        pin=document.pin,
+        secure_web_gateway=document.secure_web_gateway,
+    )
+
+
+def _api_config(
+    stored: Stored[ServerDocument], credentials: str, headers: Mapping[str, str], oauth: UpstreamOAuth | None
+) -> OpenApiServer:
+    document = stored.document
+    values = read_scheme_values(credentials) if document.auth_type == "bearer" else {}
+    parameters = oauth.parameters.values() if oauth is not None else ()
+    return OpenApiServer(
+        id=stored.id,
+        name=document.name,
+        description=document.description,
+        url=document.hostname,
+        openapi=document.openapi_url or "",
+        text=unpacked(document.openapi_packed) if document.openapi_packed and not document.openapi_url else "",
+        headers=headers,
+        credentials=values,
         expanded=(*headers.values(), *(value for value in parameters if len(value) >= MIN_SECRET)),
         oauth=oauth,
         pin=document.pin,

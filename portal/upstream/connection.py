@@ -136,7 +136,7 @@ _MAX_NOTIFICATIONS = 2000
 # Calls under way at a server over connections that show one credential. Each holds an HTTP connection; a process may
 # take its calls one after the other, and every caller shares it.
 ROOM = {"http": Room(most=256, each=128, kept=32), "stdio": Room(most=128, each=32, kept=16)}
-ROOM["sse"] = ROOM["http"]
+ROOM["sse"] = ROOM["openapi"] = ROOM["http"]
 _CROWDED_SECONDS = 15
 
 
@@ -441,9 +441,10 @@ class Connection:
             try:
                 async with asyncio.timeout(_LIST_SECONDS):
                     limit, previous = self.config.max_items, self.listing
-                    self.listing = await fetch(
+                    listing = await fetch(
                         page, agreement, max_items=limit, previous=previous, declared_only=self._declared_only
                     )
+                    self.listing = listing.with_notes(link.notes)
             except (UpstreamError, TimeoutError) as error:
                 # A server may end at a list that it does not declare. It is not asked for one again.
                 self._declared_only = self._declared_only or (link.closed.is_set() and declares_no_tools(agreement))

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
 from mcp_types import Prompt, Resource, ResourceTemplate, Tool
@@ -69,6 +69,13 @@ class Listing:
     # Tools whose arguments are repeated in HTTP headers (`x-mcp-header`): by tool name, the header by property path.
     mirrored: Mapping[str, Mapping[tuple[str, ...], str]] = field(default_factory=dict)
     by_name: Mapping[str, Item] = field(default_factory=dict)
+
+    def with_notes(self, lines: Sequence[str]) -> Listing:
+        """The same listing with these lines before those about what is left out of it."""
+        if not lines:
+            return self
+        skipped = (*lines, *self.skipped)[:MAX_NOTES]
+        return replace(self, skipped=skipped, skipped_count=self.skipped_count + len(lines))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from portal.config import HttpServer, ServerConfig, StdioServer
+from portal.config import HttpServer, OpenApiServer, ServerConfig, StdioServer
 from portal.errors import (
     AuthorizationRequired,
     OutcomeUnknown,
@@ -22,12 +22,14 @@ from portal.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from portal.upstream.api_document import ApiDocument
 from portal.upstream.credential import Confidential, Credential
 from portal.upstream.process_log import NO_PROCESS_LOGS, ProcessLogs
 from portal.upstream.transports.duplex import DuplexLink
 from portal.upstream.transports.http import HttpLink, OlderTransport
 from portal.upstream.transports.last_words import LastWords
 from portal.upstream.transports.link import Inbound, Link
+from portal.upstream.transports.openapi import OpenApiLink
 from portal.upstream.transports.protocol import (
     Agreement,
     Introduction,
@@ -52,10 +54,16 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class NegotiationCache:
-    """The generation and transport that worked with one server last time, or None."""
+    """The generation and transport that worked with one server last time, or None. `document` is that of an API."""
 
     generation: Generation | None = None
     transport: Literal["http", "sse"] | None = None
+    document: ApiDocument | None = None
+
+    async def aclose(self) -> None:
+        """End what goes on about the document. Idempotent."""
+        if self.document is not None:
+            await self.document.aclose()
 
 
 async def open_link(
@@ -77,6 +85,8 @@ async def open_link(
         async with asyncio.timeout(config.connect_timeout):
             if isinstance(config, StdioServer):
                 return await _over_stdio(config, introduction, inbound, negotiated, words, logs)
+            if isinstance(config, OpenApiServer):
+                return await _over_document(config, inbound, negotiated, credential)
             return await _over_http(config, introduction, inbound, negotiated, credential)
     except TimeoutError:
         written = f" (it wrote: {words})" if str(words) else ""
@@ -100,6 +110,16 @@ async def _over_stdio(
             # Some servers exit if the first message is not `initialize`.
             negotiated.generation = "legacy"
     raise UpstreamUnavailable(f"ended as soon as it was asked anything: {link.reason}")
+
+
+async def _over_document(
+    config: OpenApiServer, inbound: Inbound, negotiated: NegotiationCache, credential: Credential | None
+) -> tuple[Link, Agreement]:
+    if negotiated.document is None:
+        negotiated.document = ApiDocument(config)
+    # There is no session that a client could have to itself.
+    negotiated.generation = "modern"
+    return await OpenApiLink.open(config, negotiated.document, inbound, credential)
 
 
 async def _over_http(

@@ -90,6 +90,8 @@ THIRD_PARTIES = {
         "uvicorn",
         "watchfiles",
         "yaml",
+        # Of aiohttp: addresses that are sent as they are written.
+        "yarl",
         # Of the extra `dlp`, in portal/dlp alone.
         *("kingfisher_sdk", "re2"),
         # Of the extra `s3`, in portal/export alone.

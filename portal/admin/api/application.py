@@ -196,7 +196,7 @@ async def _body(operation: Operation, request: Request, by: str) -> BaseModel | 
         return None
     try:
         is_upload = operation.body is Uploaded
-        most = MAX_UPLOAD if is_upload else MAX_BODY
+        most = MAX_UPLOAD if is_upload or operation.large else MAX_BODY
         received = await body_of(request.scope, request.receive, is_json=not is_upload).read(most, by)
     except Refusal as refusal:
         raise _refused_body(refusal, most) from None

@@ -120,7 +120,8 @@ class Operation:
     With `area` None any valid token may call it. It needs the write permission unless the method is GET; `reading`
     overrides that. `status` is the HTTP status of success. A list that is `whole` has all items unless the request asks
     for a page: its clients do not know pages. With `single` the `info` is about one result. `of` is what it shows or
-    changes: such an operation has an `ETag`, or takes `If-Match` and makes its change in `ApiRequest.transaction`.
+    changes: such an operation has an `ETag`, or takes `If-Match` and makes its change in `ApiRequest.transaction`. A
+    body that may be `large` may be as large as an upload.
     """
 
     method: Method
@@ -140,6 +141,7 @@ class Operation:
     whole: bool = False
     single: bool = False
     of: Revised | None = None
+    large: bool = False
 
     @property
     def writing(self) -> bool:

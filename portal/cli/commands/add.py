@@ -22,6 +22,7 @@ from portal.cli.show.console import consoles
 from portal.config import (
     Config,
     NewAddress,
+    NewApi,
     NewProgram,
     ServerConfig,
     is_reference,
@@ -37,6 +38,7 @@ SETTLE_SECONDS = 60.0
 # Less is no wait for a person.
 QUIET_SECONDS = 1.0
 _UNAUTHORIZED = 401
+_MOST_NOTICES = 5
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NEEDED = re.compile(r"(?<!\$)\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -56,15 +58,20 @@ class AddOptions:
     replace: bool
     check: bool
     change: ChangeOptions
+    openapi: str = ""
+    url: str = ""
+    credentials: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of connecting to the new server. `tools` is how many it lists; `why` is a part of a sentence."""
+    """What came of connecting to the new server. `tools` is how many it lists, `why` a part of a sentence. `notices`
+    are lines about what is left out of its lists."""
 
     state: TrialState
     tools: int = 0
     why: str = ""
+    notices: tuple[str, ...] = ()
 
 
 async def add(options: AddOptions) -> Exit:
@@ -82,6 +89,8 @@ async def add(options: AddOptions) -> Exit:
     name = taken or options.name
     if isinstance(server, NewProgram) and server.cwd:
         server = replace(server, cwd=_folder(server.cwd, opened.file.path.parent))
+    if isinstance(server, NewApi) and "://" not in server.openapi:
+        server = replace(server, openapi=_folder(server.openapi, opened.file.path.parent))
     missing = sorted(_needed(server) - os.environ.keys())
     try:
         text = opened.with_server(name, new_entry(server, opened.place))
@@ -109,12 +118,15 @@ async def add(options: AddOptions) -> Exit:
     return _say(options, opened, text, name, trial, stdout)
 
 
-def new_server(options: AddOptions) -> NewProgram | NewAddress:
+def new_server(options: AddOptions) -> NewProgram | NewAddress | NewApi:
     """The server that the words describe: one URL, or a command.
 
     Raises:
         CommandError: they describe none, or an option is not for this kind.
     """
+    if options.openapi:
+        return _new_api(options)
+    _only_for(options.url or options.credentials, "--url and --credential are", "an API, with --openapi")
     if not options.words:
         raise CommandError(
             f"Say what {options.name} is: its URL, or `--` and its command, as in "
@@ -133,6 +145,23 @@ def new_server(options: AddOptions) -> NewProgram | NewAddress:
     if wrong := next((key for key in env if not _NAME.fullmatch(key)), None):
         raise CommandError(f"{wrong!r} is no name of an environment variable.")
     return NewProgram(first, options.words[1:], env, options.cwd)
+
+
+def _new_api(options: AddOptions) -> NewApi:
+    """
+    Raises:
+        CommandError: an option is not for an API.
+    """
+    if options.words:
+        raise CommandError("With --openapi there is no URL and no command; --url is the base address of the API.")
+    _only_for(options.env or options.cwd, "--env and --cwd are", "a program")
+    _only_for(options.transport, "--transport is", "the URL of an MCP server")
+    if "://" not in options.openapi and not Path(options.openapi).expanduser().is_file():
+        raise CommandError(f"{options.openapi} is no file. --openapi takes the file or the URL of an OpenAPI document.")
+    headers = _pairs(options.headers, ":", "--header", "'Name: value'")
+    return NewApi(
+        options.openapi, options.url, headers, _pairs(options.credentials, "=", "--credential", "SCHEME=VALUE")
+    )
 
 
 def require_served(config: Config, id: str, name: str) -> ServerConfig:
@@ -174,19 +203,21 @@ def _folder(written: str, document: Path) -> str:
     return str(Path.cwd() / written) if relative and document.absolute() != Path.cwd() else written
 
 
-def _strings(server: NewProgram | NewAddress) -> Iterator[str]:
+def _strings(server: NewProgram | NewAddress | NewApi) -> Iterator[str]:
     if isinstance(server, NewProgram):
         yield from (server.command, *server.args, *server.env.values(), server.cwd)
+    elif isinstance(server, NewApi):
+        yield from (server.openapi, server.url, *server.headers.values(), *server.credentials.values())
     else:
         yield from (server.url, *server.headers.values())
 
 
-def _needed(server: NewProgram | NewAddress) -> set[str]:
+def _needed(server: NewProgram | NewAddress | NewApi) -> set[str]:
     """The environment variables without which the server cannot be used."""
     return {name for text in _strings(server) for name in _NEEDED.findall(text)}
 
 
-def _stand_ins(server: NewProgram | NewAddress, missing: Sequence[str]) -> Mapping[str, str]:
+def _stand_ins(server: NewProgram | NewAddress | NewApi, missing: Sequence[str]) -> Mapping[str, str]:
     """Values for variables that are not set here, with which the entry can be checked."""
     values = dict.fromkeys(missing, "x")
     if isinstance(server, NewAddress) and (found := _NEEDED.match(server.url)):
@@ -199,9 +230,11 @@ def _without(missing: Sequence[str]) -> str:
     return f"not tried, because {names} {'are' if len(missing) > 1 else 'is'} not set in this environment"
 
 
-def _suggest_references(server: NewProgram | NewAddress, stderr: Console) -> None:
+def _suggest_references(server: NewProgram | NewAddress | NewApi, stderr: Console) -> None:
     pairs = server.env if isinstance(server, NewProgram) else server.headers
     literal = [name for name, value in pairs.items() if sounds_secret(name) and not is_reference(value)]
+    if isinstance(server, NewApi):
+        literal += [name for name, value in server.credentials.items() if not is_reference(value)]
     for name in literal:
         advice = f"The value of {name} is in the file as it is; '${{NAME}}' takes it from the environment instead."
         stderr.print(Text(advice, style="yellow"), soft_wrap=True)
@@ -217,7 +250,7 @@ async def _tried(config: Config, server: ServerConfig, stderr: Console) -> Trial
             snapshot = await upstreams.servers.settled(SETTLE_SECONDS)
         found = snapshot.servers[server.id]
     if found.state == "ready":
-        return Trial("ready", tools=len(found.tools))
+        return Trial("ready", tools=len(found.tools), notices=found.notices)
     if found.status == _UNAUTHORIZED and may_log_in(server):
         return Trial("login", why=f"codemode login {server.id}")
     return Trial("error", why=found.reason or f"it has not answered within {SETTLE_SECONDS:g} seconds")
@@ -252,6 +285,9 @@ def _lines(options: AddOptions, opened: OpenDocument, name: str, trial: Trial) -
         return
     if trial.state == "ready":
         yield f"It answers with {trial.tools} {'tool' if trial.tools == 1 else 'tools'}.{called}"
+        yield from (f"  {line}" for line in trial.notices[:_MOST_NOTICES])
+        if len(trial.notices) > _MOST_NOTICES:
+            yield f"  and {len(trial.notices) - _MOST_NOTICES} more; `codemode tools {id}` shows them"
     elif trial.state == "login":
         yield f"It needs a login: {trial.why}.{called}"
     elif trial.state == "error":
@@ -272,5 +308,10 @@ def _as_json(options: AddOptions, opened: OpenDocument, text: str, name: str, tr
         "name": name,
         "id": server_id(name),
         "diff": opened.difference(text),
-        "check": {"state": trial.state, "tools": trial.tools if trial.state == "ready" else None, "why": trial.why},
+        "check": {
+            "state": trial.state,
+            "tools": trial.tools if trial.state == "ready" else None,
+            "why": trial.why,
+            **({"notices": list(trial.notices)} if trial.notices else {}),
+        },
     }

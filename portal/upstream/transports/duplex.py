@@ -122,6 +122,10 @@ class DuplexLink:
     def in_flight(self) -> int:
         return len(self._calls)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return ()
+
     def agree(self, agreement: Agreement) -> None:
         self._version = agreement.version
 

@@ -139,6 +139,10 @@ class HttpLink:
     def in_flight(self) -> int:
         return self._in_flight
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return ()
+
     def agree(self, agreement: Agreement) -> None:
         self._version = agreement.version
         self._modern = agreement.modern

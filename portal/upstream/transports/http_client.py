@@ -18,6 +18,7 @@ from io import BytesIO
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+from yarl import URL
 
 from portal.config import HttpServer
 from portal.egress import AddressRefused, AddressRule, NameFailed, Wish, Wisher, checked_connector, is_loopback_host
@@ -30,7 +31,7 @@ from portal.errors import (
     UpstreamError,
     UpstreamUnavailable,
 )
-from portal.sdk import TooMuchFraming, read_in_turns
+from portal.sdk import TooMuchFraming, read_in_turns, sent_once
 from portal.upstream.credential import Confidential, Credential
 from portal.upstream.transports.bounds import Flood, Turn
 from portal.upstream.transports.event_stream import Event, EventParser, EventTooLarge
@@ -300,10 +301,25 @@ class HttpClient:
     refused with 401 or 403 did not run: it is sent once more if the credential can be renewed.
     """
 
-    def __init__(self, config: HttpServer, credential: Credential | None = None) -> None:
-        self.url = url = config.request_url
+    def __init__(
+        self,
+        config: HttpServer,
+        credential: Credential | None = None,
+        *,
+        url: str = "",
+        headers: Mapping[str, str] | None = None,
+        place: str = "url",
+        of_api: bool = False,
+    ) -> None:
+        """`url` and `headers` are those of the configuration, if nothing else is given; `place` is the key in it that
+        has the URL. `of_api`: what it talks to is an HTTP API and no MCP server. It keeps no cookies then, which would
+        be one caller's, and sends addresses as they are written. A 403, or a redirect that is not followed, is an
+        answer then."""
+        self.url = url = url or config.request_url
         self._id = config.id
-        self._headers = config.headers
+        self._headers = headers = config.headers if headers is None else headers
+        self._place = place
+        self._of_api = of_api
         self._credential = credential
         self._secrets = Confidential(config.secrets, credential)
         self._session = aiohttp.ClientSession(
@@ -316,18 +332,28 @@ class HttpClient:
                 )
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout),
-            headers={"accept-encoding": "identity", "user-agent": "codemode-portal", **config.headers},
+            headers={"accept-encoding": "identity", "user-agent": "codemode-portal", **headers},
+            cookie_jar=aiohttp.DummyCookieJar() if of_api else None,
             auto_decompress=False,
             raise_for_status=False,
             proxy=_proxy_for(url),
             max_line_size=16_384,
             max_field_size=16_384,
         )
+        if of_api:
+            sent_once(self._session)
 
     async def send(
-        self, method: str, headers: Mapping[str, str], data: bytes | None = None, *, url: str | None = None
+        self,
+        method: str,
+        headers: Mapping[str, str],
+        data: bytes | None = None,
+        *,
+        url: str | None = None,
+        anonymous: bool = False,
     ) -> aiohttp.ClientResponse:
-        """The answer to one request, as soon as its headers have arrived. The caller releases it.
+        """The answer to one request, as soon as its headers have arrived. The caller releases it. One that is
+        `anonymous` shows no credential.
 
         A redirect is followed only where it keeps the method (307, 308, or any for GET) and the origin.
 
@@ -335,7 +361,7 @@ class HttpClient:
             UpstreamError: there is no answer, or no credential to show.
         """
         credential = self._credential
-        if credential is None or any(name.lower() == "authorization" for name in headers):
+        if credential is None or anonymous or any(name.lower() == "authorization" for name in headers):
             return await self._send(method, headers, data, url)
         shown = await credential.headers()
         response = await self._send(method, {**headers, **shown}, data, url)
@@ -350,7 +376,7 @@ class HttpClient:
                 response.release()
                 shown = await credential.headers()
                 response = await self._send(method, {**headers, **shown}, data, url)
-            if shown and response.status in (401, 403):
+            if shown and (response.status == 401 or (response.status == 403 and not self._of_api)):
                 raise await self._token_refused(response)
         return response
 
@@ -374,12 +400,13 @@ class HttpClient:
         # The connector checks the address it connects to. That may be a proxy, so check the target here.
         if not AddressRule.NOT_LINK_LOCAL.allows_host(origin(target)[1]):
             raise UpstreamUnavailable("its address is one no server may have (link-local, multicast or unspecified)")
+        address_sent: str | URL = URL(target, encoded=True) if self._of_api else target
         for _ in range(_REDIRECTS + 1):
             try:
                 # aiohttp writes what it is given as bytes at once; of a file it writes a piece at a time.
                 sent = BytesIO(data) if data is not None and len(data) > _AT_ONCE else data
                 response = await self._session.request(
-                    method, target, headers=headers, data=sent, allow_redirects=False
+                    method, address_sent, headers=headers, data=sent, allow_redirects=False
                 )
             except (aiohttp.ClientError, RuntimeError, ValueError, OSError) as error:
                 # RuntimeError means that the session was closed in the meantime, ValueError that what is to be sent
@@ -388,10 +415,15 @@ class HttpClient:
             if response.status not in (301, 302, 303, 307, 308):
                 return response
             location = response.headers.get("location", "")
+            keeps_method = method in ("GET", "HEAD") or response.status in (307, 308)
+            try:
+                target = address_sent = self._redirect_target(target, location, keeps_method=keeps_method)
+            except ResponseInvalid:
+                if self._of_api:
+                    return response
+                response.release()
+                raise
             response.release()
-            target = self._redirect_target(
-                target, location, keeps_method=method == "GET" or response.status in (307, 308)
-            )
         raise ResponseInvalid(f"redirected more than {_REDIRECTS} times")
 
     async def authorization_required(
@@ -447,7 +479,7 @@ class HttpClient:
         own_user = urlsplit(target).username in (None, urlsplit(sent).username)
         if not keeps_method or not own_user or not (before == after or upgraded):
             where = snippet(address(target), self._secrets)
-            advice = "if that is the server, write that address into its `url`"
+            advice = f"if that is the server, write that address into its `{self._place}`"
             raise ResponseInvalid(f"redirects to {where}, which is not followed; {advice}")
         return target
 

@@ -7,7 +7,7 @@ streamable HTTP, `duplex` for the transports with one pipe each way (stdio, and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -55,6 +55,10 @@ class Link(Protocol):
     @property
     def in_flight(self) -> int:
         """The number of requests without an answer yet."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines about what it has left out of its lists by itself, since it last read them."""
 
     def agree(self, agreement: Agreement) -> None:
         """Use the agreed protocol version from now on."""

@@ -22,7 +22,7 @@ from portal.admin.configured_settings import (
     veiled,
 )
 from portal.app import Parts, serving
-from portal.config import HttpServer, PortalEntry, PortalSettings, StdioServer, parse_config
+from portal.config import OpenApiServer, PortalEntry, PortalSettings, StdioServer, parse_config
 from tests.patience import PATIENCE
 from tests.portal.admin.documents import SECRET, full_document
 from tests.portal.portals import Kept, opened
@@ -207,7 +207,7 @@ def types_in(annotation: object) -> set[object]:
 
 def test_every_text_that_is_shown_is_one_of_the_document() -> None:
     known = texts_of(PortalSettings, "portal") | texts_of(PortalEntry, "portals")
-    known |= texts_of(StdioServer, "servers") | texts_of(HttpServer, "servers")
+    known |= texts_of(StdioServer, "servers") | texts_of(OpenApiServer, "servers")
     assert SHOWN_TEXTS - {"portal.limits"} <= known
 
 
@@ -216,6 +216,7 @@ def test_no_secret_of_a_server_is_among_its_settings(value: str) -> None:
     secret = f"«{value}»"
     servers = {
         "a": {"url": f"https://u:x{SECRET}@a.example.com/p?k={SECRET}", "headers": {"X-Key": f"Bearer {SECRET}"}},
+        "c": {"openapi": f"https://c.example.com/{SECRET}", "credentials": {"key": SECRET}},
         "b": {"command": "run", "args": ["--token", SECRET], "env": {"KEY": SECRET}, "description": "${IT}"},
     }
     config = parse_config({"mcpServers": servers}, env={"IT": secret})

@@ -268,3 +268,38 @@ def test_two_commands_at_once_lose_nothing(mine: Path) -> None:
         assert one.returncode == Exit.OK or "has been changed by somebody else meanwhile" in one.stderr
     assert {"desk", "my_notes"} <= servers.keys()
     assert sorted(os.listdir(mine.parent)) == ["codemode.json"]
+
+
+API = """\
+openapi: 3.1.0
+info: {title: Shop, version: "1"}
+servers: [{url: "https://api.shop.example.com/v1"}]
+paths:
+  /orders:
+    get: {operationId: list_orders, responses: {"200": {description: fine}}}
+    post: {operationId: odd, parameters: [{$ref: "#/nowhere"}]}
+"""
+
+
+def test_an_api_is_added_by_its_document_and_says_what_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(API)
+    done = codemode(tmp_path, "add", "shop", "--openapi", "shop.yaml", "--credential", "key=${SHOP_KEY}", "--no-check")
+    assert done.returncode == Exit.OK
+    assert load_document(tmp_path / "codemode.json") == {
+        "mcpServers": {"shop": {"openapi": "shop.yaml", "credentials": {"key": "${SHOP_KEY}"}}}
+    }
+    done = codemode(tmp_path, "add", "shop", "--replace", "--openapi", "shop.yaml", "--url", "https://127.0.0.1:9")
+    assert done.returncode == Exit.OK and "It answers with " in done.stdout and "/paths/~1orders" in done.stdout
+
+
+def test_what_goes_with_no_api_is_refused(tmp_path: Path) -> None:
+    for words in (
+        ("--openapi", "nowhere.yaml"),
+        ("--openapi", "https://a.example/x", "https://b.example/mcp"),
+        ("--openapi", "https://a.example/x", "--env", "A=b"),
+        ("--openapi", "https://a.example/x", "--transport", "sse"),
+        ("https://a.example/mcp", "--url", "https://b.example"),
+        ("https://a.example/mcp", "--credential", "a=b"),
+    ):
+        done = codemode(tmp_path, "add", "shop", *words)
+        assert done.returncode == Exit.USAGE and not (tmp_path / "codemode.json").exists(), words

@@ -13,6 +13,7 @@ from tests.portal.browser import chromium
 from tests.portal.console.adding import add
 from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.login.guarded import Guarded, guarded_portal
+from tests.portal.upstreams.api import sample_api, sample_document
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.server import Behaviour
 
@@ -192,6 +193,22 @@ async def test_who_may_only_read_has_no_buttons_and_hostile_addresses_get_a_page
             )
             assert posted.status == 403
             assert (await stored(portal)).name == "notes"
+
+
+async def test_an_api_is_added_by_the_url_of_its_document_and_shows_what_is_left_out(tmp_path: Path) -> None:
+    document = sample_document()
+    document["paths"]["/odd"] = {"get": {"operationId": "odd", "parameters": [{"$ref": "#/nowhere"}]}}
+    async with sample_api(document) as api, guarded_portal(tmp_path) as portal, chromium() as browser:
+        async with administrator(portal, browser, scripts=False) as admin:
+            await admin.open("/new-server")
+            await admin.page.get_by_label("HTTP URL").fill(f"{api.url}/v1")
+            await admin.page.get_by_label("OpenAPI document").fill(api.document_url)
+            await admin.page.get_by_label("Server ID").fill("notes")
+            await admin.press("Add the server")
+            await admin.press("Sync capabilities")
+            await admin.page.get_by_text(api.document_url).first.wait_for()
+            await admin.page.get_by_text("/paths/~1odd").first.wait_for()
+            assert (await stored(portal)).openapi_url == api.document_url
 
 
 async def test_its_pages_are_as_axe_wants_them(tmp_path: Path) -> None:
