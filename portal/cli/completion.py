@@ -148,7 +148,9 @@ def complete_program(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _has_url(entry: object) -> bool:
-    return isinstance(entry, dict) and any(entry.get(key) for key in ("url", "httpUrl", "serverUrl", "baseUrl"))
+    return isinstance(entry, dict) and any(
+        entry.get(key) for key in ("url", "httpUrl", "serverUrl", "baseUrl", "openapi")
+    )
 
 
 def _entries(ctx: typer.Context) -> Mapping[str, object]:

@@ -59,7 +59,7 @@ class ClientMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class MessageUnreadable:
     """What is no message. `answer` is the JSON-RPC error for it."""
 
     answer: bytes
@@ -69,30 +69,36 @@ class Unreadable:
 class MessageBatch:
     """The parts of an array (MCP 2025-03-26)."""
 
-    parts: Sequence[ClientMessage | Unreadable]
+    parts: Sequence[ClientMessage | MessageUnreadable]
 
 
-def read_line(line: bytes, version: str = "") -> ClientMessage | MessageBatch | Unreadable:
+def read_line(line: bytes, version: str = "") -> ClientMessage | MessageBatch | MessageUnreadable:
     """What a line has. `version` is the one that client and portal have agreed on, "" before that."""
     try:
         value = decode(line)
     except (ValueError, RecursionError):
-        return Unreadable(error_of(None, PARSE_ERROR, "The line is not JSON. Each line is one JSON-RPC message."))
+        return MessageUnreadable(
+            error_of(None, PARSE_ERROR, "The line is not JSON. Each line is one JSON-RPC message.")
+        )
     if not isinstance(value, list):
         return _message(value, line)
     if version not in BATCHES:
-        return Unreadable(error_of(None, INVALID_REQUEST, "A line is one message: arrays are of MCP 2025-03-26 alone."))
+        return MessageUnreadable(
+            error_of(None, INVALID_REQUEST, "A line is one message: arrays are of MCP 2025-03-26 alone.")
+        )
     if not 0 < len(value) <= MAX_BATCH:
-        return Unreadable(error_of(None, INVALID_REQUEST, f"An array has 1 to {MAX_BATCH} messages. Nothing ran."))
+        return MessageUnreadable(
+            error_of(None, INVALID_REQUEST, f"An array has 1 to {MAX_BATCH} messages. Nothing ran.")
+        )
     return MessageBatch([_in_batch(one) for one in value])
 
 
-def too_long(beginning: bytes, end: bytes) -> Unreadable:
+def too_long(beginning: bytes, end: bytes) -> MessageUnreadable:
     """The answer to a line of which only the ends were kept. Clients write the id first or last."""
     found = _ID_FIRST.match(beginning) or _ID_LAST.search(end)
     id = orjson.loads(found[1]) if found is not None else None
     words = f"The message is longer than {MAX_BYTES} bytes. Nothing ran."
-    return Unreadable(error_of(id, INVALID_REQUEST, words))
+    return MessageUnreadable(error_of(id, INVALID_REQUEST, words))
 
 
 def error_of(id: Id | None, code: int, message: str, data: object = None) -> bytes:
@@ -108,16 +114,16 @@ def as_line(data: bytes) -> bytes:
     return data
 
 
-def _in_batch(value: object) -> ClientMessage | Unreadable:
+def _in_batch(value: object) -> ClientMessage | MessageUnreadable:
     found = _message(value, encode(value))
     if isinstance(found, ClientMessage) and found.method == "initialize":
-        return Unreadable(error_of(found.id, INVALID_REQUEST, "`initialize` comes alone, not in an array."))
+        return MessageUnreadable(error_of(found.id, INVALID_REQUEST, "`initialize` comes alone, not in an array."))
     return found
 
 
-def _message(value: object, raw: bytes) -> ClientMessage | Unreadable:
+def _message(value: object, raw: bytes) -> ClientMessage | MessageUnreadable:
     if not isinstance(value, dict):
-        return Unreadable(error_of(None, INVALID_REQUEST, "A JSON-RPC message is an object."))
+        return MessageUnreadable(error_of(None, INVALID_REQUEST, "A JSON-RPC message is an object."))
     method, id, params = value.get("method"), value.get("id"), value.get("params")
     params = params if isinstance(params, dict) else {}
     if isinstance(method, str):
@@ -126,11 +132,11 @@ def _message(value: object, raw: bytes) -> ClientMessage | Unreadable:
         if _is_id(id):
             return ClientMessage("request", raw, id, method, params, _version_in(params))
         words = "The id of a request is a text or a whole number."
-        return Unreadable(error_of(None, INVALID_REQUEST, words))
+        return MessageUnreadable(error_of(None, INVALID_REQUEST, words))
     if "result" in value or "error" in value:
         return ClientMessage("answer", raw, id if _is_id(id) else None)
     words = "A JSON-RPC message has a `method`, or the `id` and `result` of a question that was asked."
-    return Unreadable(error_of(id if _is_id(id) else None, INVALID_REQUEST, words))
+    return MessageUnreadable(error_of(id if _is_id(id) else None, INVALID_REQUEST, words))
 
 
 def _is_id(value: object) -> bool:

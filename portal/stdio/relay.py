@@ -18,7 +18,16 @@ from mcp_types import HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_R
 from portal.errors import OutcomeUnknown, ResponseInvalid, ResponseTooLarge, UpstreamError
 from portal.exact import encode
 from portal.stdio.exchange import Exchange, ExchangeAnswer
-from portal.stdio.messages import ClientMessage, Id, MessageBatch, Unreadable, as_line, error_of, read_line, too_long
+from portal.stdio.messages import (
+    ClientMessage,
+    Id,
+    MessageBatch,
+    MessageUnreadable,
+    as_line,
+    error_of,
+    read_line,
+    too_long,
+)
 from portal.stdio.mirrors import Mirrors
 from portal.stdio.session import INITIALIZED, LIST, PortalSession, SessionSettings
 from portal.upstream import SESSION_HEADER, Body, Event, EventParser, TooLarge, kind_of, read_messages
@@ -141,7 +150,7 @@ class Relay:
             await self._write(too_long(line.beginning, line.end).answer)
             return
         match read_line(line, self._session.version if self._session is not None else ""):
-            case Unreadable(answer):
+            case MessageUnreadable(answer):
                 await self._write(answer)
             case MessageBatch() as batch:
                 await self._take_batch(batch)
@@ -156,7 +165,7 @@ class Relay:
     async def _take_batch(self, batch: MessageBatch) -> None:
         """Pass on the parts of an array. The answers of its requests come as one array, when all are there."""
         answers: list[bytes] = []
-        missing = sum(isinstance(part, Unreadable) or part.kind == "request" for part in batch.parts)
+        missing = sum(isinstance(part, MessageUnreadable) or part.kind == "request" for part in batch.parts)
 
         async def collect(answer: bytes) -> None:
             answers.append(answer)
@@ -165,7 +174,7 @@ class Relay:
                 await self._reply(b"[" + b",".join(filter(None, answers)) + b"]")
 
         for part in batch.parts:
-            if isinstance(part, Unreadable):
+            if isinstance(part, MessageUnreadable):
                 await collect(part.answer)
             else:
                 await self._pass_on(part, collect)

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.stdio.messages import MAX_BYTES, ClientMessage, MessageBatch, Unreadable, as_line, read_line, too_long
+from portal.stdio.messages import (
+    MAX_BYTES,
+    ClientMessage,
+    MessageBatch,
+    MessageUnreadable,
+    as_line,
+    read_line,
+    too_long,
+)
 from tests.deep import examples
 from tests.strategies import json_values
 
@@ -17,7 +25,7 @@ META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
 
 
 def error_in(found: object) -> dict[str, Any]:
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, MessageUnreadable)
     answer: dict[str, Any] = json.loads(found.answer)
     assert answer["jsonrpc"] == "2.0" and answer["error"]["message"]
     return answer
@@ -114,7 +122,7 @@ def test_of_a_message_that_is_too_long_the_request_gets_the_error(beginning: byt
 def test_whatever_a_line_has_it_is_read(line: bytes) -> None:
     for version in ("", "2025-03-26"):
         found = read_line(line, version)
-        if isinstance(found, Unreadable):
+        if isinstance(found, MessageUnreadable):
             error_in(found)
 
 
