@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from portal.config import open_document, replace_document
+from portal.config import open_document, remove_document, replace_document
+from portal.config.document import MAX_BYTES
 from portal.errors import ConfigError
 
 
@@ -116,3 +117,32 @@ def test_a_file_of_another_user_stays_theirs(tmp_path: Path) -> None:
     os.chown(path, 1234, 1235)
     replace_document(open_document(path), "[]")
     assert (path.stat().st_uid, path.stat().st_gid, path.read_text()) == (1234, 1235, "[]")
+
+
+def test_a_file_is_removed_unless_somebody_has_changed_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    read = open_document(path)
+    path.write_text('{"mine": 1}')
+    with pytest.raises(ConfigError, match="changed by somebody else meanwhile"):
+        remove_document(read)
+    assert path.read_text() == '{"mine": 1}'
+    remove_document(open_document(path))
+    assert not path.exists()
+
+
+def test_a_file_that_gets_a_secret_is_for_its_owner_alone_from_then_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    path.chmod(0o644)
+    replace_document(open_document(path), '{"key": 1}', private=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_document_may_be_as_large_as_its_reader_says(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("{}" + " " * MAX_BYTES)
+    with pytest.raises(ConfigError, match="larger than"):
+        open_document(path)
+    replace_document(open_document(path, largest=2 * MAX_BYTES), "{}")
+    assert path.read_text() == "{}"
