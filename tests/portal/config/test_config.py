@@ -230,7 +230,8 @@ def test_json_and_toml_say_the_same(tmp_path: Path) -> None:
     )
     (tmp_path / "a.toml").write_text('[mcpServers.x]\ncommand = "y"\ncwd = "sub"\n', encoding="utf-8")
     first, second = load_config(tmp_path / "a.json", {}), load_config(tmp_path / "a.toml", {})
-    assert first == second
+    assert (first.file, second.file) == (tmp_path / "a.json", tmp_path / "a.toml")
+    assert first.model_copy(update={"file": second.file}) == second
     server = first.servers["x"]
     assert isinstance(server, StdioServer) and server.cwd == tmp_path / "sub"
 
