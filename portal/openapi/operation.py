@@ -199,8 +199,8 @@ class ApiOperation:
 
     `name`: of the tool, at most 64 characters of `A-Za-z0-9_-`, unique in its API. `operation_id` is what the document
     calls it, "" if it has no name. `method` is in capital letters. `path` begins with a slash and has a `{name}` for
-    each path parameter, whose `name` that is. `base_urls` are the operation's own, or else those of its path or its
-    API; there is always one.
+    each path parameter, whose `name` that is; a few documents have a fixed query in it, behind `?`. `base_urls` are the
+    operation's own, or else those of its path or its API; there is always one.
 
     `security`: alternatives, of which one is enough; () means that no credential is needed. A requirement may name a
     scheme that `Api.schemes` does not have, when the document does not describe it or not well.
