@@ -37,6 +37,13 @@ def test_the_examples_make_a_portal_and_turn_its_code_mode_off(api: Api) -> None
     assert portals.read("team", account_id=api.account).code_mode == "off"
 
 
+def test_the_example_makes_an_api_of_a_document(api: Api) -> None:
+    (found,) = (one for one in examples("python") if "openapi_url" in one)
+    names: dict[str, Any] = {"client": api.sdk(), "account_id": api.account, "token": "of-the-shop"}
+    exec(found, names)
+    assert names["shop"].openapi_url == "https://api.shop.example.com/openapi.json"
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
 def test_a_portal_is_read_and_put_back_without_code_mode_by_curl(api: Api) -> None:
     portals = api.sdk().zero_trust.access.ai_controls.mcp.portals
