@@ -104,6 +104,14 @@ async def test_a_tool_that_the_document_has_no_longer_is_an_error_of_the_call() 
             await call(up, "gone")
 
 
+async def test_a_header_of_the_configuration_wins_over_that_of_an_operation() -> None:
+    async with served(headers={"Accept": "application/vnd.sample+json", "X-Flag": "operator"}) as (api, up):
+        said = await value(up, "echo", {"id": "1", "X-Flag": "agent"})
+        assert said["headers"]["accept"] == "application/vnd.sample+json" and said["headers"]["x-flag"] == "operator"
+        await value(up, "send_form", {"name": "a"})
+        assert api.last.headers["content-type"] == "application/x-www-form-urlencoded"
+
+
 # Answers
 
 
