@@ -218,7 +218,10 @@ class OpenApiLink:
             UpstreamError: there is no answer, or it wants another credential than is shown.
         """
         url = address_of(base, request.path, (*request.query, *shown.query))
-        headers = {**request.headers, **credentials, **shown.headers}
+        # What the operator has written wins, but for what says how the body is to be read.
+        own = {name: value for name, value in request.headers.items() if name not in self._fixed}
+        own |= {name: value for name, value in request.headers.items() if name == "content-type"}
+        headers = {**own, **credentials, **shown.headers}
         written = self._config.headers
         cookies = [value for name, value in written.items() if name.lower() == "cookie"]
         if request.cookies or shown.cookies:

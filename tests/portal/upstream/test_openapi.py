@@ -104,6 +104,14 @@ async def test_a_tool_that_the_document_has_no_longer_is_an_error_of_the_call() 
             await call(up, "gone")
 
 
+async def test_a_header_of_the_configuration_wins_over_that_of_an_operation() -> None:
+    async with served(headers={"Accept": "application/vnd.sample+json", "X-Flag": "operator"}) as (api, up):
+        said = await value(up, "echo", {"id": "1", "X-Flag": "agent"})
+        assert said["headers"]["accept"] == "application/vnd.sample+json" and said["headers"]["x-flag"] == "operator"
+        await value(up, "send_form", {"name": "a"})
+        assert api.last.headers["content-type"] == "application/x-www-form-urlencoded"
+
+
 # Answers
 
 
@@ -306,7 +314,7 @@ async def test_a_document_that_can_no_longer_be_read_leaves_the_last_one_in_use(
         assert await value(up, "value", {"kind": "number"}) == 42
         api.broken = 0
         await up.connection.refresh()
-        assert up.connection.state == "ready"
+        await up.until(lambda one: one.state == "ready")
 
 
 @pytest.mark.parametrize("text", ["not json: [", "[]", '{"swagger": "2.0"}', "{" * 10_000])
@@ -359,7 +367,7 @@ async def test_a_connection_that_ends_is_an_unknown_outcome_and_only_a_read_is_r
             with pytest.raises(OutcomeUnknown) as caught:
                 await call(up, "slow_change", {"name": "x"})
             assert caught.value.ran == "unknown" and len(arrived) == 1
-            tools = {tool["name"]: tool for tool in up.connection.listing.tools}
+            tools: dict[str, Any] = {str(tool["name"]): tool for tool in up.connection.listing.tools}
             assert tools["slow"]["annotations"]["readOnlyHint"] is True
             assert tools["slow_change"]["annotations"].get("readOnlyHint") is not True
             with pytest.raises(OutcomeUnknown):
@@ -414,7 +422,7 @@ async def test_headers_about_further_pages_come_with_the_result() -> None:
 
 async def test_a_list_whose_pages_the_document_names_in_headers_says_how_to_get_the_next() -> None:
     async with served() as (api, up):
-        tool = next(tool for tool in up.connection.listing.tools if tool["name"] == "named_pages")
+        tool: Any = next(tool for tool in up.connection.listing.tools if tool["name"] == "named_pages")
         assert tool["outputSchema"]["properties"].keys() == {"items", "next", "headers"}
         first = await value(up, "named_pages")
         assert (first["items"], first["next"]) == ([{"id": 10}, {"id": 11}], {"page": 2})

@@ -23,7 +23,7 @@ from tests.portal.upstreams.server import listen
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 )
-JSON = {"application/json": {"schema": {}}}
+JSON: dict[str, Any] = {"application/json": {"schema": {}}}
 OK: dict[str, Any] = {"200": {"description": "fine", "content": JSON}}
 
 
@@ -49,7 +49,7 @@ class SampleApi:
     document: dict[str, Any] = field(default_factory=dict)
     requests: list[Received] = field(default_factory=list)
     fetched: list[Mapping[str, str]] = field(default_factory=list)
-    overrides: dict[str, Callable[[Request], Any]] = field(default_factory=dict)
+    overrides: dict[str, Callable[[Request], Response]] = field(default_factory=dict)
     token: str = ""
     broken: int = 0
     url: str = ""
@@ -79,10 +79,11 @@ class SampleApi:
         self.requests.append(Received(request.method, path, query, headers, body))
         name = path.removeprefix("/v1/").partition("/")[0]
         if name in self.overrides:
-            found = self.overrides[name](request)
-            return await found if asyncio.iscoroutine(found) else found
+            overridden: Response = self.overrides[name](request)
+            return overridden
         answer = getattr(self, f"_{name}", None)
-        return await answer(request) if answer is not None else JSONResponse({"error": "no such path"}, 404)
+        found: Response = await answer(request) if answer is not None else JSONResponse({"error": "no such path"}, 404)
+        return found
 
     def _published(self, headers: Mapping[str, str]) -> Response:
         if self.broken:
