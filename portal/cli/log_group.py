@@ -152,14 +152,15 @@ def show_server(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what a server wrote besides messages; `codemode logs NAME` is the same.
+    """Show what the program of a server wrote besides messages.
 
     Standard error, lines on standard output that are no messages, and each
     start and end of its process, without secrets. Times are UTC. A running
     portal keeps it, and so does each command that starts servers.
+    `codemode logs NAME` is the same.
 
     \b
-    codemode logs tickets
+    codemode logs server tickets
     codemode logs tickets --follow
     codemode logs tickets -n 1000 --json | jq -r .text
     """

@@ -88,9 +88,9 @@ def unknown_command(word: str, group: Sequence[str], tree: Mapping[str, Collecti
     foreign = (WORDS_IN_GROUPS.get(within, {}) if group else WORDS).get(word.casefold(), ())
     found = [target for target in foreign if _is_command(target, commands)]
     if not found:
-        found = [_joined(within, name) for name in nearest(word, tree.get(within, ()))]
-    if not found:
         found = [command for command in commands if command.rpartition(" ")[2] == word.casefold()]
+    if not found:
+        found = [_joined(within, name) for name in nearest(word, tree.get(within, ()))]
     if not found and group:
         found = [target for target in WORDS.get(word.casefold(), ()) if _is_command(target, commands)]
     if not found:

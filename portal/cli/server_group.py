@@ -39,7 +39,7 @@ def add(
     cwd: Annotated[str, typer.Option(metavar="DIR", help="The folder in which a program is started.")] = "",
     header: Annotated[
         list[str] | None,
-        typer.Option("--header", "-H", metavar="'NAME: VALUE'", help="A header for a URL; repeatable."),
+        typer.Option("--header", "-H", metavar="NAME:VALUE", help="A header for a URL; repeatable."),
     ] = None,
     transport: Annotated[
         Literal["http", "sse"] | None, typer.Option(help="How a URL is spoken to; default: HTTP, then the older SSE.")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -16,7 +14,9 @@ from rich.text import Text
 
 from portal.cli.config_file import find_config
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import meant
 from portal.cli.show.console import consoles
+from portal.cli.show.progress import WaitLine
 from portal.cli.this_portal import this_machine
 from portal.config import load_config
 from portal.doctor import Diagnosis, Examination, ExaminationScope, Level, examine, worst
@@ -54,8 +54,8 @@ async def doctor(options: DoctorOptions) -> Exit:
     if options.server is not None:
         _require_server(options.server, file, missing)
     wanted = ExaminationScope(file, missing, this_machine(), options.server or "")
-    with _progress(stderr) as told:
-        found = await examine(wanted, told)
+    with WaitLine(stderr, "Looking ...") as line:
+        found = await examine(wanted, _UnderWay(line))
     if options.as_json:
         stdout.print_json(data=as_document(found))
     else:
@@ -83,42 +83,23 @@ def _require_server(name: str, file: Path | None, missing: str) -> None:
         return
     known = [*config.servers, *(one.id for one in config.omissions)]
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known) or 'none'}."
-        raise CommandError(f"There is no server {name[:64]!r} in {file}. {hint}")
+        raise CommandError(f"There is no server {name[:64]!r} in {file}. {meant(name, known)}")
 
 
-class _Progress:
-    """Says on a terminal what is still being looked at."""
+class _UnderWay:
+    """Says in a line what is still being looked at."""
 
-    def __init__(self, stderr: Console) -> None:
-        self._status = stderr.status("Looking ...")
-        self._under_way: list[str] = []
+    def __init__(self, line: WaitLine) -> None:
+        self._line = line
+        self._parts: list[str] = []
 
     def __call__(self, part: str, ended: bool) -> None:
         if ended:
-            self._under_way.remove(part)
+            self._parts.remove(part)
         else:
-            self._under_way.append(part)
-        names = ", ".join(self._under_way[:4]) + (" ..." if len(self._under_way) > 4 else "")
-        self._status.update(Text(f"Looking at {names or 'the configuration'}"))
-
-    def start(self) -> None:
-        self._status.start()
-
-    def stop(self) -> None:
-        self._status.stop()
-
-
-@contextmanager
-def _progress(stderr: Console) -> Iterator[_Progress]:
-    progress = _Progress(stderr)
-    if stderr.is_terminal:
-        progress.start()
-    try:
-        yield progress
-    finally:
-        progress.stop()
+            self._parts.append(part)
+        names = ", ".join(self._parts[:4]) + (" ..." if len(self._parts) > 4 else "")
+        self._line.say(f"Looking at {names or 'the configuration'}")
 
 
 def as_document(found: Examination) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,8 @@ from rich.text import Text
 
 from portal.app import process_logs_folder
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import nearest
+from portal.cli.sections import WORDS_IN_GROUPS
 from portal.cli.session import load
 from portal.cli.show.console import consoles
 from portal.config import Config, StdioServer
@@ -22,6 +23,7 @@ from portal.upstream import ProcessLine, ProcessLogReader
 
 FOLLOW_SECONDS = 0.25
 MOST_LINES = 10_000
+_COMMANDS = ("show", "verify")
 _STYLE = {"start": "green", "end": "yellow", "failed": "red", "dropped": "yellow", "stdout": "cyan"}
 
 
@@ -75,8 +77,11 @@ def _require_program(document: Config, name: str, file: Path) -> None:
         )
     programs = [id for id, one in document.servers.items() if isinstance(one, StdioServer)]
     known = [*document.servers, *(one.id for one in document.omissions)]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"Programs there: {', '.join(programs) or 'none'}."
+    commands = [*WORDS_IN_GROUPS["logs"].get(name.casefold(), ()), *(f"logs {one}" for one in nearest(name, _COMMANDS))]
+    if near := [*nearest(name, known, most=1), *(f"`codemode {one}`" for one in commands[:1])]:
+        hint = f"Did you mean {' or '.join(near)}?"
+    else:
+        hint = f"Programs there: {', '.join(programs) or 'none'}."
     raise CommandError(f"There is no server {name[:64]!r} in {file}. {hint}")
 
 

@@ -139,7 +139,7 @@ def test_what_cannot_be_read_is_named_stops_a_plan_and_can_be_removed(
     "words, message",
     [
         (("admin", "list", "cows"), "'cows' is no kind"),
-        (("plan", "nowhere.yaml"), "Cannot read nowhere.yaml"),
+        (("plan", "nowhere.yaml"), "There is no file nowhere.yaml."),
         (("admin", "list", "servers", "--state", "mysql://x"), "mysql"),
     ],
 )

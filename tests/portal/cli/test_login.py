@@ -181,7 +181,7 @@ def test_a_server_with_another_credential_needs_no_login(tmp_path: Path, entry: 
 def test_what_is_no_server_to_log_in_to_is_named(tmp_path: Path) -> None:
     configure(tmp_path, "http://127.0.0.1:1/mcp")
     said = in_process(tmp_path, "login", "fils", "--create")
-    assert "There is no server 'fils'; those of the configuration to log in to are: files." in said.stderr
+    assert "There is no server 'fils' to log in to. Did you mean files?" in said.stderr
 
 
 def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ def test_a_browser_shows_it_light_and_dark_wide_and_narrow_as_axe_wants_it(tmp_p
             tab.goto(page.as_uri())
             tab.add_script_tag(content=axe)
             for scheme, run in (("light", RUN), ("dark", RUN_COLOURS)):
-                tab.emulate_media(color_scheme=scheme)
+                tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
                 assert tab.evaluate(run) == [], (width, scheme)
                 assert tab.evaluate("document.documentElement.scrollWidth") <= width
                 lightness = tab.evaluate("getComputedStyle(document.body).backgroundColor")

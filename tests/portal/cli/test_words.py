@@ -20,9 +20,10 @@ TYPES = re.compile(r"\b(?:TEXT|INTEGER|FLOAT|PATH|BOOLEAN|UUID|FILENAME|DIRECTOR
 FREE = {
     *("ADDRESS", "ARGUMENT", "EMAIL", "HEX", "HOST", "ID", "JSON", "KEY", "N", "NAME", "PORT", "QUERY", "ROWS"),
     *("SCOPES", "TIME", "URL", "WHO", "WORDS", "VALUE", "COMMAND", "TEXT", "SECONDS", "NAME=VALUE", "KEY=VALUE"),
+    *("NAME:VALUE", "SCHEME=VALUE", "[URL | -- COMMAND ARG...]"),
 }
 # Shells complete files themselves where a command completes nothing.
-FILES = {"FILE", "DIR", "DIR|FILE", "FOLDER"}
+FILES = {"FILE", "DIR", "DIR|FILE", "FILE|URL", "FOLDER"}
 
 
 @every
