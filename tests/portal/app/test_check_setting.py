@@ -48,14 +48,14 @@ async def test_the_command_says_what_checks_types_here_or_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CODEMODE_TYPE_CHECKER", "none")
-    assert await typecheck(None) == Exit.PROGRAM_FAILED
+    assert await typecheck(None, as_json=False) == Exit.PROGRAM_FAILED
     assert "'codemode-portal[typecheck]'" in " ".join(capsys.readouterr().err.split())
     compiler = node_tools.needs(node_tools.tsc)
     monkeypatch.setenv("CODEMODE_TYPE_CHECKER", str(compiler))
-    assert await typecheck(None) == Exit.OK
+    assert await typecheck(None, as_json=False) == Exit.OK
     assert str(compiler) in capsys.readouterr().out
     with pytest.raises(CommandError, match="typecheck install"):
-        await typecheck("instal")
+        await typecheck("instal", as_json=False)
 
 
 @pytest.mark.anyio

@@ -37,7 +37,7 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(chromium: Browse
             assert page.locator(".zoomable canvas").count() == (2 if scripts else 0)
             page.add_script_tag(content=axe)
             for scheme, run in (("light", RUN), ("dark", RUN_COLOURS)):
-                page.emulate_media(color_scheme=scheme)
+                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
                 assert page.evaluate(run) == [], (width, scheme)
                 assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert page.title() == "A page"
