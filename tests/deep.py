@@ -6,13 +6,14 @@ Of a large matrix that part is a representative tenth, of the examples that hypo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 Key = tuple[int, str]
+T = TypeVar("T")
 ORDINARY, DEEP = "ordinary", "deep"
 # Hypothesis's own number for a test that names none.
 EXAMPLES = 100
@@ -60,6 +61,18 @@ def times(few: int, many: int) -> list[Any]:
     """How often a test repeats itself, for `pytest.mark.parametrize`: `few` times every time, `many` times marked
     `deep`. `few` is enough for a fault that each repetition shows, `many` for one that a few of them do."""
     return [few, pytest.param(many, marks=pytest.mark.deep)]
+
+
+WHOLE = pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.deep)], ids=["third", "whole"])
+"""For a test that tries every case at every place of one portal: a third of them each time, all of them are `deep`."""
+
+
+def third(cases: Sequence[T], place: int, whole: bool) -> Sequence[T]:
+    """The cases for this place: every third one, others at the next place; all of them if the test is `whole`.
+
+    What is alike stands side by side in the cases, so that each place gets some of every kind.
+    """
+    return cases if whole else cases[place % 3 :: 3]
 
 
 def _keys(row: tuple[Any, ...], kind: Callable[..., object] | None) -> frozenset[Key]:

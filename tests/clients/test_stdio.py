@@ -32,6 +32,8 @@ SERVERS = {
     for name in ("shop", "shipping")
 }
 Server = Mapping[str, Any]
+# Each client once, both ways with both eras; the rest is deep.
+IN_PROCESS, BRIDGE = "in process", "bridge"
 
 
 def program(folder: Path, *options: str) -> Server:
@@ -44,11 +46,11 @@ def program(folder: Path, *options: str) -> Server:
     }
 
 
-@pytest.fixture(scope="module", params=["in process", "bridge"])
+@pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("stdio")
     document = {"mcpServers": SERVERS}
-    if request.param == "bridge":
+    if request.param == BRIDGE:
         with serving(document, folder) as served:
             yield program(folder, "--url", served.url)
         return
@@ -64,20 +66,39 @@ def run_typescript(package: str, script: str, server: Server, *more: str) -> dic
     return seen
 
 
+@pytest.mark.parametrize("server", [IN_PROCESS, pytest.param(BRIDGE, marks=pytest.mark.deep)], indirect=True)
 def test_typescript_sdk_version_1(server: Server) -> None:
     seen = run_typescript(TYPESCRIPT_V1, "stdio_v1.mjs", server)
     assert seen["tools"] == ["code"]
     check_answer(seen["result"])
 
 
-@pytest.mark.parametrize(("era", "protocol"), [("legacy", LEGACY), ("auto", MODERN)])
+@pytest.mark.parametrize(
+    ("server", "era", "protocol"),
+    [
+        (IN_PROCESS, "auto", MODERN),
+        (BRIDGE, "legacy", LEGACY),
+        pytest.param(IN_PROCESS, "legacy", LEGACY, marks=pytest.mark.deep),
+        pytest.param(BRIDGE, "auto", MODERN, marks=pytest.mark.deep),
+    ],
+    indirect=["server"],
+)
 def test_typescript_sdk_version_2(server: Server, era: str, protocol: str) -> None:
     seen = run_typescript(TYPESCRIPT_V2, "stdio_v2.mjs", server, era)
     assert (seen["protocol"], seen["tools"]) == (protocol, ["code"])
     check_answer(seen["result"])
 
 
-@pytest.mark.parametrize("era", [pytest.param("legacy", marks=pytest.mark.deep), "auto"])
+@pytest.mark.parametrize(
+    ("server", "era"),
+    [
+        (BRIDGE, "auto"),
+        pytest.param(IN_PROCESS, "auto", marks=pytest.mark.deep),
+        pytest.param(IN_PROCESS, "legacy", marks=pytest.mark.deep),
+        pytest.param(BRIDGE, "legacy", marks=pytest.mark.deep),
+    ],
+    indirect=["server"],
+)
 def test_inspector(server: Server, era: str, tmp_path: Path) -> None:
     folder = node_tools.needs(node_tools.install, INSPECTOR)
     config = tmp_path / "mcp.json"

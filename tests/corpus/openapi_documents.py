@@ -70,6 +70,24 @@ SHIPENGINE = Package(
     "shipengine-openapi@1.4.0",
     "sha512-OPyPYD6FQfyx5h9IxCFnUflqS+qkpZkB78uw4KVkFtFY/inaXi0bPcXJz8eaxc3edEvRcxI47bwPZ6Dnu1R7pw==",
 )
+BLOCKFROST = Package(
+    "@blockfrost/openapi@0.1.93",
+    "sha512-gC0NOZk+9MSa5aK846gbcU12VqbZwzVpZmgO6314e9ExJo9g3QsMmniplewOhI5fJQVHR0A7lgCVqk/pbK1iKA==",
+)
+DIALOGPORTEN = Package(
+    "@digdir/dialogporten-schema@1.40.0",
+    "sha512-NVi1ZkQU4yynmw80Mz+YkG5rLVoOLsB9s5PqXHBnA08WTl2doQWX4aBDCHC29m1C8P6sxPA1dvIGOOrN/h0haw==",
+)
+IDEAL_POSTCODES = Package(
+    "@ideal-postcodes/openapi@4.21.0",
+    "sha512-QvwrkjQNFYj+drLJ8UKex8mlrPRn7/pii9l5G2X/FFbyisEzZ46524tpm4MphIpqjZHGBgK2gnGgrXQxeDwy+w==",
+)
+RCLONE = Package(
+    "rclone-openapi@1.75.0",
+    "sha512-qkuPnhiFFS0cu5jAcG3TXWKZrkw54KYFCDPL5PDFY5Q3CZcooP4EXuMmcoQKWpmglohk12b65OW31QDVadsjRw==",
+)
+LARGE = (DIRECTORY, OCTOKIT)
+"""Packages of 29 and 45 MB. The other makers come in 3 MB."""
 
 DOCUMENTS = (
     RealDocument("GitHub", OCTOKIT, "generated/api.github.com.json", 1223),
@@ -100,6 +118,10 @@ DOCUMENTS = (
     RealDocument("GitBook", GITBOOK, "spec/openapi.yaml", 377),
     RealDocument("Directus", DIRECTUS, "dist/openapi.json", 136),
     RealDocument("ShipEngine", SHIPENGINE, "openapi.yaml", 76),
+    RealDocument("Blockfrost", BLOCKFROST, "openapi.yaml", 129),
+    RealDocument("Dialogporten", DIALOGPORTEN, "swagger.verified.json", 29),
+    RealDocument("Ideal Postcodes", IDEAL_POSTCODES, "dist/openapi.json", 31),
+    RealDocument("Rclone", RCLONE, "openapi.json", 101),
 )
 
 

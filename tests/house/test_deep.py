@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.deep import deep, times
+from tests.deep import deep, third, times
 
 
 def ordinary(cases: list[Any]) -> list[Any]:
@@ -41,6 +41,13 @@ def test_of_two_numbers_of_repetitions_the_smaller_one_stays() -> None:
     few, many = times(3, 9)
     assert few == 3 and many.values == (9,)
     assert [mark.name for mark in many.marks] == ["deep"]
+
+
+def test_three_places_get_every_case_once_and_the_whole_gives_each_all_of_them() -> None:
+    cases = list(range(7))
+    assert sorted(case for place in range(3) for case in third(cases, place, whole=False)) == cases
+    assert third(cases, 4, whole=False) == third(cases, 1, whole=False) == [1, 4]
+    assert third(cases, 4, whole=True) == cases
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("abc")) | st.none() | st.lists(st.integers())))

@@ -119,8 +119,8 @@ async def test_a_program_of_node_is_told_to_use_the_proxy(tmp_path: Path) -> Non
     node = tmp_path / "node"
     node.write_text("#!/bin/sh\nexit 1\n")
     node.chmod(0o700)
-    path, proxy = f"{tmp_path}:/bin:/usr/bin", "http://proxy.example:3128"
-    assert found(await looked_at({"command": "node"}, PATH=path, HTTPS_PROXY=proxy), "program.proxy").level == "notice"
-    told = await looked_at({"command": "node"}, PATH=path, HTTPS_PROXY=proxy, NODE_USE_ENV_PROXY="1")
-    without = await looked_at({"command": "node"}, PATH=path)
+    entry, proxy = {"command": str(node)}, "http://proxy.example:3128"
+    assert found(await looked_at(entry, HTTPS_PROXY=proxy), "program.proxy").level == "notice"
+    told = await looked_at(entry, HTTPS_PROXY=proxy, NODE_USE_ENV_PROXY="1")
+    without = await looked_at(entry)
     assert "program.proxy" not in {one.check for one in (*told, *without)}

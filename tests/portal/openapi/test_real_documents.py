@@ -18,20 +18,29 @@ from portal.openapi import Api, parse_document, read_api
 from stubs import Server, Tool, assign_names, declarations
 from tests import node_tools
 from tests.corpus import openapi_documents
-from tests.corpus.openapi_documents import DOCUMENTS, README, RealDocument, text_of
+from tests.corpus.openapi_documents import DOCUMENTS, LARGE, README, RealDocument, text_of
 from tests.stubs.typescript import check
 
 LARGEST_TOOL = 256 * 1024
 REFERENCE = re.compile(rb'"\$ref":"([^"]*)"')
 BY_MAKER = {document.maker: document for document in DOCUMENTS}
-COMPILED = ("Stripe", "OpenAI", "Figma", "Directus", "Adyen")
+COMPILED = [
+    ("Figma", "Directus", "Blockfrost"),
+    pytest.param(("Stripe", "OpenAI", "Figma", "Directus", "Adyen"), marks=pytest.mark.deep),
+]
+of_each = pytest.mark.parametrize(
+    "document",
+    [pytest.param(one, marks=pytest.mark.deep if one.package in LARGE else ()) for one in DOCUMENTS],
+    ids=[one.maker for one in DOCUMENTS],
+)
+"""Those of the two large packages are `deep`."""
 
 
 def api_of(document: RealDocument) -> Api:
     return read_api(parse_document(text_of(document)), location="https://api.example.com/openapi.json")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.maker)
+@of_each
 def test_every_operation_of_a_real_document_is_a_tool_or_said_to_be_none(document: RealDocument) -> None:
     api = api_of(document)
     gone = [gap for gap in api.gaps if gap.operation]
@@ -45,7 +54,7 @@ def test_every_operation_of_a_real_document_is_a_tool_or_said_to_be_none(documen
         assert sorted(placed) == sorted(one.input_schema["properties"])  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.maker)
+@of_each
 def test_the_schemas_of_a_real_document_are_valid_and_self_contained(document: RealDocument) -> None:
     for one in api_of(document).operations:
         written = [encode(schema) for schema in (one.input_schema, one.output_schema or {})]
@@ -59,9 +68,10 @@ def test_the_schemas_of_a_real_document_are_valid_and_self_contained(document: R
         assert jsonschema_rs.meta.is_valid(json.loads(encode(one.output_schema or {}))), one.name
 
 
-def test_the_typescript_of_real_documents_compiles_and_is_smaller_than_they_are() -> None:
+@pytest.mark.parametrize("makers", COMPILED, ids=" ".join)
+def test_the_typescript_of_real_documents_compiles_and_is_smaller_than_they_are(makers: tuple[str, ...]) -> None:
     sources: dict[str, str] = {}
-    for maker in COMPILED:
+    for maker in makers:
         api = api_of(BY_MAKER[maker])
         tools = tuple(
             Tool(one.name, one.title, one.description, one.input_schema, one.output_schema, one.annotations)
@@ -97,6 +107,7 @@ def read(file: Path) -> Api:
     return read_api(parse_document(file.read_bytes()))
 
 
+@pytest.mark.deep
 def test_a_large_document_is_read_in_a_few_times_what_its_json_takes() -> None:
     def seconds(work: Any) -> float:
         began = process_time()
