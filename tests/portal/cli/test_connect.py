@@ -136,7 +136,7 @@ def test_a_client_that_only_starts_programs_starts_this_command_with_this_config
     assert Path(entry["command"]).is_absolute()
     again = run(machine, "connect", "claude-desktop")
     assert "connected already" in again.stderr
-    tools = answer(machine, "connect", "claude-desktop", "--mode", "off", "--yes")["entry"]
+    tools = answer(machine, "connect", "claude-desktop", "--mode", "tools", "--yes")["entry"]
     assert tools["args"][-5:-2] == ["stdio", "--mode", "tools"]
 
 
@@ -177,7 +177,7 @@ def test_the_address_is_that_of_the_configuration(machine: Machine) -> None:
     config.write_text(json.dumps({**document, "portal": {"port": 9000, "path": "/tools"}}))
     entry = answer(machine, "connect", "cursor", "--yes")["entry"]
     assert entry == {"url": "http://127.0.0.1:9000/tools?codemode=search_and_execute"}
-    entry = answer(machine, "connect", "vscode", "--portal", "docs", "--mode", "off", "--yes")["entry"]
+    entry = answer(machine, "connect", "vscode", "--portal", "docs", "--mode", "tools", "--yes")["entry"]
     assert entry == {"type": "http", "url": "http://127.0.0.1:9000/docs/tools"}
     wrong = run(machine, "connect", "cursor", "--portal", "nowhere", "--yes")
     assert wrong.returncode == Exit.USAGE and "There are: docs." in wrong.stderr
@@ -191,7 +191,7 @@ def test_another_portal_is_named_by_its_url(machine: Machine) -> None:
     entry = answer(machine, "connect", "codex", "--url", url, "--yes")["entry"]
     assert entry == {"url": f"{url}?codemode=search_and_execute"}
     entry = answer(
-        machine, "connect", "gemini", "--stdio", "--url", "http://a.example/mcp", "--mode", "off", "--dry-run"
+        machine, "connect", "gemini", "--stdio", "--url", "http://a.example/mcp", "--mode", "tools", "--dry-run"
     )
     assert entry["entry"]["args"][-6:] == ["stdio", "--mode", "tools", "--allow-http", "--url", "http://a.example/mcp"]
     entry = answer(machine, "connect", "claude-desktop", "--url", f"{url}?codemode=off", "--yes")["entry"]
