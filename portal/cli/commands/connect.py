@@ -277,6 +277,8 @@ def _undo(options: ConnectOptions, file: ClientFile, machine: Machine) -> Exit:
         stderr.print("Nothing was written: this was a dry run.")
     else:
         how = "is as it was, byte for byte" if prepared.exact else "has the portal no more"
+        if prepared.staying:
+            how = f"keeps the entry `{prepared.staying}`, which somebody has changed"
         stderr.print(Text(f"{short_path(file.path)} {how}.", style="bold green"), soft_wrap=True)
     return Exit.OK
 

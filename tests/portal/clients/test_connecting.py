@@ -243,6 +243,66 @@ def test_servers_that_moved_come_back_also_after_the_portal_was_taken_out_by_han
     assert not into.exists()
 
 
+def test_our_entry_goes_also_where_somebody_has_added_to_it(tmp_path: Path) -> None:
+    machine = machine_in(tmp_path)
+    file = written(machine, "cursor", '{"mcpServers": {}}')
+    connect(file, machine)
+    file.path.write_text(json.dumps({"mcpServers": {"codemode": {"url": URL, "disabled": True}}}))
+    assert undo(file, machine)[0] is False
+    assert servers(file) == {}
+
+
+def test_an_entry_that_was_the_persons_own_is_put_back_after_somebody_elses_change(tmp_path: Path) -> None:
+    machine = machine_in(tmp_path)
+    own = {"url": URL.replace("search_and_execute", "off"), "headers": {"X-Team": "blue"}}
+    file = written(machine, "cursor", json.dumps({"mcpServers": {"tools": own}}))
+    connect(file, machine)
+    connect(file, machine, stdio=True)
+    file.path.write_text(json.dumps(json.loads(file.path.read_text()) | {"theirs": 1}))
+    assert undo(file, machine)[0] is False
+    assert json.loads(file.path.read_text()) == {"mcpServers": {"tools": own}, "theirs": 1}
+
+
+def test_a_portal_that_stays_is_said_by_its_name(tmp_path: Path) -> None:
+    machine = machine_in(tmp_path)
+    file = written(machine, "cursor", '{"mcpServers": {}}')
+    connect(file, machine)
+    file.path.write_text('{"mcpServers": {"codemode": {"command": "mine"}}}')
+    assert prepare_undo(file, machine, kept(machine)).staying == "codemode"
+
+
+def test_an_undo_makes_no_file_where_there_is_none(tmp_path: Path) -> None:
+    machine = machine_in(tmp_path)
+    file = written(machine, "cursor", '{"mcpServers": {}}')
+    connect(file, machine)
+    file.path.unlink()
+    undo(file, machine)
+    assert not file.path.exists()
+
+
+@pytest.mark.parametrize("with_document", [True, False])
+def test_an_undo_takes_no_server_from_a_client_that_has_it_by_our_document(tmp_path: Path, with_document: bool) -> None:
+    machine = machine_in(tmp_path)
+    into = machine.folder / "codemode.json"
+    text = '{"mcpServers": {"time": {"command": "uvx", "args": ["mcp-server-time"]}}}'
+    first, second = written(machine, "cursor", text), written(machine, "gemini", text)
+    connect(first, machine, into)
+    prepared = prepare(second, machine, into)
+    if not with_document:
+        # As `codemode init --move` does, which writes our document by itself.
+        imported = prepare_import(
+            [carry(one, machine) for one in look_at(second, machine).servers], into, machine, IS_PORTAL
+        )
+        prepared = prepare_connection(second, machine, ENDPOINT, IS_PORTAL, moved=imported.takeover, into=into)
+    write_connection(prepared, kept(machine))
+    served = into.read_bytes()
+    exact, sentences = undo(first, machine)
+    assert exact and first.path.read_text() == text
+    assert into.read_bytes() == served
+    assert f"{into} stays as it is: Gemini CLI has `time` by it." in sentences
+    assert undo(second, machine)[0] and second.path.read_text() == text
+
+
 def test_a_file_that_was_not_there_is_gone_again(tmp_path: Path) -> None:
     machine = machine_in(tmp_path)
     file = user_file(named("gemini"), machine)
