@@ -133,7 +133,7 @@ def write_connection(prepared: PreparedConnection, kept: KeptChanges) -> Path | 
     if document is not None and document.changes:
         replace_document(document.content.file, document.text, private=document.private)
     replace_document(plan.edit.content.file, plan.edit.text)
-    return copy if plan.edit.content.there else None
+    return copy if record.file.exact and record.file.before else None
 
 
 def _record(prepared: PreparedConnection, earlier: ChangeRecord | None) -> tuple[ChangeRecord, bytes | None]:

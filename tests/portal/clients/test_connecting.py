@@ -243,6 +243,17 @@ def test_servers_that_moved_come_back_also_after_the_portal_was_taken_out_by_han
     assert not into.exists()
 
 
+def test_a_copy_is_named_only_where_there_is_one(tmp_path: Path) -> None:
+    machine = machine_in(tmp_path)
+    file = user_file(named("gemini"), machine)
+    assert write_connection(prepare(file, machine), kept(machine)) is None
+    assert write_connection(prepare(file, machine, stdio=True), kept(machine)) is None
+    there = written(machine, "cursor", "{}")
+    for stdio in (False, True):
+        copy = write_connection(prepare(there, machine, stdio=stdio), kept(machine))
+        assert copy is not None and copy.read_text() == "{}"
+
+
 def test_our_entry_goes_also_where_somebody_has_added_to_it(tmp_path: Path) -> None:
     machine = machine_in(tmp_path)
     file = written(machine, "cursor", '{"mcpServers": {}}')
