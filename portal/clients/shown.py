@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from pydantic import ValidationError
 
-from portal.config import HttpServer, StdioServer, parse_document
+from portal.config import HttpServer, StdioServer, hide_in_comment, parse_document
 from portal.errors import ConfigError
 
 HIDDEN = "***"
@@ -38,12 +38,6 @@ _TOKENS_OF_TOML = re.compile(
     rf"|(?P<text>{_STRING}|'[^'\n]*'?)|(?P<comment>#[^\n]*)|(?P<number>(?<![\w.])-?\d[\w.:+-]{{3,}})",
     re.DOTALL,
 )
-_IN_COMMENT = re.compile(rf"(?P<text>{_STRING})|(?P<word>[^\s\"]+)")
-# A word of a language, with what stands around it.
-_OF_LANGUAGE = re.compile(
-    r"[^\w\s]{0,4}(?:[A-Za-z]?[a-z]{0,19}|[A-Z]{1,6}|\d{1,3})(?:['/-][a-z]{1,19}){0,3}[^\w\s]{0,4}"
-)
-_BEFORE_SECRETS = re.compile("key|token|secret|passw|pwd|passphrase|credential|bearer|cookie|auth|pin", re.IGNORECASE)
 # A word that is neither a path nor made of letters alone, and longer than names are.
 _LIKE_A_KEY = re.compile(r"(?=[^/\\]*\d)(?=[^/\\]*[A-Za-z])[\w+=~.-]{20,}")
 # Names of packages and files may be as long: words, numbers and versions between hyphens and dots.
@@ -104,7 +98,7 @@ def _masking(text: str, suffix: str) -> Callable[[str], str]:
         if found.lastgroup == "number":
             return token if token in harmless else HIDDEN
         if found.lastgroup == "comment":
-            return "\n".join(_comment(line, harmless) for line in token.split("\n"))
+            return hide_in_comment(token, lambda text: _string(text, harmless))
         if found.lastgroup == "long":
             return token[:3] + HIDDEN + "\n" * token.count("\n") + token[:3]
         return _string(token, harmless)
@@ -118,21 +112,6 @@ def _string(token: str, harmless: Mapping[str, str]) -> str:
         return f"{token[0]}{HIDDEN}{token[0]}"
     seen = harmless.get(value, HIDDEN)
     return token if seen == value else json.dumps(seen, ensure_ascii=False)
-
-
-def _comment(line: str, harmless: Mapping[str, str]) -> str:
-    """A line of a comment: words stay, and what no language has does not, nor what follows a word such as `token`."""
-    hiding = False
-
-    def shown(found: re.Match[str]) -> str:
-        nonlocal hiding
-        if found.lastgroup == "text" and not hiding:
-            return _string(found[0], harmless)
-        stays = not hiding and _OF_LANGUAGE.fullmatch(found[0])
-        hiding = hiding or _BEFORE_SECRETS.search(found[0]) is not None
-        return found[0] if stays else HIDDEN
-
-    return _IN_COMMENT.sub(shown, line)
 
 
 def _readable(before: str, after: str, suffix: str) -> tuple[str, str]:

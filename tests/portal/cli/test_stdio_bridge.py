@@ -248,9 +248,9 @@ async def test_a_portal_where_people_sign_in_serves_a_bridge(tmp_path: Path) -> 
         for mode in ("tools", "code"):
             # What `codemode connect` writes for this portal leads to it, with the same sign-in.
             words = ("connect", "claude-desktop", "--mode", mode, "--yes", "--json")
-            done = await asyncio.to_thread(as_process, tmp_path, *words)
-            assert done.returncode == Exit.OK, done.stderr
-            entry = json.loads(done.stdout)["entry"]
+            connected = await asyncio.to_thread(as_process, tmp_path, *words)
+            assert connected.returncode == Exit.OK, connected.stderr
+            entry = json.loads(connected.stdout)["entry"]
             started = StdioServerParameters(**entry, env=dict(environment(tmp_path)))
             async with stdio_client(started) as streams, ClientSession(*streams) as session:
                 await session.initialize()
