@@ -157,6 +157,9 @@ def _record(prepared: PreparedConnection, earlier: ChangeRecord | None) -> tuple
         removed = (FormerMember(section=plan.section, name=plan.name, entry=existing), *removed)
     if goes_on is not None:
         removed = (*goes_on.removed, *removed)
+    # A change that broke off has written our document, and not the client's.
+    broke_off = earlier if earlier is not None and earlier.file.before == digest(now) else None
+    documented = goes_on or broke_off
     record = ChangeRecord(
         client=prepared.file.client.id,
         file=file,
@@ -164,7 +167,7 @@ def _record(prepared: PreparedConnection, earlier: ChangeRecord | None) -> tuple
         name=plan.name,
         entry=plan.entry,
         removed=removed,
-        document=_former_document(document) or (goes_on.document if goes_on is not None else None),
+        document=_former_document(document) or (documented.document if documented is not None else None),
         served_in=prepared.served_in or (goes_on.served_in if goes_on is not None else ""),
         served=prepared.served or (goes_on.served if goes_on is not None else ()),
     )

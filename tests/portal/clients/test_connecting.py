@@ -31,7 +31,7 @@ from portal.clients import (
     write_undo,
 )
 from portal.clients.reading import LARGEST, look_at
-from portal.config import parse_document
+from portal.config import DocumentFile, parse_document, replace_document
 from portal.errors import ConfigError, InputError
 from tests.deep import examples
 from tests.portal.clients.machines import COMMAND, ENDPOINT, IS_PORTAL, URL, machine_in, named, three_clients, written
@@ -241,6 +241,29 @@ def test_servers_that_moved_come_back_also_after_the_portal_was_taken_out_by_han
     assert undo(file, machine)[0] is False
     assert servers(file) == had and '"mine": 1' in file.path.read_text()
     assert not into.exists()
+
+
+def test_a_change_that_broke_off_between_the_two_documents_is_given_back_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = machine_in(tmp_path)
+    file, into = three_clients(machine)["codex"], machine.folder / "codemode.json"
+    into.write_text('{"mcpServers": {"o": {"command": "o"}}}')
+    former = file.path.read_bytes(), into.read_bytes()
+
+    def breaks_off(document: DocumentFile, text: str, **options: bool) -> Path | None:
+        if document.path == file.path:
+            raise ConfigError("cannot be written.", file="")
+        return replace_document(document, text, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("portal.clients.connecting.replace_document", breaks_off)
+        with pytest.raises(ConfigError):
+            connect(file, machine, into)
+    assert into.read_bytes() != former[1]
+    connect(file, machine, into)
+    assert undo(file, machine) == (True, ())
+    assert (file.path.read_bytes(), into.read_bytes()) == former
 
 
 def test_a_copy_is_named_only_where_there_is_one(tmp_path: Path) -> None:
