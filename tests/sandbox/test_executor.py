@@ -369,7 +369,7 @@ async def test_whoever_waits_for_the_end_of_the_workers_may_give_up() -> None:
     executor = WorkerExecutor(Limits(), workers=1)
     await executor.__aenter__()
     closing = asyncio.create_task(executor.aclose())
-    for _ in range(3):
+    for _ in range(8):
         await asyncio.sleep(0)
     closing.cancel()
     await asyncio.wait({closing})
