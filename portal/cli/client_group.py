@@ -71,8 +71,8 @@ def connect(
         typer.Option(metavar="ID", help="A further portal of the configuration.", autocompletion=complete_portal),
     ] = None,
     mode: Annotated[
-        Literal["code", "off"],
-        typer.Option(metavar="code|off", help="One tool for programs, or the servers' own tools."),
+        Literal["code", "tools"],
+        typer.Option(metavar="code|tools", help="One tool for programs, or the servers' own tools."),
     ] = "code",
     stdio: Annotated[bool, typer.Option("--stdio", help="Let the client start the portal as a program.")] = False,
     name: Annotated[
@@ -97,7 +97,7 @@ def connect(
     \b
     codemode connect
     codemode connect claude-code
-    codemode connect cursor --project --mode off
+    codemode connect cursor --project --mode tools
     codemode connect codex --move --yes; codemode connect codex --undo
     """
     from portal.cli.commands.connect import ConnectOptions

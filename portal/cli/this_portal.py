@@ -21,7 +21,7 @@ from portal.errors import ConfigError
 from portal.home import CODE_MODE
 from portal.http import is_loopback
 
-Mode = Literal["code", "off"]
+Mode = Literal["code", "tools"]
 MODES = ("codemode", "optimize_context")
 """The parameters of a URL that choose its mode."""
 OUR_DOCUMENTS = ("codemode.json", "codemode.toml")
@@ -108,7 +108,7 @@ def _bridge(url: str, mode: Mode) -> tuple[str, ...]:
     parts = urlsplit(url)
     safe = parts.scheme == "https" or is_loopback(parts.hostname or "")
     in_url = any(name.lower() in MODES for name, _ in parse_qsl(parts.query, True))
-    wanted = ("--mode", "tools") if mode == "off" and not in_url else ()
+    wanted = ("--mode", "tools") if mode == "tools" and not in_url else ()
     return ("stdio", *wanted, *(() if safe else ("--allow-http",)), "--url", url)
 
 

@@ -210,7 +210,8 @@ def _problem(error: ConfigError, key: str) -> str:
 
 def _as_clause(sentence: str, name: str) -> str:
     """A sentence about `name.key` as a clause about the server."""
-    return f"has a `{sentence.removeprefix(f'{name}.')}".replace(" ", "` that ", 1).removesuffix(".")
+    key, _, rest = sentence.removeprefix(f"{name}.").partition(" ")
+    return f"has a `{key}` that {rest}".removesuffix(".")
 
 
 def _texts(value: object) -> list[str]:

@@ -22,12 +22,15 @@ from portal.config import replace_document
 
 @dataclass(frozen=True, slots=True)
 class PreparedConnection:
-    """A client's document with the portal in it, and ours with the client's servers if they move."""
+    """A client's document with the portal in it, and ours with the client's servers if they move: `served` are the
+    names that they have in ours, which is `served_in`."""
 
     file: ClientFile
     plan: ConnectionPlan
     document: FileEdit | None = None
     sentences: tuple[str, ...] = ()
+    served_in: str = ""
+    served: tuple[str, ...] = ()
 
     @property
     def edits(self) -> tuple[FileEdit, ...]:
@@ -54,11 +57,12 @@ def prepare_connection(
     stdio: bool = False,
     moved: Takeover | None = None,
     document: FileEdit | None = None,
+    into: Path | None = None,
 ) -> PreparedConnection:
     """What connecting this client would write: under `name` if one is given, and with `stdio` as a program to start.
 
     `moved` are the servers that our document has now, which the portal is in the place of. `document` is the change of
-    our document that belongs to this one.
+    our document that belongs to this one; `into` is where it is if it is written by itself.
 
     Raises:
         ConfigError: the document cannot be read or changed.
@@ -80,7 +84,10 @@ def prepare_connection(
         if others := servers_elsewhere(content, machine):
             folders = "another folder" if len(others) == 1 else f"{len(others)} other folders"
             sentences.append(f"{file.client.title} has servers for {folders}, which stay as they are.")
-    return PreparedConnection(file, plan, document, tuple(sentences))
+    served = [name for server, name in moved.names if server.file == file] if moved is not None else []
+    into = document.content.path if document is not None else into
+    served_in = str(into.absolute()) if into is not None and served else ""
+    return PreparedConnection(file, plan, document, tuple(sentences), served_in, tuple(served))
 
 
 def prepare_import(
@@ -126,7 +133,7 @@ def write_connection(prepared: PreparedConnection, kept: KeptChanges) -> Path | 
     if document is not None and document.changes:
         replace_document(document.content.file, document.text, private=document.private)
     replace_document(plan.edit.content.file, plan.edit.text)
-    return copy if plan.edit.content.there else None
+    return copy if record.file.exact and record.file.before else None
 
 
 def _record(prepared: PreparedConnection, earlier: ChangeRecord | None) -> tuple[ChangeRecord, bytes | None]:
@@ -145,8 +152,14 @@ def _record(prepared: PreparedConnection, earlier: ChangeRecord | None) -> tuple
         file = FormerFile(path=str(plan.edit.content.path), before=digest(now), after=after, exact=exact)
         before = now
     goes_on = earlier if first is not None or changed_since else None
+    existing = plan.edit.content.members(plan.section).get(plan.name)
+    if existing is not None and (goes_on is None or not goes_on.has_written(plan.section, plan.name, existing)):
+        removed = (FormerMember(section=plan.section, name=plan.name, entry=existing), *removed)
     if goes_on is not None:
         removed = (*goes_on.removed, *removed)
+    # A change that broke off has written our document, and not the client's.
+    broke_off = earlier if earlier is not None and earlier.file.before == digest(now) else None
+    documented = goes_on or broke_off
     record = ChangeRecord(
         client=prepared.file.client.id,
         file=file,
@@ -154,7 +167,9 @@ def _record(prepared: PreparedConnection, earlier: ChangeRecord | None) -> tuple
         name=plan.name,
         entry=plan.entry,
         removed=removed,
-        document=_former_document(document) or (goes_on.document if goes_on is not None else None),
+        document=_former_document(document) or (documented.document if documented is not None else None),
+        served_in=prepared.served_in or (goes_on.served_in if goes_on is not None else ""),
+        served=prepared.served or (goes_on.served if goes_on is not None else ()),
     )
     return record, before
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -19,6 +20,7 @@ from portal.clients.known import ClientFile
 from portal.errors import InputError
 
 MAX_RECORD = 64 * 1024 * 1024
+_MOST_RECORDS = 1000
 
 
 def digest(data: bytes | None) -> str:
@@ -49,7 +51,11 @@ class FormerFile(BaseModel):
 
 
 class ChangeRecord(BaseModel):
-    """What one client's document was before, and ours if servers were taken over at the same time."""
+    """What one client's document was before, and ours if servers were taken over at the same time.
+
+    `removed` are the servers that the portal is in the place of, and a person's own entry under its name. `served` are
+    the names that its servers have in our document, which is `served_in`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,6 +66,15 @@ class ChangeRecord(BaseModel):
     entry: object
     removed: tuple[FormerMember, ...] = ()
     document: FormerFile | None = None
+    served_in: str = ""
+    served: tuple[str, ...] = ()
+
+    def has_written(self, section: tuple[str, ...], name: str, entry: object) -> bool:
+        """Whether an entry under this name is the one of this change, perhaps with more in it now."""
+        ours = self.entry
+        if (section, name) != (self.section, self.name) or not isinstance(entry, dict) or not isinstance(ours, dict):
+            return False
+        return all(key in entry and entry[key] == value for key, value in ours.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +97,14 @@ class KeptChanges:
         except (OSError, ValidationError, ValueError) as error:
             why = getattr(error, "strerror", None) or "it is damaged"
             raise InputError(f"Cannot read {path}, which says what {file.path} was before: {why}.") from None
+
+    def others(self, file: ClientFile) -> Iterator[ChangeRecord]:
+        """What is kept for other documents of clients. What is damaged is left out."""
+        own = self._path(file, "json")
+        for path in sorted(self.folder.glob("*.json"))[:_MOST_RECORDS]:
+            with suppress(OSError, ValueError):
+                if path != own:
+                    yield ChangeRecord.model_validate_json(_read(path))
 
     def former(self, file: ClientFile, part: str = "before") -> bytes:
         """The bytes that are kept: those of the client's document, or of ours (`part` is "document").

@@ -9,28 +9,33 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from pydantic import ValidationError
 
-from portal.config import HttpServer, StdioServer, parse_document
+from portal.config import HttpServer, StdioServer, hide_in_comment, parse_document
 from portal.errors import ConfigError
 
 HIDDEN = "***"
 CONTEXT = 3
 MAX_LINE = 200
-LONG_LINE = 1000
 MOST_LINES = 400
+_MOST_LOOKS = 400_000
 _HARMLESS = frozenset("type transport transportType cwd envFile bearer_token_env_var $schema description".split())
 _URLS = frozenset({"url", "httpUrl", "serverUrl", "serverURL", "baseUrl"})
 _NUMBERS = frozenset(
     {"timeout", "port", "connectTimeout", "maxTimeout", "startup_timeout_sec", "tool_timeout_sec", "startup_timeout_ms"}
 )
 _STRING = r'"(?:[^"\\\n]|\\.)*"?'
-_TOKENS_OF_JSON = re.compile(rf"(?P<text>{_STRING})|(?P<number>(?<![\w.])-?\d[\d.eE+-]{{3,}})")
+# Lines of JSON are masked one by one, and one may begin within a comment: there is no other ink in JSON.
+_TOKENS_OF_JSON = re.compile(
+    rf"(?P<text>{_STRING})|(?P<comment>//[^\n]*|/\*(?:[^*]|\*(?!/))*(?:\*/)?"
+    r"|(?!(?:true|false|null)\b)[^\s\"{}\[\],:\d.+-](?:[^*\n]|\*(?!/))*(?:\*/)?)"
+    r"|(?P<number>(?<![\w.])-?\d[\d.eE+-]{3,})"
+)
 _TOKENS_OF_TOML = re.compile(
     r'(?P<long>"""(?:[^"\\]|\\.|"(?!""))*(?:"""|\Z)|' + r"'''(?:[^']|'(?!''))*(?:'''|\Z))"
-    rf"|(?P<text>{_STRING}|'[^'\n]*'?)|(?P<number>(?<![\w.])-?\d[\w.:+-]{{3,}})",
+    rf"|(?P<text>{_STRING}|'[^'\n]*'?)|(?P<comment>#[^\n]*)|(?P<number>(?<![\w.])-?\d[\w.:+-]{{3,}})",
     re.DOTALL,
 )
 # A word that is neither a path nor made of letters alone, and longer than names are.
@@ -92,20 +97,26 @@ def _masking(text: str, suffix: str) -> Callable[[str], str]:
         token = found[0]
         if found.lastgroup == "number":
             return token if token in harmless else HIDDEN
+        if found.lastgroup == "comment":
+            return hide_in_comment(token, lambda text: _string(text, harmless))
         if found.lastgroup == "long":
             return token[:3] + HIDDEN + "\n" * token.count("\n") + token[:3]
-        value = _value(token)
-        if value is None:
-            return f"{token[0]}{HIDDEN}{token[0]}"
-        seen = harmless.get(value, HIDDEN)
-        return token if seen == value else json.dumps(seen, ensure_ascii=False)
+        return _string(token, harmless)
 
     return lambda part: tokens.sub(mask, part)
 
 
+def _string(token: str, harmless: Mapping[str, str]) -> str:
+    value = _value(token)
+    if value is None:
+        return f"{token[0]}{HIDDEN}{token[0]}"
+    seen = harmless.get(value, HIDDEN)
+    return token if seen == value else json.dumps(seen, ensure_ascii=False)
+
+
 def _readable(before: str, after: str, suffix: str) -> tuple[str, str]:
-    """Both texts with a member on each line, if one of them has lines that nobody could read."""
-    if suffix == ".toml" or not any(len(line) > LONG_LINE for text in (before, after) for line in text.split("\n")):
+    """Both texts with a member on each line, if a line that changes is one that nobody could read."""
+    if suffix == ".toml" or not any(len(line) > MAX_LINE for line in _changing(_lines(before), _lines(after))):
         return before, after
     found = [_parsed(text, suffix) for text in (before, after)]
     if not all(isinstance(one, dict) for one in found):
@@ -123,18 +134,72 @@ def _lines(text: str) -> list[str]:
 Group = list[tuple[str, int, int, int, int]]
 
 
-def _groups(old: Sequence[str], new: Sequence[str]) -> Iterator[Group]:
-    """What differs, with its surroundings. The rest of a large document is not compared line with line."""
+def _changing(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    """The lines from the first that differs to the last."""
+    head, tail = _equal_ends(old, new)
+    yield from old[head : len(old) - tail]
+    yield from new[head : len(new) - tail]
+
+
+def _equal_ends(old: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
+    """How many lines at the beginning and at the end are equal."""
     most = min(len(old), len(new))
     head = next((at for at in range(most) if old[at] != new[at]), most)
-    tail = next((at for at in range(most - head) if old[-1 - at] != new[-1 - at]), most - head)
+    return head, next((at for at in range(most - head) if old[-1 - at] != new[-1 - at]), most - head)
+
+
+def _groups(old: Sequence[str], new: Sequence[str]) -> Iterator[Group]:
+    """What differs, with its surroundings. The rest of a large document is not compared line with line."""
+    head, tail = _equal_ends(old, new)
     start, end = max(0, head - CONTEXT - 1), max(0, tail - CONTEXT - 1)
     inner_old, inner_new = old[start : len(old) - end], new[start : len(new) - end]
     if len(inner_old) + len(inner_new) > 20 * MOST_LINES:
-        yield [("replace", start, len(old) - end, start, len(new) - end)]
+        yield from _surrounded(_far_apart(old, new), len(old))
         return
     for group in difflib.SequenceMatcher(None, inner_old, inner_new, autojunk=False).get_grouped_opcodes(CONTEXT):
         yield [(kind, a + start, b + start, c + start, d + start) for kind, a, b, c, d in group]
+
+
+def _far_apart(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
+    """The changes of a large document: each ends at the nearest lines from which both go on alike. Looking for those
+    takes a bounded time, and what is left then is one change."""
+    a = c = looks = 0
+    while a < len(old) or c < len(new):
+        if a < len(old) and c < len(new) and old[a] == new[c]:
+            a, c = a + 1, c + 1
+            continue
+        end = None
+        for distance in range(1, MOST_LINES):
+            looks += distance
+            pairs = ((a + more, c + distance - more) for more in range(distance + 1))
+            end = next((pair for pair in pairs if _go_on_alike(old, new, *pair)), None)
+            if end is not None or looks > _MOST_LOOKS:
+                break
+        b, d = end or (len(old), len(new))
+        yield a, b, c, d
+        a, c = b, d
+
+
+def _go_on_alike(old: Sequence[str], new: Sequence[str], a: int, c: int) -> bool:
+    if a > len(old) or c > len(new):
+        return False
+    return old[a : a + CONTEXT] == new[c : c + CONTEXT] and (a < len(old) or c == len(new))
+
+
+def _surrounded(changes: Iterable[tuple[int, int, int, int]], length: int) -> Iterator[Group]:
+    """The changes with the lines around them, in one group where these touch. `length` is that of the former lines."""
+    group: Group = []
+    before = after = 0
+    for a, b, c, d in changes:
+        if group and a - before > 2 * CONTEXT:
+            yield [*group, ("equal", before, before + CONTEXT, after, after + CONTEXT)]
+            group = []
+        around = a - before if group else min(a, CONTEXT)
+        group += [("equal", a - around, a, c - around, c), ("replace", a, b, c, d)]
+        before, after = b, d
+    if group:
+        around = min(CONTEXT, length - before)
+        yield [*group, ("equal", before, before + around, after, after + around)]
 
 
 def _range(start: int, end: int) -> str:

@@ -46,7 +46,7 @@ from portal.config.durations import read_duration, say_duration, write_duration
 from portal.config.editing import document_in, with_member, without_member
 from portal.config.expand import Expansion
 from portal.config.exports import ExportSection
-from portal.config.hidden_values import hide_values, is_reference, shown_difference, sounds_secret
+from portal.config.hidden_values import hide_in_comment, hide_values, is_reference, shown_difference, sounds_secret
 from portal.config.identity import IdentitySection
 from portal.config.logs import ContentsSection, LogSection
 from portal.config.observe import MetricsSection, TraceSection
@@ -123,6 +123,7 @@ __all__ = [
     "document_in",
     "editor_variables",
     "enabling",
+    "hide_in_comment",
     "hide_values",
     "in_our_words",
     "input_values",

@@ -58,14 +58,12 @@ def replace_document(file: DocumentFile, text: str, *, keep_copy: bool = False, 
     try:
         if file.data is None:
             target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone_in(target.parent), _written_beside(target, text.encode(), like=file) as written:
+        with _alone_in(target.parent), _written_beside(target, text.encode(), like=file, private=private) as written:
             _require_unchanged(file)
             copy = None
             if keep_copy and file.data is not None:
                 with _written_beside(target, file.data, like=file) as former:
                     copy = _placed_beside(target, former)
-            if private:
-                os.chmod(written, _MODE_OF_NEW)
             os.replace(written, target)
             _sync(target.parent)
             return copy
@@ -76,15 +74,16 @@ def replace_document(file: DocumentFile, text: str, *, keep_copy: bool = False, 
 
 
 def remove_document(file: DocumentFile) -> None:
-    """Remove the file.
+    """Remove the file. A symbolic link to it stays.
 
     Raises:
         ConfigError: it has changed since it was read, or cannot be removed. It is still there then.
     """
     try:
-        with _alone_in(Path(os.path.realpath(file.path)).parent):
+        target = Path(os.path.realpath(file.path))
+        with _alone_in(target.parent):
             _require_unchanged(file)
-            file.path.unlink(missing_ok=True)
+            target.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot be removed: {error.strerror or error}.", file=str(file.path)) from None
 
@@ -99,10 +98,14 @@ def _read(path: Path, largest: int) -> bytes | None:
     try:
         # A pipe would keep its reader waiting.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ConfigError("is no file.", file=str(path))
-            data = file.read(largest + 1)
+            # It refuses a folder, and does not close it.
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(largest + 1)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -113,7 +116,7 @@ def _read(path: Path, largest: int) -> bytes | None:
 
 
 @contextmanager
-def _written_beside(target: Path, data: bytes, *, like: DocumentFile) -> Iterator[str]:
+def _written_beside(target: Path, data: bytes, *, like: DocumentFile, private: bool = False) -> Iterator[str]:
     """The name of a new file in the same folder, which is gone in the end unless it was moved."""
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
@@ -121,7 +124,7 @@ def _written_beside(target: Path, data: bytes, *, like: DocumentFile) -> Iterato
             if like.data is None:
                 os.fchmod(descriptor, _MODE_OF_NEW)
             else:
-                _take_over(descriptor, target, like.path)
+                _take_over(descriptor, target, like.path, private=private)
             file.write(data)
             file.flush()
             os.fsync(descriptor)
@@ -131,8 +134,8 @@ def _written_beside(target: Path, data: bytes, *, like: DocumentFile) -> Iterato
             os.unlink(name)
 
 
-def _take_over(descriptor: int, target: Path, shown: Path) -> None:
-    """Give the new file the owner and mode of the one that it replaces."""
+def _take_over(descriptor: int, target: Path, shown: Path, *, private: bool) -> None:
+    """Give the new file the owner and mode of the one that it replaces, before there is anything to read in it."""
     former, own = os.stat(target), os.fstat(descriptor)
     if not os.access(target, os.W_OK):
         raise ConfigError("cannot be written: Permission denied.", file=str(shown))
@@ -145,7 +148,7 @@ def _take_over(descriptor: int, target: Path, shown: Path) -> None:
                 file=str(shown),
                 fix="Run the command as its owner.",
             ) from None
-    os.fchmod(descriptor, stat.S_IMODE(former.st_mode))
+    os.fchmod(descriptor, _MODE_OF_NEW if private else stat.S_IMODE(former.st_mode))
 
 
 def _placed_beside(target: Path, written: str) -> Path:

@@ -5,7 +5,7 @@ and what a URL or an argument carries of them. References such as `${TOKEN}` sta
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from portal.config import secrets
@@ -23,12 +23,23 @@ _REFERENCES = re.compile(rf"(?:[A-Za-z]+ )?{_REFERENCE}+")
 _HEADER = re.compile(r"([A-Za-z0-9-]+:\s*)(.+)", re.DOTALL)
 _VARIABLE = re.compile(r"((?:--?[\w.-]+=)?[A-Za-z_][A-Za-z0-9_]*=)(.+)", re.DOTALL)
 _HEADER_OPTIONS = frozenset({"--header", "-H", "--headers"})
-# A name and a value in a comment, which no parser reads.
-_COMMENTED = re.compile(
-    rf"""((?://|\#|/?\*).{{0,300}}?{_WORDS}[\w-]{{0,60}}["']?\s{{0,9}}[:=]\s{{0,9}}["']?)([^\s"',]++)""", re.IGNORECASE
-)
 _STRING = re.compile(r""""(?:[^"\\\n]|\\.)*+"|'[^'\n]*+'""")
 _NAMES = re.compile(r"\s*+[:=]")
+_COMMENTS_OF_JSON = re.compile(rf"(?P<text>{_STRING.pattern})|(?P<comment>//[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/)?)")
+_COMMENTS_OF_TOML = re.compile(
+    r'(?P<text>"""(?:[^"\\]|\\.|"(?!""))*+"""|\'\'\'(?:[^\']|\'(?!\'\'))*+\'\'\''
+    rf"|{_STRING.pattern})|(?P<comment>#[^\n]*+)",
+    re.DOTALL,
+)
+_IN_COMMENT = re.compile(
+    rf"""(?P<name>"[A-Za-z][\w.-]*"(?=\s*[:=]))|(?P<text>{_STRING.pattern})|(?P<word>[^\s\"]++|\")"""
+)
+_SIGNS = re.compile(r"[^\w\s]{1,2}")
+# A word of a language, with what stands around it.
+_OF_LANGUAGE = re.compile(
+    r"[^\w\s]{0,4}(?:[A-Za-z]?[a-z]{0,19}|[A-Z]{1,6}|\d{1,3})(?:['/-][a-z]{1,19}){0,3}[^\w\s]{0,4}"
+)
+_BEFORE_SECRETS = re.compile("key|token|secret|passw|pwd|passphrase|credential|bearer|cookie|auth|pin", re.IGNORECASE)
 
 
 def shown_difference(before: str, after: str, suffix: str, name: str, *, was_there: bool = True) -> str:
@@ -54,7 +65,32 @@ def hide_values(text: str, suffix: str, near: str | None = None) -> str:
         text = mark + with_values(text.removeprefix(mark), suffix, values)
     except ConfigError:
         text = _STRING.sub(lambda one: one[0] if _NAMES.match(text, one.end()) else f'"{HIDDEN}"', text)
-    return _COMMENTED.sub(rf"\g<1>{HIDDEN}", text)
+    tokens = _COMMENTS_OF_TOML if suffix == ".toml" else _COMMENTS_OF_JSON
+    return tokens.sub(lambda one: hide_in_comment(one[0]) if one.lastgroup == "comment" else one[0], text)
+
+
+def hide_in_comment(comment: str, string: Callable[[str], str] | None = None) -> str:
+    """A comment without what may be secret: words stay, and what no language has does not, nor what follows a word such
+    as `token` on its line. `string` says how a text in quotes is shown."""
+    return "\n".join(_hidden_in_line(line, string) for line in comment.split("\n"))
+
+
+def _hidden_in_line(line: str, string: Callable[[str], str] | None) -> str:
+    hiding = False
+
+    def shown(found: re.Match[str]) -> str:
+        nonlocal hiding
+        token = found[0]
+        if found.lastgroup == "text" and string is not None and not hiding:
+            return string(token)
+        is_word = found.lastgroup == "name" or _OF_LANGUAGE.fullmatch(token) is not None
+        stays = _SIGNS.fullmatch(token) is not None or (is_word and not hiding)
+        hiding = hiding or _BEFORE_SECRETS.search(token) is not None
+        if stays:
+            return token
+        return f"{token[0]}{HIDDEN}{token[0]}" if token.startswith('"') and len(token) > 1 else HIDDEN
+
+    return _IN_COMMENT.sub(shown, line)
 
 
 def is_reference(value: str) -> bool:

@@ -128,7 +128,8 @@ class Pool:
             self._first.cancel()
         for worker in self._alive:
             worker.kill("the executor was closed")
-        await asyncio.gather(*(worker.ended for worker in self._alive))
+        # Who waits may be cancelled, and a worker ends all the same.
+        await asyncio.gather(*(asyncio.shield(worker.ended) for worker in self._alive))
 
     async def start_one(self) -> Worker:
         """A worker that is ready and has no seat. The caller kills it.
@@ -150,7 +151,7 @@ class Pool:
             self._check_build(worker)
         except TimeoutError:
             worker.kill(f"it was not ready after {START_PATIENCE:.0f} s")
-            raise await worker.ended from None
+            raise await asyncio.shield(worker.ended) from None
         except BaseException:
             worker.kill()
             raise

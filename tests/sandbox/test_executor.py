@@ -361,3 +361,17 @@ async def test_no_more_seconds_are_excused_than_have_passed(executor: Executor) 
         await execution.resume([Settlement.value(1, 1)], NOW, excused=1e9)
         header = read_program(await execution.freeze())
         assert 0 <= header.wall_used < 1e6
+
+
+async def test_whoever_waits_for_the_end_of_the_workers_may_give_up() -> None:
+    unhandled: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context["message"]))
+    executor = WorkerExecutor(Limits(), workers=1)
+    await executor.__aenter__()
+    closing = asyncio.create_task(executor.aclose())
+    for _ in range(8):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait({closing})
+    await executor.aclose()
+    assert unhandled == []

@@ -139,7 +139,8 @@ def _connect(options: ConnectOptions, file: ClientFile, machine: Machine) -> Exi
     if options.as_json:
         stdout.print_json(data=_json(prepared, sentences, written=written, copy=copy))
     else:
-        _tell(stderr, prepared, options, copy, written=written, running=options.choice.url is None and not needs_file)
+        running = "" if options.choice.url is not None or needs_file else _serving(config_file)
+        _tell(stderr, prepared, options, copy, written=written, running=running)
     return Exit.OK
 
 
@@ -197,7 +198,7 @@ def _tell(
     copy: Path | None,
     *,
     written: bool,
-    running: bool,
+    running: str,
 ) -> None:
     client, plan = prepared.file.client, prepared.plan
     if options.dry_run and prepared.edits:
@@ -218,7 +219,15 @@ def _tell(
     if client.afterwards:
         stderr.print(Text(client.afterwards), soft_wrap=True)
     if running:
-        stderr.print(Text("It reaches the portal while `codemode serve` runs."), soft_wrap=True)
+        stderr.print(Text(running), soft_wrap=True)
+
+
+def _serving(config_file: Path | None) -> str:
+    """What has to run for a client that reaches the portal by its URL."""
+    first = (
+        "" if config_file is not None else "`codemode init` writes the portal's configuration, which is not there yet. "
+    )
+    return f"{first}It reaches the portal while `codemode serve` runs."
 
 
 def _named(prepared: PreparedConnection) -> str:
@@ -277,6 +286,8 @@ def _undo(options: ConnectOptions, file: ClientFile, machine: Machine) -> Exit:
         stderr.print("Nothing was written: this was a dry run.")
     else:
         how = "is as it was, byte for byte" if prepared.exact else "has the portal no more"
+        if prepared.staying:
+            how = f"keeps the entry `{prepared.staying}`, which somebody has changed"
         stderr.print(Text(f"{short_path(file.path)} {how}.", style="bold green"), soft_wrap=True)
     return Exit.OK
 

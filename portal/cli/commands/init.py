@@ -148,7 +148,7 @@ def _connections(
         move = confirm(question, yes=False, default=False) if asks else False
     target = endpoint(PortalChoice(), into, config_in(into), command_words())
     moved = imported.takeover if move else None
-    return [prepare_connection(clients[at].file, machine, target, here, moved=moved) for at in numbers]
+    return [prepare_connection(clients[at].file, machine, target, here, moved=moved, into=into) for at in numbers]
 
 
 def _servers(offered: Sequence[CarriedServer]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 from portal.cli.exits import Exit
 from portal.cli.this_portal import command_words
 from portal.clients import CLIENTS, Machine, find_clients
 from tests.portal.cli.command import as_process, in_process
+from tests.portal.cli.test_stdio import environment
 from tests.portal.clients.machines import CURSOR_JSON, machine_in, three_clients, written
 
 URL = "http://127.0.0.1:8787/mcp?codemode=search_and_execute"
@@ -61,6 +65,22 @@ def test_without_a_terminal_nothing_is_written_unless_it_is_asked_for(machine: M
     assert URL in done.stdout
     assert file.path.read_bytes() == before
     assert not (machine.home / ".local").exists()
+
+
+def test_without_a_configuration_a_person_is_told_what_writes_one(machine: Machine) -> None:
+    told = "`codemode init` writes the portal's configuration, which is not there yet."
+    assert told in run(machine, "connect", "cursor", "--yes").stderr
+    (machine.folder / "codemode.json").write_text('{"mcpServers": {}}')
+    done = run(machine, "connect", "vscode", "--yes")
+    assert told not in done.stderr and "It reaches the portal while `codemode serve` runs." in done.stderr
+
+
+def test_a_portal_that_is_not_taken_out_is_not_said_to_be_gone(machine: Machine) -> None:
+    file = written(machine, "cursor", "{}")
+    run(machine, "connect", "cursor", "--yes")
+    file.path.write_text('{"mcpServers": {"codemode": {"command": "mine"}}}')
+    done = run(machine, "connect", "cursor", "--undo", "--yes")
+    assert "~/.cursor/mcp.json keeps the entry `codemode`, which somebody has changed." in done.stderr
 
 
 def test_a_dry_run_writes_nothing(machine: Machine) -> None:
@@ -136,8 +156,23 @@ def test_a_client_that_only_starts_programs_starts_this_command_with_this_config
     assert Path(entry["command"]).is_absolute()
     again = run(machine, "connect", "claude-desktop")
     assert "connected already" in again.stderr
-    tools = answer(machine, "connect", "claude-desktop", "--mode", "off", "--yes")["entry"]
+    tools = answer(machine, "connect", "claude-desktop", "--mode", "tools", "--yes")["entry"]
     assert tools["args"][-5:-2] == ["stdio", "--mode", "tools"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("mode", "tool"), [("code", "code"), ("tools", "shop_get_order")])
+async def test_the_program_that_a_client_is_given_starts_and_lists_its_tools(
+    tmp_path: Path, mode: str, tool: str
+) -> None:
+    shop = {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}
+    (tmp_path / "codemode.json").write_text(json.dumps({"mcpServers": {"shop": shop}}))
+    words = ("connect", "claude-desktop", "--mode", mode, "--yes", "--json")
+    done = await asyncio.to_thread(as_process, tmp_path, *words)
+    started = StdioServerParameters(**json.loads(done.stdout)["entry"], cwd="/", env=dict(environment(tmp_path)))
+    async with stdio_client(started) as streams, ClientSession(*streams) as session:
+        await session.initialize()
+        assert tool in {one.name for one in (await session.list_tools()).tools}
 
 
 def test_another_configuration_that_a_client_starts_is_another_portal(machine: Machine) -> None:
@@ -177,7 +212,7 @@ def test_the_address_is_that_of_the_configuration(machine: Machine) -> None:
     config.write_text(json.dumps({**document, "portal": {"port": 9000, "path": "/tools"}}))
     entry = answer(machine, "connect", "cursor", "--yes")["entry"]
     assert entry == {"url": "http://127.0.0.1:9000/tools?codemode=search_and_execute"}
-    entry = answer(machine, "connect", "vscode", "--portal", "docs", "--mode", "off", "--yes")["entry"]
+    entry = answer(machine, "connect", "vscode", "--portal", "docs", "--mode", "tools", "--yes")["entry"]
     assert entry == {"type": "http", "url": "http://127.0.0.1:9000/docs/tools"}
     wrong = run(machine, "connect", "cursor", "--portal", "nowhere", "--yes")
     assert wrong.returncode == Exit.USAGE and "There are: docs." in wrong.stderr
@@ -191,7 +226,7 @@ def test_another_portal_is_named_by_its_url(machine: Machine) -> None:
     entry = answer(machine, "connect", "codex", "--url", url, "--yes")["entry"]
     assert entry == {"url": f"{url}?codemode=search_and_execute"}
     entry = answer(
-        machine, "connect", "gemini", "--stdio", "--url", "http://a.example/mcp", "--mode", "off", "--dry-run"
+        machine, "connect", "gemini", "--stdio", "--url", "http://a.example/mcp", "--mode", "tools", "--dry-run"
     )
     assert entry["entry"]["args"][-6:] == ["stdio", "--mode", "tools", "--allow-http", "--url", "http://a.example/mcp"]
     entry = answer(machine, "connect", "claude-desktop", "--url", f"{url}?codemode=off", "--yes")["entry"]

@@ -12,9 +12,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 from portal.cli.exits import Exit
 from tests.patience import PATIENCE
+from tests.portal.cli.command import as_process
 from tests.portal.cli.test_stdio import COMMAND, called, environment
 from tests.portal.credentials.authority import login_authority, protected
 from tests.portal.login.browser import browser_at
@@ -240,6 +243,18 @@ async def test_a_portal_where_people_sign_in_serves_a_bridge(tmp_path: Path) -> 
         assert "result" in await found.answer(0)
         assert await found.echo("hello", "fix_echo") == "hello"
         assert portal.kept.last.identity == ada.key
+        document = {"portal": {"state": "sqlite:///state.db", "identity": {"publicUrl": portal.url}}}
+        (tmp_path / "codemode.json").write_text(json.dumps(document))
+        for mode in ("tools", "code"):
+            # What `codemode connect` writes for this portal leads to it, with the same sign-in.
+            words = ("connect", "claude-desktop", "--mode", mode, "--yes", "--json")
+            connected = await asyncio.to_thread(as_process, tmp_path, *words)
+            assert connected.returncode == Exit.OK, connected.stderr
+            entry = json.loads(connected.stdout)["entry"]
+            started = StdioServerParameters(**entry, env=dict(environment(tmp_path)))
+            async with stdio_client(started) as streams, ClientSession(*streams) as session:
+                await session.initialize()
+                assert "fix_echo" in {tool.name for tool in (await session.list_tools()).tools}
         # A portal that was started again knows no session, and the token still.
         await lose_sessions(portal.instance)
         assert await found.echo("again", "fix_echo", 8) == "again"

@@ -104,6 +104,8 @@ def test_what_is_left_behind_is_said(tmp_path: Path) -> None:
     assert found.sentences == (
         "loses what only its client understands: `includeTools`, `oauth.enabled`",
     ) or found.sentences == ("loses what only its client understands: `oauth.enabled`, `includeTools`",)
+    slow = one(machine, "gemini", {"httpUrl": "https://a.example/mcp", "timeout": 5000})
+    assert slow.sentences == ("has a `timeout` that is read as milliseconds: 5 s",)
     off = one(machine, "windsurf", {"command": "a", "disabled": True})
     assert off.sentences == ("is switched off there, and stays so here",)
     remote = one(machine, "vscode", {"url": "https://a.example/mcp", "envFile": ".env"})

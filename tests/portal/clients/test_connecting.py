@@ -31,7 +31,7 @@ from portal.clients import (
     write_undo,
 )
 from portal.clients.reading import LARGEST, look_at
-from portal.config import parse_document
+from portal.config import DocumentFile, parse_document, replace_document
 from portal.errors import ConfigError, InputError
 from tests.deep import examples
 from tests.portal.clients.machines import COMMAND, ENDPOINT, IS_PORTAL, URL, machine_in, named, three_clients, written
@@ -241,6 +241,100 @@ def test_servers_that_moved_come_back_also_after_the_portal_was_taken_out_by_han
     assert undo(file, machine)[0] is False
     assert servers(file) == had and '"mine": 1' in file.path.read_text()
     assert not into.exists()
+
+
+def test_a_change_that_broke_off_between_the_two_documents_is_given_back_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = machine_in(tmp_path)
+    file, into = three_clients(machine)["codex"], machine.folder / "codemode.json"
+    into.write_text('{"mcpServers": {"o": {"command": "o"}}}')
+    former = file.path.read_bytes(), into.read_bytes()
+
+    def breaks_off(document: DocumentFile, text: str, **options: bool) -> Path | None:
+        if document.path == file.path:
+            raise ConfigError("cannot be written.", file="")
+        return replace_document(document, text, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("portal.clients.connecting.replace_document", breaks_off)
+        with pytest.raises(ConfigError):
+            connect(file, machine, into)
+    assert into.read_bytes() != former[1]
+    connect(file, machine, into)
+    assert undo(file, machine) == (True, ())
+    assert (file.path.read_bytes(), into.read_bytes()) == former
+
+
+def test_a_copy_is_named_only_where_there_is_one(tmp_path: Path) -> None:
+    machine = machine_in(tmp_path)
+    file = user_file(named("gemini"), machine)
+    assert write_connection(prepare(file, machine), kept(machine)) is None
+    assert write_connection(prepare(file, machine, stdio=True), kept(machine)) is None
+    there = written(machine, "cursor", "{}")
+    for stdio in (False, True):
+        copy = write_connection(prepare(there, machine, stdio=stdio), kept(machine))
+        assert copy is not None and copy.read_text() == "{}"
+
+
+def test_our_entry_goes_also_where_somebody_has_added_to_it(tmp_path: Path) -> None:
+    machine = machine_in(tmp_path)
+    file = written(machine, "cursor", '{"mcpServers": {}}')
+    connect(file, machine)
+    file.path.write_text(json.dumps({"mcpServers": {"codemode": {"url": URL, "disabled": True}}}))
+    assert undo(file, machine)[0] is False
+    assert servers(file) == {}
+
+
+def test_an_entry_that_was_the_persons_own_is_put_back_after_somebody_elses_change(tmp_path: Path) -> None:
+    machine = machine_in(tmp_path)
+    own = {"url": URL.replace("search_and_execute", "off"), "headers": {"X-Team": "blue"}}
+    file = written(machine, "cursor", json.dumps({"mcpServers": {"tools": own}}))
+    connect(file, machine)
+    connect(file, machine, stdio=True)
+    file.path.write_text(json.dumps(json.loads(file.path.read_text()) | {"theirs": 1}))
+    assert undo(file, machine)[0] is False
+    assert json.loads(file.path.read_text()) == {"mcpServers": {"tools": own}, "theirs": 1}
+
+
+def test_a_portal_that_stays_is_said_by_its_name(tmp_path: Path) -> None:
+    machine = machine_in(tmp_path)
+    file = written(machine, "cursor", '{"mcpServers": {}}')
+    connect(file, machine)
+    file.path.write_text('{"mcpServers": {"codemode": {"command": "mine"}}}')
+    assert prepare_undo(file, machine, kept(machine)).staying == "codemode"
+
+
+def test_an_undo_makes_no_file_where_there_is_none(tmp_path: Path) -> None:
+    machine = machine_in(tmp_path)
+    file = written(machine, "cursor", '{"mcpServers": {}}')
+    connect(file, machine)
+    file.path.unlink()
+    undo(file, machine)
+    assert not file.path.exists()
+
+
+@pytest.mark.parametrize("with_document", [True, False])
+def test_an_undo_takes_no_server_from_a_client_that_has_it_by_our_document(tmp_path: Path, with_document: bool) -> None:
+    machine = machine_in(tmp_path)
+    into = machine.folder / "codemode.json"
+    text = '{"mcpServers": {"time": {"command": "uvx", "args": ["mcp-server-time"]}}}'
+    first, second = written(machine, "cursor", text), written(machine, "gemini", text)
+    connect(first, machine, into)
+    prepared = prepare(second, machine, into)
+    if not with_document:
+        # As `codemode init --move` does, which writes our document by itself.
+        imported = prepare_import(
+            [carry(one, machine) for one in look_at(second, machine).servers], into, machine, IS_PORTAL
+        )
+        prepared = prepare_connection(second, machine, ENDPOINT, IS_PORTAL, moved=imported.takeover, into=into)
+    write_connection(prepared, kept(machine))
+    served = into.read_bytes()
+    exact, sentences = undo(first, machine)
+    assert exact and first.path.read_text() == text
+    assert into.read_bytes() == served
+    assert f"{into} stays as it is: Gemini CLI has `time` by it." in sentences
+    assert undo(second, machine)[0] and second.path.read_text() == text
 
 
 def test_a_file_that_was_not_there_is_gone_again(tmp_path: Path) -> None:

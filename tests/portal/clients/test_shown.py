@@ -35,6 +35,8 @@ SECRETS = [
     '{"hooks": [{"type": "command", "command": "/bin/login -p SECRET"}], "mcpServers": {}}',
     '{"hooks": [{"type": "command", "command": "TOKEN=SECRET"}], "mcpServers": {}}',
     '{"accounts": [{"id": "SECRET"}], "mcpServers": {}}',
+    '{\n  // token: SECRET\n  "a": 1\n}',
+    '{\n  /* old password: SECRET\n     API_KEY=SECRET\n     Bearer SECRET */ "a": 1\n}',
 ]
 TOML_SECRETS = [
     'key = "SECRET"\n',
@@ -43,6 +45,9 @@ TOML_SECRETS = [
     "key = '''\nSECRET'''\n",
     '[mcp_servers.a]\ncommand = "a"\n[mcp_servers.a.env]\nKEY = "SECRET"\n',
     '# key = "SECRET"\n',
+    "# token: SECRET\n# Authorization: Bearer SECRET\n",
+    '# """\nkey = """SECRET\n"""\n',
+    "a = 'b' # don't\nkey = '''\nSECRET'''\n",
 ]
 SECRET = "Zq0-hunter2-SECRET"
 
@@ -161,6 +166,34 @@ def test_of_a_document_on_one_line_the_change_is_shown() -> None:
     after = with_member(before, ".json", ("mcpServers", "codemode"), {"url": URL})
     shown = shown_diff(before, after, ".json")
     assert len(shown) < 15 and f'+      "url": "{URL}"' in shown and "SECRET" not in "".join(shown)
+
+
+def test_a_change_far_behind_on_a_long_line_is_shown() -> None:
+    before = json.dumps({"history": [1] * 80, "mcpServers": {}})
+    after = with_member(before, ".json", ("mcpServers", "codemode"), {"url": URL})
+    assert MAX_LINE < len(before) < 1000
+    assert f'+      "url": "{URL}"' in shown_diff(before, after, ".json")
+
+
+def test_two_changes_of_a_large_document_are_shown_and_not_what_is_between_them() -> None:
+    history = ['    {"display": "SECRET"},'] * 40_000
+    top, end = ["{", '  "mcpServers": {"a": {"command": "x"}},', '  "history": ['], ["    1", "  ],"]
+    before = [*top, *history, *end, '  "projects": {"b": {"command": "y"}}', "}"]
+    after = [*top[:1], '  "mcpServers": {},', *top[2:], *history, *end, '  "projects": {}', "}"]
+    shown = shown_diff("\n".join(before), "\n".join(after), ".json")
+    assert [line for line in shown if line[0] in "+-"] == [
+        '-  "mcpServers": {"a": {"command": "x"}},',
+        '+  "mcpServers": {},',
+        '-  "projects": {"b": {"command": "y"}}',
+        '+  "projects": {}',
+    ]
+    assert len(shown) < 20
+
+
+def test_words_of_a_comment_stay_readable() -> None:
+    comment = "// what I use every day, and /* the rest */"
+    assert masked(f"{{\n  {comment}\n}}", ".json") == f"{{\n  {comment}\n}}"
+    assert masked("# the handbook\n[a] # second\n", ".toml") == "# the handbook\n[a] # second\n"
 
 
 values = st.recursive(

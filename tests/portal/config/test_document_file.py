@@ -146,3 +146,39 @@ def test_a_document_may_be_as_large_as_its_reader_says(tmp_path: Path) -> None:
         open_document(path)
     replace_document(open_document(path, largest=2 * MAX_BYTES), "{}")
     assert path.read_text() == "{}"
+
+
+def test_a_folder_in_place_of_a_document_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    before = os.listdir("/dev/fd")
+    for _ in range(3):
+        with pytest.raises(ConfigError, match="is no file"):
+            open_document(tmp_path)
+    assert len(os.listdir("/dev/fd")) == len(before)
+
+
+def test_a_text_with_a_secret_is_never_in_a_file_that_others_may_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "codemode.json"
+    path.write_text("{}")
+    path.chmod(0o644)
+    modes: list[int] = []
+    written = os.fsync
+
+    def look(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        written(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    replace_document(open_document(path), '{"secret": 1}', private=True)
+    assert modes == [0o600]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_behind_a_link_is_removed_and_the_link_stays(tmp_path: Path) -> None:
+    kept, link = tmp_path / "kept.json", tmp_path / "mcp.json"
+    link.symlink_to("kept.json")
+    replace_document(open_document(link), "{}")
+    remove_document(open_document(link))
+    assert link.is_symlink() and not kept.exists()

@@ -62,7 +62,7 @@ def test_a_toml_document_is_shown_in_the_same_way() -> None:
 
 def test_a_value_in_a_comment_is_not_shown() -> None:
     text = f'{{"a": 1}} // "API_KEY": "{SECRET}", more\n'
-    assert hide_values(text, ".json") == text.replace(SECRET, HIDDEN)
+    assert hide_values(text, ".json") == text.replace(SECRET, HIDDEN).replace("more", HIDDEN)
     assert SECRET not in hide_values(f"a = 1\n# token = '{SECRET}'\n", ".toml")
 
 
@@ -91,3 +91,18 @@ def test_a_shown_document_is_still_one_with_the_same_members(values: dict[str, s
     assert isinstance(servers, dict)
     assert servers["a"]["env"].keys() == values.keys()
     assert all(one in (HIDDEN, "") or is_reference(one) for one in servers["a"]["env"].values())
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix"),
+    [
+        ('{\n  // Authorization: Bearer Zq0-hunter2\n  "a": 1\n}', ".json"),
+        ('{\n  /* the password\n     is Zq0-hunter2 */\n  "a": 1\n}', ".json"),
+        ('# """\na = """\n# b\n"""\n# key Zq0-hunter2\n', ".toml"),
+        ('{\n  // "url": "https://a.example/Zq0-hunter2"\n  "a": 1\n}', ".json"),
+    ],
+)
+def test_a_comment_keeps_words_of_a_language_alone(text: str, suffix: str) -> None:
+    assert "hunter2" not in hide_values(text, suffix)
+    plain = "// what I use every day" if suffix == ".json" else "# what I use every day"
+    assert plain in hide_values(f"{plain}\n{text}", suffix)
