@@ -77,7 +77,8 @@ def _variable(value: object) -> UrlVariable | None:
 def _absolute(url: str, location: str) -> str:
     if "://" not in url.partition("?")[0] and not url.startswith("{") and location:
         try:
-            url = urljoin(location, url)
+            # An address of nothing would be the document itself.
+            url = urljoin(location, url or "/")
         except ValueError:
             # What is wrong with it is said by its reader.
             pass

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from portal.openapi import Api, read_api
+from portal.errors import InputError
+from portal.openapi import Api, parse_document, read_api
 from tests.portal.openapi.writing import Json, answering, api, document, query, with_body
 
 LARGEST_TOOL = 256 * 1024
@@ -194,3 +195,8 @@ def test_of_an_operation_with_very_many_answers_nothing_is_said_of_its_answer() 
     (one,) = api({"/a": {"get": {"responses": answers}}}).operations
     assert one.output_schema is None
     assert len(one.result.statuses) == 20
+
+
+def test_json_of_more_lists_than_a_document_has_is_not_parsed() -> None:
+    with pytest.raises(InputError, match="more than 1,000,000 lists and objects"):
+        parse_document(b'{"openapi": "3.1.0", "x": [' + b"[]," * 1_000_001 + b"0]}")
