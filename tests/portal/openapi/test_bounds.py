@@ -164,7 +164,7 @@ def test_values_that_many_operations_share_are_weighed_once_and_do_not_fill_thei
 
 
 def test_schemas_that_build_on_many_are_looked_through_once() -> None:
-    schemas = {f"S{n}": {"allOf": [ref(f"S{n + k}") for k in range(1, 17)]} for n in range(200)}
+    schemas: Json = {f"S{n}": {"allOf": [ref(f"S{n + k}") for k in range(1, 17)]} for n in range(200)}
     schemas |= {f"S{n}": {"type": "object"} for n in range(200, 220)}
     began = process_time()
     read_api(document({"/a": {"post": with_body(ref("S0"))}}, schemas=schemas))
