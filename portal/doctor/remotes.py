@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 from urllib.parse import urlsplit
 
-from portal.config import Config, HttpServer
+from portal.config import Config, HttpServer, OpenApiServer
 from portal.credentials import ClientCredentials, State, may_log_in
 from portal.doctor.attempts import SLOW_SECONDS, ConnectionAttempt, attempt
 from portal.doctor.findings import Diagnosis, notice, ok, trouble
@@ -43,8 +43,9 @@ class RemoteFacts:
 
 async def remote_facts(server: HttpServer, config: Config, logins: StoredLogins, seconds: float) -> RemoteFacts:
     """Look at the server, with the portal's own login if there is one that still lives. None is renewed."""
-    parts = urlsplit(server.url)
-    proxy = proxy_for(server.url)
+    where = place_of(server)
+    parts = urlsplit(where)
+    proxy = proxy_for(where)
     kind = kind_of_login(server, config)
     login, token = await logins.of(server) if kind in ("login", "people") else (LoginFacts(), None)
     own = None
@@ -53,7 +54,7 @@ async def remote_facts(server: HttpServer, config: Config, logins: StoredLogins,
         own = ClientCredentials(server, server.oauth)
     try:
         tried, probed = await asyncio.gather(
-            attempt(server, seconds=seconds, credential=own or token), probe(server.url, proxy=proxy)
+            attempt(server, seconds=seconds, credential=own or token), _probed(where, proxy)
         )
     finally:
         if own is not None:
@@ -69,6 +70,15 @@ async def remote_facts(server: HttpServer, config: Config, logins: StoredLogins,
         bool(proxy),
         parts.scheme == "https",
     )
+
+
+def place_of(server: HttpServer) -> str:
+    """Where its host is to be seen: at its URL; of an API without one at that of its document, "" for a file."""
+    return server.url or (server.document_url if isinstance(server, OpenApiServer) else "")
+
+
+async def _probed(url: str, proxy: str) -> HttpFacts:
+    return await probe(url, proxy=proxy) if url else HttpFacts()
 
 
 def proxy_for(url: str) -> str:
@@ -127,6 +137,8 @@ def _answered(facts: RemoteFacts) -> Iterator[Diagnosis]:
 
 def _reach_fix(facts: RemoteFacts) -> str:
     status = facts.tried.status
+    if "its document" in facts.tried.reason:
+        return "correct its `openapi`, `url` or `server`, as the reason says"
     if status in (404, 405, 406):
         return "correct the path in its `url`"
     if facts.via_proxy:

@@ -9,6 +9,8 @@ from portal.openapi.document import OpenApiDocument, described, members, text
 from portal.openapi.operation import BaseUrl, UrlVariable
 
 MOST_SERVERS = 100
+MOST_CHARACTERS = 2_000
+"""Of an address, and of the default of each of its variables."""
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 
 
@@ -44,12 +46,18 @@ def _base_url(document: OpenApiDocument, value: object, where: tuple[str, ...], 
         if isinstance(name, str) and (variable := _variable(one)) is not None
     }
     url = text(value["url"]).strip()
+    if len(url) > MOST_CHARACTERS:
+        document.gap(where, f"is an address of more than {MOST_CHARACTERS:,} characters")
+        return None
     used = dict.fromkeys(_VARIABLE.findall(url))
     missing = [name for name in used if name not in variables]
     if missing:
         document.gap(where, f"has no default for the variable {missing[0][:60]!r}")
         return None
     base = BaseUrl(_absolute(url, location), text(value.get("description")), {name: variables[name] for name in used})
+    if any(len(one.default) > MOST_CHARACTERS for one in base.variables.values()):
+        document.gap(where, f"has a variable whose default has more than {MOST_CHARACTERS:,} characters")
+        return None
     problem = _problem(base.by_default)
     if problem:
         document.gap(where, problem)
@@ -69,7 +77,8 @@ def _variable(value: object) -> UrlVariable | None:
 def _absolute(url: str, location: str) -> str:
     if "://" not in url.partition("?")[0] and not url.startswith("{") and location:
         try:
-            url = urljoin(location, url)
+            # An address of nothing would be the document itself.
+            url = urljoin(location, url or "/")
         except ValueError:
             # What is wrong with it is said by its reader.
             pass

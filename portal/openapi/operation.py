@@ -6,6 +6,7 @@ Schema 2020-12 and self-contained. Addresses are as written. Nobody has checked 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -18,6 +19,7 @@ BodyKind: TypeAlias = Literal["json", "form", "multipart", "text", "binary"]
 ResultKind: TypeAlias = Literal["json", "text", "binary", "nothing"]
 SchemeKind: TypeAlias = Literal["apiKey", "basic", "bearer", "http", "oauth2", "openIdConnect", "mutualTLS"]
 FlowKind: TypeAlias = Literal["implicit", "password", "clientCredentials", "authorizationCode", "deviceAuthorization"]
+_IN_BRACES = re.compile(r"\{([^{}]*)\}")
 Requirement: TypeAlias = Mapping[str, tuple[str, ...]]
 """Names of security schemes that are needed together, each with its scopes. An empty one: no credential is needed."""
 
@@ -56,10 +58,11 @@ class BaseUrl:
     @property
     def by_default(self) -> str:
         """The address with each variable's default."""
-        url = self.url
-        for name, variable in self.variables.items():
-            url = url.replace("{" + name + "}", variable.default)
-        return url
+        # At once: a default that has a variable in it again is text.
+        return _IN_BRACES.sub(lambda found: self._default(found[1], found[0]), self.url)
+
+    def _default(self, name: str, otherwise: str) -> str:
+        return self.variables[name].default if name in self.variables else otherwise
 
 
 @dataclass(frozen=True, slots=True)

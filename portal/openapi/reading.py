@@ -20,6 +20,8 @@ from portal.openapi.schemas import SchemaReader
 from portal.openapi.security import read_requirements, read_schemes
 
 MOST_OPERATIONS = 10_000
+MOST_INPUTS = 300_000
+"""The most parameters and fields of bodies of all operations."""
 MOST_PATH = 2_000
 MOST_DESCRIPTION = 4_000
 _METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -118,6 +120,7 @@ class _ApiReader:
         # Servers that cannot be used are not the same as none: nobody knows then where the API is.
         self.base_urls = declared or ((BaseUrl(""),) if root.get("servers") else without_servers(location))
         self._location = location
+        self._inputs = 0
         self._security = read_requirements(document, root.get("security"), ("security",)) or ()
         self._sent = SchemaReader(document, "input")
         self._answered = SchemaReader(document, "output")
@@ -182,9 +185,13 @@ class _ApiReader:
 
     def _operation(self, place: _Place, name: str) -> ApiOperation | None:
         where, raw, document = place.where, place.raw, self.document
+        if self._inputs > MOST_INPUTS:
+            document.gap(where, f"comes after {MOST_INPUTS:,} parameters and fields of bodies", operation=True)
+            return None
         parameters = read_parameters(
             document, place.item.get("parameters"), raw.get("parameters"), place.path, place.item_where, where
         )
+        self._inputs += len(parameters)
         body = None
         if raw.get("requestBody") is not None and place.method not in _WITHOUT_BODY:
             try:
@@ -192,6 +199,7 @@ class _ApiReader:
             except Unreadable:
                 document.gap(where, "has a body that cannot be read", operation=True)
                 return None
+        self._inputs += len(body.fields.properties) if body is not None and body.fields is not None else 0
         whole = tool_input(self._sent, parameters, body, pointer(where))
         result, output = read_result(document, self._answered, raw.get("responses"), (*where, "responses"))
         return ApiOperation(

@@ -13,6 +13,8 @@ from portal.openapi.schemas import Conversion, Json, SchemaReader
 
 LARGEST_OUTPUT = 15_000
 """The most that an output's own schema weighs, and that its definitions do, in characters of JSON, roughly."""
+MOST_ANSWERS = 20
+"""Of an operation with more answers nothing is said of what it answers."""
 _SUCCESS = re.compile(r"2(?:[0-9]{2}|XX)", re.IGNORECASE)
 
 
@@ -34,7 +36,9 @@ def read_result(
     answers = _Answers([], {}, [], [])
     run = Conversion("".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in where), LARGEST_OUTPUT)
     if isinstance(value, dict):
-        for status in _successes(value):
+        successes = _successes(value)
+        answers.known = len(successes) <= MOST_ANSWERS
+        for status in successes[:MOST_ANSWERS]:
             _answer(document, reader, value[status], (*where, str(status)), answers, run)
             answers.statuses.append(str(status))
     elif value is not None:

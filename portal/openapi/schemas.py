@@ -24,6 +24,12 @@ MOST_MEMBERS = 2_000
 """The most properties or alternatives of one schema that are read."""
 LARGEST_DEFINITION = 20_000
 """The most that one definition may weigh, in characters of JSON, roughly."""
+LARGEST_VALUE = 1_000_000
+"""Values of an `enum` or a `const` that weigh more are left out."""
+MOST_WRITTEN = 12_000_000
+"""The most that the schemas of all operations weigh, without their definitions. Those that come later have little room:
+a document whose operations share a large body by reference has it once, and its tools have it each."""
+BUDGET_BEYOND = 1_000
 MOST_STEPS = 2_000_000
 MOST_REPAIRS = 100
 
@@ -93,6 +99,8 @@ _COMBINING: Final = frozenset({"allOf", "anyOf", "oneOf", "not", "if"})
 _VALUES: Final = frozenset({"format", "pattern", "contentMediaType", "contentEncoding", "enum", "const"}) | frozenset(
     {"default", "example", "examples"}
 )
+# The most schemas that are looked at for hidden properties of one.
+_BUILT_ON: Final = 100
 _KEPT_TEXT: Final = frozenset({"pattern", "contentMediaType", "contentEncoding"})
 _COMPONENTS: Final = "#/components/schemas"
 Position = Literal["", "together", "either"]
@@ -107,6 +115,8 @@ class SchemaReader:
         self._names: dict[int, str] = {}
         self._hidden_of: dict[int, frozenset[str]] = {}
         self._definitions: dict[str, _Definition] = {}
+        self._weights: dict[int, int] = {}
+        self._written = 0
         self._steps = 0
         self._repairs = 0
         # The component that a definition's name belongs to, however the document is ordered.
@@ -116,7 +126,12 @@ class SchemaReader:
 
     def convert(self, raw: object, run: Conversion) -> object:
         """A schema as JSON Schema. Its references lead to definitions, see `definitions`."""
-        return self._schema(raw, run, 0, "together", frozenset())
+        if self._written > MOST_WRITTEN:
+            run.budget = min(run.budget, BUDGET_BEYOND)
+        before = run.spent
+        converted = self._schema(raw, run, 0, "together", frozenset())
+        self._written += run.spent - before
+        return converted
 
     def definitions(self, references: Mapping[str, None], budget: int) -> Json:
         """Definitions for these references and for those within them, the nearest first. What the budget has no room
@@ -252,14 +267,12 @@ class SchemaReader:
                 out["format"] = kind[:60]
         for key in _KEPT_TEXT:
             value = raw.get(key)
-            if isinstance(value, str):
+            if isinstance(value, str) and self._room(run, len(value)):
                 out[key] = value
-                run.spent += len(value)
         values = raw.get("enum")
-        if isinstance(values, list) and values:
+        if isinstance(values, list) and values and self._room(run, self._weight_of(values)):
             out["enum"] = values
-            run.spent += sum(len(value) + 3 if isinstance(value, str) else 8 for value in values)
-        if "const" in raw:
+        if "const" in raw and self._room(run, self._weight_of(raw["const"])):
             out["const"] = raw["const"]
         default = raw.get("default")
         if default is not None and (size := _size(default)) <= MOST_EXAMPLE:
@@ -272,6 +285,24 @@ class SchemaReader:
         if example is not None and "enum" not in out and (size := _size(example)) <= MOST_EXAMPLE:
             out["examples"] = [example]
             run.spent += size
+
+    def _room(self, run: Conversion, characters: int) -> bool:
+        """Whether there is room for so many more, which are then spent."""
+        if run.spent + characters > run.budget:
+            run.changes += 1
+            return False
+        run.spent += characters
+        return True
+
+    def _weight_of(self, value: object) -> int:
+        """Roughly the characters of a value of the document."""
+        if not isinstance(value, dict | list):
+            return _flat_size(value)
+        # Values belong to the document, so nothing else gets their id.
+        found = self._weights.get(id(value))
+        if found is None:
+            found = self._weights[id(value)] = _weight(value, LARGEST_VALUE)
+        return found
 
     def _bounds(self, raw: Mapping[str, object], out: Json) -> None:
         for key in _COUNTS:
@@ -297,7 +328,7 @@ class SchemaReader:
         together = raw.get("allOf")
         if "required" not in raw and not together:
             return hidden
-        hidden |= self._hidden_names(raw, 0)
+        hidden |= self._hidden_names(raw)
         required = raw.get("required")
         if isinstance(required, list):
             names = [name for name in dict.fromkeys(n for n in required if isinstance(n, str)) if name not in hidden]
@@ -306,17 +337,18 @@ class SchemaReader:
                 run.spent += sum(len(name) + 3 for name in names)
         return hidden
 
-    def _hidden_names(self, raw: Mapping[str, object], depth: int) -> frozenset[str]:
-        """Of its own properties and those of what it builds on, a few levels of it."""
-        names = self._own_hidden(raw)
-        together = raw.get("allOf")
-        if not isinstance(together, list) or depth > 3:
-            return names
-        for part in together[:8]:
-            if isinstance(part, dict) and isinstance(reference := part.get("$ref"), str):
-                part = self._document.target(reference)
-            if isinstance(part, dict):
-                names |= self._hidden_names(part, depth + 1)
+    def _hidden_names(self, raw: Mapping[str, object]) -> frozenset[str]:
+        """Of its own properties and those of what it builds on, the nearest of it."""
+        names, seen, parts, left = frozenset[str](), {id(raw)}, [raw], _BUILT_ON
+        for one in parts:
+            names |= self._own_hidden(one)
+            for part in _listed(one.get("allOf"))[:left]:
+                left -= 1
+                if isinstance(part, dict) and isinstance(reference := part.get("$ref"), str):
+                    part = self._document.target(reference)
+                if isinstance(part, dict) and id(part) not in seen:
+                    seen.add(id(part))
+                    parts.append(part)
         return names
 
     def _own_hidden(self, raw: Mapping[str, object]) -> frozenset[str]:
@@ -666,6 +698,22 @@ def _size(value: object) -> int:
     if isinstance(value, dict) and len(value) <= 8 and "$ref" not in value:
         return 2 + sum(len(str(key)) + 4 + _flat_size(member) for key, member in value.items())
     return 1_000_000
+
+
+def _weight(value: object, most: int) -> int:
+    """Roughly the characters of a value, or more than `most`."""
+    found, pending = 0, [value]
+    while pending and found <= most:
+        one = pending.pop()
+        if isinstance(one, dict):
+            found += 2 + sum(len(str(key)) + 4 for key in one)
+            pending += one.values()
+        elif isinstance(one, list):
+            found += 2
+            pending += one
+        else:
+            found += _flat_size(one)
+    return found
 
 
 def _flat_size(value: object) -> int:

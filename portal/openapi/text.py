@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import orjson
 
+from codemode import excess
 from portal.errors import InputError
 from portal.exact import beyond_64_bits, parse
 from portal.openapi.document import described
-from portal.yaml_text import YamlError, parse_yaml
+from portal.yaml_text import MOST_VALUES, YamlError, parse_yaml
 
 LARGEST = 64 * 1024 * 1024
+MOST_GROUPS = 1_000_000
+"""The most lists and objects of a document in JSON."""
 
 
 def parse_document(data: bytes, *, largest: int = LARGEST) -> dict[str, object]:
@@ -39,6 +42,9 @@ def parse_document(data: bytes, *, largest: int = LARGEST) -> dict[str, object]:
 
 def _json(text: str) -> object:
     encoded = text.encode()
+    if (what := excess(encoded, MOST_VALUES, MOST_GROUPS)) is not None:
+        # Nothing else runs while JSON is parsed, in a thread too.
+        raise InputError(f"The document has more than {MOST_VALUES if what == 'values' else MOST_GROUPS:,} {what}.")
     try:
         value: object = parse(text) if beyond_64_bits(encoded) else orjson.loads(encoded)
     except ValueError as error:

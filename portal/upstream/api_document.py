@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from codemode import ArgumentCheck
 from portal.config import OpenApiServer
+from portal.egress import AddressRule
 from portal.errors import InputError, ResponseInvalid, UpstreamError, UpstreamUnavailable
 from portal.exact import encode
 from portal.openapi import LARGEST, Api, ApiOperation, BaseUrl, Gap, parse_document, read_api
@@ -337,7 +338,10 @@ def _own_address(operation: ApiOperation, base: str, config: OpenApiServer) -> s
     usable = [one.by_default for one in operation.base_urls if _is_absolute(one.by_default)]
     if not usable:
         path = next((one.by_default for one in operation.base_urls), "")
-        return _usable(f"{base.rstrip('/')}/{path.strip('/')}".rstrip("/"), "its own address")
+        parts = urlsplit(base)
+        _usable(f"https://h/{path.strip('/')}", "its own address")
+        # What the operator's own address has besides its path stays: a user, a key in the query.
+        return parts._replace(path=f"{parts.path.rstrip('/')}/{path.strip('/')}".rstrip("/")).geturl()
     found = next((one for one in usable if one.startswith("https:")), usable[0])
     if config.url and origin(found) != origin(config.url):
         raise ResponseInvalid(f"its own address is {address(found)[:200]}, and `url` another")
@@ -363,14 +367,26 @@ def _usable(url: str, what: str) -> str:
     return url
 
 
+def _is_inside(url: str) -> bool:
+    """Whether the host is this machine or in a private network, by how it is written. A name may lead anywhere."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    return host == "localhost" or host.endswith(".localhost") or not AddressRule.PUBLIC_ONLY.allows_host(host)
+
+
 def _trusted(url: str, config: OpenApiServer) -> str:
     """
     Raises:
         ResponseInvalid: the document comes from elsewhere, and must not choose where credentials go.
     """
     url = _usable(url, "the address in its document")
+    elsewhere = bool(config.document_url) and origin(url) != origin(config.document_url)
+    if elsewhere and _is_inside(url) and not _is_inside(config.document_url):
+        raise ResponseInvalid(
+            f"its document says that the API is at {address(url)[:200]}, inside, where a document from outside does "
+            "not lead: if that is right, write that address into `url`"
+        )
     shows = bool(config.headers or config.credentials or config.oauth or config.assertion_audience)
-    if shows and config.document_url and origin(url) != origin(config.document_url):
+    if shows and elsewhere:
         raise ResponseInvalid(
             f"its document says that the API is at {address(url)[:200]}, which is not where the document comes from: "
             "if credentials may go there, write that address into `url`"

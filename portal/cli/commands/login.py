@@ -22,7 +22,7 @@ from portal.cli.nearest import meant
 from portal.cli.session import load
 from portal.cli.show.console import consoles
 from portal.cli.show.progress import WaitLine
-from portal.config import Config, HttpServer, ServerConfig
+from portal.config import Config, HttpServer, OpenApiServer, ServerConfig
 from portal.credentials import (
     LEAD,
     OWN,
@@ -190,6 +190,11 @@ def _require_login(server: ServerConfig) -> HttpServer:
     if not isinstance(server, HttpServer):
         raise CommandError(f"{server.id} is a program of this machine; there is nothing to log in to.")
     if not may_log_in(server):
+        if isinstance(server, OpenApiServer) and server.oauth is None:
+            raise CommandError(
+                f"{server.id} is an API, which does not say where one logs in: give it an `oauth`, or write a token "
+                "into its `credentials` or `headers`."
+            )
         how = "a client of its own (`oauth`)" if server.oauth is not None else "a credential in its `headers` or `url`"
         raise CommandError(f"{server.id} has {how}, and needs no login.")
     return server

@@ -5,12 +5,14 @@ Source: MCP 2025-11-25 and 2026-07-28 "Tools" (results), RFC 9110 (statuses), RF
 
 from __future__ import annotations
 
+import codecs
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from portal.errors import ResponseTooLarge
 from portal.exact import encode
 from portal.openapi import ApiOperation
 from portal.upstream.transports.api_pages import PAGING, with_pages
@@ -22,6 +24,7 @@ META = "codemode-portal/http"
 MAX_ERROR_BYTES = 64 * 1024
 """Of the body of an answer that says that the request failed."""
 _WORDS = 4_000
+_PIECE = 32 * 1024
 _HEADER = 2_000
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json|text/json", re.IGNORECASE)
 _TEXT = re.compile(
@@ -114,10 +117,11 @@ async def _success(
         else:
             return _with_value(value, data)
     if _TEXT.fullmatch(kind) or not kind:
-        text = _as_text(answer, strict=not kind)
+        # Other codecs, and bytes that are no text, take long.
+        text = await aside(lambda: _as_text(answer, strict=not kind), len(data))
         if text is not None:
             return {"content": [{"type": "text", "text": text}], "structuredContent": text}
-    encoded = b64encode(data).decode()
+    encoded = await aside(lambda: b64encode(data).decode(), len(data))
     if kind.startswith(("image/", "audio/")):
         return {"content": [{"type": kind.partition("/")[0], "data": encoded, "mimeType": kind}]}
     resource = {"uri": f"openapi://{server}/{operation.name}", "mimeType": kind or "application/octet-stream"}
@@ -143,8 +147,9 @@ async def _failure(answer: ApiAnswer, secrets: Sequence[str]) -> dict[str, objec
         body = first_words(text, _WORDS)
         if _JSON.fullmatch(answer.media_type) and not answer.cut:
             try:
+                check_number(answer.body, MAX_ERROR_BYTES)
                 body = redact_value(decode(answer.body), secrets)
-            except (ValueError, RecursionError):
+            except (ValueError, RecursionError, ResponseTooLarge):
                 pass
     words = f"{line}\n{first_words(text, _WORDS)}" if text and text.strip() else line
     details: dict[str, object] = {"status": answer.status, "body": body}
@@ -171,10 +176,17 @@ def _as_text(answer: ApiAnswer, *, strict: bool) -> str | None:
     found = _CHARSET.search(answer.headers.get("content-type", ""))
     if strict or found is None:
         try:
-            return answer.body.decode("utf-8", "strict" if strict else "replace").removeprefix("\ufeff")
+            return answer.body.decode("utf-8").removeprefix("\ufeff")
         except UnicodeDecodeError:
-            return None
+            return None if strict else _decoded(answer.body, "utf-8").removeprefix("\ufeff")
     try:
-        return answer.body.decode(found[1], "replace")
+        return _decoded(answer.body, found[1])
     except (LookupError, ValueError, UnicodeError):
-        return answer.body.decode("utf-8", "replace")
+        return _decoded(answer.body, "utf-8")
+
+
+def _decoded(data: bytes, codec: str) -> str:
+    """The bytes as text, in pieces: nothing else runs while a piece is decoded, in a thread too."""
+    decoder = codecs.getincrementaldecoder(codec)("replace")
+    pieces = [decoder.decode(data[start : start + _PIECE]) for start in range(0, len(data), _PIECE)]
+    return "".join([*pieces, decoder.decode(b"", final=True)])

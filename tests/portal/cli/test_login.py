@@ -218,3 +218,13 @@ async def test_a_login_that_is_about_to_end_or_has_ended_is_listed_as_one(tmp_pa
     table = await asyncio.to_thread(in_process, tmp_path, "credentials", "--state", url)
     said = " ".join(table.stdout.split())
     assert "it ends soon" in said and "it has ended" in said and "hush" not in said + listed.stdout
+
+
+def test_an_api_without_an_oauth_is_told_where_its_token_goes(tmp_path: Path) -> None:
+    (tmp_path / "api.json").write_text("{}")
+    servers = {"pets": {"openapi": str(tmp_path / "api.json"), "url": "https://pets.example.com"}}
+    document = {"mcpServers": servers, "portal": {"state": f"sqlite:///{tmp_path / 'state.db'}"}}
+    (tmp_path / "codemode.json").write_text(json.dumps(document))
+    done = in_process(tmp_path, "login", "pets")
+    assert done.returncode
+    assert "give it an `oauth`, or write a token into its `credentials`" in done.stderr

@@ -250,3 +250,17 @@ async def test_a_credential_of_the_configuration_that_is_refused_is_named(guarde
     entry = {"headers": {"Authorization": "Bearer of-yesterday"}}
     one = await guarded.finding(**entry)
     assert one.level == "trouble" and "`headers`" in one.text and "of-yesterday" not in one.text
+
+
+async def test_an_api_whose_document_is_a_file_has_no_host_to_look_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object, **__: object) -> object:
+        raise AssertionError("there is no address to ask")
+
+    monkeypatch.setattr("portal.doctor.remotes.probe", never)
+    file = tmp_path / "api.json"
+    file.write_text('{"openapi": "3.1.0", "info": {}, "paths": {"/a": {"get": {"operationId": "a"}}}}')
+    (finding,) = [one for one in await looked_at({"openapi": str(file)}) if one.check == "remote.answers"]
+    assert "names no address" in finding.text
+    assert finding.fix == "correct its `openapi`, `url` or `server`, as the reason says"

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from portal.openapi import Api, read_api
+from portal.errors import InputError
+from portal.openapi import Api, parse_document, read_api
 from tests.portal.openapi.writing import Json, answering, api, document, query, with_body
 
 LARGEST_TOOL = 256 * 1024
@@ -143,3 +144,59 @@ def test_long_texts_are_cut() -> None:
     (one,) = api({"/a": {"get": raw}}).operations
     assert len(one.description) < 4_100
     assert len(json.dumps(one.input_schema)) < 1_200
+
+
+def shared(component: str, value: Json, raw: Json, count: int) -> Json:
+    """Operations that all refer to one large part of the document."""
+    paths = {f"/a{n}": {"post": raw} for n in range(count)}
+    return document(paths, components={component: {"It": value}})
+
+
+@pytest.mark.parametrize("keyword", ["enum", "const"])
+def test_values_that_many_operations_share_are_weighed_once_and_do_not_fill_their_tools(keyword: str) -> None:
+    values = [f"value {n}" * 10 for n in range(20_000)]
+    value = query("q", {keyword: values if keyword == "enum" else {"it": values}, "description": "Which."})
+    whole = shared("parameters", value, {"parameters": [{"$ref": "#/components/parameters/It"}]}, 300)
+    began = process_time()
+    found = read_api(whole).operations
+    assert process_time() - began < 2
+    assert all(one.input_schema["properties"] == {"q": {"description": "Which."}} for one in found)
+
+
+def test_schemas_that_build_on_many_are_looked_through_once() -> None:
+    schemas: Json = {f"S{n}": {"allOf": [ref(f"S{n + k}") for k in range(1, 17)]} for n in range(200)}
+    schemas |= {f"S{n}": {"type": "object"} for n in range(200, 220)}
+    began = process_time()
+    read_api(document({"/a": {"post": with_body(ref("S0"))}}, schemas=schemas))
+    assert process_time() - began < 2
+
+
+def test_a_large_body_that_many_operations_share_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.openapi.schemas.MOST_WRITTEN", 500_000)
+    fields = {f"p{n}": {"properties": {f"q{k}": {"type": "string"} for k in range(50)}} for n in range(50)}
+    body = with_body({"type": "object", "properties": fields})["requestBody"]
+    whole = shared("requestBodies", body, {"requestBody": {"$ref": "#/components/requestBodies/It"}}, 200)
+    sizes = [len(json.dumps(one.input_schema)) for one in read_api(whole).operations]
+    assert len(sizes) == 200
+    assert sizes[0] > 50_000
+    assert sum(sizes) < 2_000_000
+
+
+def test_after_so_many_parameters_operations_are_left_out_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.openapi.reading.MOST_INPUTS", 100)
+    paths = {f"/a{n}": {"get": {"parameters": [query(f"q{k}", {}) for k in range(30)]}} for n in range(6)}
+    found = read_api(document(paths))
+    assert len(found.operations) == 4
+    assert [(gap.where, gap.operation) for gap in found.gaps] == [("/paths/~1a4/get", True), ("/paths/~1a5/get", True)]
+
+
+def test_of_an_operation_with_very_many_answers_nothing_is_said_of_its_answer() -> None:
+    answers = {f"2{n:02}": answering({"type": "string"})["responses"]["200"] for n in range(99)}
+    (one,) = api({"/a": {"get": {"responses": answers}}}).operations
+    assert one.output_schema is None
+    assert len(one.result.statuses) == 20
+
+
+def test_json_of_more_lists_than_a_document_has_is_not_parsed() -> None:
+    with pytest.raises(InputError, match="more than 1,000,000 lists and objects"):
+        parse_document(b'{"openapi": "3.1.0", "x": [' + b"[]," * 1_000_001 + b"0]}")

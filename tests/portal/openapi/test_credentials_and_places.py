@@ -116,3 +116,26 @@ def test_an_operation_may_have_base_urls_of_its_own() -> None:
 def test_without_the_address_of_the_document_a_relative_base_url_stays_relative() -> None:
     assert read_api(document({}, servers=[{"url": "/v1"}])).base_urls[0].url == "/v1"
     assert read_api(document({}, servers=None)).base_urls[0].url == ""
+
+
+def test_variables_of_an_address_whose_defaults_name_one_another_stay_as_they_are() -> None:
+    # Written out each into the next they would be an address of two to the power of sixty characters.
+    names = [f"v{n}" for n in range(60)]
+    variables = {one: {"default": f"{{{after}}}{{{after}}}"} for one, after in zip(names, names[1:], strict=False)}
+    url = "https://x.example.com/" + "".join(f"{{{one}}}" for one in names)
+    found = api({}, servers=[{"url": url, "variables": {**variables, names[-1]: {"default": "x"}}}])
+    assert all(len(one.by_default) < 2_000 for one in found.base_urls)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        {"url": "https://x.example.com/" + "a" * 3_000},
+        {"url": "https://x.example.com/{a}", "variables": {"a": {"default": "a" * 3_000}}},
+    ],
+    ids=["address", "default"],
+)
+def test_a_very_long_address_is_left_out_and_that_is_said(server: Any) -> None:
+    found = api({}, servers=[server])
+    assert [one.url for one in found.base_urls] == [""]
+    assert ["characters" in gap.why for gap in found.gaps] == [True]
