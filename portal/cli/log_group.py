@@ -159,7 +159,7 @@ def show_server(
     portal keeps it, and so does each command that starts servers.
 
     \b
-    codemode logs tickets
+    codemode logs server tickets
     codemode logs tickets --follow
     codemode logs tickets -n 1000 --json | jq -r .text
     """

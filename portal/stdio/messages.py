@@ -51,7 +51,7 @@ class ClientMessage:
 
     def headers(self) -> dict[str, str]:
         """The headers that repeat what is in a request of 2026-07-28 ("Standard Headers")."""
-        headers = {MCP_PROTOCOL_VERSION_HEADER: self.version, MCP_METHOD_HEADER: self.method}
+        headers = {MCP_PROTOCOL_VERSION_HEADER: self.version, MCP_METHOD_HEADER: encode_header_value(self.method)}
         named = self.params.get(NAME_BEARING_METHODS.get(self.method, ""))
         if isinstance(named, str):
             headers[MCP_NAME_HEADER] = encode_header_value(named)
