@@ -328,7 +328,9 @@ class _File:
         if self._descriptor is not None and not self._is_current(self._descriptor):
             self.close()
         if self._descriptor is None:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in reversed([one for one in (self._folder, *self._folder.parents) if not one.exists()]):
+                # Those above it too: the database may come to lie in one of them.
+                folder.mkdir(mode=0o700, exist_ok=True)
             status = self._folder.stat()
             if status.st_uid != os.geteuid():
                 # Whoever it belongs to could read what is written, and has put there what they like.

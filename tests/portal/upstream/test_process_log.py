@@ -205,6 +205,16 @@ async def test_half_a_line_of_a_full_disk_costs_only_itself(tmp_path: Path) -> N
     assert "before" in texts and "after" in texts and not {"late", "early"} & set(texts)
 
 
+async def test_the_folders_that_are_made_above_are_for_their_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        await kept(tmp_path / "state" / "portal" / "servers", shell("exit 1"))
+    finally:
+        os.umask(before)
+    for folder in ("state", "state/portal", "state/portal/servers"):
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700
+
+
 async def test_nothing_is_kept_in_a_folder_or_file_of_another_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
