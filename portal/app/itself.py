@@ -184,4 +184,7 @@ def _value(words: Sequence[str], option: str) -> str:
         name, written, value = word.partition("=")
         if name == option:
             return value if written else following
+        # The value of a short option may follow without a blank.
+        if len(option) == 2 and word.startswith(option):
+            return word[2:]
     return ""

@@ -19,7 +19,17 @@ from portal.app import DatabasePlace, database_place, keys_of
 from portal.config import Config
 from portal.doctor.findings import Diagnosis, notice, ok, trouble
 from portal.doctor.logins import StoredLogins
-from portal.state import KeyRing, KeysUnusable, SchemaState, StateError, Store, copy_sqlite, lock_holder, schema_state
+from portal.state import (
+    KeyRing,
+    KeysUnusable,
+    SchemaState,
+    StateError,
+    StateUnavailable,
+    Store,
+    copy_sqlite,
+    lock_holder,
+    schema_state,
+)
 
 LOCK_SECONDS = 2.0
 LITTLE_ROOM, MORE_ROOM = 200 * 1024**2, 2 * 1024**3
@@ -28,12 +38,15 @@ LITTLE_ROOM, MORE_ROOM = 200 * 1024**2, 2 * 1024**3
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
     """What there is of a database. `schema` is None if it cannot be read, and `problem` says why; `there`: it was made.
+    `unseen`: why it was not looked into, though nothing may be wrong with it; `forbidden`: this user may not read it.
     `keys` is the key file, `keys_problem` why it cannot be used. `free`: bytes on the disk, None for a server."""
 
     place: str
     there: bool = False
     schema: SchemaState | None = None
     problem: str = ""
+    unseen: str = ""
+    forbidden: bool = False
     keys: str = ""
     keys_there: bool = False
     keys_problem: str = ""
@@ -53,8 +66,13 @@ async def opened_database(config: Config) -> AsyncIterator[tuple[DatabaseFacts |
     place = database_place(config.portal.state)
     keys = keys_of(config.portal.state)
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="codemode-doctor-")))
-        facts, url = await _facts(place, keys, folder)
+        try:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="codemode-doctor-")))
+            facts, url = await _facts(place, keys, folder)
+        except OSError as error:
+            unseen = (error.strerror or type(error).__name__).lower()
+            yield DatabaseFacts(str(place), unseen=unseen), StoredLogins(None, lead, "see database")
+            return
         if url is None or facts.schema != "current" or facts.keys_problem or not facts.keys_there:
             # The database's own finding says what is wrong.
             why = "see database" if facts.there and facts.schema != "none" else ""
@@ -70,37 +88,56 @@ async def opened_database(config: Config) -> AsyncIterator[tuple[DatabaseFacts |
 
 async def _facts(place: DatabasePlace, keys: Path, folder: Path) -> tuple[DatabaseFacts, str | None]:
     """The facts, and the URL at which the database can be read without changing it."""
-    there, schema, problem, url, holder = False, None, "", None, None
+    there, schema, problem, unseen, url, holder = False, None, "", "", None, None
+    forbidden = place.file is not None and _is_forbidden(place.file)
     try:
-        there = await place.exists()
-        if there and place.file is not None:
+        there = forbidden or await place.exists()
+        if there and place.file is not None and not forbidden:
             holder = await lock_holder(place.file, LOCK_SECONDS)
-            copy = folder / "copy.db"
-            await asyncio.to_thread(copy_sqlite, place.file, copy)
-            url = f"sqlite:///{copy}"
-        elif there:
+            url = await _copied(place.file, folder / "copy.db")
+        elif there and not forbidden:
             url = place.url
         if url is not None:
             schema = await schema_state(url)
+    except StateUnavailable as error:
+        # Of a server it is the trouble itself.
+        problem, unseen = ("", str(error)) if place.file is not None else (str(error), "")
     except StateError as error:
         problem = str(error)
     keys_problem = ""
-    keys_there = keys.exists()
+    keys_there = not _is_forbidden(keys) and keys.exists()
     if keys_there:
         try:
             KeyRing.open(keys)
         except KeysUnusable as error:
             keys_problem = str(error)
     disk = _disk(place.file) if place.file is not None else (None, "", "")
-    return DatabaseFacts(
-        str(place), there, schema, problem, str(keys), keys_there, keys_problem, *disk, holder=holder
-    ), url
+    found = DatabaseFacts(str(place), there, schema, problem, unseen, forbidden, str(keys), keys_there, keys_problem)
+    return replace(found, free=disk[0], folder=disk[1], folder_problem=disk[2], holder=holder), url
+
+
+async def _copied(file: Path, copy: Path) -> str:
+    """The URL of a copy.
+
+    Raises:
+        StateError: it cannot be made.
+    """
+    await asyncio.to_thread(copy_sqlite, file, copy)
+    return f"sqlite:///{copy}"
+
+
+def _is_forbidden(file: Path) -> bool:
+    """Whether this user may not read a file, or not even see whether it is there."""
+    try:
+        return file.exists() and not os.access(file, os.R_OK)
+    except OSError:
+        return True
 
 
 def _disk(file: Path) -> tuple[int | None, str, str]:
     """The free bytes where a file is, its folder, and why nothing can be written there."""
     folder = file.absolute().parent
-    existing = next(one for one in (folder, *folder.parents) if one.exists())
+    existing = next(one for one in (folder, *folder.parents) if os.path.exists(one))
     problem = "" if os.access(existing, os.W_OK | os.X_OK) else "this user may not write into it"
     try:
         return shutil.disk_usage(existing).free, str(folder), problem
@@ -137,9 +174,17 @@ def database_findings(facts: DatabaseFacts | None) -> Iterator[Diagnosis]:
 
 
 def _schema(about: str, facts: DatabaseFacts) -> Diagnosis:
+    if facts.forbidden:
+        text = f"This user may not read {facts.place}."
+        fix = "run codemode doctor as the user of the portal, or chown or chmod its folder and file"
+        return trouble("database.schema", about, text, fix)
+    if facts.unseen:
+        text = f"{facts.place} was not looked into: {facts.unseen.rstrip('.')}."
+        return notice("database.schema", about, text, "export TMPDIR=... to a folder with room for a copy of it")
     if facts.problem:
-        text = f"{facts.place} cannot be read: {facts.problem}."
-        return trouble("database.schema", about, text, "restore it from a copy, or correct `portal.state`")
+        text = f"{facts.place} cannot be read: {facts.problem.rstrip('.')}."
+        fix = "restore it from a copy" if facts.folder else "start the server of the database"
+        return trouble("database.schema", about, text, f"{fix}, or correct `portal.state`")
     if not facts.there or facts.schema == "none":
         return ok("database.schema", about, f"{facts.place} is not there yet; `codemode serve` makes it.")
     if facts.schema == "newer":

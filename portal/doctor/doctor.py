@@ -72,6 +72,9 @@ class _Parts:
         except (PortalError, OSError) as error:
             text = f"The checks of {name} could not be made: {str(error)[:200].rstrip('.')}."
             self.findings.append(trouble("doctor.time", name, text, "codemode doctor again"))
+        except Exception as error:  # the edge of one part: what was not looked at must not seem to be well
+            text = f"The checks of {name} could not be made, by a fault of codemode: {type(error).__name__}."
+            self.findings.append(trouble("doctor.time", name, text, "report it, with what is unusual about it"))
         self.told(name, True)
         taken = loop.time() - began
         if taken > SLOW_SECONDS:

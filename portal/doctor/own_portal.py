@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import re
@@ -17,24 +18,28 @@ import orjson
 
 from portal.config import Config
 from portal.doctor.findings import Diagnosis, notice, ok, trouble
-from portal.doctor.probes import HttpFacts, probe, reachable
+from portal.doctor.probes import HttpFacts, probe, reachable, reason_of_failure
 from portal.doctor.remotes import certificate_finding, now_utc, proxy_for
 from portal.http import UnsafeBind, require_safe_bind
 
 PORT_SECONDS = 3.0
 _MOST_PROCESSES = 5_000
 _EVERYWHERE = ("0.0.0.0", "::", "")
+# Those below the first are for the administrator of the machine.
+_FIRST_FREE, _LAST, _USUAL = 1024, 65_535, 8787
 
 
 @dataclass(frozen=True, slots=True)
 class PortFacts:
-    """What listens at the portal's place. `problem`: why it cannot be listened on. `portal`: it is one, with these
-    `servers`, None if it does not say. `pid` and `program`: the process, if that is known."""
+    """What listens at the portal's place. `problem`: why it cannot be listened on; `by_host`: because of the address,
+    and not of the port. `portal`: it is one, with these `servers`, None if it does not say. `pid` and `program`: the
+    process, if that is known."""
 
     host: str
     port: int
     free: bool = True
     problem: str = ""
+    by_host: bool = False
     unsafe: str = ""
     portal: bool = False
     servers: frozenset[str] | None = None
@@ -65,22 +70,26 @@ async def port_facts(config: Config) -> PortFacts:
         unsafe = str(error)
     if not settings.port:
         return PortFacts(settings.host, 0, unsafe=unsafe, ours=ours)
-    number = _bind_error(settings.host, settings.port)
-    if number != errno.EADDRINUSE:
-        problem = os.strerror(number) if number else ""
-        return PortFacts(settings.host, settings.port, not number, problem, unsafe, ours=ours)
+    # A name is looked up, which may take long.
+    refused = await asyncio.to_thread(_bind_error, settings.host, settings.port)
+    if refused is None:
+        return PortFacts(settings.host, settings.port, unsafe=unsafe, ours=ours)
+    if refused.errno != errno.EADDRINUSE:
+        by_host = refused.errno not in (errno.EACCES, errno.EPERM)
+        problem = reason_of_failure(refused)
+        return PortFacts(settings.host, settings.port, False, problem, by_host, unsafe, ours=ours)
     host = "127.0.0.1" if settings.host in _EVERYWHERE else settings.host.strip("[]")
     written = f"[{host}]" if ":" in host else host
     answer = await probe(f"http://{written}:{settings.port}", "/healthz", seconds=PORT_SECONDS)
     is_portal, servers = read_health(answer)
     pid, program = listener_of(settings.port)
     return PortFacts(
-        settings.host, settings.port, False, "", unsafe, is_portal, servers, ours, pid=pid, program=program
+        settings.host, settings.port, False, "", False, unsafe, is_portal, servers, ours, pid=pid, program=program
     )
 
 
-def _bind_error(host: str, port: int) -> int:
-    """The number of the error of listening there, 0 for none."""
+def _bind_error(host: str, port: int) -> OSError | None:
+    """The error of listening there, None without one."""
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as tried:
@@ -88,8 +97,10 @@ def _bind_error(host: str, port: int) -> int:
         try:
             tried.bind((host, port))
         except OSError as error:
-            return error.errno or errno.EINVAL
-    return 0
+            return error
+        except (ValueError, OverflowError):  # no name at all
+            return OSError(errno.EINVAL, "")
+    return None
 
 
 def read_health(answer: HttpFacts) -> tuple[bool, frozenset[str] | None]:
@@ -139,10 +150,12 @@ def port_findings(facts: PortFacts) -> Iterator[Diagnosis]:
     if not facts.port:
         yield ok("portal.port", about, "The portal takes a free port at each start.")
         return
-    other = f"codemode serve --port {facts.port + 1}, or another `portal.port`"
+    another = facts.port + 1 if _FIRST_FREE <= facts.port < _LAST else _USUAL
+    other = f"codemode serve --port {another}, or another `portal.port`"
     by = f" (process {facts.pid}{f', {facts.program}' if facts.program else ''})" if facts.pid is not None else ""
     if facts.problem:
-        yield trouble("portal.port", about, f"The portal cannot listen on {about}: {facts.problem}.", other)
+        fix = "correct `host` in `portal`: an address of this machine, such as 127.0.0.1" if facts.by_host else other
+        yield trouble("portal.port", about, f"The portal cannot listen on {about}: {facts.problem}.", fix)
     elif facts.free:
         yield ok("portal.port", about, f"Port {facts.port} is free; no portal runs there.")
     elif not facts.portal:

@@ -66,7 +66,7 @@ async def probe(url: str, path: str = "/", *, proxy: str = "", seconds: float = 
                 return HttpFacts(problem=certificate.wrong, certificate=certificate)
     except TimeoutError:
         return HttpFacts(problem=f"no answer within {seconds:g} s")
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, asyncio.LimitOverrunError) as error:
         return HttpFacts(problem=reason_of_failure(error))
 
 
@@ -75,7 +75,8 @@ def reason_of_failure(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({(error.reason or 'unknown reason').lower().replace('_', ' ')})"
     if isinstance(error, OSError):
-        if error.errno:
+        # The numbers of names that are not found are none of the system's, and negative.
+        if error.errno is not None and error.errno > 0:
             return os.strerror(error.errno)
         return (error.strerror or str(error) or "it cannot be reached")[:_SHOWN]
     return "its answer is not HTTP"
@@ -192,7 +193,7 @@ def seconds_ahead(lines: list[str], now: datetime) -> float | None:
     for line in lines:
         name, _, value = line.partition(":")
         if name.strip().lower() == "date":
-            with suppress(ValueError, TypeError):
+            with suppress(ValueError, TypeError, OverflowError):
                 said = parsedate_to_datetime(value.strip())
                 return ((said if said.tzinfo is not None else said.replace(tzinfo=UTC)) - now).total_seconds()
     return None

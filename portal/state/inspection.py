@@ -6,6 +6,7 @@ A file of SQLite is looked at in a copy: opening it as the portal does may write
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import sqlite3
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from portal.state.database import Database
-from portal.state.errors import StateUnusable
+from portal.state.errors import StateUnavailable, StateUnusable
 from portal.state.migrate import is_ahead, is_current, is_migrated
 
 SchemaState = Literal["none", "older", "current", "newer"]
@@ -25,6 +26,12 @@ program."""
 
 MOST_COPIED = 512 * 1024 * 1024
 _PAGES = 2_000
+# Nothing is wrong with the database then: https://sqlite.org/rescode.html
+_NOT_NOW = {
+    "SQLITE_FULL": "there is no room for a copy",
+    "SQLITE_BUSY": "somebody writes to it",
+    "SQLITE_LOCKED": "somebody writes to it",
+}
 # The byte of the file beside the database that a writer locks: https://sqlite.org/walformat.html, "WAL Locks".
 _WAL_WRITE_LOCK = 120
 _FLOCK = "@hhqqi4x"
@@ -52,11 +59,12 @@ def copy_sqlite(file: Path, to: Path) -> None:
     """A copy of a database as it is now, for its owner alone, while others may write to it.
 
     Raises:
-        StateUnusable: it cannot be read, or is too large to be copied for a look.
+        StateUnusable: it cannot be read.
+        StateUnavailable: it is too large to be copied for a look, or there is no room, or somebody writes to it.
     """
     try:
         if file.stat().st_size > MOST_COPIED:
-            raise StateUnusable(f"{file} is larger than {MOST_COPIED // 2**20} MiB")
+            raise StateUnavailable(f"it is larger than {MOST_COPIED // 2**20} MiB, and is looked at in a copy only")
         os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         # Without its log nobody has it open, and SQLite would make files beside it only to read it.
         how = "mode=ro" if Path(f"{file}-wal").exists() else "immutable=1"
@@ -67,8 +75,12 @@ def copy_sqlite(file: Path, to: Path) -> None:
             there.backup(here, pages=_PAGES)
     except sqlite3.Error as error:
         kind = error.sqlite_errorname if isinstance(error, sqlite3.Error) and hasattr(error, "sqlite_errorname") else ""
+        if kind in _NOT_NOW:
+            raise StateUnavailable(f"it cannot be copied now: {_NOT_NOW[kind]}") from None
         raise StateUnusable(f"{file}: it cannot be read ({kind or type(error).__name__})") from None
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StateUnavailable("there is no room for a copy of it") from None
         raise StateUnusable(f"{file}: {error.strerror or 'it cannot be read'}") from None
 
 

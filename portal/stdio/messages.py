@@ -36,6 +36,9 @@ _VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
 _ID_FIRST = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb'\s*,\s*)?"id"\s*:\s*' + _STRING_OR_NUMBER + rb"\s*[,}]")
 _ID_LAST = re.compile(rb',\s*"id"\s*:\s*' + _STRING_OR_NUMBER + rb"\s*(?:,\s*" + _VERSION + rb"\s*)?\}\s*\Z")
 
+# Two of them may be one whole character. Written anew they are that.
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+
 
 @dataclass(frozen=True, slots=True)
 class ClientMessage:
@@ -51,7 +54,7 @@ class ClientMessage:
 
     def headers(self) -> dict[str, str]:
         """The headers that repeat what is in a request of 2026-07-28 ("Standard Headers")."""
-        headers = {MCP_PROTOCOL_VERSION_HEADER: self.version, MCP_METHOD_HEADER: self.method}
+        headers = {MCP_PROTOCOL_VERSION_HEADER: self.version, MCP_METHOD_HEADER: encode_header_value(self.method)}
         named = self.params.get(NAME_BEARING_METHODS.get(self.method, ""))
         if isinstance(named, str):
             headers[MCP_NAME_HEADER] = encode_header_value(named)
@@ -112,6 +115,16 @@ def as_line(data: bytes) -> bytes:
     if b"\n" in data or b"\r" in data:
         data = data.replace(b"\n", b" ").replace(b"\r", b" ")
     return data
+
+
+def is_strict(data: bytes) -> bool:
+    """Whether every client can read the letters of a JSON text: UTF-8 without a byte order mark, and no half
+    characters. The portal itself reads others too."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return not data.startswith(b"\xef\xbb\xbf") and _HALF_CHARACTER.search(data) is None
 
 
 def _in_batch(value: object) -> ClientMessage | MessageUnreadable:

@@ -25,6 +25,7 @@ from portal.stdio.messages import (
     MessageUnreadable,
     as_line,
     error_of,
+    is_strict,
     read_line,
     too_long,
 )
@@ -414,7 +415,8 @@ class Relay:
         messages = await read_messages(data, MAX_ANSWER)
         found = None
         for message in messages:
-            raw = as_line(data) if len(messages) == 1 and not data.lstrip().startswith(b"[") else encode(message)
+            as_written = len(messages) == 1 and not data.lstrip().startswith(b"[") and is_strict(data)
+            raw = as_line(data) if as_written else encode(message)
             kind = kind_of(message)
             if kind == "answer":
                 if one is not None and _is_answer_to(message, one.message.id):

@@ -328,14 +328,20 @@ class _File:
         if self._descriptor is not None and not self._is_current(self._descriptor):
             self.close()
         if self._descriptor is None:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in reversed([one for one in (self._folder, *self._folder.parents) if not one.exists()]):
+                # Those above it too: the database may come to lie in one of them.
+                folder.mkdir(mode=0o700, exist_ok=True)
             status = self._folder.stat()
-            if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+            if status.st_uid != os.geteuid():
+                # Whoever it belongs to could read what is written, and has put there what they like.
+                raise OSError(0, "the folder belongs to another user")
+            if status.st_mode & 0o077:
                 self._folder.chmod(0o700)
             descriptor = os.open(self._path, _OPEN, 0o600)
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
                 os.close(descriptor)
-                raise OSError(0, "another thing than a file is in its place")
+                raise OSError(0, "another thing than a file of this user is in its place")
             self._descriptor = descriptor
         return self._descriptor
 

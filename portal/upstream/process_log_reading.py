@@ -21,6 +21,8 @@ from portal.upstream.process_log import FILE_BYTES, Kind, former_file, log_file
 _CHUNK = 256 * 1024
 # With what several processes write at the same moment a file may become a little larger than its bound.
 _MOST_BYTES = 4 * FILE_BYTES
+# The end of the year 9999, after which a moment has no date.
+_LAST = 253_402_300_799_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def read_line(written: bytes) -> ProcessLine | None:
         at, pid, kind, text = (found[name] for name in ("at", "pid", "kind", "text"))
     except (ValueError, KeyError, TypeError):
         return None
-    is_right = isinstance(at, int) and isinstance(text, str) and isinstance(pid, int | None)
+    is_right = isinstance(at, int) and isinstance(text, str) and isinstance(pid, int | None) and 0 <= at <= _LAST
     return ProcessLine(at, pid, kind, text) if is_right and kind in get_args(Kind) else None
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
 from rich.console import Console
 from rich.text import Text
 
@@ -88,7 +87,7 @@ def _require_program(document: Config, name: str, file: Path) -> None:
 def _print(lines: Iterable[ProcessLine], stdout: Console, *, as_json: bool) -> None:
     for line in lines:
         if as_json:
-            stdout.file.write(orjson.dumps(as_document(line)).decode() + "\n")
+            stdout.print_json(data=as_document(line), indent=None)
         else:
             stdout.print(shown_line(line), soft_wrap=True)
     stdout.file.flush()

@@ -19,7 +19,8 @@ _KEPT_LINES = 200
 _LINE = 2_000
 # In front of the lines of an exception group.
 _GROUP = re.compile(r"^ *(?:[|+] ?)+")
-_GROUP_END = re.compile(r"[|+\- ]*\+-[+\-\d ]*")
+# Looked ahead for, so that a long line is not tried at each of its places.
+_GROUP_END = re.compile(r"(?=[|+\- ]*\+-)[|+\-\d ]*")
 # Lines that say where, but not what: they would push the error out of the last words.
 _FRAME = re.compile(r'at\s.*|File ".*", line \d.*|\.\.\. \d+ .*|Node\.js v[\d.]+|[\^~{}\[\],\s]+|\[Previous line .*')
 _PLACE = re.compile(r"(?:node:|file:|/|[A-Za-z]:\\)\S*:\d+")

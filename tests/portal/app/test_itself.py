@@ -200,6 +200,8 @@ def test_another_path_of_the_endpoint_is_known() -> None:
         (["--config=codemode.json"], "{folder}", True),
         (["--config", "{folder}/link.json"], None, True),
         (["--config", "{folder}/other.json"], None, False),
+        (["-c{folder}/other.json"], None, False),
+        (["-c{folder}/codemode.json"], None, True),
         (["--config=codemode.json"], "/", False),
     ],
 )

@@ -15,7 +15,7 @@ from portal.cli.exits import Exit
 from portal.config import load_config
 from portal.upstream import ProcessLogs
 from tests.patience import PATIENCE
-from tests.portal.cli.command import as_forked, in_process
+from tests.portal.cli.command import as_forked, as_process, in_process
 
 pytestmark = pytest.mark.anyio
 
@@ -61,6 +61,16 @@ def test_as_json_each_line_is_a_document(folder: Path) -> None:
         assert len(lines) == 2
         assert lines[-1]["kind"] == "end" and lines[-1]["text"].startswith("exited with status 3")
         assert lines[-1]["time"].endswith("Z") and isinstance(lines[-1]["pid"], int)
+
+
+def test_as_json_a_line_is_escaped_for_a_stream_without_its_letters(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_process(folder, "tools")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = as_process(folder, "logs", "tickets", "--json")
+    assert done.returncode == Exit.OK, done.stderr
+    assert any("\N{REPLACEMENT CHARACTER}" in json.loads(line)["text"] for line in done.stdout.splitlines())
 
 
 def test_a_server_that_is_called_like_a_command_is_shown_by_the_command_for_servers(folder: Path) -> None:

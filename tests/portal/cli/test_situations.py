@@ -53,6 +53,8 @@ OTHERS_KEYS = {
 
 READ_NONE = {"connect": "lists the clients that are there"}
 """The commands that read no configuration although there is an option for one, and why."""
+FINDS_BROKEN = {"doctor"}
+"""The commands that look for what is wrong: a configuration that cannot be read is what they find, and no mistake."""
 
 RUNNING = [node for node in NODES if node.runs]
 TRIED = [node for node in RUNNING if node.name not in UNTRIED]
@@ -90,7 +92,12 @@ def test_a_broken_configuration_is_2_wherever_it_is_read(node: CommandNode, docu
     (tmp_path / "codemode.json").write_text(document)
     done = codemode(tmp_path, *example(node))
     assert done.returncode in CODES
-    if {"--config", "-c"} & node.options and node.name not in READ_NONE:
+    if node.name in FINDS_BROKEN:
+        assert done.returncode == Exit.PROGRAM_FAILED and "codemode.json" in done.stdout
+        findings = json.loads(codemode(tmp_path, *example(node), "--json").stdout)["findings"]
+        (found,) = (one for one in findings if one["id"] == "config.valid")
+        assert found["level"] == "trouble" and found["text"] and found["fix"]
+    elif {"--config", "-c"} & node.options and node.name not in READ_NONE:
         assert done.returncode == Exit.USAGE and done.stdout == "" and one_sentence(done)
 
 

@@ -153,6 +153,19 @@ async def test_a_clock_that_differs_is_said_to(ahead: int, level: str) -> None:
         assert ("ahead of" if ahead > 0 else "behind") in one.text and "timedatectl" in one.fix
 
 
+async def test_a_head_without_end_is_no_http_and_hides_no_finding() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 1_000_000)
+        with suppress(OSError):
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        one = found(await looked_at({"url": f"http://127.0.0.1:{port}/mcp"}), "remote.answers")
+    assert one.level == "trouble"
+
+
 @pytest.mark.parametrize("line", ["Date: yesterday", "Date:", "X: y", "date: Mon, 30 Nov 2026 20:17:26 +9999999"])
 def test_a_date_that_is_none_is_none(line: str) -> None:
     assert seconds_ahead([line], datetime.now(UTC)) is None

@@ -8,7 +8,7 @@ import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 import pytest
@@ -19,7 +19,7 @@ from portal.doctor.database import database_findings, opened_database
 from portal.doctor.engine import EngineFacts, engine_facts, engine_findings
 from portal.doctor.environment import environment_facts, environment_findings
 from portal.doctor.installed import client_facts, client_findings
-from portal.doctor.own_portal import PublicFacts, port_facts, port_findings, public_facts, public_findings
+from portal.doctor.own_portal import PortFacts, PublicFacts, port_facts, port_findings, public_facts, public_findings
 from portal.doctor.probes import HttpFacts
 from portal.state import KeyRing
 from tests.certificates import server_named
@@ -112,6 +112,19 @@ async def test_the_port_of_the_running_portal_is_its_own() -> None:
         assert "other servers" in found(port_findings(await port_facts(other)), "portal.port").text
 
 
+@pytest.mark.parametrize("host", ["no-such-name.invalid", "192.0.2.1"])
+async def test_an_address_that_is_none_of_this_machine_is_named_and_no_other_port(host: str) -> None:
+    one = found(port_findings(await port_facts(config(host=host, port=8787))), "portal.port")
+    assert one.level == "trouble" and "nknown error" not in one.text
+    assert "`host`" in one.fix and "--port" not in one.fix
+
+
+@pytest.mark.parametrize("port", [80, 1023, 65_535])
+def test_the_port_that_is_advised_can_be_listened_on(port: int) -> None:
+    (one,) = port_findings(PortFacts("127.0.0.1", port, free=False))
+    assert "codemode serve --port 8787" in one.fix
+
+
 async def test_an_address_that_may_not_be_listened_on_is_named() -> None:
     findings = list(port_findings(await port_facts(config(host="0.0.0.0", port=0))))
     assert checks(findings) == {"portal.host"}
@@ -183,6 +196,46 @@ async def test_a_database_of_another_version_is_said_to_be(
 async def test_a_file_that_is_no_database_is_said_to_be(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_text("no database at all, but long enough to be looked at" * 100)
     assert found(await database(f"sqlite:///{tmp_path}/state.db"), "database.schema").level == "trouble"
+
+
+async def test_a_server_of_databases_that_is_not_there_is_no_file_to_restore(free_tcp_port: int) -> None:
+    one = found(await database(f"postgresql://ada@127.0.0.1:{free_tcp_port}/portal"), "database.schema")
+    assert one.level == "trouble" and "start the server" in one.fix and "copy" not in one.fix
+
+
+async def test_a_database_too_large_for_a_copy_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = new_state(tmp_path)
+    monkeypatch.setattr("portal.state.inspection.MOST_COPIED", 100)
+    one = found(await database(url), "database.schema")
+    assert one.level == "notice" and "larger than" in one.text
+
+
+async def test_a_folder_for_the_copy_that_is_full_or_away_is_no_trouble_of_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_state(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "away"))
+    one = found(await database(url), "database.schema")
+    assert one.level == "notice" and "TMPDIR" in one.fix
+    monkeypatch.undo()
+    monkeypatch.setattr("portal.state.inspection.closing", _full)
+    one = found(await database(url), "database.schema")
+    assert one.level == "notice" and "no room" in one.text
+
+
+def _full(_: object) -> NoReturn:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorname = "SQLITE_FULL"
+    raise error
+
+
+async def test_a_database_that_this_user_may_not_read_is_not_said_to_be_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_state(tmp_path)
+    monkeypatch.setattr("os.access", lambda path, mode: not str(path).endswith("state.db"))
+    one = found(await database(url), "database.schema")
+    assert one.level == "trouble" and "may not read" in one.text and "copy" not in one.fix
 
 
 async def test_keys_that_are_missing_or_readable_by_others_are_named(tmp_path: Path) -> None:

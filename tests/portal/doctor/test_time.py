@@ -35,6 +35,19 @@ async def test_what_has_not_ended_in_time_is_a_trouble_and_is_stopped(
     assert told == [("silent", False)] and examination.level == "trouble"
 
 
+async def test_a_check_that_fails_by_a_fault_of_ours_is_a_trouble_and_nothing_seems_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise KeyError("hunter2-hunter2")
+
+    monkeypatch.setattr("portal.doctor.doctor.environment_facts", broken)
+    wanted = ExaminationScope(None, "none", Machine("linux", tmp_path, tmp_path, {}))
+    examination = await examine(wanted, lambda part, ended: None)
+    one = found(examination.findings, "doctor.time", "environment")
+    assert one.level == "trouble" and "KeyError" in one.text and "hunter2" not in one.text
+
+
 async def test_what_is_looked_at_is_told_as_it_begins_and_ends(tmp_path: Path) -> None:
     told: list[tuple[str, bool]] = []
     wanted = ExaminationScope(None, "none", Machine("linux", tmp_path, tmp_path, {}))

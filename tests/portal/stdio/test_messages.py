@@ -94,6 +94,15 @@ def test_a_request_that_says_its_version_has_headers_that_repeat_it() -> None:
     }
 
 
+@pytest.mark.parametrize("method", ["caf\u00e9", "\u2028", "x\r\nevil: 1", " x", "\x00"])
+def test_a_method_of_any_letters_is_one_header(method: str) -> None:
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": META}}
+    found = read_line(json.dumps(message).encode())
+    assert isinstance(found, ClientMessage)
+    header = found.headers()["mcp-method"]
+    assert header.isascii() and header.isprintable() and header.startswith("=?base64?")
+
+
 @pytest.mark.parametrize("version", ["2025-11-25", "x\r\nevil: 1", "", 7, None])
 def test_a_version_that_is_none_or_has_sessions_makes_no_headers(version: object) -> None:
     params = {"_meta": {"io.modelcontextprotocol/protocolVersion": version}}

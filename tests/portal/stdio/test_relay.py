@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from mcp import Client
-from mcp_types import ElicitResult, LoggingMessageNotificationParams
+from mcp_types import ElicitResult, LoggingMessageNotificationParams, jsonrpc_message_adapter
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -358,6 +358,25 @@ async def test_a_broken_answer_is_come_back_for_or_may_have_run(kept: bool) -> N
             else:
                 assert found["error"]["code"] == -32011 and "may have run" in found["error"]["message"]
             assert not any("no message" in line for line in talk.written)
+        await exchange.aclose()
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"\\ud800", b"\\uD83D\\uDE00", b"\xed\xa0\x80", b"caf\xc3\xa9"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+async def test_every_client_can_read_the_letters_of_what_it_gets(text: bytes, mark: bytes) -> None:
+    async def answer(_: Request) -> Response:
+        body = mark + b'{"jsonrpc":"2.0","id":0,"result":{"n":12345678901234567890123,"text":"' + text + b'"}}'
+        return Response(body, 200, {}, "application/json")
+
+    app = Starlette(routes=[Route("/mcp", answer, methods=["POST"])])
+    async with running(app, http=HttpSettings()) as url:
+        exchange = remote(f"{url}/mcp")
+        async with talking(exchange) as talk:
+            talk.say(INITIALIZE)
+            found = await talk.answer(0)
+            assert found["result"]["n"] == 12345678901234567890123
+            found["result"]["text"].encode()
+            jsonrpc_message_adapter.validate_json(talk.written[-1])
         await exchange.aclose()
 
 

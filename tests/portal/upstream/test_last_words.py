@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,13 @@ npm error 404
 npm error 404 Note that you can also install from a
 npm error 404 tarball, folder, http url, or git folder.
 npm error A complete log of this run can be found in: /tmp/.npm/_logs/2026-11-30T20_20_02_697Z-debug-0.log"""
+
+
+@pytest.mark.parametrize("word", ["+-", "a.", "Error", "| ", "^ ", "npm notice", 'File "x", line ', "/a:1"])
+def test_lines_made_to_be_slow_are_read_at_once(word: str) -> None:
+    began = time.process_time()
+    telling([(word * 2000)[:1999] + "!"] * 200)
+    assert time.process_time() - began < 1.0
 
 
 @pytest.mark.parametrize(

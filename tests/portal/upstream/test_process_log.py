@@ -197,9 +197,33 @@ async def test_half_a_line_of_a_full_disk_costs_only_itself(tmp_path: Path) -> N
     await kept(tmp_path, shell("echo before >&2; exit 1"))
     with (tmp_path / "up.log").open("ab") as file:
         file.write(b'{"at": 1, "pid": \n[]\n{"at": 1, "pid": 2, "kind": "other", "text": ""}\n')
+        # A moment that has no date, as in a file that somebody else wrote.
+        file.write(b'{"at": 253402300800000, "pid": 2, "kind": "stderr", "text": "late"}\n')
+        file.write(b'{"at": -1, "pid": 2, "kind": "stderr", "text": "early"}\n')
     await kept(tmp_path, shell("echo after >&2; exit 1"))
     texts = [line.text for line in lines_of(tmp_path)]
-    assert "before" in texts and "after" in texts
+    assert "before" in texts and "after" in texts and not {"late", "early"} & set(texts)
+
+
+async def test_the_folders_that_are_made_above_are_for_their_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        await kept(tmp_path / "state" / "portal" / "servers", shell("exit 1"))
+    finally:
+        os.umask(before)
+    for folder in ("state", "state/portal", "state/portal/servers"):
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700
+
+
+async def test_nothing_is_kept_in_a_folder_or_file_of_another_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "up.log").touch()
+    monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with structlog.testing.capture_logs() as said:
+        await kept(tmp_path, shell("echo for its user alone >&2; exit 1"))
+    assert [one["reason"] for one in said] == ["the folder belongs to another user"]
+    assert (tmp_path / "up.log").read_bytes() == b""
 
 
 @pytest.mark.parametrize("obstacle", ["folder", "pipe", "link"])
