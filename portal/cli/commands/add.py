@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,6 +17,7 @@ from portal.cli.document_change import APPLIES, ChangeOptions, OpenDocument, ope
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import usable
 from portal.cli.show.console import consoles
+from portal.cli.show.progress import WaitLine
 from portal.config import (
     Config,
     NewAddress,
@@ -35,8 +34,6 @@ from portal.errors import ConfigError
 from portal.logs import Discard, configure_logging
 
 SETTLE_SECONDS = 60.0
-# Less is no wait for a person.
-QUIET_SECONDS = 1.0
 _UNAUTHORIZED = 401
 _MOST_NOTICES = 5
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -246,7 +243,7 @@ async def _tried(config: Config, server: ServerConfig, stderr: Console) -> Trial
         return Trial("skipped", why="not tried, because it is disabled")
     alone = config.model_copy(update={"servers": {server.id: server}})
     async with store_for_calls(alone) as store, open_upstreams(alone, Discard(), store) as upstreams:
-        async with _progress(f"Connecting to {server.name} ...", stderr):
+        with WaitLine(stderr, f"Connecting to {server.name} ..."):
             snapshot = await upstreams.servers.settled(SETTLE_SECONDS)
         found = snapshot.servers[server.id]
     if found.state == "ready":
@@ -254,17 +251,6 @@ async def _tried(config: Config, server: ServerConfig, stderr: Console) -> Trial
     if found.status == _UNAUTHORIZED and may_log_in(server):
         return Trial("login", why=f"codemode login {server.id}")
     return Trial("error", why=found.reason or f"it has not answered within {SETTLE_SECONDS:g} seconds")
-
-
-@asynccontextmanager
-async def _progress(text: str, stderr: Console) -> AsyncIterator[None]:
-    status = stderr.status(text)
-    later = asyncio.get_running_loop().call_later(QUIET_SECONDS, status.start)
-    try:
-        yield
-    finally:
-        later.cancel()
-        status.stop()
 
 
 def _say(options: AddOptions, opened: OpenDocument, text: str, name: str, trial: Trial, stdout: Console) -> Exit:

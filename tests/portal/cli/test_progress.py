@@ -144,7 +144,7 @@ def test_progress_is_made_in_one_place() -> None:
         for path in sorted((ROOT / "portal" / "cli").rglob("*.py"))
         if path.name != "progress.py"
         for found in re.findall(
-            r"\.status\(\s*f?[\"']|\bProgress\(|\bLive\(|rich\.status", path.read_text(encoding="utf-8")
+            r"\.status\(\s*(?:f?[\"']|text\b)|\bProgress\(|\bLive\(|rich\.status", path.read_text(encoding="utf-8")
         )
     ]
     assert elsewhere == [], "portal/cli/show/progress.py has it, and shows it after a second"
