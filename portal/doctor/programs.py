@@ -65,7 +65,8 @@ def program_findings(facts: ProgramFacts) -> Iterator[Diagnosis]:
     if facts.found is None:
         yield _not_found(facts)
         return
-    yield ok("program.found", facts.id, f"{facts.command} is {facts.found}.")
+    is_its_path = facts.command == facts.found
+    yield ok("program.found", facts.id, f"{facts.command} is {'there' if is_its_path else facts.found}.")
     if facts.tried is not None:
         yield _answered(facts, facts.tried)
     if facts.proxied and not facts.told and _name(facts.command) in _NODE:

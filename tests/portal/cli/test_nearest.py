@@ -19,6 +19,10 @@ from tests.portal.cli.tree import NODES
 TREE: dict[str, list[str]] = {node.name: list(node.command.commands) for node in NODES if node.is_group}
 
 
+def test_two_wrong_letters_in_a_word_of_five_still_find_it() -> None:
+    assert nearest("goast", ["shop", "ghost", "github"]) == ["ghost"]
+
+
 @pytest.fixture
 def folder(tmp_path: Path, shop: dict[str, Any]) -> Path:
     document = {

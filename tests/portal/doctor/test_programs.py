@@ -92,6 +92,16 @@ async def test_a_runtime_that_is_missing_is_named_with_how_to_install_it(
     assert words in one.fix and words in how_to_install(command)
 
 
+async def test_a_program_named_by_its_path_is_said_to_be_there_and_not_to_be_itself(tmp_path: Path) -> None:
+    program = tmp_path / "own-server"
+    program.write_text(f"#!{sys.executable}\nraise RuntimeError('found')\n")
+    program.chmod(0o700)
+    by_path = await looked_at({"command": str(program)})
+    assert found(by_path, "program.found").text == f"{program} is there."
+    by_name = await looked_at({"command": "own-server", "env": {"PATH": str(tmp_path)}})
+    assert found(by_name, "program.found").text == f"own-server is {program}."
+
+
 async def test_the_path_in_the_entry_of_a_server_counts(tmp_path: Path) -> None:
     program = tmp_path / "own-server"
     program.write_text(f"#!{sys.executable}\nraise RuntimeError('found')\n")
