@@ -101,7 +101,9 @@ def _left_out(facts: ConfigFacts, config: Config) -> Iterator[Diagnosis]:
             fix = f"nothing; or remove it from {facts.file}"
             yield notice("config.itself", about, one.why, fix)
         elif unset := _UNSET.search(one.why):
-            yield trouble("config.variables", about, one.why, f"export {unset[1]}=...")
+            # What mends it is said beside it.
+            text = f"{one.why.partition('; set ')[0].rstrip('.')}."
+            yield trouble("config.variables", about, text, f"export {unset[1]}=...")
         else:
             yield trouble("config.servers", about, one.why, f"correct {config.section} in {facts.file}, or remove it")
 

@@ -32,7 +32,7 @@ class ClientFacts:
 
 def client_facts(config: Config, machine: Machine) -> Sequence[ClientFacts]:
     """Read the documents of the clients."""
-    own = OwnAddress.of(config, names=(socket.gethostname(),))
+    own = OwnAddress.of(config, names=(socket.gethostname(),), document=config.file)
     paths = frozenset(path.rstrip("/") for path in own.paths)
     return [_facts(one, machine, own, paths) for one in find_clients(machine)[:_MOST_CLIENTS]]
 

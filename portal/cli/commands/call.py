@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.text import Text
 
-from codemode import Catalog, CatalogError
+from codemode import ArgumentCheck, Catalog, CatalogError
 from portal.calls import Call
 from portal.cli.arguments import parse_arguments
 from portal.cli.exits import CommandError, Exit
+from portal.cli.nearest import nearest
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
 from portal.cli.show.progress import WaitLine
@@ -27,6 +28,11 @@ async def call(path: str, words: Sequence[str], config: Path | None, *, as_json:
     async with connect(document, stderr, file=file) as session:
         tool = _find(session.catalog, path, session.snapshot.unavailable())
         arguments = parse_arguments(words, tool.input_schema)
+        if wrong := ArgumentCheck(tool.input_schema).mismatches(arguments):
+            raise CommandError(f"{path} was not called, because its arguments do not fit: {'; '.join(wrong)}.")
+        for unknown, meant in _misspelt(arguments, tool.input_schema):
+            note = f"{path} says nothing of an argument {unknown}. Did you mean {meant}?"
+            stderr.print(Text(note, style="yellow"), soft_wrap=True)
         try:
             with WaitLine(stderr, f"Calling {path} ..."):
                 result = await session.caller.call(Call.tool(tool.server, tool.name, arguments))
@@ -41,6 +47,16 @@ async def call(path: str, words: Sequence[str], config: Path | None, *, as_json:
     else:
         stdout.print(result_view(_value(result)), soft_wrap=True)
     return Exit.PROGRAM_FAILED if failed else Exit.OK
+
+
+def _misspelt(arguments: Mapping[str, object], schema: Mapping[str, object] | bool) -> Iterator[tuple[str, str]]:
+    """The arguments that the schema does not name, and the one of its own that each is nearly. Many servers pass over
+    what they do not know, and answer as if it had not been there."""
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    if isinstance(properties, Mapping):
+        for name in arguments:
+            if name not in properties and (near := nearest(name, properties, most=1)):
+                yield name, near[0]
 
 
 @dataclass(frozen=True, slots=True)

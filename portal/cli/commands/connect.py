@@ -285,7 +285,9 @@ def _undo(options: ConnectOptions, file: ClientFile, machine: Machine) -> Exit:
     elif not written:
         stderr.print("Nothing was written: this was a dry run.")
     else:
-        how = "is as it was, byte for byte" if prepared.exact else "has the portal no more"
+        how = "has the portal no more"
+        if prepared.exact:
+            how = "is as it was before codemode first changed it, byte for byte"
         if prepared.staying:
             how = f"keeps the entry `{prepared.staying}`, which somebody has changed"
         stderr.print(Text(f"{short_path(file.path)} {how}.", style="bold green"), soft_wrap=True)
@@ -312,13 +314,13 @@ def _list(options: ConnectOptions, machine: Machine) -> Exit:
             Text(f"No MCP client was found. Known: {', '.join(client.title for client in CLIENTS)}."), soft_wrap=True
         )
         return Exit.OK
-    table = Table("client", "connected", "servers", "document", box=None, pad_edge=False, header_style="bold")
+    table = Table("client", "connected", "other servers", "document", box=None, pad_edge=False, header_style="bold")
     for one, name in found:
         state = Text(f"as {name}", style="green") if name else Text("no", style="dim")
         if one.problem:
             state = Text("cannot be read", style="red")
         document = short_path(one.file.path) + ("" if one.there else " (not there yet)")
-        table.add_row(one.client.id, state, str(len(one.servers)), document)
+        table.add_row(one.client.id, state, str(len(one.servers) - (name is not None)), document)
     stdout.print(table)
     print_sentences(stderr, filter(None, (problem, *(one.problem for one, _ in found))))
     stderr.print(Text("`codemode connect CLIENT` connects one.", style="dim"))

@@ -141,7 +141,8 @@ def _outcome(prepared: PreparedImport, options: ImportOptions, *, written: bool,
     if none_found:
         return "No server of a client was found. `codemode connect` lists the clients."
     if not count:
-        return f"Nothing to do: {into} has them all already, or nothing could be taken over."
+        has_some = bool(prepared.takeover.names)
+        return f"Nothing to do: {into} has them all already." if has_some else "No server could be taken over."
     servers = "One server" if count == 1 else f"{count} servers"
     if not written:
         return f"{servers} would be taken over into {into}. Nothing was written: this was a dry run."

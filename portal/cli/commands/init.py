@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -43,9 +45,12 @@ from portal.clients import (
     write_connection,
     write_import,
 )
-from portal.config import HttpServer
+from portal.config import HttpServer, ServerConfig, StdioServer
 
 EXAMPLE_NAME = "shop"
+_RUNNER = re.compile(r"(?:npx|bunx|uvx|pipx|node|deno|bun|python[0-9.]*)(?:\.exe|\.cmd)?$")
+# The name of a package or of a module, or a path: no line of a shell, no URL, and nothing with a value in it.
+_PLAIN = re.compile(r"[@./~A-Za-z][A-Za-z0-9_@./~-]{0,60}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +159,21 @@ def _connections(
 def _servers(offered: Sequence[CarriedServer]) -> Table:
     table = Table("", "server", "of", "what it is", box=None, pad_edge=False, header_style="bold")
     for number, one in enumerate(offered, 1):
-        what = "a URL" if isinstance(one.config, HttpServer) else "a program"
-        table.add_row(str(number), Text(one.server.name), Text(one.server.title), what)
+        table.add_row(str(number), Text(one.server.name), Text(one.server.title), Text(_what(one.config)))
     return table
+
+
+def _what(config: ServerConfig | None) -> str:
+    """Enough to know a server by, and nothing that may be a secret: the host of a URL, the program and what it runs."""
+    if isinstance(config, HttpServer):
+        parts = urlsplit(config.url)
+        return f"{parts.scheme}://{parts.hostname or '...'}"
+    if not isinstance(config, StdioServer):
+        return ""
+    program = Path(config.command).name
+    # What these run is their first word. With other programs it may be anything.
+    first = next((word for word in config.args if not word.startswith("-")), "") if _RUNNER.match(program) else ""
+    return f"{program} {first}" if _PLAIN.fullmatch(first) else program
 
 
 def _clients(clients: Sequence[FoundClient], machine: Machine, here: IsPortal) -> Table:

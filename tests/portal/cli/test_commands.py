@@ -285,6 +285,18 @@ def test_call_reads_words_by_the_tools_schema(folder: Path) -> None:
     assert codemode(folder, "call", "shop.get_customer", '{"customer_id": "C001"}').returncode == Exit.OK
 
 
+def test_an_argument_that_the_tool_does_not_name_is_said_with_the_nearest(folder: Path) -> None:
+    done = codemode(folder, "call", "shop.list_orders", "limt=3", "--json")
+    assert done.returncode == Exit.OK and "argument limt. Did you mean limit?" in done.stderr
+
+
+def test_arguments_that_do_not_fit_are_not_sent(folder: Path) -> None:
+    done = codemode(folder, "call", "shop.list_orders", "limit=many")
+    assert done.returncode == Exit.USAGE and done.stdout == ""
+    assert "was not called, because its arguments do not fit: " in done.stderr and "limit" in done.stderr
+    assert done.stderr.count("codemode: ") == 1
+
+
 def test_a_tool_that_answers_with_an_error_is_1(folder: Path) -> None:
     done = codemode(folder, "call", "shop.get_customer", "customer_id=C999")
     assert done.returncode == Exit.PROGRAM_FAILED

@@ -155,6 +155,8 @@ def test_a_person_chooses_servers_and_clients(machine: Machine) -> None:
     code, seen = at_a_terminal(machine, "init", answers="9\n1-2,5\n2\ny\ny\n")
     assert code == Exit.OK, seen
     assert "Write all, none, or numbers from 1 to 8." in seen
+    # Enough to tell servers of one name from each other, and no secret.
+    assert "npx files-server" in seen and "https://mcp.example.com" in seen and "hunter2" not in seen
     assert list(ours(machine)["mcpServers"]) == ["github", "files", "files-cursor"]
     cursor = files["cursor"].path.read_text()
     # What was not chosen stays with its client, what was the portal has.

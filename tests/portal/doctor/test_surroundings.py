@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import aiohttp
 import pytest
 
-from portal.config import Config, parse_config
+from portal.config import Config, load_config, parse_config
 from portal.doctor import Diagnosis
 from portal.doctor.database import database_findings, opened_database
 from portal.doctor.engine import EngineFacts, engine_facts, engine_findings
@@ -296,6 +296,19 @@ def clients(tmp_path: Path, url: str | None, text: str | None = None, name: str 
 def test_a_client_that_has_the_portal_is_said_to(tmp_path: Path) -> None:
     findings = clients(tmp_path, "http://127.0.0.1:8787/mcp?codemode=search_and_execute")
     assert found(findings, "clients.portal").level == "ok"
+
+
+def test_a_client_that_starts_the_portal_itself_has_it(tmp_path: Path) -> None:
+    machine = machine_in(tmp_path)
+    ours, other = tmp_path / "codemode.json", tmp_path / "other.json"
+    for file in (ours, other):
+        file.write_text('{"mcpServers": {}}')
+    entry = {"command": "codemode", "args": ["stdio", "--config", str(ours)]}
+    written(machine, "claude-desktop", json.dumps({"mcpServers": {"tools": entry}}))
+    one = found(client_findings(client_facts(load_config(ours), machine)), "clients.portal")
+    assert (one.level, one.about) == ("ok", "claude-desktop") and "as `tools`" in one.text
+    elsewhere = found(client_findings(client_facts(load_config(other), machine)), "clients.portal")
+    assert elsewhere.level == "notice"
 
 
 @pytest.mark.parametrize(
