@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -107,6 +108,8 @@ def _command(
     arguments: tuple[str, ...], folder: Path, environment: dict[str, str], stdout: Connection, stderr: Connection
 ) -> None:
     """In the new process."""
+    # A suite that runs in the background of a script hands down that it is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for pipe, number in ((stdout, 1), (stderr, 2)):
         os.dup2(pipe.fileno(), number)
         pipe.close()

@@ -110,9 +110,11 @@ def test_an_identity_is_an_address_an_object_a_file_or_nobody(tmp_path: Path) ->
     written.write_text(ADA)
     ada = read_identity(f"@{written}")
     assert ada.groups == (Group(name="engineers"),) and ada.logged_in and ada.country == "DE"
-    for wrong in ('{"ip": 3}', '{"groups": [{"nam": "x"}]}', "{", '{"certificate": "yes"}', "@nowhere.json"):
+    for wrong in ('{"ip": 3}', '{"groups": [{"nam": "x"}]}', "{", '{"certificate": "yes"}', "@"):
         with pytest.raises(CommandError, match="--identity"):
             read_identity(wrong)
+    with pytest.raises(CommandError, match="There is no file nowhere.json"):
+        read_identity("@nowhere.json")
 
 
 @pytest.mark.parametrize(

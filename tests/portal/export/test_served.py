@@ -91,5 +91,5 @@ async def test_a_call_arrives_at_a_collector_once_the_document_allows_it(tmp_pat
     assert (record["UserEmail"], record["ServerID"], record["Success"]) == (EMAIL, "shop", True)
     assert sink.stored[0].headers["authorization"] == f"Bearer {HUSH}"
     assert HUSH not in str(served.events)
-    for file in tmp_path.iterdir():
+    for file in (one for one in tmp_path.rglob("*") if one.is_file()):
         assert HUSH.encode() not in file.read_bytes(), file
