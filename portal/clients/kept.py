@@ -119,8 +119,8 @@ class KeptChanges:
             raise InputError(f"Cannot read {path}, the copy of the former file: {error.strerror or error}.") from None
 
     def keep(self, file: ClientFile, record: ChangeRecord, before: bytes | None, document: bytes | None) -> Path:
-        """Keep a record with the bytes of the client's document and of ours; None for those that are not to be kept
-        anew. Returns where the former document of the client is.
+        """The file in which the former document of the client is kept from now on, beside the record and our own
+        former document. `before` and `document` are their bytes, None where they are kept already.
 
         Raises:
             InputError: it cannot be written.

@@ -133,24 +133,18 @@ def object_fields(document: OpenApiDocument, schema: object, reader: SchemaReade
 
 def is_file(document: OpenApiDocument, schema: object) -> bool:
     """Whether a part of this schema is a file: text that is binary."""
-    for _ in range(8):
-        if not isinstance(schema, dict):
-            return False
-        reference = schema.get("$ref")
-        if not isinstance(reference, str):
-            break
-        schema = document.target(reference)
-    if not isinstance(schema, dict):
+    found = document.schema(schema)
+    if found is None:
         return False
-    kind = schema.get("type")
+    kind = found.get("type")
     if kind == "file":
         return True
     if kind not in ("string", None, ["string"]):
         return False
-    if schema.get("format") == "binary":
+    if found.get("format") == "binary":
         return True
-    media = schema.get("contentMediaType")
-    return isinstance(media, str) and not media.startswith("text/") and "contentEncoding" not in schema
+    media = found.get("contentMediaType")
+    return isinstance(media, str) and not media.startswith("text/") and "contentEncoding" not in found
 
 
 def _collect(
@@ -252,14 +246,8 @@ def _encoding(
 
 
 def _items(document: OpenApiDocument, schema: object) -> object:
-    for _ in range(8):
-        if not isinstance(schema, dict):
-            return None
-        reference = schema.get("$ref")
-        if not isinstance(reference, str):
-            return schema.get("items")
-        schema = document.target(reference)
-    return None
+    found = document.schema(schema)
+    return found.get("items") if found is not None else None
 
 
 def _listed(value: object) -> list[object]:

@@ -10,6 +10,8 @@ from portal.openapi.operation import Gap
 
 MOST_HOPS = 32
 """The most references that lead to one another."""
+MOST_HOPS_OF_SCHEMA = 8
+"""The same where only the kind of a schema is looked at."""
 MOST_GAPS = 200
 MOST_QUOTED = 120
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
@@ -48,6 +50,17 @@ class OpenApiDocument:
         if found is MISSING and within is not None:
             return _pointed(within, reference)
         return found
+
+    def schema(self, value: object) -> Mapping[str, object] | None:
+        """A schema, or the one that its references lead to; None if there is none, or it is too far."""
+        for _ in range(MOST_HOPS_OF_SCHEMA + 1):
+            if not isinstance(value, dict):
+                return None
+            reference = value.get("$ref")
+            if not isinstance(reference, str):
+                return value
+            value = self.target(reference)
+        return None
 
     def follow(self, value: object, where: Iterable[str]) -> Mapping[str, object] | None:
         """The object that stands somewhere, or the one that a reference there leads to. None, and said, if there is

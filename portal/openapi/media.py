@@ -73,17 +73,11 @@ def _is_plain_json(name: str) -> bool:
 
 
 def _is_structured(schema: object, document: OpenApiDocument) -> bool:
-    for _ in range(8):
-        if not isinstance(schema, dict):
-            return False
-        reference = schema.get("$ref")
-        if not isinstance(reference, str):
-            break
-        schema = document.target(reference)
-    if not isinstance(schema, dict):
+    found = document.schema(schema)
+    if found is None:
         return False
-    kind = schema.get("type")
+    kind = found.get("type")
     kinds = kind if isinstance(kind, list) else [kind]
     return any(isinstance(one, str) and one in _STRUCTURED for one in kinds) or any(
-        key in schema for key in ("properties", "items", "allOf", "anyOf", "oneOf")
+        key in found for key in ("properties", "items", "allOf", "anyOf", "oneOf")
     )

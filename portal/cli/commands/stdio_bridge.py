@@ -74,7 +74,7 @@ def headers_of(written: tuple[str, ...]) -> Mapping[str, str]:
     """The headers of `--header` options.
 
     Raises:
-        CommandError: one of them is none. Its value is not repeated.
+        CommandError: an option is not a header. Its value is not in the message.
     """
     headers: dict[str, str] = {}
     for one in written:

@@ -41,7 +41,7 @@ TypeError: API key is not configured: set TICKETS_KEY
 Node.js v20.20.2"""
 NPM = """npm warn exec The following package was not found and will be installed: nothing-here
 npm error code E404
-npm error 404 Not Found - GET https://registry.npmjs.org/nothing-here - Not found
+npm error 404 Not Found - GET https://packages.example/nothing-here - Not found
 npm error 404
 npm error 404  'nothing-here@*' is not in this registry.
 npm error 404
@@ -64,7 +64,7 @@ def test_lines_made_to_be_slow_are_read_at_once(word: str) -> None:
         (THROWN, "TypeError: API key is not configured: set TICKETS_KEY"),
         (
             NPM,
-            "npm error code E404 | npm error 404 Not Found - GET https://registry.npmjs.org/nothing-here - Not found"
+            "npm error code E404 | npm error 404 Not Found - GET https://packages.example/nothing-here - Not found"
             " | npm error 404 'nothing-here@*' is not in this registry.",
         ),
         ("usage: server KEY\nno key given", "usage: server KEY | no key given"),
