@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TypeAlias
+from typing import Literal, TypeAlias
+
+WaitKind: TypeAlias = Literal["approval", "login", "question"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class Waiting:
     """A wait for a person. `text` says what they have to do, and `url` where, if there is a page for it.
 
     `tool` is the path of the tool that was called, and `run` the run that called it; the driver fills in both. `asked`:
-    the client shows the question itself.
+    the client shows the question itself. `kind` is what is waited for. `repeatable`: the call has not left yet, so it
+    may be given up while it waits and made again later, by another process too.
     """
 
     text: str
@@ -27,6 +30,8 @@ class Waiting:
     tool: str = ""
     run: str = ""
     asked: bool = False
+    kind: WaitKind = "question"
+    repeatable: bool = False
 
     def as_dict(self) -> dict[str, str]:
         """What agents read of it: `{tool, text}`, and `url` if there is one."""

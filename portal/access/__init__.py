@@ -1,6 +1,7 @@
 """Who may do what: identities, policies, and the settings of tools and prompts. Pure but for `signals`."""
 
 from portal.access.access import NO_SERVERS, Access, ServerView, Standing
+from portal.access.approval_rules import ApprovalGroup, ApprovalRule, ApproveBy
 from portal.access.assumed import assumed_sources
 from portal.access.compiling import RuleOutcome
 from portal.access.documents import (
@@ -47,6 +48,9 @@ __all__ = [
     "AccessDocument",
     "AccessGroup",
     "AccessList",
+    "ApprovalGroup",
+    "ApprovalRule",
+    "ApproveBy",
     "Attachment",
     "BestCase",
     "Capabilities",

@@ -171,12 +171,12 @@ class ProgramLogins:
         lock = self._asking.setdefault(required.server, asyncio.Lock())
         if lock.locked():
             # Another call asks for the same login. Only one question is shown, and all of them wait.
-            async with on_wait(Waiting(text, page.url)), lock:
+            async with on_wait(Waiting(text, page.url, kind="login", repeatable=True)), lock:
                 return required.server not in self._declined and await self._prompts.logged_in(required, 0)
         async with lock:
             if required.server in self._declined or not await self._accepted(required, page, text, on_wait):
                 return False
-            async with on_wait(Waiting(text, page.url)):
+            async with on_wait(Waiting(text, page.url, kind="login", repeatable=True)):
                 return await self._prompts.logged_in(required, RUN_PATIENCE)
 
     async def _accepted(self, required: LoginRequired, page: LoginPage, text: str, on_wait: OnWait) -> bool:
@@ -186,7 +186,7 @@ class ProgramLogins:
             return True
         question = _question(channel, login_words(required), page, modern=self._request.modern)
         try:
-            async with on_wait(Waiting(text, page.url, asked=True)):
+            async with on_wait(Waiting(text, page.url, asked=True, kind="login")):
                 action = (await self._ask(_ELICIT, question)).get("action")
         except RpcError:
             return True

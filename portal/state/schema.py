@@ -131,6 +131,115 @@ labels_read = Table(
     Index("labels_read_by_end", "until"),
 )
 
+# Runs that have been parked. `document` is what may be shown of one; `secret` is its checkpoint, None once it has ended.
+# `revision` fences: whoever claims a run takes the next one, and every later write names it.
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("portal", String(512), nullable=False),
+    Column("subject", String(512), nullable=False),
+    Column("client", String(512), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(16), nullable=False),
+    Column("revision", Number(), nullable=False),
+    Column("owner", String(64)),
+    Column("lease_until", Number(optional=True)),
+    Column("created_at", Number(), nullable=False),
+    Column("updated_at", Number(), nullable=False),
+    Column("wake_at", Number(optional=True)),
+    Column("expires_at", Number(), nullable=False),
+    Column("document", Text, nullable=False),
+    Column("secret", Bytes),
+    Column("kid", String(16)),
+    Index("runs_by_state", "state", "wake_at"),
+    Index("runs_by_subject", "subject", "client"),
+    Index("runs_by_portal", "portal", "created_at"),
+    Index("runs_by_expiry", "expires_at"),
+    Index("runs_by_kid", "kid"),
+)
+
+# The calls of a parked run since its checkpoint, by the id that its program gave each; written ahead of their effects.
+# `secret` has the arguments, and the settlement once there is one.
+run_calls = Table(
+    "run_calls",
+    metadata,
+    Column("run", String(64), primary_key=True),
+    Column("call", Number(), primary_key=True),
+    Column("seq", Number(), nullable=False),
+    Column("server", String(512), nullable=False),
+    Column("tool", String(512), nullable=False),
+    Column("effect", String(12), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("revision", Number(), nullable=False),
+    Column("arguments", Bytes(32), nullable=False),
+    Column("at", Number(), nullable=False),
+    Column("us", Number(), nullable=False),
+    Column("secret", Bytes),
+    Column("kid", String(16)),
+    Index("run_calls_by_kid", "kid"),
+)
+
+# How a parked run went on since its checkpoint: `document` is the time it read, and the ids of the calls settled then.
+run_resumes = Table(
+    "run_resumes",
+    metadata,
+    Column("run", String(64), primary_key=True),
+    Column("number", Number(), primary_key=True),
+    Column("document", Text, nullable=False),
+)
+
+# Requests for the approval of one exact call. `arguments` is the SHA-256 of its canonical arguments, `secret` has them.
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("portal", String(512), nullable=False),
+    Column("subject", String(512), nullable=False),
+    Column("client", String(512), nullable=False),
+    Column("run", String(64), nullable=False),
+    Column("call", Number(), nullable=False),
+    Column("server", String(512), nullable=False),
+    Column("tool", String(512), nullable=False),
+    Column("arguments", Bytes(32), nullable=False),
+    Column("policy", String(512), nullable=False),
+    Column("policy_revision", String(64), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("revision", Number(), nullable=False),
+    Column("created_at", Number(), nullable=False),
+    Column("expires_at", Number(), nullable=False),
+    Column("decided_at", Number(optional=True)),
+    Column("document", Text, nullable=False),
+    Column("secret", Bytes),
+    Column("kid", String(16)),
+    Index("approvals_by_state", "state", "expires_at"),
+    Index("approvals_by_run", "run", "call"),
+    Index("approvals_by_subject", "subject", "created_at"),
+    Index("approvals_by_kid", "kid"),
+)
+
+# Approvals that are remembered: so many further calls of a tool by a person need none until an end.
+approval_grants = Table(
+    "approval_grants",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("portal", String(512), nullable=False),
+    Column("subject", String(512), nullable=False),
+    Column("client", String(512), nullable=False),
+    Column("run", String(64), nullable=False),
+    Column("server", String(512), nullable=False),
+    Column("tool", String(512), nullable=False),
+    Column("policy", String(512), nullable=False),
+    Column("policy_revision", String(64), nullable=False),
+    Column("expression", Text, nullable=False),
+    Column("uses_left", Number(optional=True)),
+    Column("until", Number(), nullable=False),
+    Column("granted_by", String(512), nullable=False),
+    Column("created_at", Number(), nullable=False),
+    Index("approval_grants_by_subject", "subject", "tool"),
+    Index("approval_grants_by_end", "until"),
+)
+
 # One row a kind: how often something of it was changed. What other processes look at.
 changes = Table(
     "changes",

@@ -37,7 +37,7 @@ ROOMS = (
     ("config", "http", "state"),
     ("objects", "flows"),
     ("upstream", "logs", "access", "pages", "quotas", "profiles"),
-    ("pins", "signals", "login", "observe", "export", "gateway"),
+    ("approvals", "pins", "signals", "login", "observe", "export", "gateway"),
     ("oauth", "credentials"),
     ("elicitation",),
     ("servers",),

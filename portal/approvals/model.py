@@ -1,0 +1,114 @@
+"""The approval of one exact call, as plain values: what is asked for, who decides, and what was decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from portal.access import ApprovalRule
+
+ApprovalState = Literal["pending", "approved", "denied", "expired", "withdrawn", "used"]
+"""`approved` is an approval that no call has used yet: it is good for one."""
+Via = Literal["browser", "client", "api", "cli"]
+"""Through what somebody decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalNeed:
+    """A call that needs an approval. `subject` is the key of whose call it is, `email` their address, `client` their
+    client. `run` and `call` are its run and its number in it, "" and 0 for a call outside of any program. `arguments`
+    are those that the client or program gave."""
+
+    portal: str
+    subject: str
+    email: str
+    client: str
+    run: str
+    call: int
+    server: str
+    tool: str
+    arguments: Mapping[str, object] = field(repr=False)
+    rule: ApprovalRule
+    destructive: bool = True
+    justification: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decider:
+    """Who decides: a person who has signed in, never a service token and never a client of a model.
+
+    `administers`: they may see and decide what any group may, by their role."""
+
+    subject: str
+    email: str
+    via: Via
+    administers: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalVote:
+    """What one person decided. `comment` is theirs, for the requester and the log."""
+
+    subject: str
+    email: str
+    via: Via
+    approves: bool
+    at: datetime
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """An approval as it stands. `digest` is the SHA-256 of the canonical arguments. The arguments themselves are read
+    with `Approvals.arguments`: they are sealed."""
+
+    id: str
+    portal: str
+    subject: str
+    email: str
+    client: str
+    run: str
+    call: int
+    server: str
+    tool: str
+    digest: bytes
+    rule: ApprovalRule
+    destructive: bool
+    justification: str
+    state: ApprovalState
+    revision: int
+    created_at: datetime
+    expires_at: datetime
+    decided_at: datetime | None = None
+    votes: tuple[ApprovalVote, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remember:
+    """How long an approval holds for further calls of the same tool by the same person: `uses` None is without bound,
+    `this_run` is for the run of the call alone."""
+
+    seconds: float
+    uses: int | None = None
+    this_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalGrant:
+    """A remembered approval. It can be revoked."""
+
+    id: str
+    portal: str
+    subject: str
+    client: str
+    run: str
+    server: str
+    tool: str
+    policy: str
+    policy_revision: str
+    uses_left: int | None
+    until: datetime
+    granted_by: str
+    created_at: datetime
