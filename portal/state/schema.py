@@ -131,7 +131,7 @@ labels_read = Table(
     Index("labels_read_by_end", "until"),
 )
 
-# Runs that have been parked. `document` is what may be shown of one; `secret` is its checkpoint, None once it has ended.
+# Runs that have been parked. `document` is what may be shown of one; `secret` is its checkpoint, None after its end.
 # `revision` fences: whoever claims a run takes the next one, and every later write names it.
 runs = Table(
     "runs",
