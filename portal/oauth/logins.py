@@ -7,21 +7,23 @@ grant is revoked or its service token is deleted. The store tells of that, withi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from weakref import ref
 
 import structlog
 
 from portal.access import Access, NoSignals, Signals
-from portal.identity import Identity
+from portal.identity import Identity, identity_document, identity_from
 from portal.login import ADMINISTRATOR, EVERYWHERE, IDP, SESSION
 from portal.oauth.grants import ACCESS, CODE, REFRESH
 from portal.oauth.service_tokens import SERVICE_TOKEN
 from portal.state import Follower, StateUnavailable, Store
 
 SETTLED_SECONDS = 1.0
+_OF_REQUEST = ("ip", "service_token_id", "common_name", "certificate")
+"""What the request of a login said of its caller besides the credential."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +74,40 @@ class Logins:
         login = self._of(identity)
         return login is None or not login.ended
 
+    def document_of(self, identity: Identity) -> dict[str, object]:
+        """The login of an identity as JSON, for `again`: what was said of the caller, and the family of the tokens."""
+        login = self._of(identity)
+        return {
+            **identity_document(identity),
+            **{name: getattr(identity, name) for name in _OF_REQUEST},
+            "linked_apps": list(identity.linked_apps),
+            "family": "" if login is None else login.family,
+        }
+
+    async def again(self, document: Mapping[str, object]) -> Identity | None:
+        """The identity of a login that was written down, known again; None if the login has ended meanwhile. What it is
+        allowed now is for the policies to say.
+
+        Raises:
+            ValueError: it is not such a document.
+        """
+        family, linked = document.get("family"), document.get("linked_apps")
+        of_request = {name: document.get(name) for name in _OF_REQUEST}
+        if not isinstance(family, str) or not isinstance(linked, list) or not _are_of_request(of_request):
+            raise ValueError("not the document of a login")
+        identity = replace(
+            identity_from(dict(document)),
+            linked_apps=tuple(str(app) for app in linked),
+            **of_request,  # type: ignore[arg-type]
+        )
+        # Noted first: whatever ends the login from here on ends this identity.
+        self.note(identity, family)
+        if family and family not in await self._families([identity.id]):
+            return None
+        if identity.service_token_id and identity.service_token_id not in await self._service_tokens():
+            return None
+        return identity if self.holds(identity) else None
+
     def _of(self, identity: Identity) -> _Login | None:
         login = self._in_use.get(id(identity))
         return login if login is not None and login.identity() is identity else None
@@ -96,13 +132,8 @@ class Logins:
         ]
         if not in_use:
             return
-        alive = {
-            token.family
-            for subject in {identity.id for identity, login in in_use if login.family}
-            for kind in (ACCESS, REFRESH)
-            for token in await self._store.tokens.list(kind, subject)
-        }
-        service_tokens = {stored.id for stored in await self._store.list(SERVICE_TOKEN)}
+        alive = await self._families({identity.id for identity, login in in_use if login.family})
+        service_tokens = await self._service_tokens()
         ended = [
             login
             for identity, login in in_use
@@ -113,6 +144,18 @@ class Logins:
         if ended:
             self._changed()
 
+    async def _families(self, subjects: Iterable[str]) -> set[str]:
+        """The families of these subjects that have a token."""
+        return {
+            token.family
+            for subject in subjects
+            for kind in (ACCESS, REFRESH)
+            for token in await self._store.tokens.list(kind, subject)
+        }
+
+    async def _service_tokens(self) -> set[str]:
+        return {stored.id for stored in await self._store.list(SERVICE_TOKEN)}
+
 
 async def end_departed(store: Store) -> int:
     """End the sessions and grants of deleted local accounts, and return how many tokens that were."""
@@ -122,6 +165,10 @@ async def end_departed(store: Store) -> int:
     held |= {token.subject for kind in (CODE, ACCESS, REFRESH) for token in await tokens.list(kind)}
     departed = [subject for subject in held if subject.startswith(f"{IDP}:") and subject not in known]
     return sum([await store.tokens.revoke_subject(subject, kinds=EVERYWHERE) for subject in departed])
+
+
+def _are_of_request(members: Mapping[str, object]) -> bool:
+    return all(isinstance(value, bool if name == "certificate" else str) for name, value in members.items())
 
 
 class LoginSignals:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx2
+import orjson
 import pytest
 
 from portal.identity import Identity
@@ -151,4 +152,46 @@ async def test_whoever_comes_in_from_many_addresses_pushes_out_no_login_that_is_
         async with asyncio.timeout(PATIENCE):
             await told.wait()
         assert not logins.holds(streaming)
+        await logins.aclose()
+
+
+async def test_a_login_that_was_written_down_is_known_again_until_it_ends(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
+        await portal.account()
+        logins = portal.identity.shared.logins
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            agent = Agent(portal, http)
+            await agent.log_in(browser)
+            await agent.use()
+            identity = portal.rules.asked[-1]
+            written = orjson.loads(orjson.dumps(logins.document_of(identity)))
+            again = await logins.again(written)
+            assert again == identity
+            assert again is not None and logins.holds(again)
+            await agent.refresh()
+            assert await logins.again(written) == identity
+            await browser.submit(await browser.open("/logout"), "/logout", "everywhere")
+            assert not logins.holds(again)
+            assert await logins.again(written) is None
+
+
+async def test_the_written_login_of_a_deleted_service_token_is_nobodys(tmp_path: Path) -> None:
+    async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
+        made = await ServiceTokens(store).create("deploy", by="test")
+        logins = Logins(store)
+        identity = Identity(service_token_id=made.stored.id, common_name="x.access", ip="203.0.113.9")
+        logins.note(identity, "")
+        written = logins.document_of(identity)
+        assert await logins.again(written) == identity
+        await store.delete(SERVICE_TOKEN, made.stored.id, by="test")
+        assert await logins.again(written) is None
+        await logins.aclose()
+
+
+@pytest.mark.parametrize("document", [{}, {"family": 1, "linked_apps": []}, {"family": "", "linked_apps": [], "ip": 3}])
+async def test_a_document_of_no_login_is_refused(tmp_path: Path, document: dict[str, object]) -> None:
+    async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
+        logins = Logins(store)
+        with pytest.raises(ValueError, match="not the document of a login"):
+            await logins.again(document)
         await logins.aclose()
