@@ -51,6 +51,7 @@ from portal.config.observe import MetricsSection, TraceSection
 from portal.config.own_code_mode import OwnCodeMode, asking_for_tools
 from portal.config.portals import PORTAL_ID, RESERVED_IDS, CodeModePolicy, PortalEntry
 from portal.config.quotas import HOUR, MAX_QUOTAS, QuotaSection
+from portal.config.runs import RunSettings
 from portal.config.section import Section, http_url
 from portal.config.upstream_oauth import UpstreamOAuth
 from portal.errors import ConfigError, InputError
@@ -104,22 +105,6 @@ def _document_place(value: str) -> str:
     if "\0" in value or ("://" in value and not value.startswith(("http://", "https://"))):
         raise ValueError("must be a file, or an http:// or https:// URL")
     return http_url(value) if "://" in value else value
-
-
-class RunSettings(Section):
-    """How long a program may wait for a person; times in seconds.
-
-    Its client is thought to wait `patience` after its request, or `patience_with_progress` if it asked for progress,
-    which it gets every `progress_every`. Then the answer is `paused`, and the program is kept for `keep`, at most
-    `most_for_each` for one person and `most` in all.
-    """
-
-    patience: Seconds = 45.0
-    patience_with_progress: Seconds = 240.0
-    progress_every: Seconds = 15.0
-    keep: Seconds = 900.0
-    most_for_each: int = Field(default=10, ge=0, le=10_000)
-    most: int = Field(default=500, ge=0, le=10_000)
 
 
 class PortalSettings(Section):
