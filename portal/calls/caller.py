@@ -41,7 +41,7 @@ from portal.logs import Content, LogRow, RowName, Wanted
 from portal.servers import Lease, Servers, Snapshot
 from portal.shares import holder_of
 from portal.state import StateUnavailable
-from portal.upstream import NO_CONTEXT, CallContext, CallFacts, Connection, Traffic
+from portal.upstream import NO_CONTEXT, CallContext, CallEffect, CallFacts, Connection, Traffic
 
 OPEN = Gate()
 
@@ -246,6 +246,9 @@ class Caller:
         """The result of the upstream, as it came."""
         headers = await self._gate.headers(sent, context)
         repeatable = _repeatable(lease.snapshot, sent)
+        if context.on_send is not None and sent.method == "tools/call":
+            # The last thing before its bytes leave: what is written ahead is of a call that may really go out.
+            await context.on_send(sent.params, effect_of(lease.snapshot, sent))
         # The gate stands nearer to the server: what it stops is not read.
         during = through_gate(self._gate, sent, context if flow is None else flow.guarded(context))
         try:
@@ -381,7 +384,17 @@ def _repeatable(snapshot: Snapshot, call: Call) -> bool:
     """Whether making the call twice is the same as once: by its method, or because the server says so of the tool."""
     if call.method != "tools/call":
         return call.method in READS
+    return effect_of(snapshot, call) == "read"
+
+
+def effect_of(snapshot: Snapshot, call: Call) -> CallEffect:
+    """What making the call again would do. A server may say of any tool that it can be called twice: that counts where
+    somebody has approved its tools as they are. That a tool only reads is believed of every server."""
     server = snapshot.servers.get(call.server)
     tool = server.tool(call.name) if server is not None else None
     annotations = tool.get("annotations") if tool is not None else None
-    return isinstance(annotations, dict) and annotations.get("readOnlyHint") is True
+    if server is None or not isinstance(annotations, dict):
+        return "effect"
+    if annotations.get("readOnlyHint") is True:
+        return "read"
+    return "idempotent" if annotations.get("idempotentHint") is True and server.config.pin else "effect"

@@ -4,12 +4,14 @@ from portal.upstream.connection import ROOM, Connection, State
 from portal.upstream.context import (
     NO_CONTEXT,
     CallContext,
+    CallEffect,
     CallFacts,
     CallSource,
     DownstreamClient,
     OnLog,
     OnProgress,
     OnRequest,
+    OnSend,
     Traffic,
 )
 from portal.upstream.credential import Credential
@@ -37,6 +39,7 @@ __all__ = [
     "SESSION_HEADER",
     "Body",
     "CallContext",
+    "CallEffect",
     "CallFacts",
     "CallSource",
     "Connection",
@@ -53,6 +56,7 @@ __all__ = [
     "OnLog",
     "OnProgress",
     "OnRequest",
+    "OnSend",
     "ProcessLine",
     "ProcessLogReader",
     "ProcessLogs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from codemode import OnWait
 from portal.config import ServerConfig
@@ -17,6 +17,8 @@ OnProgress: TypeAlias = Callable[[float, float | None, str | None], Awaitable[No
 OnLog: TypeAlias = Callable[[Mapping[str, object]], Awaitable[None]]
 OnPause: TypeAlias = Callable[[], Awaitable[None]]
 OnLogin: TypeAlias = Callable[[LoginRequired, OnWait | None], Awaitable[bool]]
+CallEffect: TypeAlias = Literal["read", "idempotent", "effect"]
+OnSend: TypeAlias = Callable[[Mapping[str, object], CallEffect], Awaitable[None]]
 OnRequest: TypeAlias = Callable[[str, Mapping[str, object]], Awaitable[Mapping[str, object]]]
 
 INTERACTIVE = ("elicitation", "sampling", "roots")
@@ -109,6 +111,7 @@ class CallContext:
     is called when a legacy server ends the call's stream and will continue it later (SEP-1699). `on_wait(waiting)` is a
     block in which the call waits for a person, and is set only if the caller can say so to them: a program's call.
     `on_login(required, on_wait)` asks the person for a login, and says whether there is another one now.
+    `on_send(params, effect)` is awaited before the request of a tool leaves; what it raises stops the call.
 
     `source`, and `number` and `line`, those of the call in its program (0 for none), are for the log. `traffic` counts
     what is sent and received. `facts` are of one call, and two calls at a time have two.
@@ -130,6 +133,7 @@ class CallContext:
     on_pause: OnPause | None = None
     on_wait: OnWait | None = None
     on_login: OnLogin | None = None
+    on_send: OnSend | None = None
     source: CallSource = CallSource()
     number: int = 0
     line: int = 0
