@@ -1,11 +1,11 @@
 """The portal's MCP endpoint: what clients of both protocol generations see, and how their requests reach upstreams."""
 
-from portal.endpoint.code import CodeRunner
 from portal.endpoint.endpoint import Endpoint
 from portal.endpoint.health import health, status
 from portal.endpoint.login_prompts import LoginPage
 from portal.endpoint.modes import ModeRefused
 from portal.endpoint.portal_tools import PersonServer, PersonServers
+from portal.endpoint.programs import CodeRunner
 from portal.endpoint.sight import ServerSight, Sight, ToolSight, sight_in
 from portal.endpoint.views import Contents
 

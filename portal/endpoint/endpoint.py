@@ -19,7 +19,7 @@ from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings, RunSettings
 from portal.endpoint.background import Background
 from portal.endpoint.changes import STREAMS, ChangeNotices, ListenStreams, asks_for_stream
-from portal.endpoint.code import CODE, CodeMode, CodeRunner
+from portal.endpoint.code import CODE, CodeMode
 from portal.endpoint.express import Express
 from portal.endpoint.generations import NEWER
 from portal.endpoint.login_prompts import LoginPages, LoginPrompts
@@ -28,6 +28,7 @@ from portal.endpoint.optimized import Minimized, Query, QueryAndExecute, failure
 from portal.endpoint.params import initialize_without_nulls
 from portal.endpoint.portal_tools import PersonServers, WithPortalTools
 from portal.endpoint.presence import note_departure
+from portal.endpoint.programs import CodeRunner, ProgramRuns
 from portal.endpoint.prompts import Prompts
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import MODE, ClientRequest, OnTrace, RawResult, SdkContext, malformed, sdk_request
@@ -125,8 +126,10 @@ class Endpoint:
         query = Query(self._catalogs, meanings)
         code: CodeMode | None = None
         if code_tool is not None:
-            kept = self._questions, self._runs, prompts, person_servers, watched or WatchedRuns()
-            code = CodeMode(self._views, caller, self._catalogs, code_tool, *kept)
+            programs = ProgramRuns(
+                self._views, caller, self._catalogs, code_tool, prompts, person_servers, watched or WatchedRuns()
+            )
+            code = CodeMode(self._views, self._catalogs, code_tool, self._questions, self._runs, programs)
         self._code = code
         self._tools = ToolMethods(self._views, self._modes(tools, query, prompts), cold=cold)
         self._prompts = Prompts(self._views, caller, self._questions)
