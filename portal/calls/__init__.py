@@ -1,7 +1,7 @@
 """Every call to an upstream server passes through here, from a client, a program or the command line."""
 
 from portal.calls.assertions import AssertionCredentials
-from portal.calls.caller import Caller, LeasedRun, Records, RunWatcher
+from portal.calls.caller import Caller, CallJournal, LeasedRun, Records, RunWatcher
 from portal.calls.gate import Call, Gate
 from portal.calls.gateway import GatewayScreening
 from portal.calls.policy import PolicyAdmission
@@ -12,6 +12,7 @@ __all__ = [
     "HIDDEN",
     "AssertionCredentials",
     "Call",
+    "CallJournal",
     "Caller",
     "EndedRequest",
     "EndedRun",

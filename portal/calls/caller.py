@@ -27,7 +27,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 
-from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned, off_loop, well_formed
+from codemode import CallOutcome, ToolCall, ToolDenied, ToolFailed, ToolReturned, off_loop, well_formed
 from portal.calls.asking import Asking
 from portal.calls.flows import CallFlow, flow_of
 from portal.calls.gate import READS, Call, Denial, Gate, refuse
@@ -90,6 +90,21 @@ class RunWatcher(Protocol):
         """A call that began has ended."""
 
 
+class CallJournal(Protocol):
+    """What a program that was parked before writes down of its calls."""
+
+    async def outcome(self, call: ToolCall) -> CallOutcome | None:
+        """What came of a call that was made before, by a process that ended; None if it is to be made now. Where nobody
+        knows, it waits until a person says so."""
+
+    async def leaves(self, call: ToolCall, arguments: Mapping[str, object], effect: CallEffect) -> None:
+        """Returns when it is stored that the call leaves.
+
+        Raises:
+            CallError: that cannot be stored; the call must not leave.
+        """
+
+
 class Caller:
     """Makes calls: `call` makes a single one, `run` gives a program a caller of its own.
 
@@ -130,10 +145,15 @@ class Caller:
         with self._servers.lease(context.on_behalf) as lease:
             return await self.call_on(lease, call, context)
 
-    def run(self, context: CallContext = NO_CONTEXT, watcher: RunWatcher | None = None) -> LeasedRun:
+    def run(
+        self,
+        context: CallContext = NO_CONTEXT,
+        watcher: RunWatcher | None = None,
+        journal: CallJournal | None = None,
+    ) -> LeasedRun:
         """A caller for one program, whose servers stay as they are until the block ends."""
         context = self._for_caller(context)
-        return LeasedRun(self, self._servers.lease(context.on_behalf), context, watcher)
+        return LeasedRun(self, self._servers.lease(context.on_behalf), context, watcher, journal)
 
     async def call_on(
         self, lease: Lease, call: Call, context: CallContext, watcher: RunWatcher | None = None
@@ -313,10 +333,18 @@ class Caller:
 class LeasedRun:
     """The `codemode.ToolCaller` of one program; a `with` block. `snapshot` is what its servers offer."""
 
-    def __init__(self, caller: Caller, lease: Lease, context: CallContext, watcher: RunWatcher | None = None) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        lease: Lease,
+        context: CallContext,
+        watcher: RunWatcher | None = None,
+        journal: CallJournal | None = None,
+    ) -> None:
         self._caller = caller
         self._lease = lease
         self._watcher = watcher
+        self._journal = journal
         # No protocol: a program cannot be handed a question to come back with, so upstreams ask its client or fail.
         # Budgets (`spent`) count the calls of this program alone.
         own = not context.protocol and context.spent is not None
@@ -338,7 +366,10 @@ class LeasedRun:
     ) -> None:
         self._lease.__exit__(kind, error, traceback)
 
-    async def call_tool(self, call: ToolCall) -> ToolReturned | ToolFailed | ToolDenied:
+    async def call_tool(self, call: ToolCall) -> CallOutcome:
+        journal = self._journal
+        if journal is not None and (known := await journal.outcome(call)) is not None:
+            return known
         asking = Asking(self._context.on_request, call.on_wait)
         context = replace(
             self._context,
@@ -349,6 +380,7 @@ class LeasedRun:
             facts=CallFacts(),
             on_wait=call.on_wait,
             on_request=asking.ask if asking.possible else None,
+            on_send=None if journal is None else partial(_leaves, journal, call),
         )
         made, watcher = Call.tool(call.server, call.tool, call.arguments), self._watcher
         if watcher is not None:
@@ -374,6 +406,11 @@ class LeasedRun:
             self.received += context.traffic.received
             if watcher is not None:
                 watcher.ended(call)
+
+
+async def _leaves(journal: CallJournal, call: ToolCall, params: Mapping[str, object], effect: CallEffect) -> None:
+    arguments = params.get("arguments")
+    await journal.leaves(call, arguments if isinstance(arguments, Mapping) else {}, effect)
 
 
 def _without_store(error: StateUnavailable) -> StoreUnavailable:
