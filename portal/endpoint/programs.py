@@ -1,25 +1,48 @@
 """Runs the programs of one portal, from the text to the answer, and writes the row of each."""
 
+import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
-from codemode import CallOutcome, Catalog, Failure, Run, RunHandle, ToolCall, ToolCaller, named_servers
+import structlog
+from starlette.types import Scope
+
+from codemode import (
+    CallOutcome,
+    Catalog,
+    Failure,
+    LoggedResume,
+    ParkedProgram,
+    Run,
+    RunHandle,
+    ToolCall,
+    ToolCaller,
+    named_servers,
+    paused,
+)
 from portal.calls import Caller, EndedRun, LeasedRun
+from portal.endpoint.ledger import RunLedger
 from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
+from portal.endpoint.modes import Mode
+from portal.endpoint.parked import ParkedRequest
+from portal.endpoint.parking import RunParking, shown_waits
 from portal.endpoint.portal_tools import PersonServers, ProgramServers, login_at
 from portal.endpoint.questions import HeldWork
 from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.views import Catalogs, Views
 from portal.errors import Outcome, ServerUnknown
+from portal.identity import Identity, key_of
 from portal.logs import MOST_FAILURE
 from portal.runs import LiveRun, WatchedRun, WatchedRuns
 from portal.servers import ServerSnapshot
+from portal.state import RunClaim, RunsFull, RunTaken, RunTooLarge, StateUnavailable
 from portal.trace_context import new_span
-from portal.upstream import CallContext, CallSource
+from portal.upstream import CallContext, CallSource, OnRequest
 
+_log = structlog.get_logger("portal.endpoint")
 _STEP = 0.001  # by which the progress of a program grows when no call is done
 
 
@@ -30,16 +53,27 @@ class CodeRunner(Protocol):
 
     async def prepare(self, catalog: Catalog) -> None: ...
 
-    async def run(
+    async def begin(
         self,
         arguments: Mapping[str, Any],
         catalog: Catalog,
         caller: ToolCaller,
         *,
+        handle: RunHandle,
         identity: str = "",
         run_id: str | None = None,
-        handle: RunHandle | None = None,
-    ) -> RawResult: ...
+    ) -> RawResult | ParkedProgram: ...
+
+    async def resume(
+        self,
+        parked: ParkedProgram,
+        catalog: Catalog,
+        caller: ToolCaller,
+        *,
+        identity: str = "",
+        handle: RunHandle,
+        tail: Sequence[LoggedResume] = (),
+    ) -> RawResult | ParkedProgram: ...
 
 
 class AliasCaller:
@@ -92,8 +126,34 @@ class ProgressCaller:
         return outcome
 
 
+@dataclass(slots=True, kw_only=True)
+class _Job:
+    """One program on its way to its end. `context` is that of its calls, `scope` of the request behind it. `at` is when
+    it began (microseconds since 1970), `received` the bytes that its calls got before it was parked. `request` is what
+    is kept of its request where it may be parked, `claim` and `ledger` are there once it was."""
+
+    run: LiveRun
+    watched: WatchedRun
+    scope: Scope
+    context: CallContext
+    program: object
+    is_kept: bool
+    at: int
+    parent_span: str
+    received: int = 0
+    request: ParkedRequest | None = None
+    claim: RunClaim | None = None
+    ledger: RunLedger | None = None
+    progress: RunProgress | None = None
+    parked: bool = False
+
+
+Work = Callable[[Catalog, ToolCaller], Awaitable[RawResult | ParkedProgram]]
+
+
 class ProgramRuns:
-    """Runs programs over the views of a portal. `watched` has the runs under way."""
+    """Runs programs over the views of a portal. `watched` has the runs under way; `parking` parks runs, and is None
+    where they are not."""
 
     def __init__(
         self,
@@ -104,6 +164,7 @@ class ProgramRuns:
         logins: LoginPrompts,
         person_servers: PersonServers | None,
         watched: WatchedRuns,
+        parking: RunParking | None = None,
     ) -> None:
         self._views = views
         self._caller = caller
@@ -112,12 +173,57 @@ class ProgramRuns:
         self._logins = logins
         self._person_servers = person_servers
         self._watched = watched
+        self._parking = parking
 
     async def run(self, arguments: Mapping[str, Any], held: HeldWork, run: LiveRun, progress: RunProgress) -> RawResult:
-        """As `_program`; meanwhile others can see and end the run."""
+        """The answer of a program; `paused` for one that is parked. Meanwhile others can see and end the run. In a task
+        of its own: the request may end before it does."""
         row = self._caller.row_of(begun(run.id, arguments.get("code")), held.request.context)
         with self._watched.watching(run, row, held.request.principal) as watched:
             return await self._program(arguments, held, run, progress, watched)
+
+    async def go_on(
+        self, claim: RunClaim, request: ParkedRequest, parked: ParkedProgram, identity: Identity | None, run: LiveRun
+    ) -> RawResult:
+        """As `run`, for a program that this process has claimed.
+
+        Raises:
+            RunTaken, RunTooLarge, StateUnavailable: its journal cannot be written. It has not ended.
+        """
+        assert self._parking is not None, "without it nothing is parked"
+        scope, program = request.scope(identity), parked.run.program
+        source = request.source
+        context = CallContext(identity=key_of(identity), principal=identity, source=source)
+        row = self._caller.row_of(replace(begun(run.id, program), at=request.at), context)
+        with self._watched.watching(run, row, identity) as watched:
+            behind = ClientRequest(scope=scope, mode=Mode.CODE, params={}, session=None, context=context)
+            logins = self._log_in_by(behind, run, None)
+            is_kept = await self._screen(program, run, context)
+            watched.shows_program = is_kept
+            job = _Job(
+                run=run,
+                watched=watched,
+                scope=scope,
+                context=replace(
+                    context,
+                    source=_source_of_run(source),
+                    spent=dict(request.spent),
+                    read=run.read,
+                    run_id=run.id,
+                    on_login=logins.log_in,
+                ),
+                program=program,
+                is_kept=is_kept,
+                at=request.at,
+                parent_span="" if source.trace is None else source.trace.span,
+                received=request.received,
+                request=request,
+                claim=claim,
+                ledger=RunLedger(self._parking.rows, claim),
+            )
+            run.handle.journal = job.ledger
+            tail = await asyncio.to_thread(lambda: [LoggedResume.from_bytes(one.data) for one in claim.tail])
+            return await self._to_end(job, self._again(run, parked, tail))
 
     async def _program(
         self,
@@ -127,55 +233,136 @@ class ProgramRuns:
         progress: RunProgress,
         watched: WatchedRun,
     ) -> RawResult:
-        """Run the program to its end. In a task of its own: the request may end before it does."""
         request = held.request
-        context = request.context
+        context, program = request.context, arguments.get("code")
         # Upstreams are told of a client only if it can answer their questions. Their own progress means nothing to a
         # client that waits for one program; how many of the program's calls are done does.
         asks = held.on_request is not None
-        logins = self._logins.of_program(request, run.line.ask if asks else None)
-        if self._person_servers is not None and context.principal is not None and context.principal.key:
-            at = partial(login_at, views=self._views, request=request)
-            run.handle.servers = ProgramServers(self._person_servers, context.principal, logins, at)
-        is_kept = await self._screen(arguments.get("code"), run, context)
+        logins = self._log_in_by(request, run, run.line.ask if asks else None)
+        is_kept = await self._screen(program, run, context)
         watched.shows_program = is_kept
         if run.handle.ending is None:
-            await self._log_in(arguments.get("code"), request, run, logins)
-        above = context.source.trace
-        context = replace(
-            context,
-            source=_source_of_run(context.source),
-            protocol="",
-            spent={},
-            read=run.read,
-            run_id=run.id,
-            client=context.client if asks else None,
-            on_request=run.line.ask if asks else None,
-            on_log=run.line.log if held.between_rounds or context.on_log is not None else None,
-            on_progress=None,
-            on_pause=None,
-            on_login=logins.log_in,
+            await self._log_in(program, request, run, logins)
+        at = time.time_ns() // 1000
+        watched.program_begins(at)
+        job = _Job(
+            run=run,
+            watched=watched,
+            scope=request.scope,
+            context=replace(
+                context,
+                source=_source_of_run(context.source),
+                protocol="",
+                spent={},
+                read=run.read,
+                run_id=run.id,
+                client=context.client if asks else None,
+                on_request=run.line.ask if asks else None,
+                on_log=run.line.log if held.between_rounds or context.on_log is not None else None,
+                on_progress=None,
+                on_pause=None,
+                on_login=logins.log_in,
+            ),
+            program=program,
+            is_kept=is_kept,
+            at=at,
+            parent_span="" if context.source.trace is None else context.source.trace.span,
+            progress=progress if held.may_tell_progress else None,
         )
-        began, started, leased = time.perf_counter(), time.time_ns() // 1000, self._caller.run(context, watched)
-        watched.program_begins(started)
+        if self._parking is not None and self._parking.on:
+            job.request = self._parking.request(request.scope, context, run.holder, at)
+            run.handle.park()
+        return await self._to_end(job, self._first(arguments, run))
+
+    def _log_in_by(self, request: ClientRequest, run: LiveRun, ask: OnRequest | None) -> ProgramLogins:
+        """What asks the person of a run for logins, for its calls and for `codemode.portal`."""
+        logins, principal = self._logins.of_program(request, ask), request.principal
+        if self._person_servers is not None and principal is not None and principal.key:
+            at = partial(login_at, views=self._views, request=request)
+            run.handle.servers = ProgramServers(self._person_servers, principal, logins, at)
+        return logins
+
+    def _first(self, arguments: Mapping[str, Any], run: LiveRun) -> Work:
+        async def work(catalog: Catalog, caller: ToolCaller) -> RawResult | ParkedProgram:
+            return await self._code_tool.begin(
+                arguments, catalog, caller, identity=run.holder, run_id=run.id, handle=run.handle
+            )
+
+        return work
+
+    def _again(self, run: LiveRun, parked: ParkedProgram, tail: Sequence[LoggedResume] = ()) -> Work:
+        async def work(catalog: Catalog, caller: ToolCaller) -> RawResult | ParkedProgram:
+            return await self._code_tool.resume(
+                parked, catalog, caller, identity=run.holder, handle=run.handle, tail=tail
+            )
+
+        return work
+
+    async def _to_end(self, job: _Job, work: Work) -> RawResult:
+        """Run the program until it ends or is parked. Writes its row at its end."""
+        leased = self._caller.run(job.context, job.watched, job.ledger)
         answer: RawResult | None = None
         failure: str | None = None
         try:
-            result = await self._execute(arguments, request, run, leased, held, progress)
+            with leased:
+                result = await self._until_parked(job, leased, work)
+            if job.parked:
+                return result
             # What it has read its client reads now, also if it was long ago.
-            await self._caller.hand_over_run(context)
+            await self._caller.hand_over_run(job.context)
             answer = result
             if words := failure_of(answer):
-                watched.failed(words)
-                failure = words if is_kept and await self._caller.keeps_program(words) else None
+                job.watched.failed(words)
+                failure = words if job.is_kept and await self._caller.keeps_program(words) else None
             return answer
+        except (RunTaken, RunTooLarge, StateUnavailable):
+            # It has not ended: whoever claims it next goes on with it.
+            job.parked = True
+            raise
         finally:
-            us = int((time.perf_counter() - began) * 1_000_000)
-            end = ended(run.id, arguments.get("code"), answer, leased.received, started, us)
-            record = run.handle.record if is_kept else None
-            text = None if record is None else record.program
-            end = replace(end, parent_span="" if above is None else above.span)
-            self._caller.write_run(end, context, text, failure)
+            if not job.parked:
+                self._write(job, answer, leased.received, failure)
+
+    async def _until_parked(self, job: _Job, leased: LeasedRun, work: Work) -> RawResult:
+        """The answer; `paused` when the program is parked, which `job.parked` says then."""
+        view = self._views.of(job.scope, leased.snapshot)
+        catalog = await self._catalogs.of(view)
+        caller: ToolCaller = leased
+        if raw_names := view.selection.raw_tools:
+            caller = AliasCaller(leased, raw_names)
+        if job.progress is not None:
+            caller = ProgressCaller(caller, job.progress)
+        while isinstance(outcome := await work(catalog, caller), ParkedProgram):
+            if await self._park(job, outcome, leased.received):
+                job.parked = job.run.parked = True
+                return paused(job.run.id, shown_waits(outcome), outcome.run.calls)
+            # There is no room to park it, or nothing to park it in now: it waits here, for as long as runs are kept.
+            job.run.handle.unpark()
+            work = self._again(job.run, outcome)
+        return outcome
+
+    async def _park(self, job: _Job, parked: ParkedProgram, received: int) -> bool:
+        """Whether the program is parked."""
+        assert self._parking is not None and job.request is not None
+        request = replace(
+            job.request,
+            received=job.received + received,
+            spent=dict(job.context.spent or {}),
+            read=tuple(job.run.read),
+        )
+        try:
+            await self._parking.park(job.run, parked, request, job.claim)
+        except (RunsFull, RunTooLarge, StateUnavailable, ValueError) as error:
+            _log.info("a run is not parked", run_id=job.run.id, reason=str(error))
+            return False
+        return True
+
+    def _write(self, job: _Job, answer: RawResult | None, received: int, failure: str | None) -> None:
+        us = time.time_ns() // 1000 - job.at
+        end = ended(job.run.id, job.program, answer, job.received + received, job.at, us)
+        record = job.run.handle.record if job.is_kept else None
+        text = None if record is None else record.program
+        self._caller.write_run(replace(end, parent_span=job.parent_span), job.context, text, failure)
 
     async def _screen(self, program: object, run: LiveRun, context: CallContext) -> bool:
         """Whether a program is kept. A run whose program may not run is ended before it begins."""
@@ -185,27 +372,6 @@ class ProgramRuns:
             run.handle.end(Failure("denied", "ToolError", denial.reason))
             return False
         return await self._caller.keeps_program(program)
-
-    async def _execute(
-        self,
-        arguments: Mapping[str, Any],
-        request: ClientRequest,
-        run: LiveRun,
-        leased: LeasedRun,
-        held: HeldWork,
-        progress: RunProgress,
-    ) -> RawResult:
-        with leased:
-            view = self._views.of(request.scope, leased.snapshot)
-            catalog = await self._catalogs.of(view)
-            caller: ToolCaller = leased
-            if raw_names := view.selection.raw_tools:
-                caller = AliasCaller(leased, raw_names)
-            if held.may_tell_progress:
-                caller = ProgressCaller(caller, progress)
-            return await self._code_tool.run(
-                arguments, catalog, caller, identity=run.holder, run_id=run.id, handle=run.handle
-            )
 
     async def _log_in(self, program: object, request: ClientRequest, run: LiveRun, logins: ProgramLogins) -> None:
         """Ask for the logins of the servers that a program names and that show its person nothing yet.

@@ -45,6 +45,8 @@ class LiveRun:
         self.handle = handle
         self.line = line
         self.read = RunLabels() if read is None else read
+        self.parked = False
+        """Whether the program goes on from the database, and this run is over."""
         self._task: asyncio.Task[Result] | None = None
 
     @property

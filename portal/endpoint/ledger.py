@@ -1,0 +1,153 @@
+"""What one process writes down of a run that it has claimed, before it happens: calls that leave, and what the program
+gets. And what it was left by the process before it.
+
+Every write names the revision of the claim. After a refusal nothing of this run leaves any more.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+import orjson
+
+from codemode import CallOutcome, LoggedResume, OnWait, ToolCall, ToolFailed, ToolReturned, Waiting
+from portal.errors import CallDenied, StoreUnavailable
+from portal.state import (
+    CallEnd,
+    CallStart,
+    Misused,
+    RunClaim,
+    RunRows,
+    RunTaken,
+    RunTooLarge,
+    StateUnavailable,
+    StoredCall,
+)
+from portal.upstream import CallEffect
+
+TRIES: Final = 6
+PAUSE: Final = 0.5
+"""Seconds until a database that does not answer is asked again, the first time; then twice as long each time."""
+UNKNOWN = "nobody knows whether this call did anything: the portal stopped while it was made"
+_REFUSED = "somebody has decided that it fails. Look what it did before it is made again."
+
+
+class RunLedger:
+    """The journal of one claim (`codemode.RunJournal`, `portal.calls.CallJournal`).
+
+    `taken` is whether another process has the run, or it has ended.
+    """
+
+    def __init__(self, rows: RunRows, claim: RunClaim) -> None:
+        self.taken = False
+        self._rows = rows
+        self._id, self._revision = claim.run.id, claim.run.revision
+        self._number = len(claim.tail)
+        self._known: dict[int, StoredCall] = {one.call: one for one in claim.calls}
+        self._open: dict[int, float] = {}
+        """The calls that have left, by the ids that the program gave them, with the time of the event loop."""
+
+    async def resumed(self, resume: LoggedResume) -> None:
+        """Store what the program is about to get. Raises RunTaken, RunTooLarge, StateUnavailable."""
+        now, ends = asyncio.get_running_loop().time(), list[CallEnd]()
+        for settlement in resume.settlements:
+            if (left := self._open.get(settlement.id)) is not None:
+                took = int((now - left) * 1_000_000)
+                ends.append(CallEnd(call=settlement.id, failed=not settlement.ok, us=took))
+        data = await asyncio.to_thread(resume.as_bytes)
+        number, pause = self._number + 1, PAUSE
+        for attempt in range(TRIES):
+            try:
+                await self._rows.settled(self._id, self._revision, number, data, ends)
+                break
+            except StateUnavailable:
+                # What the calls have answered is in this process alone: without it nobody knows what they did.
+                if attempt == TRIES - 1:
+                    raise
+                await asyncio.sleep(pause)
+                pause *= 2
+            except RunTaken:
+                self.taken = True
+                raise
+        self._number = number
+        for end in ends:
+            self._open.pop(end.call, None)
+
+    async def outcome(self, call: ToolCall) -> CallOutcome | None:
+        """What is known of a call that was made before; None for one that may be made."""
+        known = self._known.get(call.id)
+        if known is None or known.state == "repeat":
+            return None
+        if known.state == "happened":
+            return _given(known.answer)
+        if known.state == "refused":
+            return ToolFailed(f"{UNKNOWN}; {_REFUSED}", data={"kind": "unknown_outcome"})
+        if known.effect != "effect":
+            return None
+        if call.on_wait is None:
+            return ToolFailed(f"{UNKNOWN}. Look what it did before it is made again.", data={"kind": "unknown_outcome"})
+        await _decided(call.on_wait, f"{call.server}.{call.tool}")
+        return None
+
+    async def leaves(self, call: ToolCall, arguments: Mapping[str, object], effect: CallEffect) -> None:
+        """Store that a call leaves.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+            CallDenied: the run is not this process's any more, or the call was made before.
+        """
+        if call.id in self._open:
+            # It came back for a login, and nothing ran.
+            return
+        try:
+            data, digest = await asyncio.to_thread(_written, arguments)
+            start = CallStart(
+                call=call.id,
+                seq=call.seq,
+                server=call.server,
+                tool=call.tool,
+                effect=effect,
+                digest=digest,
+                arguments=data,
+            )
+            state = await self._rows.started(self._id, self._revision, start)
+        except StateUnavailable as error:
+            raise StoreUnavailable(error.words, ran="no", seconds=error.seconds) from error
+        except RunTaken as error:
+            self.taken = True
+            raise _not_made(call, "another process has taken this program over, or it has ended") from error
+        except (RunTooLarge, Misused) as error:
+            raise _not_made(call, str(error)) from error
+        if state != "started":
+            raise _not_made(call, UNKNOWN)
+        self._open[call.id] = asyncio.get_running_loop().time()
+
+
+async def _decided(on_wait: OnWait, tool: str) -> None:
+    """Wait until somebody says what became of a call. That ends with the run, which is parked meanwhile."""
+    text = f"{tool}: {UNKNOWN}. Somebody has to say whether it did"
+    with suppress(TimeoutError):
+        async with on_wait(Waiting(text, kind="uncertain", repeatable=True)):
+            await asyncio.get_running_loop().create_future()
+
+
+def _written(arguments: Mapping[str, object]) -> tuple[bytes, bytes]:
+    from codemode import arguments_digest
+
+    return orjson.dumps(dict(arguments), option=orjson.OPT_SORT_KEYS), arguments_digest(arguments)
+
+
+def _given(answer: bytes | None) -> CallOutcome:
+    """The answer that a person gave for a call, as a tool would have given it."""
+    value = None if answer is None else orjson.loads(answer)
+    if isinstance(value, dict) and isinstance(value.get("content"), list):
+        return ToolReturned(value)
+    if value is None:
+        return ToolReturned({"content": []})
+    return ToolReturned({"content": [{"type": "text", "text": orjson.dumps(value).decode()}]})
+
+
+def _not_made(call: ToolCall, why: str) -> CallDenied:
+    reason = f"The call of {call.server}.{call.tool} was not made: {why}."
+    return CallDenied(reason, policy="durable-runs", server=call.server)

@@ -1,0 +1,206 @@
+"""Parks the runs of one portal in its database, and ends those that were parked: what is stored of them, and in which
+words. When a parked run goes on is for others to say (`portal.runs.DurableRuns`)."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+
+import orjson
+
+from codemode import Failure, ParkedProgram, Run, Waiting, ended_as_bytes, ended_from_bytes
+from portal.config import RunSettings
+from portal.endpoint.parked import ParkedRequest, checkpoint, read_checkpoint, request_of
+from portal.endpoint.request import RawResult
+from portal.identity import Identity
+from portal.runs import LiveRun
+from portal.state import (
+    EndOfRun,
+    EndState,
+    FinishedRun,
+    LabelRead,
+    Parking,
+    ParkReason,
+    RunClaim,
+    RunDocument,
+    RunRows,
+    RunTooLarge,
+    StoredRun,
+    WaitOfRun,
+)
+from portal.upstream import CallContext
+
+MOST_WAITS: Final = 64
+MOST_WORDS: Final = 2048
+_STATES: Final[Mapping[str, EndState]] = {
+    "denied": "denied",
+    "cancelled": "cancelled",
+    "expired": "expired",
+    "lost": "lost",
+}
+_REASONS: Final[Sequence[ParkReason]] = ("login", "approval", "question", "uncertain")
+"""What a run waits for, the first of them that it does. Of a decided approval it hears whatever its reason is."""
+
+
+class WrittenLogins(Protocol):
+    """Logins that are written down, and known again (`portal.oauth.Logins`)."""
+
+    def document_of(self, identity: Identity) -> Mapping[str, object]: ...
+
+    async def again(self, document: Mapping[str, object]) -> Identity | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRunResult:
+    """What is kept of a run that has ended: its record, the answer to the request that began it, and what it has
+    read."""
+
+    record: Run
+    answer: RawResult
+    read: Sequence[LabelRead] = ()
+
+
+class RunParking:
+    """Parks and ends runs of the portal `id`. `logins` is None where nobody signs in."""
+
+    def __init__(
+        self,
+        rows: RunRows,
+        id: str,
+        logins: WrittenLogins | None,
+        settings: Callable[[], RunSettings],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.rows = rows
+        self.logins = logins
+        self._id = id
+        self._settings = settings
+        self._now = now
+
+    @property
+    def on(self) -> bool:
+        """Whether runs are parked."""
+        return self._settings().durable != "off"
+
+    def request(self, scope: Mapping[str, Any], context: CallContext, holder: str, at: int) -> ParkedRequest:
+        """What is kept of the request behind a run that began `at` (microseconds since 1970)."""
+        principal = context.principal
+        login = None if principal is None or self.logins is None else self.logins.document_of(principal)
+        return request_of(scope, login=login, source=context.source, holder=holder, at=at)
+
+    async def park(
+        self, run: LiveRun, parked: ParkedProgram, request: ParkedRequest, claim: RunClaim | None
+    ) -> StoredRun:
+        """Store a parked program; in the place of what its claim has, if it was parked before.
+
+        Raises:
+            RunsFull, RunTooLarge, RunTaken, StateUnavailable: it is not stored.
+        """
+        data = checkpoint(request, await asyncio.to_thread(parked.as_bytes))
+        parking = Parking(
+            id=run.id,
+            portal=self._id,
+            subject=run.owner.person,
+            client=run.owner.client,
+            reason=reason_of(parked.waiting, wakes=parked.wake_at is not None),
+            wake_at=None if parked.wake_at is None else datetime.fromtimestamp(parked.wake_at / 1000, UTC),
+            expires_at=self._now() + timedelta(seconds=self._settings().expires)
+            if claim is None
+            else claim.run.expires_at,
+            document=document_of(parked.run, request, parked.waiting),
+        )
+        return await self.rows.park(parking, data, revision=None if claim is None else claim.run.revision)
+
+    async def end(self, claim: RunClaim, record: Run, answer: RawResult, request: ParkedRequest) -> StoredRun:
+        """Store how a run ended, and its result for as long as the settings say.
+
+        Raises:
+            RunTaken, StateUnavailable: it is not stored.
+        """
+        document = document_of(record, request, ())
+        finished = FinishedRun(
+            state_of(record.failure),
+            self._now() + timedelta(seconds=self._settings().expires),
+            document.model_copy(update={"waits": (), "end": end_of(record.failure)}),
+            await asyncio.to_thread(_result, record, answer, request),
+        )
+        revision = claim.run.revision
+        try:
+            return await self.rows.end(claim.run.id, revision, finished)
+        except RunTooLarge:
+            without = replace(record, emitted=[])
+            line = f"its {len(record.emitted)} emitted blocks are too large to be kept, and are left out"
+            cut = {**answer, "content": [*answer["content"][:1], {"type": "text", "text": line}]}
+            smaller = replace(finished, result=await asyncio.to_thread(_result, without, cut, request))
+            return await self.rows.end(claim.run.id, revision, smaller)
+
+    async def result(self, run: StoredRun) -> EndedRunResult | None:
+        """What is kept of a run that has ended. Without its record there is the end alone, in words; None for a run
+        that has not ended.
+
+        Raises:
+            SecretUnreadable: it was changed, or its key is gone.
+        """
+        end = run.document.end
+        if end is None:
+            return None
+        data = await self.rows.result(run.id)
+        if data is not None:
+            return await asyncio.to_thread(_read_result, data)
+        record = Run(run.id, "", failure=Failure(end.kind or "cancelled", end.name or "RunEnded", end.words))
+        return EndedRunResult(record, {})
+
+
+def reason_of(waiting: Sequence[Waiting], *, wakes: bool) -> ParkReason:
+    """Why a run is parked: what it waits for, a timer, or else another process."""
+    kinds = {one.kind for one in waiting}
+    found = next((reason for reason in _REASONS if reason in kinds), None)
+    return found or ("sleep" if wakes else "drain")
+
+
+def document_of(record: Run, request: ParkedRequest, waiting: Sequence[Waiting]) -> RunDocument:
+    """What may be shown of a run."""
+    client = request.source.client
+    waits = [WaitOfRun(kind=one.kind, tool=one.tool[:600], url=(one.url or "")[:2048]) for one in waiting]
+    return RunDocument(
+        program=hashlib.sha256(record.program.encode("utf-8", "replace")).hexdigest(),
+        client_name="" if client is None else str(client.info.get("name") or "")[:256],
+        calls=len(record.calls),
+        waits=tuple(waits[:MOST_WAITS]),
+    )
+
+
+def state_of(failure: Failure | None) -> EndState:
+    """The state in which a run has ended."""
+    return "completed" if failure is None else _STATES.get(failure.kind, "failed")
+
+
+def end_of(failure: Failure | None) -> EndOfRun:
+    """How a run has ended. The words of a program's own error may be values of it, and are left out."""
+    if failure is None:
+        return EndOfRun(state="completed")
+    state = state_of(failure)
+    words = failure.message[:MOST_WORDS] if failure.kind in ("lost", "expired", "cancelled") else ""
+    return EndOfRun(state=state, kind=failure.kind[:32], name=failure.name[:128] if words else "", words=words)
+
+
+def shown_waits(parked: ParkedProgram) -> Sequence[Waiting]:
+    """What a parked program waits for, in words: for people, or for its own timer."""
+    if parked.waiting or parked.wake_at is None:
+        return parked.waiting
+    at = datetime.fromtimestamp(parked.wake_at / 1000, UTC).isoformat(timespec="seconds")
+    return (Waiting(f"Its own timer is due at {at}", kind="timer", repeatable=True),)
+
+
+def _result(record: Run, answer: RawResult, request: ParkedRequest) -> bytes:
+    packed = ended_as_bytes(record)
+    return checkpoint(request, len(packed).to_bytes(8, "little") + packed + orjson.dumps(answer))
+
+
+def _read_result(data: bytes) -> EndedRunResult:
+    request, data = read_checkpoint(data)
+    size = int.from_bytes(data[:8], "little")
+    answer: Any = orjson.loads(data[8 + size :])
+    return EndedRunResult(ended_from_bytes(data[8 : 8 + size]), answer, request.read)
