@@ -22,7 +22,7 @@ from codemode.parking import LoggedCall, LoggedResume, ParkedProgram, PendingCal
 from codemode.results import content_blocks, well_formed
 from codemode.run import Failure, Run
 from codemode.threads import FairThreads, on_behalf_of, work_for
-from codemode.tool import CodeTool, Replay
+from codemode.tool import CodeTool, Repetition
 from codemode.volume import excess
 from codemode.waits import OnWait, Waiting, Waits
 
@@ -56,7 +56,7 @@ __all__ = [
     "PendingCall",
     "ProgramLog",
     "RealPace",
-    "Replay",
+    "Repetition",
     "Run",
     "RunHandle",
     "RunJournal",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import orjson
 
@@ -26,7 +26,7 @@ from codemode.offload import off_loop
 from codemode.outcome import ToolError, Value, settle
 from codemode.pace import Pace, RealPace
 from codemode.packed import json_bytes, json_value
-from codemode.parking import PendingCall
+from codemode.parking import PendingCall, ProgramLog
 from codemode.returned import Returned
 from codemode.run import Failure, Rejection, Run, RunCall, RunFailed
 from codemode.waits import Waiting
@@ -54,7 +54,7 @@ class _ToPark(Exception):
 class Calls:
     """The host calls of one run: those in flight, those that queue, and the settlements of those that ended.
 
-    In a `parkable` run the calls can be withdrawn while all of them wait and can be made again.
+    In a run with a `log` the calls can be withdrawn while all of them wait and can be made again.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Calls:
         likeness: Likeness | None,
         *,
         followed: bool,
-        parkable: bool = False,
+        log: ProgramLog | None = None,
         taken: Iterable[str] | None = None,
     ) -> None:
         """`taken`: for a program that goes on, the runs whose results it got before. Its stubs may be of another
@@ -82,14 +82,15 @@ class Calls:
         self._handle = handle
         self._waits = handle.waits
         self._followed = followed
-        self._parkable = parkable
+        self._log = log
+        self._parkable = log is not None
         self._goes_on = taken is not None
         self._pace = pace
         # Another pace decides about every settlement, so it must see a single call too.
         self._single_at_once = isinstance(pace, RealPace)
         self._queue: deque[_Made] = deque()
         self._tasks: dict[asyncio.Task[None], _Made] = {}
-        self._alone: tuple[asyncio.Task[Any], HostCall] | None = None
+        self._alone: tuple[asyncio.Task[object], HostCall] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._wake_at: float | None = None
         self._fault: BaseException | None = None
@@ -99,7 +100,7 @@ class Calls:
         self._unwatch: Callable[[], None] | None = None
         self.waited_for: tuple[Waiting, ...] = ()
         """What the calls waited for when they were withdrawn."""
-        if parkable:
+        if log is not None:
             handle.parkable(self._wish)
 
     @property
@@ -332,6 +333,8 @@ class Calls:
     def _settled(self, call: HostCall, record: RunCall, path: str, result: Value | ToolError) -> Settlement:
         if isinstance(result, Value):
             record.status = "ok"
+            if self._log is not None:
+                self._log.size += len(result.encoded)
             self._run.returned.append(Returned.of(path, result.encoded))
             return Settlement.value(call.id, orjson.Fragment(result.encoded))
         record.status = "denied" if result.denied else "error"
@@ -388,7 +391,7 @@ class Calls:
         return round(self._pace.elapsed(), 3)
 
 
-def _content(outcome: CallOutcome) -> tuple[Any, ...]:
+def _content(outcome: CallOutcome) -> tuple[object, ...]:
     """The part of an outcome that has to be converted, and may be large."""
     if isinstance(outcome, ToolReturned):
         return (outcome.result,)
@@ -397,7 +400,7 @@ def _content(outcome: CallOutcome) -> tuple[Any, ...]:
 
 def _rejecting(call_id: int, path: str, error: ToolError) -> Settlement:
     """The settlement that rejects a call with the program's `ToolError`."""
-    properties: dict[str, Any] = {"tool": path}
+    properties: dict[str, object] = {"tool": path}
     if error.denied:
         properties["kind"] = "denied"
     if error.code is not None:
@@ -410,10 +413,10 @@ def _rejecting(call_id: int, path: str, error: ToolError) -> Settlement:
 def _tool_error(path: str, payload: object) -> ToolError:
     """The error that a settlement has made of it (`_rejecting`)."""
     _, message, properties = _error(payload)
+    code, denied = properties.get("code"), properties.get("kind") == "denied"
     # The message of `_wrong_arguments`: no tool can be asked for it again, its schema may be another one today.
     about_arguments = message.startswith(f"codemode.{path}: ") and "\nExpected: " in message
-    code, denied = properties.get("code"), properties.get("kind") == "denied"
-    return ToolError(message, code, properties.get("data"), denied, about_arguments)
+    return ToolError(message, code if isinstance(code, int) else None, properties.get("data"), denied, about_arguments)
 
 
 def _failure_of_run(payload: object) -> RunFailed:
@@ -421,7 +424,7 @@ def _failure_of_run(payload: object) -> RunFailed:
     return RunFailed(message, name, Failure(str(properties.get("kind", "exception")), name, message))
 
 
-def _error(payload: object) -> tuple[str, str, dict[str, Any]]:
+def _error(payload: object) -> tuple[str, str, dict[str, object]]:
     """The name, the message and the properties of the error that a settlement is."""
     match payload:
         case [str(name), str(message), dict(properties)]:

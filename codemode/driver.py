@@ -90,7 +90,7 @@ async def drive(
     calls = Calls(
         *(run, catalog, caller, limits, pace, handle, likeness),
         followed=followed,
-        parkable=log is not None,
+        log=log,
         taken=None if parked is None else parked.taken,
     )
     course = _Course(run, execution, calls, pace, handle, log)
@@ -195,7 +195,8 @@ class _Course:
             self._calls.repeat(resume.settlements)
             excused, self._excused = self._excused or 0.0, None
             outcome = await self._execution.resume(log.resume(resume.now, resume.settlements), resume.now, excused)
-            _compare(resume.calls, log.receive(outcome.calls))
+            log.receive(outcome.calls)
+            _compare(resume.calls, tuple(map(LoggedCall.of, outcome.calls)))
         return outcome
 
     async def follow(self, outcome: Outcome, clock: WallTime) -> Outcome | Parking:
@@ -216,7 +217,7 @@ class _Course:
                 if self._excused is not None:
                     excused, self._excused = self._excused, None
                 if self._handle.journal is not None:
-                    await self._handle.journal.resumed(LoggedResume(now, settlements))
+                    await self._handle.journal.resumed(LoggedResume(now, tuple(settlements)))
             outcome = await self._execution.resume(settlements, now, excused)
             if log is not None:
                 log.receive(outcome.calls)

@@ -42,7 +42,7 @@ def json_bytes(value: object) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
-def json_value(data: bytes) -> Any:
+def json_value(data: bytes) -> object:
     """Raises ParkedUnreadable for bytes that are no JSON."""
     try:
         return orjson.loads(data)
@@ -117,7 +117,7 @@ class Unpacked:
             raise ParkedUnreadable("a row points to a value that is not there")
         return bytes(self._content[self._starts[at] : self._starts[at + 1]])
 
-    def json(self, index: object) -> Any:
+    def json(self, index: object) -> object:
         return json_value(self.value(index))
 
 
@@ -139,7 +139,7 @@ def typed(value: Any, types: Types) -> Any:
     return value
 
 
-def each(rows: object, read: Callable[[Any], T]) -> list[T]:
+def each(rows: object, read: Callable[[object], T]) -> list[T]:
     """What `read` makes of each row of a list."""
     return [read(one) for one in typed(rows, list)]
 
@@ -170,7 +170,7 @@ def _inflated(packed: bytes) -> bytes:
     return content
 
 
-def _encodable(value: Any) -> Any:
+def _encodable(value: object) -> object:
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, Sequence):

@@ -12,8 +12,9 @@ import json
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args
+from typing import TypeAlias, get_args
 
 import orjson
 
@@ -31,6 +32,7 @@ from codemode.packed import (
     texts,
     typed,
 )
+from codemode.results import Block
 from codemode.returned import KEPT_RESULTS, Returned
 from codemode.run import MOST_CAUSES, Cause, Failure, Rejection, Run, RunCall, RunFailed, UnknownName
 from codemode.waits import Waiting, WaitKind
@@ -42,6 +44,11 @@ _OVERHEAD = 64  # bytes that a call or a resume takes in a log, in addition to i
 _PROGRAM, _RESUME = b"CMPK\x01", b"CMPR\x01"
 _SEED, _DIGEST = 32, 32
 _LARGEST_ID = 2**31
+_LIGHT, _LIGHT_CHARS = 16, 256
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+_LightCall: TypeAlias = tuple[int, str, dict[str, object]]
+_Note: TypeAlias = tuple[float, Sequence[Settlement] | None, Sequence["LoggedCall | _LightCall"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,8 @@ class ProgramLog:
 
     `begin`: what its image lacked of the catalog. `calls`: those that it made before its first resume. `whole` is False
     once the log has more than `MAX_LOG_BYTES`; then it is empty. `made`: the id of the last call.
+
+    While a program runs, what happens is only noted, because most programs never park; `write` makes the log of it.
     """
 
     source: str
@@ -112,43 +121,60 @@ class ProgramLog:
     made: int = 0
     last_now: float = 0.0
     size: int = 0
-    _open: tuple[Settlement, ...] | None = None
+    _notes: list[_Note] = field(default_factory=list)
+    _open: Sequence[Settlement] | None = None
 
     def start(self, now: float, seed: bytes) -> None:
         """The program starts, with this time and this randomness."""
         self.now = self.last_now = now
         self.seed = seed
 
-    def resume(self, now: float, settlements: Sequence[Settlement]) -> tuple[Settlement, ...]:
-        """The program resumes. Returns the settlements in the form in which the log keeps them: as bytes."""
-        kept = tuple(_as_bytes(one) for one in settlements)
+    def resume(self, now: float, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
+        """The program resumes. Returns the settlements in the form in which the log keeps them: nobody changes them."""
+        for one in settlements:
+            if type(one.payload) is not orjson.Fragment:
+                settlements, size = _encoded(settlements)
+                self.size += size
+                break
         self.last_now = now
-        self._open = tuple(one for one, _ in kept)
-        self.size += _OVERHEAD + sum(size for _, size in kept)
-        return self._open
+        self._open = settlements
+        return settlements
 
-    def receive(self, calls: Sequence[HostCall]) -> tuple[LoggedCall, ...]:
+    def receive(self, calls: Sequence[HostCall]) -> None:
         """The program waits again, or ends: the calls that it made since.
 
         Raises GuestAbiError for ids that do not follow the last one: a thawed program could name those of others.
         """
-        logged: tuple[LoggedCall, ...] = ()
+        noted: list[LoggedCall | _LightCall] = []
         if calls:
             if calls[0].id != self.made + 1:
                 raise GuestAbiError(f"the guest made call {calls[0].id} out of turn")
             self.made = calls[-1].id
-            logged = tuple(map(LoggedCall.of, calls))
-            self.size += sum(_OVERHEAD + len(one.name) for one in logged)
-        if self.size > MAX_LOG_BYTES:
-            self.whole = False
-            self.calls = ()
-            self.resumes.clear()
-        elif self._open is not None:
-            self.resumes.append(LoggedResume(self.last_now, self._open, logged))
-        else:
-            self.calls = logged
+            for call in calls:
+                light = _light(call.arguments)
+                noted.append(LoggedCall.of(call) if light is None else (call.id, call.name, light))
+        self.size += _OVERHEAD + _OVERHEAD * len(noted)
+        if self.whole:
+            self._notes.append((self.last_now, self._open, noted))
+            if self.size > MAX_LOG_BYTES:
+                self.whole = False
+                self.calls = ()
+                self.resumes.clear()
+                self._notes.clear()
         self._open = None
-        return logged
+
+    def write(self) -> ProgramLog:
+        """This log, with all that has been noted."""
+        for now, settlements, noted in self._notes:
+            calls = tuple(
+                one if isinstance(one, LoggedCall) else LoggedCall(one[0], one[1], digest_of(one[2])) for one in noted
+            )
+            if settlements is None:
+                self.calls = calls
+            else:
+                self.resumes.append(LoggedResume(now, tuple(settlements), calls))
+        self._notes.clear()
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +211,7 @@ class ParkedProgram:
         rows = [
             _row_of_run(self.run, packer),
             [self.source, self.own_lines, self.placed, self.is_part, self.build],
-            _row_of_log(self.log, packer),
+            _row_of_log(self.log.write(), packer),
             [[one.id, one.name, packer.add_json(one.arguments), one.line, one.seq] for one in self.pending],
             [[one.text, one.url, one.tool, one.run, one.asked, one.kind, one.repeatable] for one in self.waiting],
             [self.wake_at, self.wall_used, self.excused, self.elapsed, list(self.taken)],
@@ -227,13 +253,29 @@ def digest_of(arguments: object) -> bytes:
     return hashlib.sha256(text).digest()
 
 
-def _as_bytes(settlement: Settlement) -> tuple[Settlement, int]:
-    """The settlement with its value as JSON, which nobody changes afterwards, and the size of that."""
-    try:
-        payload = json_bytes(settlement.payload)
-    except (TypeError, ValueError, RecursionError):
-        return settlement, 0  # the sandbox refuses it, in words of its own
-    return Settlement(settlement.id, settlement.ok, orjson.Fragment(payload)), len(payload)
+def _light(arguments: object) -> dict[str, object] | None:
+    """A copy of small arguments, so that their digest can wait; None for others, which would take memory."""
+    if type(arguments) is not dict or len(arguments) > _LIGHT:
+        return None
+    for name, value in arguments.items():
+        kind = type(value)
+        if kind not in _SCALARS or (kind is str and len(value) > _LIGHT_CHARS) or len(name) > _LIGHT_CHARS:
+            return None
+    return arguments.copy()
+
+
+def _encoded(settlements: Sequence[Settlement]) -> tuple[tuple[Settlement, ...], int]:
+    """Settlements with their values as JSON, and the bytes of those that had others."""
+    kept: list[Settlement] = []
+    size = 0
+    for one in settlements:
+        if type(one.payload) is not orjson.Fragment:
+            with suppress(TypeError, ValueError, RecursionError):  # the sandbox refuses it, in words of its own
+                payload = json_bytes(one.payload)
+                one = Settlement(one.id, one.ok, orjson.Fragment(payload))
+                size += len(payload)
+        kept.append(one)
+    return tuple(kept), size
 
 
 def _not_negative(value: float) -> float:
@@ -334,7 +376,7 @@ def _run(value: object, read: Unpacked) -> Run:
     def called(value: object) -> RunCall:
         return RunCall(*row(value, int, str, float, str, float, str, int))
 
-    def block(index: object) -> dict[str, Any]:
+    def block(index: object) -> Block:
         found = read.json(index)
         if not isinstance(found, dict):
             raise ParkedUnreadable("an emitted block in it is no object")

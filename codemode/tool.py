@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from codemode.advice import advise, being_read
 from codemode.answer import OUTPUT_SCHEMA, answer
@@ -42,6 +42,7 @@ from sandbox import EngineError, Execution, Executor, ForeignImage, Image
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Arguments: TypeAlias = Mapping[str, Any]
 TypeCheck = Literal["off", "warn", "enforce"]
 
 NAME = "code"
@@ -59,7 +60,7 @@ INPUT_SCHEMA: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class Repetition:
     """A program repeated from its log: its record, without a value where the log ends before the program does, and the
     first `difference`, in words; None when it did all that the log has."""
 
@@ -146,7 +147,7 @@ class CodeTool:
 
     async def run(
         self,
-        arguments: Mapping[str, Any],
+        arguments: Arguments,
         catalog: Catalog,
         caller: ToolCaller,
         *,
@@ -167,7 +168,7 @@ class CodeTool:
 
     async def begin(
         self,
-        arguments: Mapping[str, Any],
+        arguments: Arguments,
         catalog: Catalog,
         caller: ToolCaller,
         *,
@@ -212,18 +213,18 @@ class CodeTool:
         run.cancel_pending()
         return await self._answer(run, parked.source, catalog)
 
-    async def replay(self, log: ProgramLog, catalog: Catalog, *, identity: str = "") -> Replay:
+    async def replay(self, log: ProgramLog, catalog: Catalog, *, identity: str = "") -> Repetition:
         """Repeat what a program did, from its log alone: no call leaves. The catalog only says what its names are."""
         if not log.whole:
-            return Replay(Run("replay", log.source), "the log has been cut: it was over its limit")
+            return Repetition(Run("replay", log.source), "the log has been cut: it was over its limit")
         run, limits = Run("replay", log.source), self._executor.limits
         execution = self._executor.execution(await self._image(catalog), identity=identity)
         pace, handle = RealPace(log.now), RunHandle()
         calls = Calls(run, catalog, _Nobody(), limits, pace, handle, None, followed=False, taken=())
-        return Replay(run, await replay(run, log, execution, calls))
+        return Repetition(run, await replay(run, log, execution, calls))
 
     async def _first(
-        self, arguments: Mapping[str, Any], catalog: Catalog, run_id: str | None, job: _Job
+        self, arguments: Arguments, catalog: Catalog, run_id: str | None, job: _Job
     ) -> Block | ParkedProgram:
         run_id = run_id or f"exec_{secrets.token_hex(12)}"
         if wrong := _wrong_arguments(arguments):
@@ -379,7 +380,7 @@ class CodeTool:
             own_lines=attempt.own_lines,
             placed=attempt.placed,
             is_part=is_part,
-            log=log,
+            log=log.write(),
             frozen=parking.frozen,
             build=await self._executor.build(),
             pending=parking.pending,
@@ -496,7 +497,7 @@ async def _off_loop(work: Callable[[], T], program: str) -> T:
     return work() if len(program) <= MOST_INLINE else await asyncio.to_thread(work)
 
 
-def _wrong_arguments(arguments: Mapping[str, Any]) -> str | None:
+def _wrong_arguments(arguments: Arguments) -> str | None:
     """The mistake in the arguments of `code`, in words that tell an agent how to repair it; None without one."""
     others = [str(name)[:60] for name in arguments if name not in INPUT_SCHEMA["properties"]]
     if others:
