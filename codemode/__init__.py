@@ -9,19 +9,20 @@ from codemode.check.compiler import Compiler
 from codemode.check.declared import isolate_declarations
 from codemode.check.install import HOW_TO as HOW_TO_INSTALL_CHECKER
 from codemode.check.install import install as install_checker
-from codemode.errors import CatalogError, CheckUnavailable, CodemodeError, MeaningUnavailable
+from codemode.errors import CatalogError, CheckUnavailable, CodemodeError, MeaningUnavailable, ParkedUnreadable
 from codemode.expose import ExposedTools, expose, expose_server
-from codemode.handle import KeptRuns, OwnServers, RunHandle
+from codemode.handle import KeptRuns, OwnServers, RunHandle, RunJournal
 from codemode.kept import only_fetches
 from codemode.meaning.meanings import Meanings
 from codemode.mentions import asks_for_servers, computes_servers, named_servers
 from codemode.offload import heavy, off_loop
 from codemode.outcome import returned
 from codemode.pace import Flight, Pace, RealPace
+from codemode.parking import LoggedCall, LoggedResume, ParkedProgram, PendingCall, ProgramLog, digest_of
 from codemode.results import content_blocks, well_formed
 from codemode.run import Failure, Run
 from codemode.threads import FairThreads, on_behalf_of, work_for
-from codemode.tool import CodeTool
+from codemode.tool import CodeTool, Repetition
 from codemode.volume import excess
 from codemode.waits import OnWait, Waiting, Waits
 
@@ -43,14 +44,22 @@ __all__ = [
     "Flight",
     "KeptRuns",
     "Likeness",
+    "LoggedCall",
+    "LoggedResume",
     "MeaningUnavailable",
     "Meanings",
     "OnWait",
     "OwnServers",
     "Pace",
+    "ParkedProgram",
+    "ParkedUnreadable",
+    "PendingCall",
+    "ProgramLog",
     "RealPace",
+    "Repetition",
     "Run",
     "RunHandle",
+    "RunJournal",
     "ToolCall",
     "ToolCaller",
     "ToolDenied",
@@ -61,6 +70,7 @@ __all__ = [
     "asks_for_servers",
     "computes_servers",
     "content_blocks",
+    "digest_of",
     "excess",
     "expose",
     "expose_server",

@@ -1,41 +1,66 @@
-"""Runs one program and its calls, until the program ends or its time is over.
+"""Runs one program and its calls, until the program ends, its time is over, or it parks.
 
-A single call is served in the task that drives the program. Several calls run as tasks, at most `calls_in_flight` at a
-time, and all that have settled when the program resumes go back in one batch. Nothing outlives the run: calls that are
-still in flight at its end are cancelled and reported as such.
+Nothing outlives the run: calls that are still in flight at its end are cancelled and reported as such. A program that
+parks leaves nothing behind either: its calls are cancelled before they leave, and its isolate becomes bytes.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
+from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
+from itertools import zip_longest
 
-import orjson
-
-from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolFailed, ToolReturned
-from codemode.catalog import Catalog, CatalogTool, Likeness
-from codemode.cost import clipped
+from codemode.caller import ToolCaller
+from codemode.calls import Calls, LogDiffers
+from codemode.catalog import Catalog, Likeness
 from codemode.handle import RunHandle
-from codemode.local import LocalCalls
-from codemode.offload import off_loop
-from codemode.outcome import ToolError, Value, settle
 from codemode.pace import Pace, RealPace
+from codemode.parking import LoggedCall, LoggedResume, ParkedProgram, PendingCall, ProgramLog
 from codemode.places import in_characters
-from codemode.returned import Returned
-from codemode.run import Failure, Rejection, Run, RunCall
+from codemode.run import Failure, Run
 from codemode.waits import Waiting, WallTime
-from sandbox import EngineError, Execution, Failed, HostCall, Limits, Settlement, Suspended
+from sandbox import (
+    Completed,
+    EngineError,
+    Execution,
+    Failed,
+    Limits,
+    LocalStateError,
+    Outcome,
+    Overloaded,
+    Settlement,
+    Suspended,
+)
 
 _log = logging.getLogger(__name__)
 
-_MISMATCH_TOKENS = 100
-_PATIENCE = 2.0  # seconds that a cancelled call has to stop before the run ends without it
+_MOST_NAMES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parking:
+    """How a program parked: what `ParkedProgram` has of it, besides its record, its text and its log."""
+
+    frozen: bytes
+    pending: tuple[PendingCall, ...]
+    waiting: tuple[Waiting, ...]
+    wake_at: float | None
+    wall_used: float
+    excused: float
+    elapsed: float
+    taken: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What a program goes on from. `thawed`: its execution has been thawed; otherwise it repeats the whole log first.
+    `tail`: what it received after it was parked."""
+
+    parked: ParkedProgram
+    thawed: bool
+    tail: Sequence[LoggedResume] = ()
 
 
 async def drive(
@@ -50,231 +75,224 @@ async def drive(
     begin: str = "",
     handle: RunHandle | None = None,
     likeness: Likeness | None = None,
-) -> None:
-    """Run `source` to its end and fill in `run`. Raises nothing but its own cancellation.
+    log: ProgramLog | None = None,
+    continuation: Continuation | None = None,
+) -> Parking | None:
+    """Run `source` to its end and fill in `run`; or park it. Raises nothing but its own cancellation, and what the
+    journal of the handle raises.
 
     `begin`: what the image of the execution lacks of the catalog (`Catalog.begin`). `handle`: that of the host. Without
-    one no call waits for a person, because nobody would tell them.
+    one no call waits for a person, because nobody would tell them. `log`: of a program that may be parked.
     """
-    pace, followed = pace or RealPace(), handle is not None
+    parked = None if continuation is None else continuation.parked
+    pace, followed = pace or _pace(parked), handle is not None
     handle = handle or RunHandle()
-    waits = handle.waits
-    calls = _Calls(run, catalog, caller, limits, pace, handle, likeness, followed=followed)
+    calls = Calls(
+        *(run, catalog, caller, limits, pace, handle, likeness),
+        followed=followed,
+        log=log,
+        taken=None if parked is None else parked.taken,
+    )
+    course = _Course(run, execution, calls, pace, handle, log)
+    ended: Outcome | Parking | None = None
     try:
-        async with WallTime(limits.wall_time, waits) as clock, execution:
-            handle.stoppable(clock.end)
-            outcome = await execution.start(source, *pace.begin(), begin)
-            while isinstance(outcome, Suspended):
-                run.logs += outcome.logs
-                waits.suspend(timer=outcome.wake_at is not None)
-                settlements = await calls.settlements(outcome.calls, outcome.wake_at)
-                waits.resume()
-                outcome = await execution.resume(settlements, pace.now(), clock.excused())
-        run.logs += outcome.logs
-        calls.unawaited(outcome.calls)
-        if isinstance(outcome, Failed):
-            run.failure = in_characters(Failure.of(outcome.error, run.causes), source)
+        async with WallTime(limits.wall_time, handle.waits, 0.0 if parked is None else parked.wall_used) as clock:
+            async with execution:
+                handle.stoppable(clock.end)
+                if continuation is None:
+                    outcome = await course.start(source, begin)
+                else:
+                    outcome = await course.go_on(continuation)
+                ended = await course.follow(outcome, clock)
+        if isinstance(ended, Parking):
+            if handle.ending is None:
+                return ended
+            run.failure = handle.ending  # somebody ended it while it was being parked
         else:
-            run.value, run.has_value = outcome.value, outcome.has_value
+            _end(run, source, calls, ended)
     except TimeoutError:
         message = f"the run took longer than {limits.wall_time:g} s, waiting for calls included"
         run.failure = handle.ending or Failure("wall_time", "WallTimeExceeded", message)
     except EngineError as error:
         run.failure = Failure.of_engine(error)
+    except LogDiffers as difference:
+        run.failure = lost(run, f"repeated here, {difference}")
+    finally:
+        if run.failure is not None or not isinstance(ended, Parking):
+            run.cancel_pending()
+        await calls.close()
+    return None
+
+
+async def replay(run: Run, log: ProgramLog, execution: Execution, calls: Calls) -> str | None:
+    """Repeat a whole log and fill in `run`, as far as the log goes. Calls nobody. Returns the first difference."""
+    try:
+        async with execution:
+            outcome = await _repeat(execution, log, run, calls)
+        if not isinstance(outcome, Suspended):
+            _end(run, log.source, calls, outcome)
+            run.cancel_pending()
+    except LogDiffers as difference:
+        return str(difference)
+    except EngineError as error:
+        run.failure = Failure.of_engine(error)
     finally:
         await calls.close()
+    return None
 
 
-class _Calls:
-    """The host calls of one run."""
+def lost(run: Run, why: str) -> Failure:
+    """The failure of a run that cannot go on. Its words name what it did."""
+    done = [call.tool for call in run.calls if call.status == "ok"]
+    names = ", ".join(
+        f"{tool} ×{count}" if count > 1 else tool for tool, count in Counter(done).most_common(_MOST_NAMES)
+    )
+    completed = f"These calls completed: {names}." if done else "No call completed."
+    return Failure("lost", "RunLost", f"The run was parked and cannot go on: {why}. {completed}")
+
+
+class _Course:
+    """One run on its way through an execution."""
 
     def __init__(
-        self,
-        run: Run,
-        catalog: Catalog,
-        caller: ToolCaller,
-        limits: Limits,
-        pace: Pace,
-        handle: RunHandle,
-        likeness: Likeness | None,
-        *,
-        followed: bool,
+        self, run: Run, execution: Execution, calls: Calls, pace: Pace, handle: RunHandle, log: ProgramLog | None
     ) -> None:
-        self.ready: list[Settlement] = []
         self._run = run
-        self._catalog = catalog
-        self._caller = caller
-        self._limits = limits
-        self._local = LocalCalls(run, catalog, limits.tool_result, handle, likeness)
-        self._waits = handle.waits
-        self._followed = followed
+        self._execution = execution
+        self._calls = calls
         self._pace = pace
-        # Another pace decides about every settlement, so it must see a single call too.
-        self._single_at_once = isinstance(pace, RealPace)
-        self._queue: deque[tuple[HostCall, RunCall | None]] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._waiter: asyncio.Future[None] | None = None
-        self._fault: BaseException | None = None
-        self._closing = False
+        self._handle = handle
+        self._log = log
+        # The isolate of a thawed program begins to count at its first resume, and knows the time before it was frozen.
+        self._excused: float | None = None
 
-    @property
-    def in_flight(self) -> int:
-        return len(self._tasks)
+    async def start(self, source: str, begin: str) -> Outcome:
+        now, seed = self._pace.begin()
+        outcome = await self._execution.start(source, now, seed, begin)
+        if self._log is not None:
+            self._log.start(now, seed)
+            self._log.receive(outcome.calls)
+        return outcome
 
-    @property
-    def faulty(self) -> bool:
-        return self._fault is not None
+    async def go_on(self, continuation: Continuation) -> Outcome:
+        """The outcome up to which the program has come already. Raises LogDiffers when it does not come there."""
+        parked, log = continuation.parked, continuation.parked.log
+        outcome: Outcome
+        if continuation.thawed:
+            outcome = Suspended((), (), parked.wake_at)
+            self._excused = parked.excused
+        else:
+            outcome = await _repeat(self._execution, log)
+            if not isinstance(outcome, Suspended):
+                raise LogDiffers("it ended where it had waited")
+            outcome = Suspended((), (), outcome.wake_at)
+        self._calls.restore(parked.pending)
+        for resume in continuation.tail:
+            if not isinstance(outcome, Suspended):
+                raise LogDiffers("it ended where it had waited")
+            self._run.logs += outcome.logs
+            self._calls.queue(outcome.calls)
+            self._calls.repeat(resume.settlements)
+            excused, self._excused = self._excused or 0.0, None
+            outcome = await self._execution.resume(log.resume(resume.now, resume.settlements), resume.now, excused)
+            log.receive(outcome.calls)
+            _compare(resume.calls, tuple(map(LoggedCall.of, outcome.calls)))
+        return outcome
 
-    async def settlements(self, calls: Sequence[HostCall], wake_at: float | None) -> list[Settlement]:
-        """Start these calls. Returns the settlements that the program resumes with; none when its timer is due."""
-        if len(calls) == 1 and wake_at is None and self._single_at_once and not self._tasks and not self.ready:
-            return [await self._perform(calls[0], self._record(calls[0]))]
-        self._queue.extend((call, self._record(call)) for call in calls)
-        self._launch()
-        batch = await self._pace.settled(self, wake_at)
-        if self._fault is not None:
-            raise self._fault
-        return batch
+    async def follow(self, outcome: Outcome, clock: WallTime) -> Outcome | Parking:
+        """The end of the program, or how it parked."""
+        run, calls, waits, log = self._run, self._calls, self._handle.waits, self._log
+        while isinstance(outcome, Suspended):
+            run.logs += outcome.logs
+            waits.suspend(timer=outcome.wake_at is not None)
+            settlements: Sequence[Settlement] | None = await calls.settlements(outcome.calls, outcome.wake_at)
+            while settlements is None:
+                if (parking := await self._park(outcome.wake_at, clock)) is not None:
+                    return parking
+                settlements = await calls.settlements((), outcome.wake_at)
+            waits.resume()
+            now, excused = self._pace.now(), clock.excused()
+            if log is not None:
+                settlements = log.resume(now, settlements)
+                if self._excused is not None:
+                    excused, self._excused = self._excused, None
+                if self._handle.journal is not None:
+                    await self._handle.journal.resumed(LoggedResume(now, tuple(settlements)))
+            outcome = await self._execution.resume(settlements, now, excused)
+            if log is not None:
+                log.receive(outcome.calls)
+        return outcome
 
-    def unawaited(self, calls: Sequence[HostCall]) -> None:
-        """Serve calls that the program made as it ended: `emit` counts, tools are only reported as cancelled."""
-        for call in calls:
-            self._record(call)
-        self._local.finish(calls)
-
-    async def close(self) -> None:
-        """Cancel the calls in flight and wait until they stop, at most `_PATIENCE` seconds."""
-        self._closing = True
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        for record in self._run.calls:
-            if record.status == "pending":
-                record.status = "cancelled"
-        if tasks:
-            _, stuck = await asyncio.wait(tasks, timeout=_PATIENCE)
-            if stuck:
-                _log.warning("run %s: %d cancelled calls did not stop", self._run.id, len(stuck))
-
-    def _record(self, call: HostCall) -> RunCall | None:
-        """The record of a tool call, for the answer. The local functions of `codemode` have none."""
-        if self._catalog.get(call.name) is None:
+    async def _park(self, wake_at: float | None, clock: WallTime) -> Parking | None:
+        """How the program parked; None when it has to go on."""
+        try:
+            frozen = await self._execution.freeze()
+        except (Overloaded, LocalStateError) as error:
+            _log.warning("run %s goes on, because it cannot be parked: %s", self._run.id, error)
+            self._handle.unpark()
             return None
-        record = RunCall(len(self._run.calls) + 1, call.name, self._elapsed(), line=call.line)
-        self._run.calls.append(record)
-        return record
+        if not self._handle.wants_to_park:
+            return None
+        excused = clock.excused()
+        return Parking(
+            frozen=frozen,
+            pending=self._calls.pending(),
+            waiting=self._calls.waited_for,
+            wake_at=wake_at,
+            wall_used=clock.used(),
+            excused=excused if self._excused is None else self._excused,
+            elapsed=self._pace.elapsed(),
+            taken=self._calls.taken,
+        )
 
-    def _launch(self) -> None:
-        while self._queue and len(self._tasks) < self._limits.calls_in_flight:
-            task = asyncio.create_task(self._work(*self._queue.popleft()))
-            self._tasks.add(task)
-            task.add_done_callback(self._finished)
 
-    async def _work(self, call: HostCall, record: RunCall | None) -> None:
-        settlement = await self._perform(call, record)
-        # Every batch replaces the list `ready`, so it must be looked up after the wait.
-        self.ready.append(settlement)
+def _pace(parked: ParkedProgram | None) -> Pace:
+    return RealPace() if parked is None else RealPace(parked.log.last_now, parked.elapsed)
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if self._closing or task.cancelled():
-            return
-        # Our own fault must end the run. Otherwise the program would wait for a call that never settles.
-        self._fault = self._fault or task.exception()
-        self._launch()
-        self.wake()
 
-    def wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+def _end(run: Run, source: str, calls: Calls, outcome: Outcome) -> None:
+    """Fill in how the program ended."""
+    run.logs += outcome.logs
+    calls.unawaited(outcome.calls)
+    if isinstance(outcome, Failed):
+        run.failure = in_characters(Failure.of(outcome.error, run.causes), source)
+    elif isinstance(outcome, Completed):
+        run.value, run.has_value = outcome.value, outcome.has_value
 
-    async def changed(self, seconds: float | None = None) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, self.wake)
+
+async def _repeat(execution: Execution, log: ProgramLog, run: Run | None = None, calls: Calls | None = None) -> Outcome:
+    """What the program comes to when it receives again all that the log has. With `run` and `calls` it fills them in.
+
+    Raises LogDiffers at the first call that the log does not have.
+    """
+    outcome = await execution.start(log.source, log.now, log.seed, log.begin)
+    _compare(log.calls, tuple(map(LoggedCall.of, outcome.calls)))
+    for resume in log.resumes:
+        if not isinstance(outcome, Suspended):
+            raise LogDiffers("it ended where it had waited")
+        if run is not None and calls is not None:
+            run.logs += outcome.logs
+            calls.queue(outcome.calls)
+            calls.repeat(resume.settlements)
         try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
-
-    async def _perform(self, call: HostCall, record: RunCall | None) -> Settlement:
-        self._waits.begin_call()
-        try:
-            return await self._settlement(call, record)
-        finally:
-            self._waits.end_call()
-
-    async def _settlement(self, call: HostCall, record: RunCall | None) -> Settlement:
-        if record is None:
-            return await self._local.settle(call)
-        entry = self._catalog.get(call.name)
-        assert entry is not None
-        record.at = self._elapsed()
-        try:
-            result = await self._result(entry, call, record)
-        finally:
-            record.ms = round(self._elapsed() - record.at, 3)
-        if isinstance(result, Value):
-            record.status = "ok"
-            self._run.returned.append(Returned.of(entry.path, result.encoded))
-            return Settlement.value(call.id, orjson.Fragment(result.encoded))
-        record.status = "denied" if result.denied else "error"
-        self._run.causes.append(Rejection(entry.path, result.message, result.code, result.data, result.about_arguments))
-        return _rejecting(call.id, entry.path, result)
-
-    async def _result(self, entry: CatalogTool, call: HostCall, record: RunCall) -> Value | ToolError:
-        arguments = {} if call.arguments is None else call.arguments
-        if not isinstance(arguments, dict):
-            return self._wrong_arguments(entry, "the one argument must be an object")
-        if mismatches := self._catalog.argument_check(entry.path).mismatches(arguments):
-            return self._wrong_arguments(entry, clipped("; ".join(mismatches), _MISMATCH_TOKENS))
-        on_wait = partial(self._wait, call.id, entry.path) if self._followed else None
-        made = ToolCall(self._run.id, record.seq, entry.server.id, entry.tool.name, arguments, on_wait, record.line)
-        outcome = await self._outcome(made)
-        limit = self._limits.tool_result
-        return await off_loop(lambda: settle(outcome, limit=limit, tool=entry.path), *_content(outcome))
-
-    def _wait(self, call: int, path: str, waiting: Waiting) -> AbstractAsyncContextManager[None]:
-        return self._waits.wait(call, replace(waiting, tool=path, run=self._run.id))
-
-    def _wrong_arguments(self, entry: CatalogTool, reason: str) -> ToolError:
-        """The error of a call whose arguments do not match the schema: it shows what the tool expects."""
-        message = f"codemode.{entry.path}: {reason}\nExpected: {self._catalog.brief(entry.path)}"
-        return ToolError(message, about_arguments=True)
-
-    async def _outcome(self, call: ToolCall) -> CallOutcome:
-        try:
-            return await self._caller.call_tool(call)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._closing or (task is not None and task.cancelling()):
-                raise
-            # Nobody cancelled this task: a client behind the caller gave up, and the program may go on.
-            return ToolFailed("the call was cancelled on its way")
-        except Exception:  # the host call edge: a fault behind it is one failed call, and the program must not read it
-            _log.exception("run %s: call %d of %s.%s failed", call.run_id, call.seq, call.server, call.tool)
-            return ToolFailed("the call failed inside the portal")
-
-    def _elapsed(self) -> float:
-        return round(self._pace.elapsed(), 3)
+            outcome = await execution.resume(resume.settlements, resume.now)
+        except LocalStateError as error:
+            raise LogDiffers(f"it did not wait for what it had got: {error}") from None
+        _compare(resume.calls, tuple(map(LoggedCall.of, outcome.calls)))
+    return outcome
 
 
-def _content(outcome: CallOutcome) -> tuple[Any, ...]:
-    """The part of an outcome that has to be converted, and may be large."""
-    if isinstance(outcome, ToolReturned):
-        return (outcome.result,)
-    return (outcome.data,) if isinstance(outcome, ToolFailed) else ()
-
-
-def _rejecting(call_id: int, path: str, error: ToolError) -> Settlement:
-    """The settlement that rejects a call with the program's `ToolError`."""
-    properties: dict[str, Any] = {"tool": path}
-    if error.denied:
-        properties["kind"] = "denied"
-    if error.code is not None:
-        properties["code"] = error.code
-    if error.data is not None:
-        properties["data"] = error.data
-    return Settlement.error(call_id, name="ToolError", message=error.message, properties=properties)
+def _compare(logged: Sequence[LoggedCall] | None, made: Sequence[LoggedCall]) -> None:
+    """Raises LogDiffers at the first call that is another than the logged one."""
+    if logged is None:
+        return
+    for before, now in zip_longest(logged, made):
+        if before == now:
+            continue
+        if now is None:
+            raise LogDiffers(f"it did not make call {before.id}, of codemode.{before.name}")
+        if before is None:
+            raise LogDiffers(f"it made call {now.id}, of codemode.{now.name}, which it had not made")
+        if before.name != now.name:
+            raise LogDiffers(f"it called codemode.{now.name} where it had called codemode.{before.name}, call {now.id}")
+        raise LogDiffers(f"it called codemode.{now.name} with other arguments than before, call {now.id}")

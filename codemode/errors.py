@@ -3,7 +3,8 @@
 CodemodeError
 ├── CatalogError        a question that a catalog cannot answer: an unknown path or server, a wrong limit
 ├── CheckUnavailable    types cannot be checked, or the compiler cannot be installed
-└── MeaningUnavailable  tools cannot be searched by meaning
+├── MeaningUnavailable  tools cannot be searched by meaning
+└── ParkedUnreadable    bytes that are no parked program of this version
 """
 
 
@@ -21,3 +22,7 @@ class CheckUnavailable(CodemodeError):
 
 class MeaningUnavailable(CodemodeError):
     """Tools cannot be searched by meaning. The message gives the reason and the remedy."""
+
+
+class ParkedUnreadable(CodemodeError):
+    """Bytes that are no parked program of this version, or damaged ones. The message says what is wrong with them."""

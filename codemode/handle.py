@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
 
+from codemode.parking import LoggedResume
 from codemode.run import Failure, Run
 from codemode.waits import OnWait, Waits
 
@@ -47,11 +48,19 @@ class OwnServers(Protocol):
         """Whether the server can be used, after its person was asked for the login that it needs."""
 
 
+class RunJournal(Protocol):
+    """Where a run that was parked before writes down what it does, before it does it."""
+
+    async def resumed(self, resume: LoggedResume) -> None:
+        """Returns when it is stored that the program will receive this; `calls` is None. What it raises stops the run,
+        and comes out of `CodeTool.resume`: another process may have taken the run over."""
+
+
 class RunHandle:
     """One run. The host makes the handle and gives it to `CodeTool.run`; `runs` is what the program may come back for,
     `servers` those of its person.
 
-    `record` is None until the program is known.
+    `record` is None until the program is known. `journal` is for a run that goes on after it was parked.
     """
 
     def __init__(self, runs: KeptRuns | None = None, servers: OwnServers | None = None) -> None:
@@ -60,6 +69,10 @@ class RunHandle:
         self.servers = servers
         self.record: Run | None = None
         self.ending: Failure | None = None
+        self.journal: RunJournal | None = None
+        self.wants_to_park = False
+        """Whether the run parks as soon as all that it waits for can be made again."""
+        self._wished: Callable[[], None] | None = None
         self._stop: Callable[[], None] | None = None
 
     def end(self, failure: Failure) -> None:
@@ -68,6 +81,20 @@ class RunHandle:
             self.ending = failure
             if self._stop is not None:
                 self._stop()
+
+    def park(self) -> None:
+        """Ask the run to park. It does at once or later, or it ends before. Parking that fails takes the wish back."""
+        self.wants_to_park = True
+        if self._wished is not None:
+            self._wished()
+
+    def unpark(self) -> None:
+        """Take the wish back. A run that has been parked stays parked."""
+        self.wants_to_park = False
+
+    def parkable(self, wished: Callable[[], None]) -> None:
+        """The driver says how it learns of the wish to park."""
+        self._wished = wished
 
     @asynccontextmanager
     async def before_it_begins(self) -> AsyncIterator[OnWait]:

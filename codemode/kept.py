@@ -7,7 +7,7 @@ blocks of the run come with the answer of that program, once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import orjson
@@ -36,11 +36,11 @@ def only_fetches(program: str) -> str | None:
 class RunCalls:
     """Serves `codemode.runs` for one run. `emit` adds a block to the answer, or raises CatalogError."""
 
-    def __init__(self, run: Run, handle: RunHandle, emit: Callable[[Block], None]) -> None:
+    def __init__(self, run: Run, handle: RunHandle, emit: Callable[[Block], None], taken: Iterable[str] = ()) -> None:
         self._run = run
         self._handle = handle
         self._emit = emit
-        self._taken: set[str] = set()
+        self.taken = set(taken)
 
     async def settle(self, call: HostCall, argument: object) -> Settlement:
         """The answer to a call of `runs.result`, `runs.list` or `runs.cancel`. Raises CatalogError for wrong ids."""
@@ -74,9 +74,9 @@ class RunCalls:
 
     def _take(self, record: Run) -> None:
         """Add what the answer of a run has besides its result."""
-        if record.id in self._taken:
+        if record.id in self.taken:
             return
-        self._taken.add(record.id)
+        self.taken.add(record.id)
         self._run.logs += record.logs
         self._run.calls += [
             RunCall(one.seq, one.tool, one.at, one.status, one.ms, one.run or record.id) for one in record.calls

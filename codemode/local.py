@@ -41,22 +41,42 @@ _BLOCKS: dict[str, tuple[str, ...]] = {
 }
 
 
+_NAMES = frozenset(("search", "describe", "tools", "emit", "arity", "unknown", *RUN_FUNCTIONS, *SERVER_FUNCTIONS))
+
+
+def is_local(name: str) -> bool:
+    """Whether calls of this name are served here."""
+    return name in _NAMES
+
+
 class LocalCalls:
     """Serves the local functions for one run, and two messages of the preload: `arity` and `unknown`."""
 
     def __init__(
-        self, run: Run, catalog: Catalog, limit: int, handle: RunHandle, likeness: Likeness | None = None
+        self,
+        run: Run,
+        catalog: Catalog,
+        limit: int,
+        handle: RunHandle,
+        likeness: Likeness | None = None,
+        taken: Iterable[str] = (),
     ) -> None:
-        """`limit`: the most bytes of one answer. `likeness`: for searches by meaning."""
+        """`limit`: the most bytes of one answer. `likeness`: for searches by meaning. `taken`: the runs whose results
+        the run got before it was parked."""
         self._run = run
         self._catalog = catalog
         self._limit = limit
         self._likeness = likeness
-        self._emitted_bytes = 0
+        self._emitted_bytes = sum(map(_size, run.emitted))
         # A program may search a hundred times at once: its searches take turns, and leave the threads to others.
         self._searching = asyncio.Lock()
-        self._runs = RunCalls(run, handle, self._emit)
+        self._runs = RunCalls(run, handle, self._emit, taken)
         self._servers = ServerCalls(handle)
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """The runs whose results the run got."""
+        return tuple(sorted(self._runs.taken))
 
     async def settle(self, call: HostCall) -> Settlement:
         """The answer to a call that is no tool's. Raises nothing: wrong arguments reject the call."""

@@ -52,9 +52,10 @@ class Pace(Protocol):
 class RealPace:
     """The clock's time, the system's randomness, and each call as soon as it has settled."""
 
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-        self._now = 0.0
+    def __init__(self, now: float = 0.0, elapsed: float = 0.0) -> None:
+        """`now`, `elapsed`: the time that a program that goes on read last, and its milliseconds so far."""
+        self._began = time.perf_counter() - elapsed / 1000
+        self._now = now
 
     def begin(self) -> tuple[float, bytes]:
         self._began = time.perf_counter()

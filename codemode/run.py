@@ -142,6 +142,12 @@ class Run:
     note: str | None = None
     entered: bool = False
 
+    def cancel_pending(self) -> None:
+        """Record as cancelled the calls that have no answer: none will come."""
+        for call in self.calls:
+            if call.status == "pending":
+                call.status = "cancelled"
+
 
 def _cause(name: str, message: str, causes: Iterable[Cause]) -> Cause | None:
     """The last of the errors that has this name and message.

@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from codemode.advice import advise, being_read
 from codemode.answer import OUTPUT_SCHEMA, answer
 from codemode.bounded import RecentlyUsed
-from codemode.caller import ToolCaller
+from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolFailed
+from codemode.calls import Calls
 from codemode.catalog import Catalog
 from codemode.check.checker import MOST_INLINE, Checker
 from codemode.check.finding import place
 from codemode.description import description
-from codemode.driver import drive
+from codemode.driver import Continuation, Parking, drive, lost, replay
 from codemode.entry import as_expression, may_stand_alone, may_take_globals, uncalled, without_given_parameters
 from codemode.exports import Script, as_script, may_have_modules
 from codemode.handle import RunHandle
 from codemode.meaning.meanings import Meanings
 from codemode.modules import blanked, imports
 from codemode.offload import off_loop
-from codemode.pace import Pace
+from codemode.pace import Pace, RealPace
+from codemode.parking import LoggedResume, ParkedProgram, ProgramLog
 from codemode.places import placed, within
+from codemode.preload import preload
 from codemode.remarks import remark
+from codemode.results import Block
 from codemode.run import Failure, Run, is_of_isolate
 from codemode.source import extract
 from codemode.syntax import RETURN_OUTSIDE, explained, may_be_explained
 from codemode.threads import on_behalf_of
 from codemode.tokens import tokenize
 from codemode.typescript import MAX_PLACED_CHARS, JavaScript, TypeScript, TypeScriptError, looks_typed
-from sandbox import EngineError, Executor, Image
+from sandbox import EngineError, Execution, Executor, ForeignImage, Image
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Arguments: TypeAlias = Mapping[str, Any]
 TypeCheck = Literal["off", "warn", "enforce"]
 
 NAME = "code"
@@ -49,6 +57,44 @@ INPUT_SCHEMA: dict[str, Any] = {
     "required": ["code"],
     "additionalProperties": False,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """A program repeated from its log: its record, without a value where the log ends before the program does, and the
+    first `difference`, in words; None when it did all that the log has."""
+
+    run: Run
+    difference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A text to run. `own_lines`: how many lines it had before something was added; `placed`: whether they are the
+    program's."""
+
+    text: str
+    own_lines: int | None = None
+    placed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What a run works with."""
+
+    catalog: Catalog
+    caller: ToolCaller
+    identity: str
+    pace: Pace | None
+    handle: RunHandle | None
+    may_park: bool = False
+
+
+class _Nobody:
+    """The caller of a run that makes no calls."""
+
+    async def call_tool(self, call: ToolCall) -> CallOutcome:
+        return ToolFailed("a program that is repeated calls nobody")
 
 
 class CodeTool:
@@ -101,7 +147,7 @@ class CodeTool:
 
     async def run(
         self,
-        arguments: Mapping[str, Any],
+        arguments: Arguments,
         catalog: Catalog,
         caller: ToolCaller,
         *,
@@ -109,13 +155,77 @@ class CodeTool:
         run_id: str | None = None,
         pace: Pace | None = None,
         handle: RunHandle | None = None,
-    ) -> dict[str, Any]:
+    ) -> Block:
         """Run `arguments["code"]` and return the raw `CallToolResult`. Nothing that a program does raises.
 
         With `check: true` nothing runs, and the result is `CheckResult.as_dict()`. Cancelling the task stops the
         program and its calls. `identity`: the executor's queue is fair between identities. `pace`: the time and the
         randomness of this run, by default the real ones. `handle`: of a host that follows the run, or may end it.
         """
+        ended = await self._first(arguments, catalog, run_id, _Job(catalog, caller, identity, pace, handle))
+        assert not isinstance(ended, ParkedProgram)
+        return ended
+
+    async def begin(
+        self,
+        arguments: Arguments,
+        catalog: Catalog,
+        caller: ToolCaller,
+        *,
+        handle: RunHandle,
+        identity: str = "",
+        run_id: str | None = None,
+        pace: Pace | None = None,
+    ) -> Block | ParkedProgram:
+        """As `run`, for a program that may park: then the result is the program, for `resume`, and nothing of it is
+        left here."""
+        job = _Job(catalog, caller, identity, pace, handle, may_park=True)
+        return await self._first(arguments, catalog, run_id, job)
+
+    async def resume(
+        self,
+        parked: ParkedProgram,
+        catalog: Catalog,
+        caller: ToolCaller,
+        *,
+        identity: str = "",
+        pace: Pace | None = None,
+        handle: RunHandle | None = None,
+        tail: Sequence[LoggedResume] = (),
+    ) -> Block | ParkedProgram:
+        """Go on with a parked program, as `begin`: its pending calls are made again. Today's `catalog` checks their
+        arguments, while the program keeps the stubs that it began with. `parked` belongs to the run from now on.
+
+        In the build that froze it, it is thawed. In another one it first repeats its log; where it then calls something
+        else, the run fails as `lost`, and no call leaves. `tail`: what its journal has since it was parked. What the
+        journal of the handle raises comes out of here.
+        """
+        run, handle = parked.run, handle or RunHandle()
+        handle.record = run
+        job = _Job(catalog, caller, identity, pace, handle, may_park=True)
+        try:
+            ended = await self._go_on(run, parked, tail, job)
+        except EngineError as error:
+            run.failure = Failure.of_engine(error)
+            ended = None
+        if ended is not None:
+            return ended
+        run.cancel_pending()
+        return await self._answer(run, parked.source, catalog)
+
+    async def replay(self, log: ProgramLog, catalog: Catalog, *, identity: str = "") -> Repetition:
+        """Repeat what a program did, from its log alone: no call leaves. The catalog only says what its names are."""
+        if not log.whole:
+            return Repetition(Run("replay", log.source), "the log has been cut: it was over its limit")
+        run, limits = Run("replay", log.source), self._executor.limits
+        execution = self._executor.execution(await self._image(catalog), identity=identity)
+        pace, handle = RealPace(log.now), RunHandle()
+        calls = Calls(run, catalog, _Nobody(), limits, pace, handle, None, followed=False, taken=())
+        return Repetition(run, await replay(run, log, execution, calls))
+
+    async def _first(
+        self, arguments: Arguments, catalog: Catalog, run_id: str | None, job: _Job
+    ) -> Block | ParkedProgram:
         run_id = run_id or f"exec_{secrets.token_hex(12)}"
         if wrong := _wrong_arguments(arguments):
             return answer(Run(run_id, "", failure=Failure("denied", "TypeError", wrong)), [])
@@ -124,11 +234,11 @@ class CodeTool:
         sent = arguments["code"][: 2 * limits.source + 1]
         program = await off_loop(lambda: extract(sent), sent)
         run = Run(run_id, program.text, note=program.note)
-        if handle is not None:
-            handle.record = run
-            if handle.ending is not None:
+        if job.handle is not None:
+            job.handle.record = run
+            if job.handle.ending is not None:
                 # It was ended while it waited to begin.
-                run.failure = handle.ending
+                run.failure = job.handle.ending
                 return answer(run, [])
         if (size := len(program.text.encode())) > limits.source:
             message = f"the program has {size:,} bytes or more, at most {limits.source:,} are allowed"
@@ -143,9 +253,16 @@ class CodeTool:
         if advice := await self._check(run, source, catalog):
             return answer(run, advice)
         try:
-            await self._run(run, script, program.typescript, catalog, caller, identity, pace, handle)
+            parked = await self._run(run, script, program.typescript, job)
         except EngineError as error:
             run.failure = Failure.of_engine(error)
+        else:
+            if parked is not None:
+                return parked
+        return await self._answer(run, source, catalog)
+
+    async def _answer(self, run: Run, source: str, catalog: Catalog) -> Block:
+        """The answer to a run that has ended, with advice and remarks."""
         advice = await _advice(run, source, catalog)
         if run.failure is None and run.note is None:
             run.note = await _off_loop(lambda: remark(run, source, catalog), source)
@@ -168,42 +285,8 @@ class CodeTool:
         run.failure = result.as_failure()
         return ["Found before running: nothing was run.", *result.advice()]
 
-    async def _run(
-        self,
-        run: Run,
-        script: Script,
-        typescript: bool,
-        catalog: Catalog,
-        caller: ToolCaller,
-        identity: str,
-        pace: Pace | None,
-        handle: RunHandle | None,
-    ) -> None:
+    async def _run(self, run: Run, script: Script, typescript: bool, job: _Job) -> ParkedProgram | None:
         """Run a program as JavaScript, and if that does not parse, as TypeScript."""
-
-        async def attempt(text: str, lines: int | None = None) -> None:
-            execution = self._executor.execution(image, identity=identity)
-            limits = self._executor.limits
-            await drive(
-                run,
-                text,
-                execution,
-                catalog=catalog,
-                caller=caller,
-                limits=limits,
-                pace=pace,
-                begin=catalog.begin,
-                handle=handle,
-                likeness=self._meanings,
-            )
-            if run.failure is not None and lines is not None:
-                run.failure = within(run.failure, lines)
-            if _did_nothing(run) and (call := await _call_of_entry(text, run.program)) is not None:
-                run.logs.clear()
-                run.entered = True
-                await attempt(f"{text}\n;{call}", text.count("\n") + 1)
-
-        image = await self._image(catalog)
         source, own = script.text, None
         if script.call:
             source, own = f"{source}\n;{script.call}", source.count("\n") + 1
@@ -211,21 +294,103 @@ class CodeTool:
         stripped: JavaScript | TypeScriptError | None = None
         if typescript or looks_typed(source):
             stripped = await self._javascript(source)
-        if isinstance(stripped, JavaScript):
-            await attempt(stripped.text, own)
-        else:
-            await attempt(source, own)
-            if run.failure is None or run.failure.kind != "syntax":
-                return
+        if not isinstance(stripped, JavaScript):
+            parked = await self._attempt(run, script.text, _Attempt(source, own), job)
+            if parked is not None or run.failure is None or run.failure.kind != "syntax":
+                return parked
             untyped, run.failure = run.failure, None
             stripped = stripped or await self._javascript(source)
             if isinstance(stripped, TypeScriptError) or stripped.text == source:
                 run.failure = _syntax_error(script.text, untyped, stripped)
-                return
-            await attempt(stripped.text, own)
-        if run.failure is not None and not stripped.own_lines:
-            # The positions are those of the transformer's output, not of the program.
-            run.failure = replace(run.failure, line=None, column=None, stack=None)
+                return None
+        return await self._attempt(run, script.text, _Attempt(stripped.text, own, stripped.own_lines), job)
+
+    async def _attempt(self, run: Run, source: str, attempt: _Attempt, job: _Job) -> ParkedProgram | None:
+        """Run one text. If it does nothing but define the function that its environment calls, call that too."""
+        image, limits = await self._image(job.catalog), self._executor.limits
+        while True:
+            log = ProgramLog(attempt.text, job.catalog.begin) if job.may_park else None
+            parking = await drive(
+                run,
+                attempt.text,
+                self._executor.execution(image, identity=job.identity),
+                catalog=job.catalog,
+                caller=job.caller,
+                limits=limits,
+                pace=job.pace,
+                begin=job.catalog.begin,
+                handle=job.handle,
+                likeness=self._meanings,
+                log=log,
+            )
+            if parking is not None and log is not None:
+                return await self._parked(run, source, attempt, log, parking, is_part=job.catalog.is_part)
+            following = await _following(run, attempt)
+            if following is None:
+                return None
+            attempt = following
+
+    async def _go_on(
+        self, run: Run, parked: ParkedProgram, tail: Sequence[LoggedResume], job: _Job
+    ) -> ParkedProgram | None:
+        """Go on with a program until its end, or until it parks again."""
+        log, attempt = parked.log, _Attempt(parked.log.source, parked.own_lines, parked.placed)
+        execution = await self._thawed(parked, job.identity)
+        thawed = execution is not None
+        if execution is None:
+            if not log.whole:
+                run.failure = lost(run, "another version froze it, and its log was too long to be kept")
+                return None
+            image = await self._image_named("" if parked.is_part else job.catalog.tools_id, job.catalog)
+            execution = self._executor.execution(image, identity=job.identity)
+        parking = await drive(
+            run,
+            log.source,
+            execution,
+            catalog=job.catalog,
+            caller=job.caller,
+            limits=self._executor.limits,
+            pace=job.pace,
+            handle=job.handle,
+            likeness=self._meanings,
+            log=log,
+            continuation=Continuation(parked, thawed, tail),
+        )
+        if parking is not None:
+            return await self._parked(run, parked.source, attempt, log, parking, is_part=parked.is_part)
+        following = await _following(run, attempt)
+        return None if following is None else await self._attempt(run, parked.source, following, job)
+
+    async def _thawed(self, parked: ParkedProgram, identity: str) -> Execution | None:
+        """The frozen program; None where it is of another build, or damaged."""
+        if parked.build != await self._executor.build():
+            return None
+        try:
+            return self._executor.thaw(parked.frozen, identity=identity)
+        except ForeignImage as error:
+            _log.warning("run %s: its frozen program cannot be thawed: %s", parked.run.id, error)
+            return None
+
+    async def _parked(
+        self, run: Run, source: str, attempt: _Attempt, log: ProgramLog, parking: Parking, *, is_part: bool
+    ) -> ParkedProgram:
+        return ParkedProgram(
+            run=run,
+            source=source,
+            own_lines=attempt.own_lines,
+            placed=attempt.placed,
+            is_part=is_part,
+            log=log.write(),
+            frozen=parking.frozen,
+            build=await self._executor.build(),
+            pending=parking.pending,
+            waiting=parking.waiting,
+            wake_at=parking.wake_at,
+            wall_used=parking.wall_used,
+            excused=parking.excused,
+            elapsed=parking.elapsed,
+            taken=parking.taken,
+        )
 
     async def _javascript(self, source: str) -> JavaScript | TypeScriptError:
         """The program without its types, and without imports of which it uses types only."""
@@ -248,18 +413,37 @@ class CodeTool:
         A catalog of whole servers has an image of its own, which its first run makes; it is kept for the catalogs used
         last. The catalogs of parts have one in common, and each run begins with the names of its own (`Catalog.begin`).
         """
-        name = "" if catalog.is_part else catalog.tools_id
+        return await self._image_named("" if catalog.is_part else catalog.tools_id, catalog)
+
+    async def _image_named(self, name: str, catalog: Catalog) -> Image:
         task = self._images.get(name)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             # For nobody in particular: others must not wait until it is the turn of whoever asks first.
             with on_behalf_of(""):
-                task = asyncio.create_task(self._make_image(catalog))
+                task = asyncio.create_task(self._make_image(catalog, is_common=not name))
             self._images.put(name, task)
         # Another run may wait for the same image: a cancelled run must not cancel its making.
         return task.result() if task.done() else await asyncio.shield(task)
 
-    async def _make_image(self, catalog: Catalog) -> Image:
-        return await self._executor.image(await asyncio.to_thread(lambda: catalog.preload))
+    async def _make_image(self, catalog: Catalog, *, is_common: bool) -> Image:
+        return await self._executor.image(
+            await asyncio.to_thread(lambda: preload(None if is_common else catalog.table))
+        )
+
+
+async def _following(run: Run, attempt: _Attempt) -> _Attempt | None:
+    """What to run after an attempt that has ended: its text with the call of a function that it only defines, if it did
+    nothing. Otherwise the failure gets its place in the program."""
+    if run.failure is not None and attempt.own_lines is not None:
+        run.failure = within(run.failure, attempt.own_lines)
+    if _did_nothing(run) and (call := await _call_of_entry(attempt.text, run.program)) is not None:
+        run.logs.clear()
+        run.entered = True
+        return replace(attempt, text=f"{attempt.text}\n;{call}", own_lines=attempt.text.count("\n") + 1)
+    if run.failure is not None and not attempt.placed:
+        # The positions are those of the transformer's output, not of the program.
+        run.failure = replace(run.failure, line=None, column=None, stack=None)
+    return None
 
 
 async def _script(program: str) -> Script:
@@ -313,7 +497,7 @@ async def _off_loop(work: Callable[[], T], program: str) -> T:
     return work() if len(program) <= MOST_INLINE else await asyncio.to_thread(work)
 
 
-def _wrong_arguments(arguments: Mapping[str, Any]) -> str | None:
+def _wrong_arguments(arguments: Arguments) -> str | None:
     """The mistake in the arguments of `code`, in words that tell an agent how to repair it; None without one."""
     others = [str(name)[:60] for name in arguments if name not in INPUT_SCHEMA["properties"]]
     if others:

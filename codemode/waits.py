@@ -62,6 +62,14 @@ class Waits:
         """Whether all that the run waits for is a person."""
         return self._suspended and bool(self._open) and len({call for call, _ in self._open.values()}) == self._calls
 
+    @property
+    def calls(self) -> dict[int, bool]:
+        """The ids of the calls that wait, and whether all that a call waits for is `repeatable`."""
+        found: dict[int, bool] = {}
+        for call, waiting in self._open.values():
+            found[call] = found.get(call, True) and waiting.repeatable
+        return found
+
     def begin_call(self) -> None:
         self._calls += 1
         if self._open:
@@ -113,8 +121,10 @@ class Waits:
 class WallTime:
     """A block that raises TimeoutError after `limit` seconds in which the run did not wait for people alone."""
 
-    def __init__(self, limit: float, waits: Waits) -> None:
-        self._left = limit
+    def __init__(self, limit: float, waits: Waits, used: float = 0.0) -> None:
+        """`used`: seconds that the run has used before."""
+        self._limit = limit
+        self._left = max(0.0, limit - used)
         self._waits = waits
         self._timeout = asyncio.timeout(None)
         self._since = 0.0
@@ -141,6 +151,11 @@ class WallTime:
         if not self._over:
             self._over = True
             self._timeout.reschedule(asyncio.get_running_loop().time())
+
+    def used(self) -> float:
+        """The seconds that the run has used."""
+        running = self._standing_since is None
+        return self._limit - self._left + (asyncio.get_running_loop().time() - self._since if running else 0.0)
 
     def excused(self) -> float:
         """The seconds since the last call of this function in which the clock stood still."""

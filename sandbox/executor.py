@@ -70,6 +70,9 @@ class Executor(Protocol):
     @property
     def limits(self) -> Limits: ...
 
+    async def build(self) -> str:
+        """The build whose images and frozen runs it takes."""
+
     async def image(self, preload: str) -> Image:
         """The image that `preload`, which is trusted JavaScript, leaves."""
 

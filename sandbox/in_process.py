@@ -117,6 +117,9 @@ class InProcessExecutor:
     def limits(self) -> Limits:
         return self._engine.limits
 
+    async def build(self) -> str:
+        return self._engine.build_id
+
     async def image(self, preload: str) -> Image:
         thread = await self._acquire(None, refusable=True)
         return await self._submit(thread, lambda: self._engine.image(preload), lambda: None)

@@ -150,6 +150,9 @@ class _WithInput:
     def limits(self) -> Limits:
         return self._executor.limits
 
+    async def build(self) -> str:
+        return await self._executor.build()
+
     async def image(self, preload: str) -> Image:
         return await self._executor.image(f"{preload}\n{self._line}")
 

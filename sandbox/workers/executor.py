@@ -153,6 +153,10 @@ class WorkerExecutor:
             raise IsolateClosed("the executor is closed")
         await self._pool.open()
 
+    async def build(self) -> str:
+        await self.open()
+        return self.build_id
+
     async def image(self, preload: str) -> Image:
         await self.open()
         return await self._builder.build(preload)

@@ -152,7 +152,7 @@ async def test_over_the_wall_time_calls_are_cancelled_and_what_completed_is_list
 async def test_a_call_that_ignores_its_cancellation_does_not_hold_the_answer_for_long(
     engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codemode.driver._PATIENCE", 0.05)
+    monkeypatch.setattr("codemode.calls._PATIENCE", 0.05)
     stop = asyncio.Event()
 
     async def stubborn(call: ToolCall) -> dict[str, Any]:
