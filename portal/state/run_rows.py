@@ -286,9 +286,9 @@ class RunRows(RunLists):
                     held.add(id)
             return held
 
-    async def release(self, id: str, revision: int, *, wake_at: datetime | None = None) -> bool:
+    async def release(self, id: str, revision: int, *, wake_at: datetime | None = None, in_vain: bool = False) -> bool:
         """Give a claim back: another process may claim the run at once, or from `wake_at`. False if it was not this
-        process's any more. It is no attempt that came to nothing, if it may be claimed at once."""
+        process's any more. `in_vain`: the attempt came to nothing, and counts (`MOST_ATTEMPTS`)."""
         values: dict[str, object] = {
             "state": "ready",
             "owner": None,
@@ -296,7 +296,7 @@ class RunRows(RunLists):
             "wake_at": None if wake_at is None else to_stored(wake_at),
             "updated_at": to_stored(self._clock()),
         }
-        if wake_at is None:
+        if not in_vain:
             values["attempts"] = runs.c.attempts - 1
         async with self._writing() as (connection, changed):
             if (await connection.execute(update(runs).where(_is_mine(id, revision)).values(**values))).rowcount != 1:
