@@ -19,6 +19,7 @@ OnPause: TypeAlias = Callable[[], Awaitable[None]]
 OnLogin: TypeAlias = Callable[[LoginRequired, OnWait | None], Awaitable[bool]]
 CallEffect: TypeAlias = Literal["read", "idempotent", "effect"]
 OnSend: TypeAlias = Callable[[Mapping[str, object], CallEffect], Awaitable[None]]
+GiveBack: TypeAlias = Callable[[], Awaitable[None]]
 OnRequest: TypeAlias = Callable[[str, Mapping[str, object]], Awaitable[Mapping[str, object]]]
 
 INTERACTIVE = ("elicitation", "sampling", "roots")
@@ -69,7 +70,8 @@ class CallFacts:
     """What comes out about one call while it is made, for its row.
 
     `findings` are those of screenings, each without what was found. `labels` are those of what is called.
-    `policy` is a rule that let the call go on and is to be seen with it. `rows` counts the rows of the log that were
+    `policy` is a rule that let the call go on and is to be seen with it, and `approval` what people have approved it
+    with. `give_back` returns that approval if the call did not run. `rows` counts the rows of the log that were
     written with this context. `trace` is what the server is told of the trace that the call is of. `server` is its
     configuration as the call found it, None if there is no such server. With `hides_name` the name or URI of its target
     has in it what was found, and is in no row.
@@ -78,6 +80,8 @@ class CallFacts:
     findings: list[Mapping[str, object]] = field(default_factory=list)
     labels: set[str] = field(default_factory=set)
     policy: str = ""
+    approval: str = ""
+    give_back: GiveBack | None = None
     rows: int = 0
     trace: TraceContext | None = None
     server: ServerConfig | None = None
@@ -88,6 +92,8 @@ class CallFacts:
         self.findings.clear()
         self.labels.clear()
         self.policy = ""
+        self.approval = ""
+        self.give_back = None
         self.trace = None
         self.server = None
         self.hides_name = False
