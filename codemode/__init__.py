@@ -2,7 +2,7 @@
 
 from codemode.answer import paused, refused
 from codemode.arguments import ArgumentCheck
-from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolDenied, ToolFailed, ToolReturned
+from codemode.caller import PARKED, CallOutcome, ToolCall, ToolCaller, ToolDenied, ToolFailed, ToolReturned
 from codemode.catalog import Catalog, CatalogServer, Likeness
 from codemode.check.checker import Checker
 from codemode.check.compiler import Compiler
@@ -18,7 +18,16 @@ from codemode.mentions import asks_for_servers, computes_servers, named_servers
 from codemode.offload import heavy, off_loop
 from codemode.outcome import returned
 from codemode.pace import Flight, Pace, RealPace
-from codemode.parking import LoggedCall, LoggedResume, ParkedProgram, PendingCall, ProgramLog, digest_of
+from codemode.parking import (
+    LoggedCall,
+    LoggedResume,
+    ParkedProgram,
+    PendingCall,
+    ProgramLog,
+    digest_of,
+    ended_as_bytes,
+    ended_from_bytes,
+)
 from codemode.results import content_blocks, well_formed
 from codemode.run import Failure, Run
 from codemode.threads import FairThreads, on_behalf_of, work_for
@@ -28,6 +37,7 @@ from codemode.waits import OnWait, Waiting, Waits
 
 __all__ = [
     "HOW_TO_INSTALL_CHECKER",
+    "PARKED",
     "ArgumentCheck",
     "CallOutcome",
     "Catalog",
@@ -71,6 +81,8 @@ __all__ = [
     "computes_servers",
     "content_blocks",
     "digest_of",
+    "ended_as_bytes",
+    "ended_from_bytes",
     "excess",
     "expose",
     "expose_server",

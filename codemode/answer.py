@@ -173,16 +173,20 @@ def refused(run_id: str, error: Overloaded) -> Block:
 
 
 def paused(run_id: str, waiting: Sequence[Waiting], calls: Sequence[RunCall]) -> Block:
-    """The `CallToolResult` of a run that waits for a person for longer than its client waits. No error: it goes on.
+    """The `CallToolResult` of a run that waits for a person, or for its own timer, for longer than its client waits. No
+    error: it goes on.
 
     `calls` are those made so far. Logs and emitted blocks come with the result.
     """
+    by_itself = bool(waiting) and all(one.kind == "timer" for one in waiting)
     pages = list(dict.fromkeys(one.url for one in waiting if one.url))
     more = f" (and {len(pages) - 1} more, in `waiting`)" if len(pages) > 1 else ""
     lines = [
-        "Paused, not failed: a person has to do something first.",
+        "Paused, not failed: the program sleeps."
+        if by_itself
+        else "Paused, not failed: a person has to do something first.",
         *([pages[0] + more] if pages else []),
-        "Tell them. When it is done, go on with this program:",
+        "Go on with this program then:" if by_itself else "Tell them. When it is done, go on with this program:",
         f'return await codemode.runs.result("{run_id}")',
     ]
     texts = "; ".join(dict.fromkeys(" ".join(one.text.split()) for one in waiting))

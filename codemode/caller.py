@@ -11,13 +11,19 @@ from typing import Any, Protocol
 
 from codemode.waits import OnWait
 
+PARKED = "parked"
+"""With this message a call is cancelled that has not left and will be made again."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """One call of a program. `server` is the configured id, `tool` the raw name; `seq` counts from 1 within the run.
     `line` is where the program makes it, from 1 in its own text; 0 where that is not known.
 
-    A caller that has to wait for a person does so in a block of `on_wait`; without it the call fails.
+    `id` is what the program knows the call by: the same when it is made again later.
+
+    A caller that has to wait for a person does so in a block of `on_wait`; without it the call fails. A call that is
+    withdrawn there, because the run is parked, is cancelled with the message `PARKED`.
     """
 
     run_id: str
@@ -27,6 +33,7 @@ class ToolCall:
     arguments: dict[str, Any]
     on_wait: OnWait | None = field(default=None, compare=False, repr=False)
     line: int = field(default=0, compare=False)
+    id: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import orjson
 
-from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolFailed, ToolReturned
+from codemode.caller import PARKED, CallOutcome, ToolCall, ToolCaller, ToolFailed, ToolReturned
 from codemode.catalog import Catalog, CatalogTool, Likeness
 from codemode.cost import clipped
 from codemode.handle import RunHandle
@@ -266,10 +266,10 @@ class Calls:
         self._parking = True
         self.waited_for = self._waits.open
         if self._alone is not None:
-            self._alone[0].cancel()
+            self._alone[0].cancel(PARKED)
             return
         for task in self._tasks:
-            task.cancel()
+            task.cancel(PARKED)
         self.wake()
 
     def _may_park(self) -> bool:
@@ -281,8 +281,7 @@ class Calls:
             return False
         calls = [self._alone[1]] if self._alone is not None else [call for call, _ in self._tasks.values()]
         waits = self._waits.calls
-        # A function of `codemode` itself that waits has done nothing yet.
-        return all(call.id in waits and (waits[call.id] or is_local(call.name)) for call in calls)
+        return all(waits.get(call.id) for call in calls)
 
     async def _have_stopped(self) -> bool:
         """Whether all calls stopped before they were answered, so that the run can be parked."""
@@ -361,7 +360,9 @@ class Calls:
         if mismatches := self._catalog.argument_check(entry.path).mismatches(arguments):
             return self._wrong_arguments(entry, clipped("; ".join(mismatches), _MISMATCH_TOKENS))
         on_wait = partial(self._wait, call.id, entry.path) if self._followed else None
-        made = ToolCall(self._run.id, record.seq, entry.server.id, entry.tool.name, arguments, on_wait, record.line)
+        made = ToolCall(
+            self._run.id, record.seq, entry.server.id, entry.tool.name, arguments, on_wait, record.line, call.id
+        )
         outcome = await self._outcome(made)
         limit = self._limits.tool_result
         return await off_loop(lambda: settle(outcome, limit=limit, tool=entry.path), *_content(outcome))

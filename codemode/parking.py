@@ -41,7 +41,7 @@ from sandbox import GuestAbiError, HostCall, LogLine, Settlement
 MAX_LOG_BYTES = 16 * 1024 * 1024
 """The most bytes of values and names in a log that is kept."""
 _OVERHEAD = 64  # bytes that a call or a resume takes in a log, in addition to its values
-_PROGRAM, _RESUME = b"CMPK\x01", b"CMPR\x01"
+_PROGRAM, _RESUME, _ENDED = b"CMPK\x01", b"CMPR\x01", b"CMPE\x01"
 _SEED, _DIGEST = 32, 32
 _LARGEST_ID = 2**31
 _LIGHT, _LIGHT_CHARS = 16, 256
@@ -244,6 +244,24 @@ class ParkedProgram:
         )
 
 
+def ended_as_bytes(run: Run) -> bytes:
+    """A run that has ended, for `ended_from_bytes`: its record, with its value or how it failed."""
+    packer = Packer()
+    failure = None if run.failure is None else _row_of_failure(run.failure, packer)
+    rows = [_row_of_run(run, packer), run.has_value, packer.add_json(run.value), failure]
+    return packer.pack(_ENDED, rows)
+
+
+def ended_from_bytes(data: bytes) -> Run:
+    """Raises ParkedUnreadable for other bytes than those of `ended_as_bytes`, of this version."""
+    read = Unpacked(_ENDED, data)
+    of_run, has_value, value, failure = row(read.rows, list, bool, int, (list, type(None)))
+    run = _run(of_run, read)
+    run.value, run.has_value = read.json(value), has_value
+    run.failure = None if failure is None else _failure(failure, read)
+    return run
+
+
 def digest_of(arguments: object) -> bytes:
     """The SHA-256 of arguments as JSON with sorted names."""
     try:
@@ -415,11 +433,20 @@ def _row_of_cause(cause: Cause, packer: Packer) -> list[object]:
         case UnknownName(message, path, nearest, signed):
             return ["unknown", message, path, list(nearest), signed]
         case RunFailed(message, name, failure):
-            of = failure.cause
-            # The cause of that failure is none of this kind again (`Failure.of`).
-            of_row = None if of is None or isinstance(of, RunFailed) else _row_of_cause(of, packer)
-            place = (failure.line, failure.column, failure.stack)
-            return ["failed", message, name, [failure.kind, failure.name, failure.message, *place, of_row]]
+            return ["failed", message, name, _row_of_failure(failure, packer)]
+
+
+def _row_of_failure(failure: Failure, packer: Packer) -> list[object]:
+    of = failure.cause
+    # Its cause is no failure of another run again (`Failure.of`).
+    of_row = None if of is None or isinstance(of, RunFailed) else _row_of_cause(of, packer)
+    place = (failure.line, failure.column, failure.stack)
+    return [failure.kind, failure.name, failure.message, *place, of_row]
+
+
+def _failure(value: object, read: Unpacked) -> Failure:
+    *words, of = row(value, str, str, str, MAYBE_INT, MAYBE_INT, MAYBE_TEXT, (list, type(None)))
+    return replace(Failure(*words), cause=None if of is None else _cause(of, read, inner=True))
 
 
 def _cause(value: object, read: Unpacked, *, inner: bool = False) -> Cause:
@@ -433,7 +460,5 @@ def _cause(value: object, read: Unpacked, *, inner: bool = False) -> Cause:
         return UnknownName(message, path, tuple(texts(nearest)), signed)
     if kind == "failed" and not inner:
         message, name, failure = row(rest, str, str, list)
-        *words, of = row(failure, str, str, str, MAYBE_INT, MAYBE_INT, MAYBE_TEXT, (list, type(None)))
-        cause = None if of is None else _cause(of, read, inner=True)
-        return RunFailed(message, name, replace(Failure(*words), cause=cause))
+        return RunFailed(message, name, _failure(failure, read))
     raise ParkedUnreadable("an error in it is of another kind")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, TypeAlias
 
-WaitKind: TypeAlias = Literal["approval", "login", "question"]
+WaitKind: TypeAlias = Literal["approval", "login", "question", "timer", "uncertain"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -59,6 +60,8 @@ from portal.state import Follower, StateError, StateUnavailable, background
 if TYPE_CHECKING:
     from portal.admin import Admin
     from portal.app.signals import SignalSources
+    from portal.runs import RunOutcome
+    from portal.state import RunClaim
 
 PURGE_SECONDS = 900.0
 PURGE_AGAIN_SECONDS = 60.0
@@ -240,6 +243,15 @@ class Instance:
         """The document's own portal."""
         return self.portals[OWN]
 
+    async def _resume(self, claim: RunClaim) -> RunOutcome:
+        """Go on with a parked run at the portal that it is of."""
+        portal = self.portals.get(claim.run.portal)
+        if portal is None:
+            from portal.runs import NextAttempt
+
+            return NextAttempt()
+        return await portal.endpoint.resume(claim)
+
     # Starting
 
     async def _start(self, sink: RecordSink, stack: AsyncExitStack) -> None:
@@ -308,8 +320,20 @@ class Instance:
         routes: list[BaseRoute] = []
         if config.portal.identity is not None:
             routes = await self._start_identity(config.portal.identity, stack)
+        if self.shared.store is not None:
+            from portal.runs import DurableRuns
+
+            self.shared.parked = DurableRuns(
+                self.shared.store,
+                self._resume,
+                owner=secrets.token_hex(16),
+                portals=lambda: frozenset(self.portals),
+                clock=self.shared.parts.now,
+            )
         stack.push_async_callback(self._close)
         await self._refresh()
+        if self.shared.parked is not None:
+            await stack.enter_async_context(self.shared.parked)
         if self.shared.store is not None:
             await stack.enter_async_context(counts_kept(self.shared.store, self.shared.quotas))
         routes += self._observing.routes()

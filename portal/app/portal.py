@@ -92,6 +92,9 @@ class Portal:
             watched=shared.runs,
             cold=shared.parts.cold,
             mark=shared.mark,
+            store=shared.store,
+            logins=None if shared.identity is None else shared.identity.logins,
+            durable=shared.parked,
         )
         self._mount()
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from portal.login import Passwords
     from portal.logs import CallLog, ContentLog
     from portal.oauth import Fetch
+    from portal.runs import DurableRuns
     from portal.state import Store
 
 
@@ -80,10 +81,11 @@ class Shared:
 
     Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
     a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`
-    and `choices` are None where nobody signs in, `approvals` where there is no store, `log` where calls are not written into one, `exports` where there is
-    no log or no store, `admin` where nobody signs in. `kept` keeps arguments, results and programs, where the operator
-    says so. `runs` are those under way at all portals. `gateway` has the rules about what may pass, and what searches
-    for secrets. `mark` tells this instance from others: a portal that is led back to itself sees it.
+    and `choices` are None where nobody signs in, `approvals` where there is no store, `log` where calls are not written
+    into one, `exports` where there is no log or no store, `admin` where nobody signs in. `kept` keeps arguments,
+    results and programs, where the operator says so. `runs` are those under way at all portals, `parked` those that go
+    on from the store, None without one. `gateway` has the rules about what may pass, and what searches for secrets.
+    `mark` tells this instance from others: a portal that is led back to itself sees it.
     """
 
     config: Config
@@ -104,6 +106,7 @@ class Shared:
     gateway: LiveGateway = field(default_factory=LiveGateway)
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
     store: Store | None = None
+    parked: DurableRuns | None = None
     approvals: Approvals | None = None
     log: CallLog | None = None
     events: EventSink = NO_EVENTS

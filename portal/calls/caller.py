@@ -27,7 +27,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 
-from codemode import CallOutcome, ToolCall, ToolDenied, ToolFailed, ToolReturned, off_loop, well_formed
+from codemode import PARKED, CallOutcome, ToolCall, ToolDenied, ToolFailed, ToolReturned, off_loop, well_formed
 from portal.calls.asking import Asking
 from portal.calls.flows import CallFlow, flow_of
 from portal.calls.gate import READS, Call, Denial, Gate, refuse
@@ -40,8 +40,8 @@ from portal.identity import NOBODY, Identity, OnBehalf
 from portal.logs import Content, LogRow, RowName, Wanted
 from portal.servers import Lease, Servers, Snapshot
 from portal.shares import holder_of
-from portal.state import StateUnavailable
-from portal.upstream import NO_CONTEXT, CallContext, CallEffect, CallFacts, Connection, Traffic
+from portal.state import CallEffect, StateUnavailable
+from portal.upstream import NO_CONTEXT, CallContext, CallFacts, Connection, Traffic
 
 OPEN = Gate()
 
@@ -134,7 +134,7 @@ class Caller:
         self._records = records
         self._gate = gate
         self._observer = observer
-        self._portal = portal
+        self.portal = portal
         self._flows = flows
 
     async def call(self, call: Call, context: CallContext = NO_CONTEXT) -> dict[str, Any]:
@@ -173,6 +173,7 @@ class Caller:
         sent_before, received_before = traffic.sent, traffic.received
         outcome: Outcome = "cancelled"
         failure: CallError | None = None
+        withdrawn = False
         protocol: str | None = None
         # What has passed the screenings, and nothing else: what they stop or change is kept nowhere.
         passed: Mapping[str, object] | None = None
@@ -180,7 +181,7 @@ class Caller:
         try:
             await self._servers.know(context.on_behalf)
             connection = lease.connection(call.server, context.client, context.protocol, holder)
-            flow = flow_of(self._flows, call, context, portal=self._portal, holder=holder)
+            flow = flow_of(self._flows, call, context, portal=self.portal, holder=holder)
             if flow is not None:
                 context.facts.labels |= flow.labels
             await self._gate.admit(call, context)
@@ -211,14 +212,14 @@ class Caller:
             failure = _without_store(error)
             outcome = failure.outcome
             raise failure from error
-        except Exception:  # Not for us to handle, but it ended the call and belongs in its record.
-            outcome = "error"
+        except BaseException as error:  # Not for us to handle, but it ended the call and belongs in its record.
+            outcome, withdrawn = _ended_by(error)
             raise
         finally:
             row = call_row(
                 call,
                 context,
-                portal=self._portal,
+                portal=self.portal,
                 at=at,
                 us=int((time.perf_counter() - began) * 1_000_000),
                 outcome=outcome,
@@ -228,19 +229,22 @@ class Caller:
                 sent=traffic.sent - sent_before,
                 received=traffic.received - received_before,
             )
-            context.facts.rows += 1
-            if watcher is not None:
-                watcher.noted(row)
-            self._write(row, passed, answer, holder)
+            if not withdrawn:
+                self._write(row, context, watcher, passed, answer)
 
     def _write(
         self,
         row: LogRow,
+        context: CallContext,
+        watcher: RunWatcher | None,
         passed: Mapping[str, object] | None,
         answer: Mapping[str, object] | None,
-        holder: str,
     ) -> None:
         """Write the row of a call, and keep what of the call is wanted."""
+        context.facts.rows += 1
+        if watcher is not None:
+            watcher.noted(row)
+        holder = holder_of(context.principal)
         name, contents = self._records.write(row, holder), self._contents
         if (
             contents is None
@@ -307,7 +311,7 @@ class Caller:
 
     def row_of(self, run: EndedRun, context: CallContext) -> LogRow:
         """The row of a run of a program, which is not written."""
-        return run_row(run, context, portal=self._portal)
+        return run_row(run, context, portal=self.portal)
 
     def write_run(
         self, run: EndedRun, context: CallContext, program: str | None = None, failure: str | None = None
@@ -411,6 +415,11 @@ class LeasedRun:
             self.received += context.traffic.received
             if watcher is not None:
                 watcher.ended(call)
+
+
+def _ended_by(error: BaseException) -> tuple[Outcome, bool]:
+    """The outcome of a call that this ended, and whether it is made again later: it has its row then."""
+    return "error" if isinstance(error, Exception) else "cancelled", error.args == (PARKED,)
 
 
 async def _leaves(journal: CallJournal, call: ToolCall, params: Mapping[str, object], effect: CallEffect) -> None:

@@ -48,6 +48,9 @@ async def save_login(store: Store, key: CredentialKey, document: CredentialDocum
     for one in former:
         if one.key != key:
             await store.credentials.delete(CREDENTIAL, one.key)
+    if key.subject:
+        # Programs of this person may be parked because they need it.
+        await store.runs.ready_all(key.subject, "login")
 
 
 async def stored_logins(

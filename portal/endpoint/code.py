@@ -2,14 +2,18 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED
 
 from codemode import (
+    CatalogError,
     Failure,
+    ParkedProgram,
+    ParkedUnreadable,
     Run,
     RunHandle,
     asks_for_servers,
@@ -20,6 +24,9 @@ from codemode import (
     refused,
 )
 from portal.endpoint.generations import Generation
+from portal.endpoint.own_parked import OwnParkedRuns
+from portal.endpoint.parked import CheckpointUnreadable, read_checkpoint
+from portal.endpoint.parking import RunParking
 from portal.endpoint.presence import presence_of
 from portal.endpoint.programs import CodeRunner, ProgramRuns, RunProgress
 from portal.endpoint.questions import HeldWork, Questions
@@ -27,12 +34,25 @@ from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.request_log import UnlistedName
 from portal.endpoint.views import Catalogs, View, Views
 from portal.flows import RunLabels
-from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, in_words
+from portal.runs import (
+    DurableRuns,
+    Line,
+    LiveRun,
+    NextAttempt,
+    Owner,
+    OwnRuns,
+    RunOutcome,
+    RunRegistry,
+    TooManyRuns,
+    in_words,
+)
 from portal.shares import holder_of
+from portal.state import RunClaim, StateUnavailable
 from portal.upstream import CallContext
 from sandbox import Overloaded
 
 CODE = "code"
+LOGIN_ENDED = "the login that this program was begun with has ended while it was parked. Log in to go on."
 
 
 class CodeMode:
@@ -46,7 +66,12 @@ class CodeMode:
         questions: Questions,
         runs: RunRegistry,
         programs: ProgramRuns,
+        parking: RunParking | None = None,
+        durable: DurableRuns | None = None,
     ) -> None:
+        """Without `parking` and `durable` a run ends with this process at the latest."""
+        self._parking = parking
+        self._durable = durable
         self._views = views
         self._catalogs = catalogs
         self._code_tool = code_tool
@@ -86,8 +111,9 @@ class CodeMode:
         principal = held.request.principal
         told_apart = principal is None or bool(principal.key)
         read = RunLabels()
-        handle = RunHandle(OwnRuns(self._runs, owner, run_id, line, told_apart=told_apart, read=read))
-        run = LiveRun(run_id, owner, handle, line, holder, read)
+        parked = self._parked_of(owner)
+        own = OwnRuns(self._runs, owner, run_id, line, told_apart=told_apart, read=read, parked=parked)
+        run = LiveRun(run_id, owner, RunHandle(own), line, holder, read)
 
         def leaves_at() -> float:
             has_progress = held.request.context.on_progress is not None
@@ -102,12 +128,91 @@ class CodeMode:
             except asyncio.CancelledError:
                 run.stop()
                 raise
+        if answer is not None and run.parked and parked is not None:
+            return await self._follow(run.id, answer, parked, leaves_at, progress)
         if answer is not None:
             return answer
         progress.silent = True
-        return await self._paused(run, task)
+        return await self._paused(run, task, parked)
 
-    async def _paused(self, run: LiveRun, task: asyncio.Task[RawResult]) -> RawResult:
+    def _parked_of(self, owner: Owner) -> OwnParkedRuns | None:
+        if self._parking is None or self._durable is None:
+            return None
+        return OwnParkedRuns(self._durable, self._parking, owner)
+
+    async def _follow(
+        self,
+        run_id: str,
+        paused: RawResult,
+        parked: OwnParkedRuns,
+        leaves_at: Callable[[], float],
+        progress: RunProgress,
+    ) -> RawResult:
+        """The answer of a run that was parked, if it ends while its client waits; else that it is `paused`. A client
+        that leaves before ends it, as it does any other."""
+        loop, every = asyncio.get_running_loop(), self._runs.settings().progress_every
+        words = "; ".join(one["text"] for one in paused["structuredContent"]["waiting"])
+        try:
+            while (now := loop.time()) < (end := leaves_at()):
+                await progress.waiting(f"Waiting for a person: {words}")
+                answer = await parked.answer(run_id, min(end, now + every))
+                if answer is not None:
+                    return answer
+            progress.silent = True
+            return await parked.paused(run_id) or await parked.answer(run_id, end + 1.0) or paused
+        except asyncio.CancelledError:
+            await asyncio.shield(asyncio.ensure_future(parked.cancel(run_id)))
+            raise
+        except (StateUnavailable, CatalogError):
+            # It is stored. A later program gets its result.
+            return paused
+
+    async def resume(self, claim: RunClaim) -> RunOutcome:
+        """How it went with a parked run that this process has claimed.
+
+        Raises:
+            RunTaken, RunTooLarge, StateUnavailable: what it does cannot be written down. It has not ended.
+        """
+        parking = self._parking
+        assert parking is not None, "without it nothing is parked"
+        try:
+            request, data = read_checkpoint(claim.checkpoint)
+            program = await asyncio.to_thread(ParkedProgram.from_bytes, data)
+        except (CheckpointUnreadable, ParkedUnreadable) as error:
+            return parking.lost(claim, str(error))
+        login, identity = request.login, None
+        if login is not None and parking.logins is not None:
+            identity = await parking.logins.again(login)
+        holder = request.holder
+        try:
+            self._runs.admit(holder)
+        except Overloaded:
+            return NextAttempt()
+        line, read, owner = Line(), request.labels(), Owner(claim.run.subject, claim.run.client)
+        parked = self._parked_of(owner)
+        own = OwnRuns(self._runs, owner, claim.run.id, line, told_apart=bool(owner.person), read=read, parked=parked)
+        run = LiveRun(claim.run.id, owner, RunHandle(own), line, holder, read)
+        outcome: list[RunOutcome] = []
+
+        async def work() -> RawResult:
+            if login is not None and identity is None:
+                run.handle.end(Failure("denied", "LoginEnded", LOGIN_ENDED))
+            elif (denial := await self._programs.ready(request.scope(identity), identity)) is not None:
+                run.handle.end(Failure("denied", "ToolError", denial))
+            outcome.append(await self._programs.go_on(claim, request, program, identity, run))
+            return {}
+
+        task = run.start(work())
+        self._runs.note(task)
+        task.add_done_callback(lambda _: self._runs.dismiss(holder))
+        try:
+            await task
+        except asyncio.CancelledError:
+            run.stop()
+            raise
+        return outcome[0]
+
+    async def _paused(self, run: LiveRun, task: asyncio.Task[RawResult], parked: OwnParkedRuns | None) -> RawResult:
         """Let a run go on without its request. A program that only waits for an earlier run need not go on."""
         record, waiting = run.handle.record, run.handle.waits.open
         assert record is not None, "a program that waits has a record"
@@ -116,6 +221,9 @@ class CodeMode:
         if earlier is not None and earlier.handle.record is not None:
             run.stop()
             return paused(earlier.id, waiting, earlier.handle.record.calls)
+        if earlier_id is not None and parked is not None and (answer := await _paused_of(parked, earlier_id)):
+            run.stop()
+            return answer
         try:
             self._runs.keep(run, task)
         except TooManyRuns as refusal:
@@ -139,6 +247,13 @@ class CodeMode:
             await self._views.arrived(request.scope, briefly=True)
         elif computes_servers(program, self._views.of(request.scope).selection.servers):
             await self._views.arrived(request.scope)
+
+
+async def _paused_of(parked: OwnParkedRuns, run_id: str) -> RawResult | None:
+    """The answer `paused` for a parked run; None for any other."""
+    with suppress(StateUnavailable):
+        return await parked.paused(run_id)
+    return None
 
 
 def _client_of(request: ClientRequest) -> str:

@@ -26,6 +26,7 @@ from portal.endpoint.login_prompts import LoginPages, LoginPrompts
 from portal.endpoint.modes import Mode, ModeRefused, select_mode
 from portal.endpoint.optimized import Minimized, Query, QueryAndExecute, failure
 from portal.endpoint.params import initialize_without_nulls
+from portal.endpoint.parking import RunParking, WrittenLogins
 from portal.endpoint.portal_tools import PersonServers, WithPortalTools
 from portal.endpoint.presence import note_departure
 from portal.endpoint.programs import CodeRunner, ProgramRuns
@@ -48,10 +49,11 @@ from portal.errors import CallDenied
 from portal.http import HttpSettings, Refusal, body_of, body_read, no_room, refuse, unrouted
 from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.logs import NO_EVENTS, EventSink
-from portal.runs import RunRegistry, WatchedRuns
+from portal.runs import DurableRuns, NextAttempt, RunOutcome, RunRegistry, WatchedRuns
 from portal.sdk import rename
 from portal.servers import Servers
 from portal.shares import Full, Shares, holder_of
+from portal.state import RunClaim, Store
 from portal.trace_context import found_in
 from portal.upstream import MAX_INSTANCES
 
@@ -90,12 +92,16 @@ class Endpoint:
         watched: WatchedRuns | None = None,
         cold: bool = False,
         mark: str = "",
+        store: Store | None = None,
+        logins: WrittenLogins | None = None,
+        durable: DurableRuns | None = None,
     ) -> None:
         """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
         `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.
         `meanings` belongs to the caller; None where search goes by words alone. `events` takes the rows of requests.
         `on_trace` gives each request its place in a trace. `watched` has the runs under way; portals may share it.
-        `cold`: it begins with its client, before its servers are there. `mark` is that of its instance.
+        `cold`: it begins with its client, before its servers are there. `mark` is that of its instance. With `store`
+        and `durable` programs that wait are parked in the store, with who began them by `logins`.
         """
         self._log = RequestLog(events, caller.hides)
         self._on_trace = on_trace
@@ -126,10 +132,22 @@ class Endpoint:
         query = Query(self._catalogs, meanings)
         code: CodeMode | None = None
         if code_tool is not None:
+            parking: RunParking | None = None
+            if store is not None and durable is not None:
+                parking = RunParking(store, caller.portal, logins, lambda: self._run_settings)
             programs = ProgramRuns(
-                self._views, caller, self._catalogs, code_tool, prompts, person_servers, watched or WatchedRuns()
+                self._views,
+                caller,
+                self._catalogs,
+                code_tool,
+                prompts,
+                person_servers,
+                watched or WatchedRuns(),
+                parking,
             )
-            code = CodeMode(self._views, self._catalogs, code_tool, self._questions, self._runs, programs)
+            code = CodeMode(
+                self._views, self._catalogs, code_tool, self._questions, self._runs, programs, parking, durable
+            )
         self._code = code
         self._tools = ToolMethods(self._views, self._modes(tools, query, prompts), cold=cold)
         self._prompts = Prompts(self._views, caller, self._questions)
@@ -328,6 +346,11 @@ class Endpoint:
         if code_mode is not self._code_mode:
             self._code_mode = code_mode
             self._changes.publish(ToolsListChanged())
+
+    async def resume(self, claim: RunClaim) -> RunOutcome:
+        """How it went with a parked run of this portal that this process has claimed. Without anything that runs
+        programs it is not attempted. Raises as `CodeMode.resume`."""
+        return NextAttempt() if self._code is None else await self._code.resume(claim)
 
     def programs_of(self, holder: str) -> int:
         """How many programs of this holder (`portal.shares.holder_of`) are under way."""

@@ -11,9 +11,11 @@ from typing import Final
 
 import orjson
 
-from codemode import CallOutcome, LoggedResume, OnWait, ToolCall, ToolFailed, ToolReturned, Waiting
+from codemode import CallOutcome, LoggedResume, OnWait, ToolCall, ToolFailed, ToolReturned, Waiting, digest_of
 from portal.errors import CallDenied, StoreUnavailable
+from portal.exact import encode
 from portal.state import (
+    CallEffect,
     CallEnd,
     CallStart,
     Misused,
@@ -24,7 +26,6 @@ from portal.state import (
     StateUnavailable,
     StoredCall,
 )
-from portal.upstream import CallEffect
 
 TRIES: Final = 6
 PAUSE: Final = 0.5
@@ -133,9 +134,8 @@ async def _decided(on_wait: OnWait, tool: str) -> None:
 
 
 def _written(arguments: Mapping[str, object]) -> tuple[bytes, bytes]:
-    from codemode import arguments_digest
-
-    return orjson.dumps(dict(arguments), option=orjson.OPT_SORT_KEYS), arguments_digest(arguments)
+    """The arguments as they are shown to whoever decides about the call, and their digest."""
+    return encode(dict(arguments)), digest_of(dict(arguments))
 
 
 def _given(answer: bytes | None) -> CallOutcome:

@@ -12,10 +12,11 @@ import orjson
 
 from codemode import Failure, ParkedProgram, Run, Waiting, ended_as_bytes, ended_from_bytes
 from portal.config import RunSettings
+from portal.credentials import stored_logins
 from portal.endpoint.parked import ParkedRequest, checkpoint, read_checkpoint, request_of
 from portal.endpoint.request import RawResult
 from portal.identity import Identity
-from portal.runs import LiveRun
+from portal.runs import LiveRun, NextPark
 from portal.state import (
     EndOfRun,
     EndState,
@@ -25,14 +26,14 @@ from portal.state import (
     ParkReason,
     RunClaim,
     RunDocument,
-    RunRows,
-    RunTooLarge,
+    Store,
     StoredRun,
     WaitOfRun,
 )
 from portal.upstream import CallContext
 
 MOST_WAITS: Final = 64
+MAX_RESULT_BYTES: Final = 4 * 1024 * 1024
 MOST_WORDS: Final = 2048
 _STATES: Final[Mapping[str, EndState]] = {
     "denied": "denied",
@@ -63,19 +64,20 @@ class EndedRunResult:
 
 
 class RunParking:
-    """Parks and ends runs of the portal `id`. `logins` is None where nobody signs in."""
+    """Parks runs of the portal with this id. `logins` is None where nobody signs in."""
 
     def __init__(
         self,
-        rows: RunRows,
-        id: str,
+        store: Store,
+        portal: str,
         logins: WrittenLogins | None,
         settings: Callable[[], RunSettings],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.rows = rows
+        self.rows = store.runs
+        self._store = store
         self.logins = logins
-        self._id = id
+        self.portal = portal
         self._settings = settings
         self._now = now
 
@@ -90,51 +92,63 @@ class RunParking:
         login = None if principal is None or self.logins is None else self.logins.document_of(principal)
         return request_of(scope, login=login, source=context.source, holder=holder, at=at)
 
-    async def park(
+    async def following(
         self, run: LiveRun, parked: ParkedProgram, request: ParkedRequest, claim: RunClaim | None
-    ) -> StoredRun:
-        """Store a parked program; in the place of what its claim has, if it was parked before.
+    ) -> NextPark:
+        """What is to be stored of a parked program; `claim` is there if it was parked before.
 
         Raises:
-            RunsFull, RunTooLarge, RunTaken, StateUnavailable: it is not stored.
+            ValueError: too much would be kept of its request.
         """
         data = checkpoint(request, await asyncio.to_thread(parked.as_bytes))
+        expires_at = self._now() + timedelta(seconds=self._settings().expires)
         parking = Parking(
             id=run.id,
-            portal=self._id,
+            portal=self.portal,
             subject=run.owner.person,
             client=run.owner.client,
             reason=reason_of(parked.waiting, wakes=parked.wake_at is not None),
             wake_at=None if parked.wake_at is None else datetime.fromtimestamp(parked.wake_at / 1000, UTC),
-            expires_at=self._now() + timedelta(seconds=self._settings().expires)
-            if claim is None
-            else claim.run.expires_at,
+            expires_at=expires_at if claim is None else claim.run.expires_at,
             document=document_of(parked.run, request, parked.waiting),
         )
-        return await self.rows.park(parking, data, revision=None if claim is None else claim.run.revision)
+        return NextPark(parking, data)
 
-    async def end(self, claim: RunClaim, record: Run, answer: RawResult, request: ParkedRequest) -> StoredRun:
-        """Store how a run ended, and its result for as long as the settings say.
+    async def park(self, following: NextPark, *, since: int) -> StoredRun:
+        """Store a program that is parked for the first time. It began `since` (microseconds since 1970).
 
         Raises:
-            RunTaken, StateUnavailable: it is not stored.
+            RunsFull, RunTooLarge, DocumentInvalid, StateUnavailable: it is not stored.
         """
-        document = document_of(record, request, ())
-        finished = FinishedRun(
-            state_of(record.failure),
-            self._now() + timedelta(seconds=self._settings().expires),
-            document.model_copy(update={"waits": (), "end": end_of(record.failure)}),
-            await asyncio.to_thread(_result, record, answer, request),
-        )
-        revision = claim.run.revision
-        try:
-            return await self.rows.end(claim.run.id, revision, finished)
-        except RunTooLarge:
-            without = replace(record, emitted=[])
+        stored = await self.rows.park(following.parking, following.checkpoint)
+        if following.parking.reason == "login" and await self._logged_in(following.parking.subject, since):
+            # The person was faster than this writing, and nobody would tell of that login again.
+            await self.rows.ready(following.parking.id)
+        return stored
+
+    async def _logged_in(self, subject: str, since: int) -> bool:
+        """Whether the person has logged in to a server since then."""
+        found = await stored_logins(self._store, subject=subject)
+        return any(one.modified_at.timestamp() * 1_000_000 >= since for one in found)
+
+    def lost(self, claim: RunClaim, why: str) -> FinishedRun:
+        """The end of a run that cannot go on."""
+        words = f"The run was parked and cannot go on: {why}"[:MOST_WORDS]
+        end = EndOfRun(state="lost", kind="lost", name="RunLost", words=words)
+        document = claim.run.document.model_copy(update={"end": end, "waits": ()})
+        return FinishedRun("lost", self._now() + timedelta(seconds=self._settings().expires), document)
+
+    async def finished(self, record: Run, answer: RawResult, request: ParkedRequest) -> FinishedRun:
+        """How a run ended, with its result for as long as the settings say."""
+        document = document_of(record, request, ()).model_copy(update={"end": end_of(record.failure)})
+        result = await asyncio.to_thread(_result, record, answer, request)
+        if len(result) > MAX_RESULT_BYTES:
             line = f"its {len(record.emitted)} emitted blocks are too large to be kept, and are left out"
-            cut = {**answer, "content": [*answer["content"][:1], {"type": "text", "text": line}]}
-            smaller = replace(finished, result=await asyncio.to_thread(_result, without, cut, request))
-            return await self.rows.end(claim.run.id, revision, smaller)
+            record = replace(record, emitted=[])
+            answer = {**answer, "content": [*answer["content"][:1], {"type": "text", "text": line}]}
+            result = await asyncio.to_thread(_result, record, answer, request)
+        keep_until = self._now() + timedelta(seconds=self._settings().expires)
+        return FinishedRun(state_of(record.failure), keep_until, document, result)
 
     async def result(self, run: StoredRun) -> EndedRunResult | None:
         """What is kept of a run that has ended. Without its record there is the end alone, in words; None for a run

@@ -23,6 +23,7 @@ from codemode import (
     named_servers,
     paused,
 )
+from portal.access import portal_decision
 from portal.calls import Caller, EndedRun, LeasedRun
 from portal.endpoint.ledger import RunLedger
 from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
@@ -33,12 +34,12 @@ from portal.endpoint.portal_tools import PersonServers, ProgramServers, login_at
 from portal.endpoint.questions import HeldWork
 from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.views import Catalogs, Views
-from portal.errors import Outcome, ServerUnknown
-from portal.identity import Identity, key_of
+from portal.errors import CallDenied, Outcome, ServerUnknown
+from portal.identity import ANONYMOUS, Identity, key_of
 from portal.logs import MOST_FAILURE
-from portal.runs import LiveRun, WatchedRun, WatchedRuns
+from portal.runs import LiveRun, NextPark, RunOutcome, WatchedRun, WatchedRuns
 from portal.servers import ServerSnapshot
-from portal.state import RunClaim, RunsFull, RunTaken, RunTooLarge, StateUnavailable
+from portal.state import DocumentInvalid, RunClaim, RunsFull, RunTaken, RunTooLarge, StateUnavailable
 from portal.trace_context import new_span
 from portal.upstream import CallContext, CallSource, OnRequest
 
@@ -146,6 +147,7 @@ class _Job:
     ledger: RunLedger | None = None
     progress: RunProgress | None = None
     parked: bool = False
+    next: NextPark | None = None
 
 
 Work = Callable[[Catalog, ToolCaller], Awaitable[RawResult | ParkedProgram]]
@@ -182,24 +184,37 @@ class ProgramRuns:
         with self._watched.watching(run, row, held.request.principal) as watched:
             return await self._program(arguments, held, run, progress, watched)
 
+    async def ready(self, scope: Scope, identity: Identity | None) -> str | None:
+        """Returns when the servers of somebody are known, as they are before each request; why they may not use the
+        portal, None if they may."""
+        access = self._views.access
+        if access is not None:
+            decision = portal_decision(await access.decide(identity or ANONYMOUS))
+            if not decision.allowed:
+                return decision.reason
+        await self._views.meet(identity)
+        try:
+            await self._views.arrived(scope)
+        except CallDenied as denial:
+            return denial.reason
+        return None
+
     async def go_on(
         self, claim: RunClaim, request: ParkedRequest, parked: ParkedProgram, identity: Identity | None, run: LiveRun
-    ) -> RawResult:
-        """As `run`, for a program that this process has claimed.
+    ) -> RunOutcome:
+        """How it went with a program that this process has claimed. As `run` otherwise.
 
         Raises:
             RunTaken, RunTooLarge, StateUnavailable: its journal cannot be written. It has not ended.
         """
         assert self._parking is not None, "without it nothing is parked"
-        scope, program = request.scope(identity), parked.run.program
-        source = request.source
+        scope, program, source = request.scope(identity), parked.run.program, request.source
         context = CallContext(identity=key_of(identity), principal=identity, source=source)
         row = self._caller.row_of(replace(begun(run.id, program), at=request.at), context)
         with self._watched.watching(run, row, identity) as watched:
             behind = ClientRequest(scope=scope, mode=Mode.CODE, params={}, session=None, context=context)
             logins = self._log_in_by(behind, run, None)
-            is_kept = await self._screen(program, run, context)
-            watched.shows_program = is_kept
+            watched.shows_program = is_kept = await self._screen(program, run, context)
             job = _Job(
                 run=run,
                 watched=watched,
@@ -222,8 +237,14 @@ class ProgramRuns:
                 ledger=RunLedger(self._parking.rows, claim),
             )
             run.handle.journal = job.ledger
+            run.handle.park()
             tail = await asyncio.to_thread(lambda: [LoggedResume.from_bytes(one.data) for one in claim.tail])
-            return await self._to_end(job, self._again(run, parked, tail))
+            answer = await self._to_end(job, self._again(run, parked, tail))
+            if job.next is not None:
+                return job.next
+            record = run.handle.record
+            assert record is not None, "it was resumed with one"
+            return await self._parking.finished(record, answer, job.request or request)
 
     async def _program(
         self,
@@ -315,9 +336,9 @@ class ProgramRuns:
                 job.watched.failed(words)
                 failure = words if job.is_kept and await self._caller.keeps_program(words) else None
             return answer
-        except (RunTaken, RunTooLarge, StateUnavailable):
-            # It has not ended: whoever claims it next goes on with it.
-            job.parked = True
+        except (RunTaken, RunTooLarge, StateUnavailable, asyncio.CancelledError):
+            # A run that was claimed has not ended then: whoever claims it next goes on with it.
+            job.parked = job.claim is not None
             raise
         finally:
             if not job.parked:
@@ -342,23 +363,27 @@ class ProgramRuns:
         return outcome
 
     async def _park(self, job: _Job, parked: ParkedProgram, received: int) -> bool:
-        """Whether the program is parked."""
+        """Whether the program is parked, or, if it was claimed, is to be."""
         assert self._parking is not None and job.request is not None
-        request = replace(
+        job.request = replace(
             job.request,
             received=job.received + received,
             spent=dict(job.context.spent or {}),
             read=tuple(job.run.read),
         )
         try:
-            await self._parking.park(job.run, parked, request, job.claim)
-        except (RunsFull, RunTooLarge, StateUnavailable, ValueError) as error:
+            following = await self._parking.following(job.run, parked, job.request, job.claim)
+            if job.claim is None:
+                await self._parking.park(following, since=job.at)
+            else:
+                job.next = following
+        except (RunsFull, RunTooLarge, DocumentInvalid, StateUnavailable, ValueError) as error:
             _log.info("a run is not parked", run_id=job.run.id, reason=str(error))
             return False
         return True
 
     def _write(self, job: _Job, answer: RawResult | None, received: int, failure: str | None) -> None:
-        us = time.time_ns() // 1000 - job.at
+        us = max(0, time.time_ns() // 1000 - job.at)
         end = ended(job.run.id, job.program, answer, job.received + received, job.at, us)
         record = job.run.handle.record if job.is_kept else None
         text = None if record is None else record.program

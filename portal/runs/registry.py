@@ -7,11 +7,11 @@ on that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from codemode import CatalogError, Failure, OnWait, Run
 from portal.config import RunSettings
@@ -19,7 +19,10 @@ from portal.flows import RunLabels
 from portal.runs.line import Line
 from portal.runs.live import LiveRun, Owner, Result
 from portal.shares import Full, Shares
+from portal.state import LabelRead, StateUnavailable
 from sandbox import Overloaded
+
+T = TypeVar("T")
 
 MOST_BYTES = 256 * 1024 * 1024
 """What the results and blocks of runs that have ended may have together; of one person an eighth of it."""
@@ -158,7 +161,7 @@ class RunRegistry:
         """The result stays for the same time again, and is counted."""
         if self._kept.get(kept.run.id) is not kept:
             return
-        if kept.run.stopped or kept.run.handle.record is None:
+        if kept.run.stopped or kept.run.parked or kept.run.handle.record is None:
             self.forget(kept.run.id)
             return
         kept.timer.cancel()
@@ -185,8 +188,25 @@ class RunRegistry:
         return True
 
 
+class ParkedRuns(Protocol):
+    """The parked runs of one owner, and those of them that have ended.
+
+    Raises (from each): StateUnavailable, if the database does not answer.
+    """
+
+    async def result(self, run_id: str, on_wait: OnWait) -> tuple[Run, Sequence[LabelRead]] | None:
+        """The record of a run, when it has ended, and what it has read of what is labelled; None if there is none."""
+
+    async def list(self) -> list[dict[str, object]]:
+        """As `codemode.KeptRuns.list`."""
+
+    async def cancel(self, run_id: str) -> Run | None:
+        """End a run. Its record; None if there is none."""
+
+
 class OwnRuns:
-    """`codemode.runs` for the program with the id `own`: the kept runs of its owner (`codemode.KeptRuns`).
+    """`codemode.runs` for the program with the id `own`: the kept runs of its owner (`codemode.KeptRuns`), those in
+    this process and those that are `parked`.
 
     Through its `line` go the questions of the runs that it waits for. `told_apart`: nobody else is taken for its owner.
     Otherwise, as for callers whom a policy lets in without a login, the ids are the secret, and none is listed.
@@ -202,7 +222,9 @@ class OwnRuns:
         *,
         told_apart: bool = True,
         read: RunLabels | None = None,
+        parked: ParkedRuns | None = None,
     ) -> None:
+        self._parked = parked
         self._registry = registry
         self._owner = owner
         self._own = own
@@ -211,27 +233,43 @@ class OwnRuns:
         self._read = RunLabels() if read is None else read
 
     async def result(self, run_id: str, on_wait: OnWait) -> Run:
-        run = self._find(run_id)
+        run = self._registry.find(run_id, self._owner)
+        if run is None:
+            found = None if self._parked is None else await _answered(self._parked.result(run_id, on_wait))
+            if found is None:
+                raise self._unknown(run_id)
+            self._note(found[1])
+            return found[0]
         with run.line.waited_for_by(self._line):
             while not run.ended:
                 async with _sharing_its_waits(run, self._own, on_wait):
                     await run.change()
-        return self._record(run)
+        # It may have been parked meanwhile.
+        return await self.result(run_id, on_wait) if run.parked else self._record(run)
 
     async def list(self) -> list[dict[str, object]]:
+        parked = [] if self._parked is None or not self._told_apart else await _answered(self._parked.list())
         return [
-            {
-                "id": run.id,
-                "status": _status(run),
-                "waiting": [one.as_dict() for one in run.handle.waits.open],
-                "startedAt": since.isoformat(timespec="seconds"),
-                "expiresAt": expires.isoformat(timespec="seconds"),
-            }
-            for run, since, expires in (self._registry.of(self._owner) if self._told_apart else ())
+            *parked,
+            *(self._listed(*one) for one in (self._registry.of(self._owner) if self._told_apart else ())),
         ]
 
+    def _listed(self, run: LiveRun, since: datetime, expires: datetime) -> dict[str, object]:
+        return {
+            "id": run.id,
+            "status": _status(run),
+            "waiting": [one.as_dict() for one in run.handle.waits.open],
+            "startedAt": since.isoformat(timespec="seconds"),
+            "expiresAt": expires.isoformat(timespec="seconds"),
+        }
+
     async def cancel(self, run_id: str) -> Run:
-        run = self._find(run_id)
+        run = self._registry.find(run_id, self._owner)
+        if run is None:
+            record = None if self._parked is None else await _answered(self._parked.cancel(run_id))
+            if record is None:
+                raise self._unknown(run_id)
+            return record
         run.handle.end(Failure("cancelled", "RunCancelled", "the program was cancelled with codemode.runs.cancel"))
         while not run.ended:
             await run.change()
@@ -242,19 +280,27 @@ class OwnRuns:
         record = run.handle.record
         if record is None or run.stopped:
             raise CatalogError(f"the run {run.id!r} has no result: the portal failed, or was stopped")
-        for read in run.read:
-            self._read.add(read)
+        self._note(run.read)
         return record
 
-    def _find(self, run_id: str) -> LiveRun:
-        run = self._registry.find(run_id, self._owner)
-        if run is None:
-            minutes = f"{self._registry.settings().keep / 60:g}"
-            raise CatalogError(
-                f"you have no run {run_id!r} here: it ended over {minutes} minutes ago or was cancelled, the portal "
-                "was started again, or another client started it"
-            )
-        return run
+    def _note(self, reads: Iterable[LabelRead]) -> None:
+        for read in reads:
+            self._read.add(read)
+
+    def _unknown(self, run_id: str) -> CatalogError:
+        minutes = f"{self._registry.settings().keep / 60:g}"
+        return CatalogError(
+            f"you have no run {run_id!r} here: it ended over {minutes} minutes ago or was cancelled, the portal was "
+            "started again, or another client started it"
+        )
+
+
+async def _answered(work: Awaitable[T]) -> T:
+    """What the database answers, or an error that the program reads."""
+    try:
+        return await work
+    except StateUnavailable as error:
+        raise CatalogError(error.words) from None
 
 
 @asynccontextmanager
@@ -263,9 +309,10 @@ async def _sharing_its_waits(run: LiveRun, own: str, on_wait: OnWait) -> AsyncIt
     async with AsyncExitStack() as stack:
         if run.handle.waits.only_for_people:
             for waiting in run.handle.waits.open:
-                # Two programs may wait for each other.
+                # Two programs may wait for each other. One that waits for a run of this process is not parked: nothing
+                # would tell it of the end of that run.
                 if waiting.run != own:
-                    await stack.enter_async_context(on_wait(waiting))
+                    await stack.enter_async_context(on_wait(replace(waiting, repeatable=False)))
         yield
 
 

@@ -199,10 +199,10 @@ class RunRows(RunLists):
             this = named(runs.c.id, id)
             return await self._ready(connection, changed, this, this) > 0
 
-    async def ready_all(self, portal: str, subject: str, reason: ParkReason) -> int:
-        """What the runs of this subject that are parked with that reason wait for may be there: see `ready`. How many
+    async def ready_all(self, subject: str, reason: ParkReason) -> int:
+        """What the runs of this subject, at any portal, that are parked with that reason wait for may be there: see `ready`. How many
         these are, with those that run: they may be about to wait for it."""
-        theirs = and_(named(runs.c.portal, portal), named(runs.c.subject, subject))
+        theirs = named(runs.c.subject, subject)
         async with self._writing() as (connection, changed):
             return await self._ready(connection, changed, and_(theirs, runs.c.reason == reason), theirs)
 

@@ -4,7 +4,6 @@ from portal.upstream.connection import ROOM, Connection, State
 from portal.upstream.context import (
     NO_CONTEXT,
     CallContext,
-    CallEffect,
     CallFacts,
     CallSource,
     DownstreamClient,
@@ -39,7 +38,6 @@ __all__ = [
     "SESSION_HEADER",
     "Body",
     "CallContext",
-    "CallEffect",
     "CallFacts",
     "CallSource",
     "Connection",

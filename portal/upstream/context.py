@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from codemode import OnWait
 from portal.config import ServerConfig
 from portal.errors import LoginRequired
 from portal.flows import RunLabels
 from portal.identity import NOBODY, Identity, OnBehalf
+from portal.state import CallEffect
 from portal.trace_context import TraceContext
 
 OnProgress: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
 OnLog: TypeAlias = Callable[[Mapping[str, object]], Awaitable[None]]
 OnPause: TypeAlias = Callable[[], Awaitable[None]]
 OnLogin: TypeAlias = Callable[[LoginRequired, OnWait | None], Awaitable[bool]]
-CallEffect: TypeAlias = Literal["read", "idempotent", "effect"]
 OnSend: TypeAlias = Callable[[Mapping[str, object], CallEffect], Awaitable[None]]
 GiveBack: TypeAlias = Callable[[], Awaitable[None]]
 OnRequest: TypeAlias = Callable[[str, Mapping[str, object]], Awaitable[Mapping[str, object]]]

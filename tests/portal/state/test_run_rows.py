@@ -225,7 +225,7 @@ async def test_what_comes_while_the_run_is_on_its_way_to_be_parked_makes_it_read
     parked = await store.runs.park(parking("a", clock.now), b"heap", revision=2)
     assert parked.state == "ready"
     await store.runs.claim("p1", LEASE)
-    assert await store.runs.ready_all("main", "ann", "login") == 1
+    assert await store.runs.ready_all("ann", "login") == 1
     assert (await store.runs.hold("a", 3, "login", RunDocument())).state == "ready"
     await store.runs.claim("p1", LEASE)
     assert (await store.runs.park(parking("a", clock.now), b"heap", revision=4)).state == "parked"
@@ -238,7 +238,7 @@ async def test_a_login_wakes_the_runs_of_that_person_at_that_portal_which_wait_f
     await store.runs.park(parking("b", clock.now, subject="bob"), b"")
     await store.runs.park(parking("c", clock.now, portal="other"), b"")
     await store.runs.park(parking("d", clock.now, reason="question"), b"")
-    assert await store.runs.ready_all("main", "ann", "login") == 1
+    assert await store.runs.ready_all("ann", "login") == 1
     assert [run.id for run in await store.runs.list(RunFilter(states=["ready"]))] == ["a"]
 
 

@@ -1,0 +1,119 @@
+"""The parked runs of one owner at one portal: what `codemode.runs` and the request that began one get of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from codemode import CatalogError, Failure, OnWait, Run, Waiting, paused
+from portal.endpoint.parking import EndedRunResult, RunParking
+from portal.endpoint.request import RawResult
+from portal.runs import DurableRuns, Owner
+from portal.state import LIVE, LabelRead, SecretUnreadable, StoredRun, WaitOfRun
+
+CANCELLED = "the program was cancelled with codemode.runs.cancel"
+_WORDS: Final[Mapping[str, str]] = {
+    "approval": "somebody has to approve a call of it",
+    "login": "its server needs a login",
+    "question": "its server asks something",
+    "timer": "its own timer",
+    "uncertain": "nobody knows whether a call of it did anything, and somebody has to say so",
+}
+
+
+class OwnParkedRuns:
+    """Implements `portal.runs.ParkedRuns`."""
+
+    def __init__(self, durable: DurableRuns, parking: RunParking, owner: Owner) -> None:
+        self._durable = durable
+        self._parking = parking
+        self._owner = owner
+
+    async def find(self, run_id: str) -> StoredRun | None:
+        return await self._durable.find(run_id, self._parking.portal, self._owner)
+
+    async def result(self, run_id: str, on_wait: OnWait) -> tuple[Run, Sequence[LabelRead]] | None:
+        run = await self.find(run_id)
+        if run is not None and run.state in LIVE:
+            async with _waiting(run, on_wait):
+                run = await self._durable.wait(run_id, self._parking.portal, self._owner)
+        if run is None:
+            return None
+        ended = await self._ended(run)
+        return ended.record, ended.read
+
+    async def list(self) -> list[dict[str, object]]:
+        return [
+            {
+                "id": run.id,
+                "status": _status(run),
+                "waiting": [one.as_dict() for one in waits_of(run)],
+                "startedAt": run.created_at.isoformat(timespec="seconds"),
+                "expiresAt": run.expires_at.isoformat(timespec="seconds"),
+            }
+            for run in await self._durable.list(self._parking.portal, self._owner)
+        ]
+
+    async def cancel(self, run_id: str) -> Run | None:
+        run = await self.find(run_id)
+        if run is None:
+            return None
+        if await self._durable.cancel(run_id, self._parking.portal, self._owner, CANCELLED):
+            return Run(run_id, "", failure=Failure("cancelled", "RunCancelled", CANCELLED))
+        return (await self._ended(run)).record
+
+    async def answer(self, run_id: str, until: float) -> RawResult | None:
+        """The answer of a run that this owner's request began; None if it has not ended by then, a time of the event
+        loop."""
+        try:
+            async with asyncio.timeout_at(until):
+                run = await self._durable.wait(run_id, self._parking.portal, self._owner)
+        except TimeoutError:
+            return None
+        return None if run is None else (await self._ended(run)).answer
+
+    async def paused(self, run_id: str) -> RawResult | None:
+        """The answer `paused` for a run that has not ended; None for any other."""
+        run = await self.find(run_id)
+        return None if run is None or run.state not in LIVE else paused(run.id, waits_of(run), [])
+
+    async def _ended(self, run: StoredRun) -> EndedRunResult:
+        """What is kept of a run that has ended.
+
+        Raises:
+            CatalogError: nothing, or it cannot be read.
+        """
+        try:
+            found = await self._parking.result(run)
+        except SecretUnreadable as error:
+            raise CatalogError(f"the result of the run {run.id!r} cannot be read: {error}") from None
+        if found is None:
+            raise CatalogError(f"the run {run.id!r} has no result that is kept")
+        return found
+
+
+def waits_of(run: StoredRun) -> tuple[Waiting, ...]:
+    """What a parked run waits for, in words of our own."""
+    return tuple(_wait_of(one, run) for one in run.document.waits)
+
+
+def _wait_of(wait: WaitOfRun, run: StoredRun) -> Waiting:
+    text = _WORDS.get(wait.kind, "a person has to do something")
+    return Waiting(f"{wait.tool}: {text}" if wait.tool else text, wait.url or None, tool=wait.tool, run=run.id)
+
+
+@asynccontextmanager
+async def _waiting(run: StoredRun, on_wait: OnWait) -> AsyncIterator[None]:
+    """A block in which a program waits for the people that a parked run waits for."""
+    async with AsyncExitStack() as stack:
+        for one in waits_of(run):
+            await stack.enter_async_context(on_wait(one))
+        yield
+
+
+def _status(run: StoredRun) -> str:
+    if run.state == "parked":
+        return "paused"
+    if run.state in LIVE:
+        return "running"
+    return "completed" if run.state == "completed" else "failed"
