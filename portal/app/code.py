@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import structlog
 
-from codemode import HOW_TO_INSTALL_CHECKER, Catalog, Checker, CodeTool, Meanings, RunHandle, ToolCaller
+from codemode import (
+    HOW_TO_INSTALL_CHECKER,
+    Catalog,
+    Checker,
+    CodeTool,
+    LoggedResume,
+    Meanings,
+    ParkedProgram,
+    RunHandle,
+    ToolCaller,
+)
 from portal.config import Config
 from portal.errors import StartError
 from sandbox import Limits, WorkerExecutor, WorkerLoad
@@ -83,22 +93,39 @@ class Programs:
     async def prepare(self, catalog: Catalog) -> None:
         await self._generation.tool.prepare(catalog)
 
-    async def run(
+    async def begin(
         self,
         arguments: Mapping[str, object],
         catalog: Catalog,
         caller: ToolCaller,
         *,
+        handle: RunHandle,
         identity: str = "",
         run_id: str | None = None,
-        handle: RunHandle | None = None,
-    ) -> dict[str, object]:
+    ) -> dict[str, object] | ParkedProgram:
+        with self._in_use() as tool:
+            return await tool.begin(arguments, catalog, caller, identity=identity, run_id=run_id, handle=handle)
+
+    async def resume(
+        self,
+        parked: ParkedProgram,
+        catalog: Catalog,
+        caller: ToolCaller,
+        *,
+        handle: RunHandle,
+        identity: str = "",
+        tail: Sequence[LoggedResume] = (),
+    ) -> dict[str, object] | ParkedProgram:
+        with self._in_use() as tool:
+            return await tool.resume(parked, catalog, caller, identity=identity, handle=handle, tail=tail)
+
+    @contextmanager
+    def _in_use(self) -> Iterator[CodeTool]:
+        """The code tool for a run that begins. It is not closed before the block ends."""
         generation = self._generation
         generation.runs += 1
         try:
-            return await generation.tool.run(
-                arguments, catalog, caller, identity=identity, run_id=run_id, handle=handle
-            )
+            yield generation.tool
         finally:
             generation.runs -= 1
             if generation.replaced and not generation.runs:

@@ -13,7 +13,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from socket import gethostname
@@ -60,7 +60,7 @@ from portal.state import Follower, StateError, StateUnavailable, background
 if TYPE_CHECKING:
     from portal.admin import Admin
     from portal.app.signals import SignalSources
-    from portal.runs import RunOutcome
+    from portal.runs import DurableRuns, RunOutcome
     from portal.state import RunClaim
 
 PURGE_SECONDS = 900.0
@@ -243,6 +243,20 @@ class Instance:
         """The document's own portal."""
         return self.portals[OWN]
 
+    def _parked(self) -> DurableRuns | None:
+        """What has parked runs go on at the portals of this instance, once it is entered; None without a store."""
+        if self.shared.store is None:
+            return None
+        from portal.runs import DurableRuns
+
+        return DurableRuns(
+            self.shared.store,
+            self._resume,
+            owner=secrets.token_hex(16),
+            portals=lambda: frozenset(self.portals),
+            clock=self.shared.parts.now,
+        )
+
     async def _resume(self, claim: RunClaim) -> RunOutcome:
         """Go on with a parked run at the portal that it is of."""
         portal = self.portals.get(claim.run.portal)
@@ -320,20 +334,10 @@ class Instance:
         routes: list[BaseRoute] = []
         if config.portal.identity is not None:
             routes = await self._start_identity(config.portal.identity, stack)
-        if self.shared.store is not None:
-            from portal.runs import DurableRuns
-
-            self.shared.parked = DurableRuns(
-                self.shared.store,
-                self._resume,
-                owner=secrets.token_hex(16),
-                portals=lambda: frozenset(self.portals),
-                clock=self.shared.parts.now,
-            )
+        self.shared.parked = parked = self._parked()
         stack.push_async_callback(self._close)
         await self._refresh()
-        if self.shared.parked is not None:
-            await stack.enter_async_context(self.shared.parked)
+        await stack.enter_async_context(parked or nullcontext())
         if self.shared.store is not None:
             await stack.enter_async_context(counts_kept(self.shared.store, self.shared.quotas))
         routes += self._observing.routes()

@@ -52,6 +52,8 @@ from portal.upstream import CallContext
 from sandbox import Overloaded
 
 CODE = "code"
+PARKING_SECONDS = 10.0
+"""How long a client waits for its program to be parked before it is told that it is paused."""
 LOGIN_ENDED = "the login that this program was begun with has ended while it was parked. Log in to go on."
 
 
@@ -214,6 +216,11 @@ class CodeMode:
 
     async def _paused(self, run: LiveRun, task: asyncio.Task[RawResult], parked: OwnParkedRuns | None) -> RawResult:
         """Let a run go on without its request. A program that only waits for an earlier run need not go on."""
+        if run.handle.wants_to_park and all(run.handle.waits.calls.values()):
+            # What is answered holds then, whatever becomes of this process.
+            await asyncio.wait({task}, timeout=PARKING_SECONDS)
+            if task.done():
+                return task.result()
         record, waiting = run.handle.record, run.handle.waits.open
         assert record is not None, "a program that waits has a record"
         earlier_id = only_fetches(record.program)

@@ -34,9 +34,9 @@ class OwnParkedRuns:
 
     async def result(self, run_id: str, on_wait: OnWait) -> tuple[Run, Sequence[LabelRead]] | None:
         run = await self.find(run_id)
-        if run is not None and run.state in LIVE:
+        while run is not None and run.state in LIVE:
             async with _waiting(run, on_wait):
-                run = await self._durable.wait(run_id, self._parking.portal, self._owner)
+                run = await self._durable.changed(run, self._parking.portal, self._owner)
         if run is None:
             return None
         ended = await self._ended(run)
@@ -104,9 +104,9 @@ def _wait_of(wait: WaitOfRun, run: StoredRun) -> Waiting:
 
 @asynccontextmanager
 async def _waiting(run: StoredRun, on_wait: OnWait) -> AsyncIterator[None]:
-    """A block in which a program waits for the people that a parked run waits for."""
+    """A block in which a program waits for the people that a run waits for while it is parked."""
     async with AsyncExitStack() as stack:
-        for one in waits_of(run):
+        for one in waits_of(run) if run.state == "parked" else ():
             await stack.enter_async_context(on_wait(one))
         yield
 

@@ -110,7 +110,7 @@ class RunParking:
             reason=reason_of(parked.waiting, wakes=parked.wake_at is not None),
             wake_at=None if parked.wake_at is None else datetime.fromtimestamp(parked.wake_at / 1000, UTC),
             expires_at=expires_at if claim is None else claim.run.expires_at,
-            document=document_of(parked.run, request, parked.waiting),
+            document=document_of(parked.run, request, shown_waits(parked)),
         )
         return NextPark(parking, data)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +32,7 @@ from portal.state import (
     RunDocument,
     RunFilter,
     RunsFull,
+    RunState,
     RunTaken,
     RunTooLarge,
     StateUnavailable,
@@ -133,7 +134,8 @@ class DurableRuns:
         self._lease = timedelta(seconds=settings.lease)
         self._clock = clock
         self._mine: dict[str, _Claimed] = {}
-        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiters: dict[str, dict[asyncio.Future[None], str]] = {}
+        """Who waits for a change of a run, by its id, each with the stage that the run was in."""
         self._changed = asyncio.Event()
         self._decided = True
         self._closing = asyncio.Event()
@@ -175,7 +177,7 @@ class DurableRuns:
                 with suppress(StateUnavailable):
                     await self.rows.release(one.claim.run.id, one.claim.run.revision)
         self._mine.clear()
-        self._wake(tuple(self._waiters))
+        self._wake(dict.fromkeys(self._waiters, ""))
 
     def again(self) -> None:
         """Look at once for runs that may go on, as after a change."""
@@ -207,19 +209,27 @@ class DurableRuns:
         Raises:
             StateUnavailable: the database does not answer, or this process stops.
         """
+        run = await self.find(id, portal, owner)
+        while run is not None and run.state in LIVE:
+            run = await self.changed(run, portal, owner)
+        return run
+
+    async def changed(self, seen: StoredRun, portal: str, owner: Owner) -> StoredRun | None:
+        """The run once it waits, does not wait any more, or has ended, where it did not so before. Otherwise as
+        `wait`."""
         while True:
-            ended = asyncio.get_running_loop().create_future()
-            # Before the run is read: its end must not come in between.
-            self._waiters.setdefault(id, set()).add(ended)
+            changed = asyncio.get_running_loop().create_future()
+            # Before the run is read: its change must not come in between.
+            self._waiters.setdefault(seen.id, {})[changed] = _stage(seen.state)
             try:
-                run = await self.find(id, portal, owner)
-                if run is None or run.state not in LIVE:
+                run = await self.find(seen.id, portal, owner)
+                if run is None or _stage(run.state) != _stage(seen.state):
                     return run
                 if self._closing.is_set():
                     raise StateUnavailable("the portal stops: ask again when it has started")
-                await ended
+                await changed
             finally:
-                self._leave(id, ended)
+                self._leave(seen.id, changed)
 
     async def result(self, id: str, portal: str, owner: Owner) -> bytes | None:
         """What a run of this owner has left at its end; None if nothing, or not any more."""
@@ -442,20 +452,26 @@ class DurableRuns:
     async def _tell_waiters(self) -> None:
         if self._waiters:
             states = await self.rows.states(tuple(self._waiters))
-            self._wake([id for id in tuple(self._waiters) if id not in states or states[id][0] not in LIVE])
+            self._wake({id: _stage(states[id][0]) if id in states else "" for id in self._waiters})
 
-    def _wake(self, ids: Collection[str]) -> None:
-        for id in ids:
-            for ended in self._waiters.get(id, ()):
-                if not ended.done():
-                    ended.set_result(None)
+    def _wake(self, stages: Mapping[str, str]) -> None:
+        """Wake who waits for these runs, and saw them in another stage."""
+        for id, stage in stages.items():
+            for changed, seen in self._waiters.get(id, {}).items():
+                if seen != stage and not changed.done():
+                    changed.set_result(None)
 
-    def _leave(self, id: str, ended: asyncio.Future[None]) -> None:
+    def _leave(self, id: str, changed: asyncio.Future[None]) -> None:
         waiting = self._waiters.get(id)
         if waiting is not None:
-            waiting.discard(ended)
+            waiting.pop(changed, None)
             if not waiting:
                 del self._waiters[id]
+
+
+def _stage(state: RunState) -> str:
+    """What the state of a run means to who waits for it: "waits", "goes on", or "ended"."""
+    return "waits" if state == "parked" else "goes on" if state in LIVE else "ended"
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

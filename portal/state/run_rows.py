@@ -200,8 +200,8 @@ class RunRows(RunLists):
             return await self._ready(connection, changed, this, this) > 0
 
     async def ready_all(self, subject: str, reason: ParkReason) -> int:
-        """What the runs of this subject, at any portal, that are parked with that reason wait for may be there: see `ready`. How many
-        these are, with those that run: they may be about to wait for it."""
+        """What the runs of this subject that are parked with that reason wait for may be there, at any portal: see
+        `ready`. How many these are, with those that run: they may be about to wait for it."""
         theirs = named(runs.c.subject, subject)
         async with self._writing() as (connection, changed):
             return await self._ready(connection, changed, and_(theirs, runs.c.reason == reason), theirs)

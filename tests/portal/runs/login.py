@@ -31,7 +31,7 @@ class Login:
             return Denial("Log in first", policy="login")
         self.waiting += 1
         try:
-            async with context.on_wait(Waiting(f"Log in to {call.server}", LINK)):
+            async with context.on_wait(Waiting(f"Log in to {call.server}", LINK, kind="login", repeatable=True)):
                 await self.done.wait()
         finally:
             self.waiting -= 1

@@ -97,7 +97,7 @@ class Recorder:
     async def prepare(self, catalog: Catalog) -> None:
         """Nothing."""
 
-    async def run(
+    async def begin(
         self, arguments: Mapping[str, Any], catalog: Catalog, caller: ToolCaller, *, identity: str = "", **_: Any
     ) -> dict[str, Any]:
         self.seen.append((identity, await asyncio.to_thread(whose)))

@@ -1,0 +1,188 @@
+"""Programs that wait are parked in the database, and go on in whichever process has it open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codemode import CodeTool
+from portal.state import LIVE, RunFilter, StoredRun
+from tests.patience import PATIENCE
+from tests.portal.portals import GENERATIONS, MODERN, Portal, client_of, portal_over
+from tests.portal.runs.login import LINK, Login
+from tests.portal.upstreams.hosting import Hosted, hosted
+from tests.portal.upstreams.server import Behaviour
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
+both = pytest.mark.parametrize("mode", GENERATIONS)
+AT_ONCE = {"patience": 0.001, "patienceWithProgress": 0.001}
+TWO = "console.log('begun'); const a = await codemode.one.structured({text: 'x'}); const b = await codemode.one.echo("
+TWO += "{text: 'y'}); await codemode.emit({type: 'text', text: 'block'}); return [a, b]"
+
+
+@pytest.fixture
+def login() -> Login:
+    return Login("echo")
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Hosted]:
+    async with hosted(Behaviour(legacy=True)) as one:
+        yield one
+
+
+@asynccontextmanager
+async def serving(folder: Path, upstream: Hosted, login: Login, code_tool: Any, **runs: Any) -> AsyncIterator[Portal]:
+    state = f"sqlite:///{folder / 'state.db'}"
+    settings: dict[str, Any] = {"runs": {**AT_ONCE, **runs}, "state": state}
+    async with portal_over({"one": upstream}, code_tool=code_tool, gate=login.gate, **settings) as portal:
+        yield portal
+
+
+async def run(client: Any, program: str, **options: Any) -> Any:
+    return (await client.call_tool("code", {"code": program}, **options)).structured_content
+
+
+def fetching(run_id: str) -> str:
+    return f'return await codemode.runs.result("{run_id}")'
+
+
+async def stored(portal: Portal) -> list[StoredRun]:
+    store = portal.instance.shared.store
+    assert store is not None
+    return [*await store.runs.list(RunFilter())]
+
+
+async def logged_in(portal: Portal, login: Login) -> None:
+    """The person logs in, and the store says so."""
+    store = portal.instance.shared.store
+    assert store is not None
+    login.done.set()
+    await store.runs.ready_all("", "login")
+
+
+@both
+async def test_a_program_that_waits_is_parked_and_a_later_one_gets_its_result(
+    mode: str, code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
+) -> None:
+    async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, mode) as client:
+        await client.list_tools()
+        paused = await run(client, TWO)
+        assert paused["status"] == "paused"
+        assert paused["waiting"] == [{"tool": "one.echo", "text": "Log in to one", "url": LINK}]
+        assert [(call["tool"], call["status"]) for call in paused["calls"]] == [
+            ("one.structured", "ok"),
+            ("one.echo", "pending"),
+        ]
+        parked, *_ = await stored(portal)
+        assert (parked.id, parked.state, parked.reason) == (paused["executionId"], "parked", "login")
+        assert login.waiting == 0
+        assert [record.kind for record in portal.kept.records] == ["tool"]
+        await logged_in(portal, login)
+        done = await client.call_tool("code", {"code": fetching(parked.id)})
+        answer = done.structured_content
+        assert answer["result"] == [{"text": "x"}, "y"]
+        assert [line["text"] for line in answer["logs"]] == ["begun"]
+        assert [(call["tool"], call["status"], call["run"]) for call in answer["calls"]] == [
+            ("one.structured", "ok", parked.id),
+            ("one.echo", "ok", parked.id),
+        ]
+        assert done.content[-1].text == "block"  # type: ignore[union-attr]
+        again = await run(client, f"return (await codemode.runs.result('{parked.id}'))[1]")
+        assert again["result"] == "y"
+        calls = [(one.name, one.outcome) for one in portal.kept.records if one.run == parked.id and one.kind == "tool"]
+        assert calls == [("structured", "ok"), ("echo", "ok")]
+
+
+async def test_a_parked_program_goes_on_in_another_process(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
+) -> None:
+    async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
+        run_id = (await run(client, TWO))["executionId"]
+    async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
+        early = await run(client, fetching(run_id))
+        assert (early["status"], early["executionId"]) == ("paused", run_id)
+        await logged_in(portal, login)
+        answer = await run(client, fetching(run_id))
+        assert answer["result"] == [{"text": "x"}, "y"]
+        assert [line["text"] for line in answer["logs"]] == ["begun"]
+        (record,) = await stored(portal)
+        assert record.state == "completed"
+
+
+async def test_a_client_that_is_still_there_gets_the_answer_of_a_parked_program(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
+) -> None:
+    patient = {"patience": 600}
+    async with (
+        serving(tmp_path, upstream, login, code_tool, **patient) as portal,
+        client_of(portal.code, MODERN) as client,
+    ):
+        work = asyncio.create_task(run(client, TWO))
+        async with asyncio.timeout(PATIENCE):
+            while not [one for one in await stored(portal) if one.state == "parked"]:
+                await asyncio.sleep(0.01)
+        await logged_in(portal, login)
+        answer = await work
+        assert (answer["status"], answer["result"]) == ("completed", [{"text": "x"}, "y"])
+        assert [line["text"] for line in answer["logs"]] == ["begun"]
+
+
+async def test_a_program_that_sleeps_is_parked_and_wakes_by_itself(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
+) -> None:
+    program = (
+        "await new Promise(done => setTimeout(done, 2200)); return (await codemode.one.structured({text: 'z'})).text"
+    )
+    async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
+        paused = await run(client, program)
+        assert paused["status"] == "paused" and "timer" in paused["waiting"][0]["text"]
+        assert (await stored(portal))[0].reason == "sleep"
+        assert (await run(client, fetching(paused["executionId"])))["result"] == "z"
+
+
+async def test_a_parked_program_is_listed_and_can_be_cancelled(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
+) -> None:
+    async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
+        run_id = (await run(client, TWO))["executionId"]
+        (listed,) = (await run(client, "return await codemode.runs.list()"))["result"]
+        assert (listed["id"], listed["status"]) == (run_id, "paused")
+        assert listed["waiting"][0]["tool"] == "one.echo"
+        assert (await run(client, f"return await codemode.runs.cancel('{run_id}')"))["result"] is True
+        (ended,) = await stored(portal)
+        assert ended.state == "cancelled" and ended.state not in LIVE
+        error = (await run(client, fetching(run_id)))["error"]
+        assert (error["kind"], error["name"]) == ("cancelled", "RunCancelled")
+
+
+async def test_a_parked_program_that_fails_says_so_where_its_result_is_asked_for(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
+) -> None:
+    async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
+        paused = await run(client, "await codemode.one.echo({text: ''}); await codemode.one.fail({text: ''})")
+        await logged_in(portal, login)
+        error = (await run(client, fetching(paused["executionId"])))["error"]
+        assert (error["kind"], error["name"], error["message"]) == ("exception", "ToolError", "it failed")
+        assert (await stored(portal))[0].state == "failed"
+
+
+async def test_without_durable_runs_a_program_waits_in_its_process(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
+) -> None:
+    async with (
+        serving(tmp_path, upstream, login, code_tool, durable="off") as portal,
+        client_of(portal.code, MODERN) as client,
+    ):
+        run_id = (await run(client, TWO))["executionId"]
+        assert await stored(portal) == [] and login.waiting == 1
+        login.done.set()
+        assert (await run(client, fetching(run_id)))["result"] == [{"text": "x"}, "y"]
