@@ -39,8 +39,8 @@ STEP = 7.0  # milliseconds from one resume to the next
 class Director:
     """The time and the answers of one run, which it keeps while the run is parked.
 
-    At every suspension it settles the functions of `codemode` first, then some of the tool calls that wait: how many and
-    which ones depends on the number of the suspension. `parks`: whether the run is asked to park before that.
+    At every suspension it settles the functions of `codemode` first, then some of the tool calls that wait: how many
+    and which ones depends on the number of the suspension. `parks`: whether the run is asked to park before that.
     """
 
     parks: bool = False

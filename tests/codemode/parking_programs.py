@@ -14,7 +14,8 @@ PROGRAMS = {
     "any": "return await Promise.any([codemode.s.fail({n: 1}), codemode.s.echo({n: 2}), codemode.s.fail({n: 3})])",
     "all settled": """
         const all = await Promise.allSettled([codemode.s.fail({n: 1}), codemode.s.echo({n: 2}), codemode.s.deny({})]);
-        return all.map(one => one.status === "fulfilled" ? one.value : [one.reason.message, one.reason.code, one.reason.kind])
+        const why = ({reason}) => [reason.message, reason.code, reason.kind];
+        return all.map(one => one.status === "fulfilled" ? one.value : why(one))
     """,
     "any fails": """
         try { await Promise.any([codemode.s.fail({n: 1}), codemode.s.fail({n: 2})]) }
@@ -46,7 +47,11 @@ PROGRAMS = {
         catch (error) { return error.message }
     """,
     "date": "const a = new Date(); await codemode.s.echo({}); return [a, new Date(), performance.now() >= 0]",
-    "random": "const a = [Math.random()]; for (let i = 0; i < 3; i++) { await codemode.s.echo({i}); a.push(Math.random()) } return a",
+    "random": """
+        const a = [Math.random()];
+        for (let i = 0; i < 3; i++) { await codemode.s.echo({i}); a.push(Math.random()) }
+        return a
+    """,
     "crypto": "const a = crypto.randomUUID(); await codemode.s.echo({a}); return [a, crypto.randomUUID()]",
     "map order": """
         const map = new Map();
@@ -64,7 +69,8 @@ PROGRAMS = {
     "denied": "await codemode.s.echo({n: 1}); await codemode.s.deny({})",
     "caught": """
         const seen = [];
-        for (const n of [1, 2]) try { await codemode.s.fail({n}) } catch (e) { seen.push(e.message, e.code, e.data, e.tool) }
+        for (const n of [1, 2])
+            try { await codemode.s.fail({n}) } catch (e) { seen.push(e.message, e.code, e.data, e.tool) }
         return seen
     """,
     "labelled catches": """
@@ -89,12 +95,18 @@ PROGRAMS = {
     """,
     "async iterator": """
         const range = {[Symbol.asyncIterator]() { let n = 0; return {
-            next: async () => n < 3 ? {value: (await codemode.s.echo({n: n++})).n, done: false} : {done: true, value: 0},
-            return: async () => { await codemode.s.say({text: "closed"}); return {done: true, value: 0} } }}};
+            next: async () => n < 3 ? {value: (await codemode.s.echo({n: n++})).n, done: false} : {done: true},
+            return: async () => { await codemode.s.say({text: "closed"}); return {done: true} } }}};
         const seen = []; for await (const n of range) { seen.push(n); if (n === 1) break } return seen
     """,
     "class": """
-        class Counter { #n = 0; static made = 0; constructor() { Counter.made++ } async add(k) { this.#n += (await codemode.s.echo({k})).k; return this } get n() { return this.#n } }
+        class Counter {
+            #n = 0;
+            static made = 0;
+            constructor() { Counter.made++ }
+            async add(k) { this.#n += (await codemode.s.echo({k})).k; return this }
+            get n() { return this.#n }
+        }
         const c = new Counter(); await (await c.add(2)).add(3); return [c.n, Counter.made]
     """,
     "inheritance": """
@@ -105,13 +117,18 @@ PROGRAMS = {
     "big closure": """
         const rows = Array.from({length: 3000}, (_, n) => ({n, text: "row " + n}));
         const pick = (n) => rows[n].text;
-        const seen = []; for (const n of [5, 2999]) { await codemode.s.echo({n}); rows[n].text += "!"; seen.push(pick(n)) }
+        const seen = [];
+        for (const n of [5, 2999]) { await codemode.s.echo({n}); rows[n].text += "!"; seen.push(pick(n)) }
         return [seen, rows.length]
     """,
-    "big results": "const a = await codemode.big.rows({count: 500}); const b = await codemode.big.rows({count: 2}); return [a.length, a[499], b]",
+    "big results": """
+        const a = await codemode.big.rows({count: 500}), b = await codemode.big.rows({count: 2});
+        return [a.length, a[499], b]
+    """,
     "emit": """
         await codemode.emit({type: "text", text: "one"}); await codemode.s.echo({});
-        await codemode.emit({type: "image", data: new Uint8Array([1, 2]), mimeType: "image/png"}); await codemode.s.echo({}); return 1
+        await codemode.emit({type: "image", data: new Uint8Array([1, 2]), mimeType: "image/png"});
+        await codemode.s.echo({}); return 1
     """,
     "console": """
         console.log("before"); await codemode.s.echo({}); console.warn("between", {a: 1}); await codemode.s.echo({});
@@ -121,16 +138,33 @@ PROGRAMS = {
         const found = await codemode.search("says"); await codemode.s.echo({});
         return [found[0].path, await codemode.describe(found[0]), (await codemode.tools()).length]
     """,
-    "wrong name": "await codemode.s.echo({}); const name = 'ech' + 'oo'; try { codemode.s[name]({}) } catch (e) { await codemode.s.echo({}); return e.message }",
+    "wrong name": """
+        await codemode.s.echo({}); const name = "ech" + "oo";
+        try { codemode.s[name]({}) } catch (e) { await codemode.s.echo({}); return e.message }
+    """,
     "typescript": """
         interface Row { n: number }
-        const rows: Row[] = []; for (const n of [1, 2] as const) { const row = await codemode.s.echo({n}) as Row; rows.push(row) }
+        const rows: Row[] = [];
+        for (const n of [1, 2] as const) { const row = await codemode.s.echo({n}) as Row; rows.push(row) }
         return rows.reduce<number>((sum, row) => sum + row.n, 0)
     """,
     "typescript that throws": "enum Kind { A = 'a' }\nawait codemode.s.echo({kind: Kind.A});\nthrow new Error(Kind.A)",
-    "entry": "async function main() {\n  const one = await codemode.s.echo({n: 1});\n  return one.n + (await codemode.s.echo({n: 2})).n\n}",
-    "entry after a timer": "await new Promise(f => setTimeout(f, 5000));\nasync function main() { return (await codemode.s.echo({n: 3})).n }",
-    "entry that throws": "export default async function () {\n  await codemode.s.echo({});\n  throw new TypeError('inside')\n}",
+    "entry": """
+        async function main() {
+            const one = await codemode.s.echo({n: 1});
+            return one.n + (await codemode.s.echo({n: 2})).n
+        }
+    """,
+    "entry after a timer": """
+        await new Promise(f => setTimeout(f, 5000));
+        async function main() { return (await codemode.s.echo({n: 3})).n }
+    """,
+    "entry that throws": """
+        export default async function () {
+            await codemode.s.echo({});
+            throw new TypeError("inside")
+        }
+    """,
     "typed arrays": """
         const bytes = new Uint8Array(8), view = new DataView(bytes.buffer), floats = new Float64Array(2);
         for (const n of [1, 2]) { await codemode.s.echo({n}); view.setUint32(n * 2, 0xdeadbeef); floats[n - 1] = n / 3 }

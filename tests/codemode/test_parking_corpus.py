@@ -1,4 +1,4 @@
-"""Fifty programs, parked at every suspension: thawed, repeated in another build, and never interrupted, all the same."""
+"""Fifty programs, parked at every suspension: thawed, repeated in another build, never interrupted, all the same."""
 
 from __future__ import annotations
 
