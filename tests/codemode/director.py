@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from codemode import (
     Catalog,
@@ -35,22 +35,32 @@ START = 1_700_000_000_000.0
 STEP = 7.0  # milliseconds from one resume to the next
 
 
+Decision: TypeAlias = Literal["live", "park", "move", "crash"]
+"""What happens at a suspension: nothing, a parking, one that goes on in another build, the end of the process."""
+
+
+class ProcessDied(BaseException):
+    """The process that ran a program is gone, with all that was in its memory."""
+
+
 @dataclass
 class Director:
     """The time and the answers of one run, which it keeps while the run is parked.
 
     At every suspension it settles the functions of `codemode` first, then some of the tool calls that wait: how many
-    and which ones depends on the number of the suspension. `parks`: whether the run is asked to park before that.
+    and which ones depends on the number of the suspension. Before that happens what `decide` says, by that number.
     """
 
-    parks: bool = False
+    decide: Callable[[int], Decision] = lambda _: "live"
     step: int = 0
     time: float = START
     parkings: int = 0
+    crashes: int = 0
     handle: RunHandle = field(default_factory=RunHandle)
     waiting: dict[int, asyncio.Event] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    parked_at: int = -1
+    decided_at: int = -1
+    moves: bool = False
     made: list[tuple[int, str, str]] = field(default_factory=list)
 
     def begin(self) -> tuple[float, bytes]:
@@ -69,8 +79,12 @@ class Director:
             ready, flight.ready = sorted(flight.ready, key=lambda one: one.id), []
             self.time += STEP
             return ready
-        if self.parks and self.parked_at != self.step:
-            self.parked_at = self.step
+        decision = self.decide(self.step) if self.decided_at != self.step else "live"
+        self.decided_at = self.step
+        if decision == "crash" and self.handle.journal is not None:
+            raise ProcessDied
+        if decision != "live":
+            self.moves = decision == "move"
             self.handle.park()
             await flight.changed(5.0)  # raises, because all of them can be made again
             self.handle.unpark()
@@ -134,16 +148,24 @@ async def uninterrupted(tool: CodeTool, code: str) -> dict[str, Any]:
     return await tool.run({"code": code}, CATALOG, director, run_id="exec_1", pace=director, handle=director.handle)
 
 
-async def parked_at_every_suspension(tool: CodeTool, code: str, *, build: str = "") -> tuple[dict[str, Any], Director]:
-    """The answer of a run that is parked wherever it can be, and goes on from its bytes. `build`: what froze it, where
-    that is not the build of the tool."""
-    director = Director(parks=True)
-    ended = await tool.begin({"code": code}, CATALOG, director, run_id="exec_1", pace=director, handle=director.handle)
-    while isinstance(ended, ParkedProgram):
-        director.parkings += 1
-        director.handle, parked = RunHandle(), ParkedProgram.from_bytes(ended.as_bytes())
-        parked = replace(parked, build=build) if build else parked
-        ended = await tool.resume(parked, CATALOG, director, pace=director, handle=director.handle)
+async def interrupted(tool: CodeTool, code: str, decide: Callable[[int], Decision]) -> tuple[dict[str, Any], Director]:
+    """The answer of a run that is parked where `decide` says so, and goes on from its bytes and its journal."""
+    director, journal, data = Director(decide), Journal(), b""
+    ended: dict[str, Any] | ParkedProgram | None = await tool.begin(
+        {"code": code}, CATALOG, director, run_id="exec_1", pace=director, handle=director.handle
+    )
+    while not isinstance(ended, dict):
+        if isinstance(ended, ParkedProgram):
+            director.parkings += 1
+            data, journal = ended.as_bytes(), Journal()
+        director.handle, parked = RunHandle(), ParkedProgram.from_bytes(data)
+        director.handle.journal, tail = journal, list(journal.resumes)
+        parked = replace(parked, build="another") if director.moves else parked
+        try:
+            ended = await tool.resume(parked, CATALOG, director, pace=director, handle=director.handle, tail=tail)
+        except ProcessDied:
+            director.crashes += 1
+            ended = None
     return ended, director
 
 
