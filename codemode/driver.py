@@ -93,6 +93,7 @@ async def drive(
         log=log,
         taken=None if parked is None else parked.taken,
     )
+    handle.log = log
     course = _Course(run, execution, calls, pace, handle, log)
     ended: Outcome | Parking | None = None
     try:

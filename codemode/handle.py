@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
 
-from codemode.parking import LoggedResume
+from codemode.parking import LoggedResume, ProgramLog
 from codemode.run import Failure, Run
 from codemode.waits import OnWait, Waits
 
@@ -60,7 +60,7 @@ class RunHandle:
     """One run. The host makes the handle and gives it to `CodeTool.run`; `runs` is what the program may come back for,
     `servers` those of its person.
 
-    `record` is None until the program is known. `journal` is for a run that goes on after it was parked.
+    `record` is None until the program is known, and so is `log`, which only a run that may park has. `journal` is for a run that goes on after it was parked.
     """
 
     def __init__(self, runs: KeptRuns | None = None, servers: OwnServers | None = None) -> None:
@@ -70,6 +70,7 @@ class RunHandle:
         self.record: Run | None = None
         self.ending: Failure | None = None
         self.journal: RunJournal | None = None
+        self.log: ProgramLog | None = None
         self.wants_to_park = False
         """Whether the run parks as soon as all that it waits for can be made again."""
         self._wished: Callable[[], None] | None = None

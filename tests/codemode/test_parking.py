@@ -11,19 +11,43 @@ from typing import Any
 import pytest
 
 from codemode import (
+    Catalog,
+    CatalogServer,
+    CodeTool,
+    Failure,
+    Flight,
+    LoggedResume,
     ParkedProgram,
+    ProgramLog,
+    Run,
     RunHandle,
     ToolCall,
+    ToolDenied,
+    ToolFailed,
     ToolReturned,
     Waiting,
 )
-from sandbox import Engine, Limits
+from sandbox import (
+    Engine,
+    EngineError,
+    Executor,
+    Limits,
+    LocalStateError,
+    LogLine,
+    Overloaded,
+    Settlement,
+)
+from sandbox.executor import read_program
+from stubs import Server, Tool
 from tests.codemode.bench import Answer, Bench, bench
+from tests.codemode.director import Journal, without_times
+from tests.codemode.test_waits import LONG, SHORT, Shelf, passing
 from tests.patience import PATIENCE
 
 Engines = Callable[[Limits], Engine]
 pytestmark = pytest.mark.anyio
 APPROVAL = Waiting("Approve fix.echo", "https://portal.example/approve/a1", kind="approval", repeatable=True)
+TWO = "return await Promise.all([codemode.fix.echo({n: 1}), codemode.fix.echo({n: 2})])"
 FAR = "new Promise(resolve => setTimeout(resolve, 3600e3))"
 
 
@@ -114,3 +138,534 @@ async def test_a_program_that_waits_for_an_approval_goes_on_after_it(engines: En
         assert answer.calls == [("fix.echo", "ok"), ("fix.echo", "ok")]
         assert desk.made == [(2, "echo", {"n": 11})]
         assert answer.structured["executionId"] == "exec_1"
+
+
+async def test_a_run_that_may_park_and_does_not_answers_as_any_other(engines: Engines) -> None:
+    code = "console.log('here'); return [await codemode.fix.echo({n: 1}), await codemode.fix.my_tool()]"
+    async with parking(engines) as b:
+        desk = Desk({1: {"n": 1}, 2: {}})
+        begun = await b.tool.begin({"code": code}, b.catalog, desk, run_id="exec_1", handle=desk.handle)
+        whole = await b.tool.run({"code": code}, b.catalog, desk, run_id="exec_1")
+        assert not isinstance(begun, ParkedProgram)
+        assert without_times(begun) == without_times(whole)
+        assert desk.handle.log is not None
+        assert [call.name for resume in desk.handle.log.write().resumes for call in resume.calls or ()] == [
+            "fix.my_tool"
+        ]
+
+
+async def test_calls_in_flight_and_calls_that_queue_are_made_again_in_their_order(engines: Engines) -> None:
+    code = "return (await Promise.all(Array.from({length: 20}, (_, n) => codemode.fix.echo({n})))).map(r => r.n)"
+    async with parking(engines) as b:
+        desk = Desk()
+        program = await parked(b, code, desk, waits=16)
+        assert [one.seq for one in program.pending] == list(range(1, 21))
+        assert desk.made == []
+        later = Desk({seq: {"n": seq} for seq in range(1, 21)})
+        answer = await resumed(b, program, later)
+        assert answer.value == list(range(1, 21))
+        assert [seq for seq, _, _ in later.made] == list(range(1, 21))
+
+
+async def test_a_settled_call_is_not_made_again(engines: Engines) -> None:
+    code = "return await Promise.all([1, 2, 3].map(n => codemode.fix.echo({n})))"
+    async with parking(engines) as b:
+        program = await parked(b, code, Desk({2: {"n": 22}}), waits=2)
+        assert [one.seq for one in program.pending] == [1, 3]
+        later = Desk({1: {"n": 11}, 3: {"n": 33}})
+        assert (await resumed(b, program, later)).value == [{"n": 11}, {"n": 22}, {"n": 33}]
+        assert [seq for seq, _, _ in later.made] == [1, 3]
+
+
+async def test_a_far_timer_parks_and_fires_when_the_time_has_come(engines: Engines) -> None:
+    async with parking(engines) as b:
+        program = await parked(b, f"const t = Date.now(); await {FAR}; return Date.now() - t", waits=0)
+        assert program.wake_at is not None and program.pending == ()
+        assert program.wake_at - program.log.now == pytest.approx(3600e3)
+        assert (await resumed(b, program, Desk(), pace=Later(program.wake_at + 1000))).value == 3601e3
+
+
+@dataclass
+class Later:
+    """A pace at one moment, at which every timer is due."""
+
+    at: float
+
+    def begin(self) -> tuple[float, bytes]:
+        raise AssertionError("a program that goes on does not begin")
+
+    def now(self) -> float:
+        return self.at
+
+    def elapsed(self) -> float:
+        return 0.0
+
+    async def settled(self, flight: Flight, wake_at: float | None) -> list[Settlement]:
+        return []
+
+
+async def test_a_near_timer_does_not_park(engines: Engines) -> None:
+    handle = RunHandle()
+    handle.park()
+    async with parking(engines) as b:
+        code = "await new Promise(resolve => setTimeout(resolve, 30)); return 1"
+        answer = await b.tool.begin({"code": code}, b.catalog, b.caller, handle=handle)
+        assert not isinstance(answer, ParkedProgram) and Answer(answer).value == 1
+
+
+async def test_a_wait_that_cannot_be_repeated_keeps_the_run_until_the_next_one(engines: Engines) -> None:
+    desk = Desk({2: {"n": 2}}, waiting=replace(APPROVAL, repeatable=False))
+    async with parking(engines) as b:
+        code = "const a = await codemode.fix.echo({n: 1}); return [a, await codemode.fix.echo({n: 2})]"
+        run = asyncio.create_task(b.tool.begin({"code": code}, b.catalog, desk, handle=desk.handle))
+        await desk.waits_for(1)
+        desk.handle.park()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not run.done() and len(desk.handle.waits.open) == 1
+        desk.waiting = APPROVAL
+        del desk.answers[2]
+        desk.comes.set()
+        desk.comes = asyncio.Event()
+        program = await run
+        assert isinstance(program, ParkedProgram)
+        assert [(seq, tool) for seq, tool, _ in desk.made] == [(1, "echo")]
+        assert (await resumed(b, program, Desk({2: {"n": 2}}))).value == [{"n": 1}, {"n": 2}]
+
+
+async def test_a_call_that_has_left_keeps_the_run(engines: Engines) -> None:
+    desk, left = Desk(), asyncio.Event()
+
+    async def leaves(call: ToolCall) -> ToolReturned:
+        await left.wait()
+        return ToolReturned({"structuredContent": {}})
+
+    async with parking(engines) as b:
+        caller = b.caller.__class__({"my-tool": leaves, "echo": desk.call_tool})
+        code = "return await Promise.all([codemode.fix.my_tool(), codemode.fix.echo({n: 1})])"
+        run = asyncio.create_task(b.tool.begin({"code": code}, b.catalog, caller, handle=desk.handle))
+        await desk.waits_for(1)
+        desk.handle.park()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not run.done()
+        left.set()
+        program = await run
+        assert isinstance(program, ParkedProgram)
+        assert [(one.id, one.name) for one in program.pending] == [(2, "fix.echo")]
+
+
+async def test_a_wish_that_is_taken_back_does_not_park(engines: Engines) -> None:
+    desk = Desk()
+    async with parking(engines) as b:
+        run = asyncio.create_task(
+            b.tool.begin({"code": "return await codemode.fix.echo({n: 1})"}, b.catalog, desk, handle=desk.handle)
+        )
+        await desk.waits_for(1)
+        desk.handle.park()
+        desk.handle.unpark()
+        desk.comes.set()
+        answer = await run
+        assert not isinstance(answer, ParkedProgram) and Answer(answer).value == {"n": 1}
+
+
+async def test_the_functions_of_codemode_that_wait_for_somebody_are_made_again(engines: Engines) -> None:
+    waits = replace(APPROVAL, repeatable=False)  # of that other run, for which this one only waits
+    desk = Desk(handle=RunHandle(Shelf({"exec_0": Run("exec_0", "")}, waits)))
+    async with parking(engines) as b:
+        program = await parked(b, "return await codemode.runs.result('exec_0')", desk)
+        assert [(one.name, one.seq) for one in program.pending] == [("runs.result", 0)]
+        ended = Run("exec_0", "", value=7, has_value=True, logs=[LogLine("log", "of that run")])
+        answer = await resumed(b, program, Desk(handle=RunHandle(Shelf({"exec_0": ended}))))
+        assert answer.value == 7
+        assert answer.structured["logs"] == [{"level": "log", "text": "of that run"}]
+
+
+async def test_what_a_run_said_and_emitted_before_it_parked_is_in_its_answer(engines: Engines) -> None:
+    code = """
+        console.log("before"); await codemode.emit({type: "text", text: "block"});
+        try { await codemode.fix.my_tool() } catch (error) { console.warn(error.message) }
+        await codemode.fix.echo({n: 1}); console.log("after"); return 1
+    """
+    async with parking(engines) as b:
+        program = await parked(b, code, Desk({1: ToolFailed("no luck", 5, {"a": [1]})}))
+        answer = await resumed(b, program, Desk({2: {}}))
+        assert [line["text"] for line in answer.structured["logs"]] == ["before", "no luck", "after"]
+        assert answer.raw["content"][-1] == {"type": "text", "text": "block"}
+        assert answer.calls == [("fix.my_tool", "error"), ("fix.echo", "ok")]
+
+
+async def test_an_error_of_before_the_parking_is_still_known_as_the_cause(engines: Engines) -> None:
+    code = """
+        let first; try { await codemode.fix.my_tool() } catch (error) { first = error }
+        await codemode.fix.echo({n: 1}); throw first
+    """
+    async with parking(engines) as b:
+        program = await parked(b, code, Desk({1: ToolDenied("not today", "night", {"until": 5})}))
+        answer = await resumed(b, program, Desk({2: {}}))
+        assert (answer.error["name"], answer.error["tool"]) == ("ToolError", "fix.my_tool")
+        assert answer.error["data"] == {"policy": "night", "until": 5}
+
+
+# --- what parking must not leave behind ------------------------------------------------------------------------------
+
+
+async def test_a_run_that_is_ended_while_it_is_parked_ends(engines: Engines) -> None:
+    desk = Desk()
+    async with parking(engines) as b:
+        tool = CodeTool(
+            Frozen(b.tool._executor, lambda: desk.handle.end(Failure("cancelled", "RunCancelled", "enough")))
+        )
+        run = asyncio.create_task(
+            tool.begin({"code": "return await codemode.fix.echo({n: 1})"}, b.catalog, desk, handle=desk.handle)
+        )
+        await desk.waits_for(1)
+        desk.handle.park()
+        answer = await run
+        assert not isinstance(answer, ParkedProgram)
+        assert Answer(answer).error["kind"] == "cancelled"
+        assert Answer(answer).calls == [("fix.echo", "cancelled")]
+
+
+class Frozen:
+    """An executor whose runs call `hook` when they are frozen, before and after; everything else is the real one's."""
+
+    def __init__(self, executor: Executor, hook: Callable[[], None]) -> None:
+        self._executor = executor
+        self._hook = hook
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._executor, name)
+
+    def execution(self, *arguments: Any, **options: Any) -> Any:
+        execution, hook = self._executor.execution(*arguments, **options), self._hook
+        freeze = execution.freeze
+
+        async def hooked() -> bytes:
+            hook()
+            return await freeze()
+
+        execution.freeze = hooked  # type: ignore[method-assign]
+        return execution
+
+
+@pytest.mark.parametrize("error", [Overloaded("no room"), LocalStateError("not now")])
+async def test_a_run_that_cannot_be_frozen_now_goes_on(engines: Engines, error: EngineError) -> None:
+    desk = Desk()
+
+    def fails() -> None:
+        raise error
+
+    async with parking(engines) as b:
+        tool = CodeTool(Frozen(b.tool._executor, fails))
+        for code, waits in (("return await codemode.fix.echo({n: 1})", 1), (TWO, 2)):
+            desk.handle, desk.comes = RunHandle(), asyncio.Event()
+            run = asyncio.create_task(tool.begin({"code": code}, b.catalog, desk, handle=desk.handle))
+            await desk.waits_for(waits)
+            desk.handle.park()
+            await desk.until(lambda: not desk.handle.wants_to_park and bool(desk.handle.waits.open))
+            desk.comes.set()
+            answer = await run
+            assert not isinstance(answer, ParkedProgram)
+            assert set(Answer(answer).calls) == {("fix.echo", "ok")}
+
+
+async def test_a_run_whose_isolate_broke_while_it_was_frozen_fails_in_words(engines: Engines) -> None:
+    desk = Desk()
+
+    def fails() -> None:
+        raise EngineError("the isolate broke")
+
+    async with parking(engines) as b:
+        tool = CodeTool(Frozen(b.tool._executor, fails))
+        run = asyncio.create_task(tool.begin({"code": TWO}, b.catalog, desk, handle=desk.handle))
+        await desk.waits_for(2)
+        desk.handle.park()
+        answer = await run
+        assert not isinstance(answer, ParkedProgram)
+        assert Answer(answer).error["kind"] == "engine" and "the isolate broke" in Answer(answer).text
+
+
+@pytest.mark.parametrize("code", ["return await codemode.fix.echo({n: 1})", "TWO"])
+async def test_a_request_that_is_cancelled_at_any_moment_of_the_parking_leaves_nothing(
+    engines: Engines, code: str
+) -> None:
+    code = TWO if code == "TWO" else code
+    async with parking(engines) as b:
+        ended = 0
+        for turns in range(40):
+            desk = Desk()
+            run = asyncio.create_task(b.tool.begin({"code": code}, b.catalog, desk, handle=desk.handle))
+            await desk.waits_for(2 if code == TWO else 1)
+            desk.handle.park()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            run.cancel()
+            try:
+                assert isinstance(await run, ParkedProgram)
+                ended += 1
+            except asyncio.CancelledError:
+                pass
+            assert not desk.handle.waits.open and desk.made == []
+            assert run.done()
+
+
+async def test_a_call_that_answers_although_it_was_cancelled_is_answered(engines: Engines) -> None:
+    desk = Desk()
+
+    async def stubborn(call: ToolCall) -> ToolReturned:
+        assert call.on_wait is not None
+        try:
+            async with call.on_wait(APPROVAL):
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+        return ToolReturned({"structuredContent": {"sent": call.arguments["n"]}})
+
+    async with parking(engines) as b:
+        caller = b.caller.__class__({"echo": stubborn})
+        for code, waits in (("return await codemode.fix.echo({n: 1})", 1), (TWO, 2)):
+            desk.handle = RunHandle()
+            run = asyncio.create_task(b.tool.begin({"code": code}, b.catalog, caller, handle=desk.handle))
+            await desk.waits_for(waits)
+            desk.handle.park()
+            answer = await run
+            assert not isinstance(answer, ParkedProgram)
+            assert "sent" in Answer(answer).text
+        assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and task.cancelling()]
+
+
+async def test_a_call_that_does_not_stop_keeps_the_run_and_is_made_again(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codemode.calls._PATIENCE", 0.05)
+    desk, lets_go, tries = Desk(), asyncio.Event(), []
+
+    async def stuck(call: ToolCall) -> ToolReturned:
+        tries.append(call.arguments["n"])
+        if len(tries) <= 2:
+            assert call.on_wait is not None
+            async with call.on_wait(APPROVAL):
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    await lets_go.wait()
+                    raise
+        return ToolReturned({"structuredContent": call.arguments})
+
+    async with parking(engines) as b:
+        caller = b.caller.__class__({"echo": stuck})
+        run = asyncio.create_task(b.tool.begin({"code": TWO}, b.catalog, caller, handle=desk.handle))
+        await desk.waits_for(2)
+        desk.handle.park()
+        while desk.handle.wants_to_park:
+            await asyncio.sleep(0)
+        lets_go.set()
+        answer = await run
+        assert not isinstance(answer, ParkedProgram)
+        assert Answer(answer).value == [{"n": 1}, {"n": 2}] and tries == [1, 2, 1, 2]
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_time_that_a_person_took_before_the_parking_does_not_count(engines: Engines) -> None:
+    desk = Desk()
+    async with parking(engines, Limits(wall_time=SHORT)) as b:
+        run = asyncio.create_task(
+            b.tool.begin({"code": "return await codemode.fix.echo({n: 1})"}, b.catalog, desk, handle=desk.handle)
+        )
+        await desk.waits_for(1)
+        await passing(LONG)
+        desk.handle.park()
+        program = await run
+        assert isinstance(program, ParkedProgram)
+        assert program.wall_used < SHORT and program.excused > SHORT
+        assert (await resumed(b, ParkedProgram.from_bytes(program.as_bytes()), Desk({1: {"n": 1}}))).value == {"n": 1}
+
+
+async def test_the_wall_time_used_before_the_parking_counts(engines: Engines) -> None:
+    async with parking(engines, Limits(wall_time=20)) as b:
+        program = await parked(b, "await codemode.fix.echo({n: 1}); await new Promise(f => setTimeout(f, 10000))")
+        answer = await resumed(b, replace(program, wall_used=19.9), Desk({1: {}}))
+        assert answer.error["kind"] == "wall_time"
+
+
+async def test_the_cpu_time_used_before_the_parking_counts(engines: Engines) -> None:
+    code = "let n = 0; for (let i = 0; i < 2e5; i++) n += Math.sqrt(i); await codemode.fix.echo({n: 1}); return 1"
+    async with parking(engines) as b:
+        program = await parked(b, code)
+        used = read_program(program.frozen).cpu_used
+        async with b.tool._executor.thaw(program.frozen) as execution:
+            await execution.resume([Settlement.value(1, {})], program.log.last_now)
+            assert execution.cpu_time > used > 0.001
+
+
+# --- another catalog, another build ----------------------------------------------------------------------------------
+
+
+async def test_a_pending_call_of_a_tool_that_is_gone_fails_in_words_and_does_not_run(engines: Engines) -> None:
+    code = """
+        const seen = [];
+        for (const n of [1, 2])
+            try { await codemode.fix.echo({n}) } catch (error) { seen.push(error.name, error.message) }
+        return [seen, await codemode.fix.my_tool()]
+    """
+    today = Catalog.build([Server("fix", tools=(Tool("my-tool"),))])
+    async with parking(engines) as b:
+        program = await parked(b, code)
+        desk = Desk({3: {"n": 3}})
+        answer = await resumed(b, program, desk, catalog=today)
+        gone = "codemode.fix.echo is not among the tools of this program any more. The call did not run."
+        assert answer.value == [["ToolError", gone] * 2, {"n": 3}]
+        assert answer.calls == [("fix.echo", "error"), ("fix.echo", "error"), ("fix.my_tool", "ok")]
+        assert [tool for _, tool, _ in desk.made] == ["my-tool"]
+
+
+async def test_the_schema_of_today_checks_a_pending_call(engines: Engines) -> None:
+    strict = {"type": "object", "properties": {"n": {"type": "string"}}}
+    today = Catalog.build([Server("fix", tools=(Tool("echo", None, "", strict),))])
+    async with parking(engines) as b:
+        answer = await resumed(
+            b, await parked(b, "return await codemode.fix.echo({n: 1})"), Desk({1: {}}), catalog=today
+        )
+        assert "Expected: codemode.fix.echo(" in answer.error["message"]
+
+
+@pytest.mark.parametrize("is_part", [False, True])
+async def test_a_program_keeps_its_stubs_in_another_build(engines: Engines, is_part: bool) -> None:
+    servers = [Server("fix", tools=(Tool("echo"), Tool("old")))]
+    made = Catalog.of([(CatalogServer(one), None) for one in servers]) if is_part else Catalog.build(servers)
+    async with parking(engines) as b:
+        b.catalog = made
+        program = await parked(b, "await codemode.fix.echo({n: 1}); return typeof codemode.fix.old")
+        today = Catalog.of([(CatalogServer(Server("fix", tools=(Tool("echo"),))), None)]) if is_part else made
+        answer = await resumed(b, as_of_another_build(program), Desk({1: {}}), catalog=today)
+        assert answer.value == "function"
+
+
+def changed(log: ProgramLog, **names: str) -> ProgramLog:
+    """A log whose calls have other names."""
+    calls = tuple(replace(one, name=names.get(one.name.replace(".", "_"), one.name)) for one in log.calls)
+    return replace(log, calls=calls)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda log: changed(log, fix_echo="fix.delete"),
+            "it called codemode.fix.echo where it had called",
+        ),
+        (lambda log: replace(log, calls=()), "it made call 1, of codemode.fix.echo, which it had not made"),
+        (
+            lambda log: replace(log, calls=(*log.calls, replace(log.calls[0], id=2))),
+            "it did not make call 2, of codemode.fix.echo",
+        ),
+        (
+            lambda log: replace(log, calls=(replace(log.calls[0], digest=b"x" * 32),)),
+            "it called codemode.fix.echo with other arguments than before, call 1",
+        ),
+        (
+            lambda log: replace(log, resumes=[LoggedResume(1.0, (Settlement.value(9, 1),))]),
+            "it did not wait for what it had got",
+        ),
+        (lambda log: replace(log, whole=False), "its log was too long to be kept"),
+    ],
+)
+async def test_a_program_that_does_something_else_in_another_build_is_lost_and_calls_nothing(
+    engines: Engines, change: Callable[[ProgramLog], ProgramLog], says: str
+) -> None:
+    async with parking(engines) as b:
+        program = await parked(
+            b, "await codemode.fix.echo({n: 1}); return await codemode.fix.echo({n: 2})", Desk({1: {"n": 1}})
+        )
+        desk = Desk({2: {}})
+        answer = await resumed(b, replace(as_of_another_build(program), log=change(program.log)), desk)
+        assert (answer.error["kind"], answer.error["name"]) == ("lost", "RunLost")
+        assert says in answer.error["message"]
+        assert "These calls completed: fix.echo." in answer.error["message"]
+        assert answer.calls == [("fix.echo", "ok"), ("fix.echo", "cancelled")]
+        assert desk.made == []
+
+
+async def test_a_log_over_its_bound_is_dropped_and_the_program_still_thaws(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codemode.parking.MAX_LOG_BYTES", 1000)
+    code = "for (let n = 0; n < 9; n++) await codemode.fix.my_tool({n}); return await codemode.fix.echo({n: 1})"
+    async with parking(engines) as b:
+        program = await parked(b, code, Desk({seq: {"text": "x" * 500} for seq in range(1, 10)}))
+        assert not program.log.whole and program.log.resumes == [] and program.log.made == 10
+        assert (await resumed(b, program, Desk({10: {"n": 1}}))).value == {"n": 1}
+
+
+async def test_damaged_frozen_bytes_are_repeated_from_the_log(engines: Engines) -> None:
+    async with parking(engines) as b:
+        program = await parked(b, "return await codemode.fix.echo({n: 1})")
+        damaged = program.frozen[:-5] + b"?????"
+        assert (await resumed(b, replace(program, frozen=damaged), Desk({1: {"n": 1}}))).value == {"n": 1}
+
+
+async def test_a_thawed_program_cannot_take_the_id_of_another_call(engines: Engines) -> None:
+    async with parking(engines) as b:
+        program = await parked(b, "await codemode.fix.echo({n: 1}); return await codemode.fix.echo({n: 2})")
+        desk = Desk({1: {}, 2: {}})
+        answer = await resumed(b, replace(program, log=replace(program.log, made=5)), desk)
+        assert answer.error["kind"] == "engine" and "made call 2 out of turn" in answer.error["message"]
+        assert [seq for seq, _, _ in desk.made] == [1]
+
+
+async def test_a_program_is_repeated_from_its_log_without_any_call(engines: Engines) -> None:
+    code = "console.log('a'); const r = await codemode.fix.echo({n: 1}); console.log('b'); return r.n + 1"
+    async with parking(engines) as b:
+        desk = Desk({1: {"n": 41}})
+        await b.tool.begin({"code": code}, b.catalog, desk, handle=desk.handle)
+        log = desk.handle.log
+        assert log is not None
+        repeated = await b.tool.replay(log.write(), b.catalog)
+        assert repeated.difference is None
+        assert (repeated.run.value, [one.text for one in repeated.run.logs]) == (42, ["a", "b"])
+        assert [(call.tool, call.status) for call in repeated.run.calls] == [("fix.echo", "ok")]
+        other = replace(log, calls=(replace(log.calls[0], name="fix.delete"),))
+        assert "it called codemode.fix.echo where" in str((await b.tool.replay(other, b.catalog)).difference)
+        assert "over its limit" in str((await b.tool.replay(replace(log, whole=False), b.catalog)).difference)
+        assert len(desk.made) == 1
+
+
+# --- the journal -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_journal_has_what_the_program_receives_before_the_program_does(engines: Engines) -> None:
+    code = """
+        let s = 0;
+        for (let n = 1; n <= 4; n++) {
+            s += (await codemode.fix.echo({n})).n; console.log(s); await codemode.emit({type: "text", text: "n" + n})
+        }
+        try { await codemode.fix.my_tool() } catch (error) { console.log(error.message) }
+        return s
+    """
+    answers = {n: {"n": n * 10} for n in range(1, 5)} | {5: ToolFailed("no", 3)}
+    async with parking(engines) as b:
+        whole = await b.tool.run({"code": code}, b.catalog, Desk(answers), run_id="exec_1")
+        program = await parked(b, code)
+        data = program.as_bytes()
+        for written in range(10):
+            journal, desk = Journal(fails=(written,)), Desk(answers)
+            desk.handle.journal = journal
+            if written < 9:
+                with pytest.raises(RuntimeError, match="another process"):
+                    await resumed(b, ParkedProgram.from_bytes(data), desk)
+            else:
+                await resumed(b, ParkedProgram.from_bytes(data), desk)
+            assert not desk.handle.waits.open
+            for build in ("the same", "another"):
+                again = ParkedProgram.from_bytes(data)
+                again = again if build == "the same" else as_of_another_build(again)
+                made = {seq for seq, _, _ in desk.made} if written else set()
+                settled = {one.id for resume in journal.resumes for one in resume.settlements}
+                later = Desk(answers)
+                answer = await resumed(b, again, later, tail=journal.resumes)
+                assert without_times(answer.raw) == without_times(whole)
+                assert len(settled) == len(journal.resumes) == written
+                assert len(made) <= len(desk.made)
