@@ -74,7 +74,7 @@ class NextHold:
 
 @dataclass(frozen=True, slots=True)
 class NextAttempt:
-    """The run begins again at its checkpoint, after a while. `in_vain`: this was an attempt of those that are counted."""
+    """The run begins again at its checkpoint, after a while. `in_vain`: this attempt is one of those that are counted."""
 
     in_vain: bool = False
 
