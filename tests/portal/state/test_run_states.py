@@ -351,5 +351,5 @@ class AgainstAModel(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-class TestRunRowsAgainstAModel(AgainstAModel.TestCase):  # type: ignore[misc,name-defined]
-    settings = examples(40)
+AgainstAModel.TestCase.settings = examples(40)
+TestRunRowsAgainstAModel = AgainstAModel.TestCase

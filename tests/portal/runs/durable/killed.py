@@ -1,8 +1,8 @@
 """A program for `test_killed`: forks processes that run parked programs on, and kills each of them at any moment.
 
 `python -m tests.portal.runs.durable.killed FOLDER URL ROUNDS`. Each program makes `CALLS` calls of an upstream that
-counts: it appends a line to the file `effects`. In every other round the process kills itself at one of its named steps,
-in the others it is killed from outside. The last process is not killed, and ends what is left. Prints what was
+counts: it appends a line to the file `effects`. In every other round the process kills itself at one of its named
+steps, in the others it is killed from outside. The last process is not killed, and ends what is left. Prints what was
 answered, as one JSON list of `[step, run, number]`.
 """
 

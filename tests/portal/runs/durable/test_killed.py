@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: no call that does something is made twice, nothing that was answered is lost, each run ends."""
+"""SIGKILL at any moment: no effect happens twice, nothing that was answered is lost, each run ends."""
 
 from __future__ import annotations
 
