@@ -10,6 +10,11 @@ down_revision: str | None = "0003"
 
 
 def upgrade() -> None:
+    _runs()
+    _approvals()
+
+
+def _runs() -> None:
     op.create_table(
         "runs",
         sa.Column("id", sa.String(64), primary_key=True),
@@ -57,6 +62,9 @@ def upgrade() -> None:
         sa.Column("number", sa.BigInteger, primary_key=True),
         sa.Column("document", sa.Text, nullable=False),
     )
+
+
+def _approvals() -> None:
     op.create_table(
         "approvals",
         sa.Column("id", sa.String(64), primary_key=True),
