@@ -1,5 +1,6 @@
 """The `code` tool: a catalog of tools, search over it, the driver of a program and its calls. Transport-free."""
 
+from codemode.answer import answer as answer_to
 from codemode.answer import paused, refused
 from codemode.arguments import ArgumentCheck
 from codemode.caller import PARKED, CallOutcome, ToolCall, ToolCaller, ToolDenied, ToolFailed, ToolReturned
@@ -77,6 +78,7 @@ __all__ = [
     "ToolReturned",
     "Waiting",
     "Waits",
+    "answer_to",
     "asks_for_servers",
     "computes_servers",
     "content_blocks",

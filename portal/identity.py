@@ -7,7 +7,7 @@ is empty because nobody was asked from what is known not to be so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 LOCAL_ACCOUNTS = "local"
@@ -134,6 +134,35 @@ def identity_document(identity: Identity) -> dict[str, object]:
         "auth_methods": list(identity.auth_methods),
         "claims": dict(identity.claims),
     }
+
+
+_OF_REQUEST = ("ip", "service_token_id", "common_name", "certificate")
+
+
+def caller_document(identity: Identity) -> dict[str, object]:
+    """What is known of a caller, as JSON: what their login said, and what their request showed. What expires by itself
+    (country, posture, risk, evaluations) is looked up again."""
+    return {
+        **identity_document(identity),
+        **{name: getattr(identity, name) for name in _OF_REQUEST},
+        "linked_apps": list(identity.linked_apps),
+    }
+
+
+def caller_from(document: Mapping[str, object]) -> Identity:
+    """The inverse of `caller_document`.
+
+    Raises:
+        ValueError: it is not such a document.
+    """
+    of_request = {name: document.get(name) for name in _OF_REQUEST}
+    linked = document.get("linked_apps")
+    if not isinstance(linked, list) or not all(
+        isinstance(value, bool if name == "certificate" else str) for name, value in of_request.items()
+    ):
+        raise ValueError("not the document of a caller")
+    apps = tuple(str(app) for app in linked)
+    return replace(identity_from(dict(document)), linked_apps=apps, **of_request)  # type: ignore[arg-type]
 
 
 def identity_from(document: object) -> Identity:

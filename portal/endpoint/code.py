@@ -183,8 +183,13 @@ class CodeMode:
         except (CheckpointUnreadable, ParkedUnreadable) as error:
             return parking.lost(claim, str(error))
         login, identity = request.login, None
-        if login is not None and parking.logins is not None:
-            identity = await parking.logins.again(login)
+        failure: Failure | None = None
+        if login is not None and (identity := await parking.logins.again(login)) is None:
+            failure = Failure("denied", "LoginEnded", LOGIN_ENDED)
+        elif (denial := await self._programs.ready(request.scope(identity), identity)) is not None:
+            failure = Failure("denied", "ToolError", denial)
+        if failure is not None:
+            return await self._programs.refuse(request, program, identity, failure)
         holder = request.holder
         try:
             self._runs.admit(holder)
@@ -197,10 +202,6 @@ class CodeMode:
         outcome: list[RunOutcome] = []
 
         async def work() -> RawResult:
-            if login is not None and identity is None:
-                run.handle.end(Failure("denied", "LoginEnded", LOGIN_ENDED))
-            elif (denial := await self._programs.ready(request.scope(identity), identity)) is not None:
-                run.handle.end(Failure("denied", "ToolError", denial))
             outcome.append(await self._programs.go_on(claim, request, program, identity, run))
             return {}
 

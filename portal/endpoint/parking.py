@@ -15,7 +15,7 @@ from portal.config import RunSettings
 from portal.credentials import stored_logins
 from portal.endpoint.parked import ParkedRequest, checkpoint, read_checkpoint, request_of
 from portal.endpoint.request import RawResult
-from portal.identity import Identity
+from portal.identity import Identity, caller_document, caller_from
 from portal.runs import LiveRun, NextPark
 from portal.state import (
     EndOfRun,
@@ -53,6 +53,16 @@ class WrittenLogins(Protocol):
     async def again(self, document: Mapping[str, object]) -> Identity | None: ...
 
 
+class KnownCallers:
+    """In the place of logins where this portal signs nobody in: callers are who they were."""
+
+    def document_of(self, identity: Identity) -> Mapping[str, object]:
+        return caller_document(identity)
+
+    async def again(self, document: Mapping[str, object]) -> Identity | None:
+        return caller_from(document)
+
+
 @dataclass(frozen=True, slots=True)
 class EndedRunResult:
     """What is kept of a run that has ended: its record, the answer to the request that began it, and what it has
@@ -64,7 +74,8 @@ class EndedRunResult:
 
 
 class RunParking:
-    """Parks runs of the portal with this id. `logins` is None where nobody signs in."""
+    """Parks runs of the portal with this id. `logins` write down who began them; by default callers are who they
+    were."""
 
     def __init__(
         self,
@@ -76,7 +87,7 @@ class RunParking:
     ) -> None:
         self.rows = store.runs
         self._store = store
-        self.logins = logins
+        self.logins: WrittenLogins = logins or KnownCallers()
         self.portal = portal
         self._settings = settings
         self._now = now
@@ -89,7 +100,7 @@ class RunParking:
     def request(self, scope: Mapping[str, Any], context: CallContext, holder: str, at: int) -> ParkedRequest:
         """What is kept of the request behind a run that began `at` (microseconds since 1970)."""
         principal = context.principal
-        login = None if principal is None or self.logins is None else self.logins.document_of(principal)
+        login = None if principal is None else self.logins.document_of(principal)
         return request_of(scope, login=login, source=context.source, holder=holder, at=at)
 
     async def following(

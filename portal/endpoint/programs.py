@@ -20,6 +20,7 @@ from codemode import (
     RunHandle,
     ToolCall,
     ToolCaller,
+    answer_to,
     named_servers,
     paused,
 )
@@ -39,7 +40,7 @@ from portal.identity import ANONYMOUS, Identity, key_of
 from portal.logs import MOST_FAILURE
 from portal.runs import LiveRun, NextPark, RunOutcome, WatchedRun, WatchedRuns
 from portal.servers import ServerSnapshot
-from portal.state import DocumentInvalid, RunClaim, RunsFull, RunTaken, RunTooLarge, StateUnavailable
+from portal.state import DocumentInvalid, FinishedRun, RunClaim, RunsFull, RunTaken, RunTooLarge, StateUnavailable
 from portal.trace_context import new_span
 from portal.upstream import CallContext, CallSource, OnRequest
 
@@ -198,6 +199,21 @@ class ProgramRuns:
         except CallDenied as denial:
             return denial.reason
         return None
+
+    async def refuse(
+        self, request: ParkedRequest, parked: ParkedProgram, identity: Identity | None, failure: Failure
+    ) -> FinishedRun:
+        """The end of a parked program that may not go on. Writes its row."""
+        assert self._parking is not None, "without it nothing is parked"
+        record = parked.run
+        record.failure = failure
+        record.cancel_pending()
+        result = answer_to(record, [])
+        context = CallContext(identity=key_of(identity), principal=identity, source=request.source, run_id=record.id)
+        us = max(0, time.time_ns() // 1000 - request.at)
+        end = ended(record.id, record.program, result, request.received, request.at, us)
+        self._caller.write_run(end, context)
+        return await self._parking.finished(record, result, request)
 
     async def go_on(
         self, claim: RunClaim, request: ParkedRequest, parked: ParkedProgram, identity: Identity | None, run: LiveRun

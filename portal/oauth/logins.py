@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from weakref import ref
 
 import structlog
 
 from portal.access import Access, NoSignals, Signals
-from portal.identity import Identity, identity_document, identity_from
+from portal.identity import Identity, caller_document, caller_from
 from portal.login import ADMINISTRATOR, EVERYWHERE, IDP, SESSION
 from portal.oauth.grants import ACCESS, CODE, REFRESH
 from portal.oauth.service_tokens import SERVICE_TOKEN
 from portal.state import Follower, StateUnavailable, Store
 
 SETTLED_SECONDS = 1.0
-_OF_REQUEST = ("ip", "service_token_id", "common_name", "certificate")
-"""What the request of a login said of its caller besides the credential."""
 
 
 @dataclass(slots=True, eq=False)
@@ -77,12 +75,7 @@ class Logins:
     def document_of(self, identity: Identity) -> dict[str, object]:
         """The login of an identity as JSON, for `again`: what was said of the caller, and the family of the tokens."""
         login = self._of(identity)
-        return {
-            **identity_document(identity),
-            **{name: getattr(identity, name) for name in _OF_REQUEST},
-            "linked_apps": list(identity.linked_apps),
-            "family": "" if login is None else login.family,
-        }
+        return {**caller_document(identity), "family": "" if login is None else login.family}
 
     async def again(self, document: Mapping[str, object]) -> Identity | None:
         """The identity of a login that was written down, known again; None if the login has ended meanwhile. What it is
@@ -91,15 +84,10 @@ class Logins:
         Raises:
             ValueError: it is not such a document.
         """
-        family, linked = document.get("family"), document.get("linked_apps")
-        of_request = {name: document.get(name) for name in _OF_REQUEST}
-        if not isinstance(family, str) or not isinstance(linked, list) or not _are_of_request(of_request):
+        family = document.get("family")
+        if not isinstance(family, str):
             raise ValueError("not the document of a login")
-        identity = replace(
-            identity_from(dict(document)),
-            linked_apps=tuple(str(app) for app in linked),
-            **of_request,  # type: ignore[arg-type]
-        )
+        identity = caller_from(document)
         # Noted first: whatever ends the login from here on ends this identity.
         self.note(identity, family)
         if family and family not in await self._families([identity.id]):
@@ -165,10 +153,6 @@ async def end_departed(store: Store) -> int:
     held |= {token.subject for kind in (CODE, ACCESS, REFRESH) for token in await tokens.list(kind)}
     departed = [subject for subject in held if subject.startswith(f"{IDP}:") and subject not in known]
     return sum([await store.tokens.revoke_subject(subject, kinds=EVERYWHERE) for subject in departed])
-
-
-def _are_of_request(members: Mapping[str, object]) -> bool:
-    return all(isinstance(value, bool if name == "certificate" else str) for name, value in members.items())
 
 
 class LoginSignals:

@@ -192,6 +192,6 @@ async def test_the_written_login_of_a_deleted_service_token_is_nobodys(tmp_path:
 async def test_a_document_of_no_login_is_refused(tmp_path: Path, document: dict[str, object]) -> None:
     async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         logins = Logins(store)
-        with pytest.raises(ValueError, match="not the document of a login"):
+        with pytest.raises(ValueError, match="not the document of a"):
             await logins.again(document)
         await logins.aclose()
