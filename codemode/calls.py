@@ -39,7 +39,10 @@ _PATIENCE = 2.0  # seconds that a cancelled call has to stop before the run ends
 _FAR = 2_000.0  # milliseconds to a timer for which it is worth to park
 
 
-_GONE = "is not among the tools of this program any more. The call did not run."
+_GONE = (
+    "is not among the tools of this program any more: its server does not offer it now, or a policy does not allow it. "
+    "The call did not run."
+)
 _Made: TypeAlias = tuple[HostCall, RunCall | None]
 
 
@@ -322,7 +325,7 @@ class Calls:
         entry = self._catalog.get(call.name)
         record.at = self._elapsed()
         if entry is None:
-            return self._settled(call, record, call.name, ToolError(f"codemode.{call.name} {_GONE}"))
+            return self._settled(call, record, call.name, ToolError(f"codemode.{call.name} {_GONE}", denied=True))
         try:
             result = await self._result(entry, call, record)
         finally:
