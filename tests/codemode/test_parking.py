@@ -633,6 +633,37 @@ async def test_a_program_is_repeated_from_its_log_without_any_call(engines: Engi
         assert len(desk.made) == 1
 
 
+async def test_a_program_waits_for_an_isolate_with_what_its_calls_returned() -> None:
+    with Engine(Limits(), slots=1) as engine:
+        async with bench(lambda _: engine) as b:
+            program = await parked(b, "return await codemode.fix.echo({n: 1})")
+            for again in (program, as_of_another_build(program)):
+                first, desk = Desk(), Desk({1: {"n": 1}})
+                busy = asyncio.create_task(
+                    b.tool.run({"code": "return await codemode.fix.echo()"}, b.catalog, first, handle=first.handle)
+                )
+                await first.waits_for(1)
+                data = again.as_bytes()
+                goes_on = asyncio.create_task(resumed(b, ParkedProgram.from_bytes(data), desk))
+                while again is program and not desk.made:
+                    await asyncio.sleep(0)
+                assert not goes_on.done()
+                first.comes.set()
+                assert Answer(await busy).ok
+                assert (await goes_on).value == {"n": 1}
+                assert len(desk.made) == 1
+
+
+async def test_a_call_of_unknown_outcome_is_an_error_that_says_so(engines: Engines) -> None:
+    code = "try { await codemode.fix.echo({n: 1}) } catch (error) { return [error.kind, error.message] }"
+    async with parking(engines) as b:
+        program = await parked(b, code)
+        unknown = ToolFailed("nobody knows whether it ran", kind="unknown_outcome")
+        answer = await resumed(b, program, Desk({1: unknown}))
+        assert answer.value == ["unknown_outcome", "nobody knows whether it ran"]
+        assert answer.calls == [("fix.echo", "error")]
+
+
 # --- the journal -----------------------------------------------------------------------------------------------------
 
 
