@@ -417,9 +417,8 @@ def _tool_error(path: str, payload: object) -> ToolError:
     denied = kind == "denied"
     # The message of `_wrong_arguments`: no tool can be asked for it again, its schema may be another one today.
     about_arguments = message.startswith(f"codemode.{path}: ") and "\nExpected: " in message
-    return ToolError(
-        message, code if isinstance(code, int) else None, properties.get("data"), denied, about_arguments, kind
-    )
+    code = code if isinstance(code, int) else None
+    return ToolError(message, code, properties.get("data"), denied, about_arguments, kind)
 
 
 def _failure_of_run(payload: object) -> RunFailed:

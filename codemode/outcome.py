@@ -42,7 +42,8 @@ class Value:
 class ToolError:
     """How a call failed, as the program's `ToolError` shows it.
 
-    `denied`: the caller refused it. `kind`: what else it is, in a word. `about_arguments`: its arguments do not match the schema; it never left.
+    `denied`: the caller refused it. `kind`: what else it is, in a word. `about_arguments`: its arguments do not match
+    the schema; it never left.
     """
 
     message: str
