@@ -17,6 +17,7 @@ from itertools import zip_longest
 from codemode.caller import ToolCaller
 from codemode.calls import Calls, LogDiffers
 from codemode.catalog import Catalog, Likeness
+from codemode.errors import ParkedUnreadable
 from codemode.handle import RunHandle
 from codemode.pace import Pace, RealPace
 from codemode.parking import LoggedCall, LoggedResume, ParkedProgram, PendingCall, ProgramLog
@@ -119,7 +120,7 @@ async def drive(
         run.failure = handle.ending or Failure("wall_time", "WallTimeExceeded", message)
     except EngineError as error:
         run.failure = Failure.of_engine(error)
-    except LogDiffers as difference:
+    except (LogDiffers, ParkedUnreadable) as difference:
         run.failure = lost(run, f"repeated here, {difference}")
     finally:
         if run.failure is not None or not isinstance(ended, Parking):

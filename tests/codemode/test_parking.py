@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import orjson
 import pytest
 
 from codemode import (
@@ -36,6 +37,7 @@ from sandbox import (
     LogLine,
     Overloaded,
     Settlement,
+    WorkerExecutor,
 )
 from sandbox.executor import read_program
 from stubs import Server, Tool
@@ -410,6 +412,31 @@ async def test_a_request_that_is_cancelled_at_any_moment_of_the_parking_leaves_n
             assert run.done()
 
 
+@pytest.mark.parametrize("waits", [1, 2])
+async def test_a_run_that_is_ended_at_any_moment_of_the_parking_ends(engines: Engines, waits: int) -> None:
+    code = TWO if waits == 2 else "return await codemode.fix.echo({n: 1})"
+    async with parking(engines) as b:
+        seen = set()
+        for turns in range(400):
+            desk = Desk()
+            run = asyncio.create_task(b.tool.begin({"code": code}, b.catalog, desk, handle=desk.handle))
+            await desk.waits_for(waits)
+            desk.handle.park()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            was_parked = run.done()
+            desk.handle.end(Failure("cancelled", "RunCancelled", "enough"))
+            answer = await run
+            seen.add(was_parked)
+            assert isinstance(answer, ParkedProgram) is was_parked
+            if not isinstance(answer, ParkedProgram):
+                assert Answer(answer).calls == [("fix.echo", "cancelled")] * waits
+            assert not desk.handle.waits.open and desk.made == []
+            if was_parked:
+                break
+        assert seen == {True, False}
+
+
 async def test_a_call_that_answers_although_it_was_cancelled_is_answered(engines: Engines) -> None:
     desk = Desk()
 
@@ -652,6 +679,28 @@ async def test_a_program_waits_for_an_isolate_with_what_its_calls_returned() -> 
                 assert Answer(await busy).ok
                 assert (await goes_on).value == {"n": 1}
                 assert len(desk.made) == 1
+
+
+async def test_a_program_parks_in_one_process_and_goes_on_in_another() -> None:
+    code = "const a = await codemode.fix.echo({n: 1}); return [a, await codemode.fix.echo({n: 2})]"
+    async with WorkerExecutor(workers=1) as first, WorkerExecutor(workers=1) as second:
+        assert await first.build() == await second.build() != ""
+        program = await parked(Bench(CodeTool(first)), code)
+        assert first.load.suspended == 0
+        answer = await resumed(Bench(CodeTool(second)), program, Desk({1: {"n": 1}, 2: {"n": 2}}))
+        assert answer.value == [{"n": 1}, {"n": 2}]
+
+
+async def test_a_tail_that_is_no_json_loses_the_run_in_words(engines: Engines) -> None:
+    async with parking(engines) as b:
+        program = await parked(b, "return await codemode.fix.echo({n: 1})")
+        wrong = LoggedResume(1.0, (Settlement(1, False, orjson.Fragment(b"{")),))
+        answer = await resumed(b, program, Desk(), tail=[wrong])
+        assert answer.error["kind"] == "lost" and "no JSON" in answer.error["message"]
+        unknown = LoggedResume(1.0, (Settlement.value(7, 1),))
+        again = await parked(b, "return await codemode.fix.echo({n: 1})")
+        answer = await resumed(b, again, Desk(), tail=[unknown])
+        assert "it did not make call 7, which was answered before" in answer.error["message"]
 
 
 async def test_a_call_of_unknown_outcome_is_an_error_that_says_so(engines: Engines) -> None:
