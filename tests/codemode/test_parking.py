@@ -394,22 +394,63 @@ async def test_a_request_that_is_cancelled_at_any_moment_of_the_parking_leaves_n
 ) -> None:
     code = TWO if code == "TWO" else code
     async with parking(engines) as b:
-        ended = 0
-        for turns in range(40):
+        seen = set()
+        for turns in range(400):
             desk = Desk()
             run = asyncio.create_task(b.tool.begin({"code": code}, b.catalog, desk, handle=desk.handle))
             await desk.waits_for(2 if code == TWO else 1)
             desk.handle.park()
             for _ in range(turns):
                 await asyncio.sleep(0)
+            was_parked = run.done()
             run.cancel()
-            try:
-                assert isinstance(await run, ParkedProgram)
-                ended += 1
-            except asyncio.CancelledError:
-                pass
+            await asyncio.wait([run])
+            seen.add(was_parked)
+            assert run.cancelled() is not was_parked
             assert not desk.handle.waits.open and desk.made == []
-            assert run.done()
+            if was_parked:
+                break
+        assert seen == {True, False}
+
+
+@pytest.mark.parametrize("waits", [1, 2])
+@pytest.mark.parametrize("comes_first", [True, False])
+async def test_a_call_has_either_left_or_is_pending_whenever_its_person_comes(
+    engines: Engines, waits: int, comes_first: bool
+) -> None:
+    code = TWO if waits == 2 else "return await codemode.fix.echo({n: 1})"
+    sent: list[int] = []
+    come = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
+
+    async def slow_on_its_way(call: ToolCall) -> ToolReturned:
+        assert call.on_wait is not None
+        async with call.on_wait(APPROVAL):
+            await come[call.seq].wait()
+        sent.append(call.seq)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return ToolReturned({"structuredContent": call.arguments})
+
+    async with parking(engines) as b:
+        caller, ends = b.caller.__class__({"echo": slow_on_its_way}), set()
+        for turns in range(12):
+            desk, come, sent = Desk(), [asyncio.Event() for _ in range(3)], []
+            run = asyncio.create_task(b.tool.begin({"code": code}, b.catalog, caller, handle=desk.handle))
+            await desk.waits_for(waits)
+            first, second = (come[1].set, desk.handle.park) if comes_first else (desk.handle.park, come[1].set)
+            first()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            second()
+            ended = await run
+            ends.add(isinstance(ended, ParkedProgram))
+            if isinstance(ended, ParkedProgram):
+                pending = {one.seq for one in ended.pending}
+                assert not pending & set(sent) and len(sent) == len(set(sent))
+                assert pending | set(sent) == set(range(1, waits + 1))
+            else:
+                assert sent == [1] and waits == 1
+        assert True in ends or (comes_first and waits == 1)  # then it leaves before anybody looks
 
 
 @pytest.mark.parametrize("waits", [1, 2])
