@@ -81,7 +81,7 @@ OUTPUT_SCHEMA: dict[str, Any] = {
                 "kind": {
                     "enum": [
                         *("syntax", "exception", "deadlock", "cpu_time", "wall_time", "memory", "stack"),
-                        *("calls", "size", "cancelled", "denied", "type", "engine"),
+                        *("calls", "size", "cancelled", "denied", "type", "engine", "lost", "expired"),
                     ]
                 },
                 "name": {"type": "string"},

@@ -45,11 +45,15 @@ class ToolReturned:
 
 @dataclass(frozen=True, slots=True)
 class ToolFailed:
-    """The call failed on its way: a protocol error (with the JSON-RPC `code` and `data`) or a transport error."""
+    """The call failed on its way: a protocol error (with the JSON-RPC `code` and `data`) or a transport error.
+
+    `kind` is a word that the program reads of it: "unknown_outcome" for a call of which nobody knows whether it ran.
+    """
 
     message: str
     code: int | None = None
     data: Any = None
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

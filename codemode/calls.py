@@ -405,8 +405,8 @@ def _content(outcome: CallOutcome) -> tuple[object, ...]:
 def _rejecting(call_id: int, path: str, error: ToolError) -> Settlement:
     """The settlement that rejects a call with the program's `ToolError`."""
     properties: dict[str, object] = {"tool": path}
-    if error.denied:
-        properties["kind"] = "denied"
+    if kind := "denied" if error.denied else error.kind:
+        properties["kind"] = kind
     if error.code is not None:
         properties["code"] = error.code
     if error.data is not None:
@@ -417,10 +417,12 @@ def _rejecting(call_id: int, path: str, error: ToolError) -> Settlement:
 def _tool_error(path: str, payload: object) -> ToolError:
     """The error that a settlement has made of it (`_rejecting`)."""
     _, message, properties = _error(payload)
-    code, denied = properties.get("code"), properties.get("kind") == "denied"
+    code, kind = properties.get("code"), str(properties.get("kind", ""))
+    denied = kind == "denied"
     # The message of `_wrong_arguments`: no tool can be asked for it again, its schema may be another one today.
     about_arguments = message.startswith(f"codemode.{path}: ") and "\nExpected: " in message
-    return ToolError(message, code if isinstance(code, int) else None, properties.get("data"), denied, about_arguments)
+    code = code if isinstance(code, int) else None
+    return ToolError(message, code, properties.get("data"), denied, about_arguments, kind)
 
 
 def _failure_of_run(payload: object) -> RunFailed:

@@ -6,15 +6,18 @@ parks leaves nothing behind either: its calls are cancelled before they leave, a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 
 from codemode.caller import ToolCaller
 from codemode.calls import Calls, LogDiffers
 from codemode.catalog import Catalog, Likeness
+from codemode.errors import ParkedUnreadable
 from codemode.handle import RunHandle
 from codemode.pace import Pace, RealPace
 from codemode.parking import LoggedCall, LoggedResume, ParkedProgram, PendingCall, ProgramLog
@@ -37,6 +40,7 @@ from sandbox import (
 _log = logging.getLogger(__name__)
 
 _MOST_NAMES = 8
+_AGAIN = 0.1  # seconds until a parked program asks again for an isolate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +120,7 @@ async def drive(
         run.failure = handle.ending or Failure("wall_time", "WallTimeExceeded", message)
     except EngineError as error:
         run.failure = Failure.of_engine(error)
-    except LogDiffers as difference:
+    except (LogDiffers, ParkedUnreadable) as difference:
         run.failure = lost(run, f"repeated here, {difference}")
     finally:
         if run.failure is not None or not isinstance(ended, Parking):
@@ -166,6 +170,8 @@ class _Course:
         self._log = log
         # The isolate of a thawed program begins to count at its first resume, and knows the time before it was frozen.
         self._excused: float | None = None
+        self._enters = False
+        """Whether it goes on from a parked program, and has no isolate yet."""
 
     async def start(self, source: str, begin: str) -> Outcome:
         now, seed = self._pace.begin()
@@ -179,11 +185,12 @@ class _Course:
         """The outcome up to which the program has come already. Raises LogDiffers when it does not come there."""
         parked, log = continuation.parked, continuation.parked.log
         outcome: Outcome
+        self._enters = True
         if continuation.thawed:
             outcome = Suspended((), (), parked.wake_at)
             self._excused = parked.excused
         else:
-            outcome = await _repeat(self._execution, log)
+            outcome = await self._with_room(lambda: _repeat(self._execution, log))
             if not isinstance(outcome, Suspended):
                 raise LogDiffers("it ended where it had waited")
             outcome = Suspended((), (), outcome.wake_at)
@@ -195,7 +202,8 @@ class _Course:
             self._calls.queue(outcome.calls)
             self._calls.repeat(resume.settlements)
             excused, self._excused = self._excused or 0.0, None
-            outcome = await self._execution.resume(log.resume(resume.now, resume.settlements), resume.now, excused)
+            given = log.resume(resume.now, resume.settlements)
+            outcome = await self._with_room(partial(self._execution.resume, given, resume.now, excused))
             log.receive(outcome.calls)
             _compare(resume.calls, tuple(map(LoggedCall.of, outcome.calls)))
         return outcome
@@ -219,10 +227,27 @@ class _Course:
                     excused, self._excused = self._excused, None
                 if self._handle.journal is not None:
                     await self._handle.journal.resumed(LoggedResume(now, tuple(settlements)))
-            outcome = await self._execution.resume(settlements, now, excused)
+            if self._enters:
+                outcome = await self._with_room(partial(self._execution.resume, settlements, now, excused))
+            else:
+                outcome = await self._execution.resume(settlements, now, excused)
             if log is not None:
                 log.receive(outcome.calls)
         return outcome
+
+    async def _with_room(self, step: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """The outcome of a step that may need an isolate, and waits for one as long as the run may take: what the calls
+        of a parked program returned must not be lost because there is no room at this moment."""
+        while True:
+            try:
+                outcome = await step()
+            except Overloaded:
+                if not self._enters:
+                    raise
+                await asyncio.sleep(_AGAIN)
+            else:
+                self._enters = False
+                return outcome
 
     async def _park(self, wake_at: float | None, clock: WallTime) -> Parking | None:
         """How the program parked; None when it has to go on."""

@@ -60,8 +60,8 @@ class RunHandle:
     """One run. The host makes the handle and gives it to `CodeTool.run`; `runs` is what the program may come back for,
     `servers` those of its person.
 
-    `record` is None until the program is known, and so is `log`, which only a run that may park has. `journal` is for a
-    run that goes on after it was parked.
+    `record` is None until the program is known, and so is `log`, which only a run that may park has. `journal` is for
+    a run that goes on after it was parked.
     """
 
     def __init__(self, runs: KeptRuns | None = None, servers: OwnServers | None = None) -> None:

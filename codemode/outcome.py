@@ -42,7 +42,8 @@ class Value:
 class ToolError:
     """How a call failed, as the program's `ToolError` shows it.
 
-    `denied`: the caller refused it. `about_arguments`: its arguments do not match the schema; it never left.
+    `denied`: the caller refused it. `kind`: what else it is, in a word. `about_arguments`: its arguments do not match
+    the schema; it never left.
     """
 
     message: str
@@ -50,6 +51,7 @@ class ToolError:
     data: Any = None
     denied: bool = False
     about_arguments: bool = False
+    kind: str = ""
 
 
 def settle(outcome: CallOutcome, *, limit: int, tool: str = "the tool") -> Value | ToolError:
@@ -60,7 +62,7 @@ def settle(outcome: CallOutcome, *, limit: int, tool: str = "the tool") -> Value
         policy = {"policy": _clean(outcome.policy)} if outcome.policy else {}
         data = _data({**policy, **(outcome.data or {})} or None, limit)
         return ToolError(_clean(outcome.reason) or "the call was denied", None, data, denied=True)
-    return ToolError(_clean(outcome.message) or NO_MESSAGE, outcome.code, _data(outcome.data, limit))
+    return ToolError(_clean(outcome.message) or NO_MESSAGE, outcome.code, _data(outcome.data, limit), kind=outcome.kind)
 
 
 def returned(result: Mapping[str, Any], limit: int) -> bytes | None:

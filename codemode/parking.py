@@ -150,7 +150,7 @@ class ProgramLog:
             if calls[0].id != self.made + 1:
                 raise GuestAbiError(f"the guest made call {calls[0].id} out of turn")
             self.made = calls[-1].id
-            for call in calls:
+            for call in calls if self.whole else ():
                 light = _light(call.arguments)
                 noted.append(LoggedCall.of(call) if light is None else (call.id, call.name, light))
         self.size += _OVERHEAD + _OVERHEAD * len(noted)

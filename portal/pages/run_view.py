@@ -36,6 +36,8 @@ FAILURES: Mapping[str, str] = {
     "size": "size: it is larger than it may be, or its result is",
     "cancelled": "cancelled: it was ended before its end",
     "engine": "engine: the portal itself failed",
+    "lost": "lost: it was parked and could not go on",
+    "expired": "expired: nobody came while it was parked",
 }
 """The kinds of errors of a run (`codemode`), with their words."""
 MOST_MESSAGE = 600

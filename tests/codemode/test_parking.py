@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import orjson
 import pytest
 
 from codemode import (
@@ -36,6 +37,7 @@ from sandbox import (
     LogLine,
     Overloaded,
     Settlement,
+    WorkerExecutor,
 )
 from sandbox.executor import read_program
 from stubs import Server, Tool
@@ -392,22 +394,88 @@ async def test_a_request_that_is_cancelled_at_any_moment_of_the_parking_leaves_n
 ) -> None:
     code = TWO if code == "TWO" else code
     async with parking(engines) as b:
-        ended = 0
-        for turns in range(40):
+        seen = set()
+        for turns in range(400):
             desk = Desk()
             run = asyncio.create_task(b.tool.begin({"code": code}, b.catalog, desk, handle=desk.handle))
             await desk.waits_for(2 if code == TWO else 1)
             desk.handle.park()
             for _ in range(turns):
                 await asyncio.sleep(0)
+            was_parked = run.done()
             run.cancel()
-            try:
-                assert isinstance(await run, ParkedProgram)
-                ended += 1
-            except asyncio.CancelledError:
-                pass
+            await asyncio.wait([run])
+            seen.add(was_parked)
+            assert run.cancelled() is not was_parked
             assert not desk.handle.waits.open and desk.made == []
-            assert run.done()
+            if was_parked:
+                break
+        assert seen == {True, False}
+
+
+@pytest.mark.parametrize("waits", [1, 2])
+@pytest.mark.parametrize("comes_first", [True, False])
+async def test_a_call_has_either_left_or_is_pending_whenever_its_person_comes(
+    engines: Engines, waits: int, comes_first: bool
+) -> None:
+    code = TWO if waits == 2 else "return await codemode.fix.echo({n: 1})"
+    sent: list[int] = []
+    come = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
+
+    async def slow_on_its_way(call: ToolCall) -> ToolReturned:
+        assert call.on_wait is not None
+        async with call.on_wait(APPROVAL):
+            await come[call.seq].wait()
+        sent.append(call.seq)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return ToolReturned({"structuredContent": call.arguments})
+
+    async with parking(engines) as b:
+        caller, ends = b.caller.__class__({"echo": slow_on_its_way}), set()
+        for turns in range(12):
+            desk, come, sent = Desk(), [asyncio.Event() for _ in range(3)], []
+            run = asyncio.create_task(b.tool.begin({"code": code}, b.catalog, caller, handle=desk.handle))
+            await desk.waits_for(waits)
+            first, second = (come[1].set, desk.handle.park) if comes_first else (desk.handle.park, come[1].set)
+            first()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            second()
+            ended = await run
+            ends.add(isinstance(ended, ParkedProgram))
+            if isinstance(ended, ParkedProgram):
+                pending = {one.seq for one in ended.pending}
+                assert not pending & set(sent) and len(sent) == len(set(sent))
+                assert pending | set(sent) == set(range(1, waits + 1))
+            else:
+                assert sent == [1] and waits == 1
+        assert True in ends or (comes_first and waits == 1)  # then it leaves before anybody looks
+
+
+@pytest.mark.parametrize("waits", [1, 2])
+async def test_a_run_that_is_ended_at_any_moment_of_the_parking_ends(engines: Engines, waits: int) -> None:
+    code = TWO if waits == 2 else "return await codemode.fix.echo({n: 1})"
+    async with parking(engines) as b:
+        seen = set()
+        for turns in range(400):
+            desk = Desk()
+            run = asyncio.create_task(b.tool.begin({"code": code}, b.catalog, desk, handle=desk.handle))
+            await desk.waits_for(waits)
+            desk.handle.park()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            was_parked = run.done()
+            desk.handle.end(Failure("cancelled", "RunCancelled", "enough"))
+            answer = await run
+            seen.add(was_parked)
+            assert isinstance(answer, ParkedProgram) is was_parked
+            if not isinstance(answer, ParkedProgram):
+                assert Answer(answer).calls == [("fix.echo", "cancelled")] * waits
+            assert not desk.handle.waits.open and desk.made == []
+            if was_parked:
+                break
+        assert seen == {True, False}
 
 
 async def test_a_call_that_answers_although_it_was_cancelled_is_answered(engines: Engines) -> None:
@@ -631,6 +699,59 @@ async def test_a_program_is_repeated_from_its_log_without_any_call(engines: Engi
         assert "it called codemode.fix.echo where" in str((await b.tool.replay(other, b.catalog)).difference)
         assert "over its limit" in str((await b.tool.replay(replace(log, whole=False), b.catalog)).difference)
         assert len(desk.made) == 1
+
+
+async def test_a_program_waits_for_an_isolate_with_what_its_calls_returned() -> None:
+    with Engine(Limits(), slots=1) as engine:
+        async with bench(lambda _: engine) as b:
+            program = await parked(b, "return await codemode.fix.echo({n: 1})")
+            for again in (program, as_of_another_build(program)):
+                first, desk = Desk(), Desk({1: {"n": 1}})
+                busy = asyncio.create_task(
+                    b.tool.run({"code": "return await codemode.fix.echo()"}, b.catalog, first, handle=first.handle)
+                )
+                await first.waits_for(1)
+                data = again.as_bytes()
+                goes_on = asyncio.create_task(resumed(b, ParkedProgram.from_bytes(data), desk))
+                while again is program and not desk.made:
+                    await asyncio.sleep(0)
+                assert not goes_on.done()
+                first.comes.set()
+                assert Answer(await busy).ok
+                assert (await goes_on).value == {"n": 1}
+                assert len(desk.made) == 1
+
+
+async def test_a_program_parks_in_one_process_and_goes_on_in_another() -> None:
+    code = "const a = await codemode.fix.echo({n: 1}); return [a, await codemode.fix.echo({n: 2})]"
+    async with WorkerExecutor(workers=1) as first, WorkerExecutor(workers=1) as second:
+        assert await first.build() == await second.build() != ""
+        program = await parked(Bench(CodeTool(first)), code)
+        assert first.load.suspended == 0
+        answer = await resumed(Bench(CodeTool(second)), program, Desk({1: {"n": 1}, 2: {"n": 2}}))
+        assert answer.value == [{"n": 1}, {"n": 2}]
+
+
+async def test_a_tail_that_is_no_json_loses_the_run_in_words(engines: Engines) -> None:
+    async with parking(engines) as b:
+        program = await parked(b, "return await codemode.fix.echo({n: 1})")
+        wrong = LoggedResume(1.0, (Settlement(1, False, orjson.Fragment(b"{")),))
+        answer = await resumed(b, program, Desk(), tail=[wrong])
+        assert answer.error["kind"] == "lost" and "no JSON" in answer.error["message"]
+        unknown = LoggedResume(1.0, (Settlement.value(7, 1),))
+        again = await parked(b, "return await codemode.fix.echo({n: 1})")
+        answer = await resumed(b, again, Desk(), tail=[unknown])
+        assert "it did not make call 7, which was answered before" in answer.error["message"]
+
+
+async def test_a_call_of_unknown_outcome_is_an_error_that_says_so(engines: Engines) -> None:
+    code = "try { await codemode.fix.echo({n: 1}) } catch (error) { return [error.kind, error.message] }"
+    async with parking(engines) as b:
+        program = await parked(b, code)
+        unknown = ToolFailed("nobody knows whether it ran", kind="unknown_outcome")
+        answer = await resumed(b, program, Desk({1: unknown}))
+        assert answer.value == ["unknown_outcome", "nobody knows whether it ran"]
+        assert answer.calls == [("fix.echo", "error")]
 
 
 # --- the journal -----------------------------------------------------------------------------------------------------
