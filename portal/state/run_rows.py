@@ -23,6 +23,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -44,7 +45,6 @@ from portal.state.run_reading import (
     SHOWN,
     SHOWN_OF_CALL,
     check_parking,
-    claimable,
     document_text,
     place_of_call,
     place_of_resume,
@@ -53,6 +53,7 @@ from portal.state.run_reading import (
     read_document,
     read_resume,
     read_run,
+    ways_to_claim,
 )
 from portal.state.run_states import END_EVENTS, LIVE, EndState, ParkReason, states_before
 from portal.state.run_values import (
@@ -212,13 +213,16 @@ class RunRows(RunLists):
         For decisions after which nobody called `ready`: their process was killed.
         """
         waiting = and_(runs.c.state == "parked", runs.c.approvals > 0)
-        now = to_stored(self._clock())
-        still = and_(approvals.c.run == runs.c.id, approvals.c.state == "pending", approvals.c.expires_at > now)
-        pending = select(func.count()).select_from(approvals).where(still).scalar_subquery()
+        still = and_(approvals.c.state == "pending", approvals.c.expires_at > to_stored(self._clock()))
+        # Counted once for all: a count for each run would look through all that are pending.
+        pending = (
+            select(approvals.c.run, func.count().label("number")).where(still).group_by(approvals.c.run).subquery()
+        )
+        query = select(runs.c.id).outerjoin(pending, pending.c.run == runs.c.id)
+        decided = query.where(waiting, runs.c.approvals > func.coalesce(pending.c.number, 0)).limit(MAX_LISTED)
         async with self._reading() as connection:
             # First without the lock of the writers: there may be thousands.
-            query = select(runs.c.id).where(waiting, runs.c.approvals > pending).limit(MAX_LISTED)
-            ids = (await connection.execute(query)).scalars().all()
+            ids = (await connection.execute(decided)).scalars().all()
         if not ids:
             return 0
         async with self._writing() as (connection, changed):
@@ -232,7 +236,7 @@ class RunRows(RunLists):
         nobody has got on with in `MOST_ATTEMPTS` claims, ends as lost instead."""
         now = self._clock()
         seen = and_(runs.c.id == candidate.id, runs.c.revision == candidate.revision)
-        take = update(runs).where(seen, claimable(now, lease, None))
+        take = update(runs).where(seen, or_(*ways_to_claim(now, lease, None)))
         values: dict[str, object] = {
             "state": "running",
             "reason": "",
@@ -293,7 +297,7 @@ class RunRows(RunLists):
             "state": "ready",
             "owner": None,
             "lease_until": None,
-            "wake_at": None if wake_at is None else to_stored(wake_at),
+            "wake_at": to_stored(self._clock() if wake_at is None else wake_at),
             "updated_at": to_stored(self._clock()),
         }
         if not in_vain:
@@ -498,15 +502,15 @@ class RunRows(RunLists):
             decided = pending < waits
         ready = decided or (row is not None and row["again"] != 0)
         wake_at = parking.wake_at
-        if wake_at is None and parking.reason == "drain":
-            # It waits for nothing but another process.
+        if ready or (wake_at is None and parking.reason == "drain"):
+            # It waits for nothing but a process.
             wake_at = now
         return {
             "state": "ready" if ready else "parked",
             "reason": "" if ready else parking.reason,
             "owner": None,
             "lease_until": None,
-            "wake_at": None if ready or wake_at is None else to_stored(wake_at),
+            "wake_at": None if wake_at is None else to_stored(wake_at),
             "approvals": waits,
             "again": 0,
             "attempts": 0,
@@ -520,7 +524,8 @@ class RunRows(RunLists):
         running: ColumnElement[bool],
     ) -> int:
         """Those of the first that are parked are ready; those of the second that run are to be once they are parked."""
-        values = {"state": "ready", "reason": "", "wake_at": None, "updated_at": to_stored(self._clock())}
+        now = to_stored(self._clock())
+        values = {"state": "ready", "reason": "", "wake_at": now, "updated_at": now}
         ready = update(runs).where(parked, runs.c.state.in_(states_before("ready"))).values(**values)
         number = (await connection.execute(ready)).rowcount
         if number:
@@ -542,17 +547,19 @@ class RunRows(RunLists):
         # PostgreSQL's sum of whole numbers is a decimal one.
         count, total = func.count(), cast(func.coalesce(func.sum(runs.c.size), 0), BigInteger)
         live = and_(runs.c.portal == parking.portal, runs.c.state.in_(LIVE))
-        new, limits = int(row is None), self._limits
-        whose = select(count, total).where(live, runs.c.subject == parking.subject)
+        # So that the index of the portal's runs is not taken for those of one subject.
+        theirs = and_(runs.c.portal == parking.portal, func.coalesce(runs.c.state, "").in_(LIVE))
+        new, limits = row is None, self._limits
+        whose = select(count, total).where(theirs, runs.c.subject == parking.subject)
         number, used = (await connection.execute(whose)).one()
-        if number + new > limits.of_subject or used + more > limits.bytes_of_subject:
+        if new and number >= limits.of_subject or used + more > limits.bytes_of_subject:
             raise RunsFull(
                 f"{number} of your programs wait already, with {used // _MIB} MiB, and more may not: end one with "
                 "codemode.runs.cancel(id), codemode.runs.list() shows them",
                 own=True,
             )
         number, used = (await connection.execute(select(count, total).where(live))).one()
-        if number + new > limits.of_portal or used + more > limits.bytes_of_portal:
+        if new and number >= limits.of_portal or used + more > limits.bytes_of_portal:
             raise RunsFull(
                 f"{number} programs wait at this portal, with {used // _MIB} MiB, and more may not: try again later",
                 own=False,
