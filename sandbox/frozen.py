@@ -18,10 +18,8 @@ from sandbox.zstandard import zstd
 
 _MAGIC, VERSION = b"CMFZ", 2
 _LARGEST_HEADER = 8 * 1024 * 1024  # bytes; the ids of a million waiting calls fit
-# Measured on programs with many objects: zlib at its fastest takes four times as long, and half as many bytes again.
-# An image is made once and part of every program that is frozen from it.
-_LEVELS = {"program": 1, "image": 12}
-_DECODER = {int(zstd.DecompressionParameter.window_log_max): 23}  # 8 MiB; no level above has more
+_LEVEL = 1  # measured on many objects: zlib at its fastest takes three times as long, and makes a third more bytes
+_DECODER = {int(zstd.DecompressionParameter.window_log_max): 23}  # 8 MiB: the level above has less
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Header:
 def pack(header: Header, pages: bytes) -> bytes:
     """The frozen program or image as bytes, for `read_header` and `unpack`."""
     head = orjson.dumps(asdict(header))
-    body = zstd.compress(pages, _LEVELS[header.kind])
+    body = zstd.compress(pages, _LEVEL)
     return b"".join((_MAGIC, struct.pack("<BI", VERSION, len(head)), head, _digest(head, body), body))
 
 

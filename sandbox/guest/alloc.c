@@ -217,9 +217,9 @@ int posix_memalign(void **out, size_t alignment, size_t size) {
     return *out ? 0 : 12; /* ENOMEM */
 }
 
-/* Zeros the memory that is free, all but the pointers in it: what a program has freed is in no image and in no frozen
-   program. It is read first, because a page that was never touched stays out of the machine's memory. The lists of a forged
-   program may have no end. */
+/* Zeros the memory that is free, all but the pointers in it: it would be bytes of every image and frozen program. It is read
+   first, because a page that was never touched stays out of the machine's memory. The lists of a forged program may have no
+   end. */
 void alloc_clear(void);
 void alloc_clear(void) {
     uintptr_t left = end;
