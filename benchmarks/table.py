@@ -57,10 +57,27 @@ ENGINE = Section(
         Row("1 KB of rows in and out", "marshal_1kb", peers=(NATIVE, RS, MONTY)),
         Row("1 MB of rows in and out", "marshal_1mb", peers=(NATIVE, MONTY)),
         Row("fib(24)", "fib", peers=(NATIVE, RS, MONTY, WORKERD), bounds=(Bound(2.2, NATIVE),)),
-        Row("freeze a small suspended program", "freeze"),
-        Row("thaw it", "thaw", bounds=(Bound(150e-6),)),
-        Row("its size, frozen", "frozen_bytes", bounds=(Bound(64 * 1024),)),
         Row("memory of one suspended run, of 10,000", "suspended_10000"),
+    ),
+)
+
+WASI = "quickjs_wasi"
+
+FROZEN = Section(
+    "Frozen programs: one that waits for a call becomes bytes, and a program again",
+    "engine",
+    tuple(
+        Row(f"{title}: {what}", f"{case}_{measure}", ours="frozen", peers=peers, bounds=bounds)
+        for title, case, measure, what, peers, bounds in (
+            ("small", "small", "bytes", "bytes", (MONTY, WASI), (Bound(1.5, MONTY), Bound(0.1, WASI))),
+            ("small", "small", "take", "freeze", (MONTY, WASI), (Bound(0.2, WASI),)),
+            ("small", "small", "restore", "thaw", (MONTY, WASI), (Bound(150e-6), Bound(1.5, MONTY), Bound(0.1, WASI))),
+            ("over 50 tools", "catalog", "bytes", "bytes", (), (Bound(20 * 1024),)),
+            ("over 50 tools", "catalog", "restore", "thaw", (), (Bound(300e-6),)),
+            ("20,000 objects", "large", "bytes", "bytes", (MONTY, WASI), (Bound(0.25, MONTY), Bound(0.75, WASI))),
+            ("20,000 objects", "large", "take", "freeze", (MONTY, WASI), (Bound(25e-3), Bound(0.9, MONTY))),
+            ("20,000 objects", "large", "restore", "thaw", (MONTY, WASI), (Bound(0.5, MONTY), Bound(0.9, WASI))),
+        )
     ),
 )
 
@@ -326,5 +343,21 @@ CHECKS = Section(
 )
 
 SECTIONS: tuple[Section, ...] = (
-    *(ENGINE, WORKERS, LARGE, FOUND, FOREIGN, DECLARED, TASKS, CHECKS, POLICIES, LOGS, PORTAL, MANY, LOAD, HOSTILE),
+    *(
+        ENGINE,
+        FROZEN,
+        WORKERS,
+        LARGE,
+        FOUND,
+        FOREIGN,
+        DECLARED,
+        TASKS,
+        CHECKS,
+        POLICIES,
+        LOGS,
+        PORTAL,
+        MANY,
+        LOAD,
+        HOSTILE,
+    ),
 )

@@ -18,14 +18,14 @@ from sandbox.compiled import CompiledCache, default_cache
 from sandbox.epoch import Ticker, TimeBudget
 from sandbox.errors import EngineError, ForeignImage, GuestAbiError, LocalStateError
 from sandbox.events import Failed
-from sandbox.isolate import Home, Isolate
+from sandbox.isolate import Home, Isolate, difference
 from sandbox.limits import Limits, MiB
 from sandbox.snapshot import WASM_PAGE, passive_segments, with_memory
 from sandbox.wasm import Layout, Settings, Trap, WasmEngine, WasmInstance, WasmModule
 
-_Runs: TypeAlias = tuple[int, Iterable[tuple[int, bytes]]]  # the size of the memory, and (offset, bytes) pairs
+_Runs: TypeAlias = tuple[int, Iterable[tuple[int, bytes]]]  # the size of the memory, and (address, bytes) pairs
 _MOST_IMAGES = 64
-ABI = 3
+ABI = 4
 _SETUP = Limits(cpu_time=60.0, wall_time=600.0)
 
 
@@ -121,20 +121,23 @@ class Engine:
         function that it sets as `host.begin` is called with the text that `Isolate.start` is given as `begin`.
         Raises EngineError when the preload throws.
         """
+        compiler = self._instance()
+        try:
+            bytecode = self._setup(compiler, b"compile_preload", "preload.js", preload.encode())
+        finally:
+            compiler.close()
         instance = self._instance()
         try:
-            self._setup(instance, b"preload", "preload.js", preload.encode())
-            memory = instance.read(0, instance.memory_size())
+            self._setup(instance, b"preload", "preload.js", bytecode)
+            with self._ticker.running(TimeBudget(_SETUP.cpu_time, _SETUP.wall_time)):
+                patch = difference(instance, self._home, instance.memory_size())
         finally:
             instance.close()
-        data = frozen.pack(frozen.Header(self.build_id, "image"), pages.difference(memory, self._home.base))
-        return Image.of(data)
+        return Image.of(frozen.pack(frozen.Header(self.build_id, "image"), patch))
 
     def thaw(self, data: bytes) -> Isolate:
         """The suspended program of an `Isolate.freeze`. Raises ForeignImage for damage and for another build."""
-        largest = self._wasm.settings.memory
-        header, content = frozen.unpack(data, build=self.build_id, kind="program", largest=largest)
-        patch = pages.parse(content, largest)
+        header, patch = self._read(data, "program")
         instance = self._instance()
         self._patch(instance, patch)
         return self._isolate(instance, header)
@@ -166,7 +169,8 @@ class Engine:
         raw = WasmModule.compile(self._wasm, guest.wasm)
         memory, scripts = self._initialised(raw, guest)
         raw.close()
-        passive = [*passive_segments(guest.wasm)[:1], scripts] if guest.parts else []
+        initial = struct.pack("<I", len(memory)) + memory
+        passive = [*passive_segments(guest.wasm)[:1], scripts, initial] if guest.parts else []
         module = WasmModule.compile(self._wasm, with_memory(guest.wasm, memory, passive))
         cache.store(self.build_id, module.save())
         return module
@@ -246,10 +250,8 @@ class Engine:
     def _image_runs(self, image: Image) -> _Runs:
         runs = self._images.get(image.id)
         if runs is None:
-            largest = self._wasm.settings.memory
-            _, content = frozen.unpack(image.data, build=self.build_id, kind="image", largest=largest)
-            patch = pages.parse(content, largest)
-            runs = (patch.size, pages.merge(patch.runs, self._home.base))
+            _, patch = self._read(image.data, "image")
+            runs = (patch.size, pages.written(patch, self._home.base))
             with self._lock:
                 while len(self._images) >= _MOST_IMAGES:
                     del self._images[next(iter(self._images))]  # the oldest; `data` can be read again
@@ -266,17 +268,23 @@ class Engine:
             instance.close()
             raise ForeignImage(f"the image does not fit this engine: {error}") from None
 
+    def _read(self, data: bytes, kind: str) -> tuple[frozen.Header, pages.Patch]:
+        largest, home = self._wasm.settings.memory, self._home
+        header, content = frozen.unpack(data, build=self.build_id, kind=kind, largest=largest)
+        return header, pages.parse(content, initial=len(home.base), largest=largest, part=home.input_size)
+
     def _patch(self, instance: WasmInstance, patch: pages.Patch) -> None:
-        """Copies a frozen program into a fresh instance, fast for many short runs: they are written behind the memory
-        that they describe, and the guest moves each to its place."""
+        """Turns a fresh instance into a frozen program: the guest changes its initial memory, and the host copies what
+        lies behind it."""
         try:
-            if pages.whole(patch.size + len(patch.runs)) > self._wasm.settings.memory:
-                return self._write(instance, (patch.size, pages.split(patch.runs)))
-            instance.grow_to(patch.size + len(patch.runs))
-            instance.write(patch.size, patch.runs)
-            instance.write(self._home.input_at, struct.pack("<II", patch.size, len(patch.runs)))
-            self._guarded(instance, b"patch", 0)
-        except EngineError as error:
+            with self._ticker.running(TimeBudget(_SETUP.cpu_time, _SETUP.wall_time)):
+                for part in patch.parts:
+                    instance.write(self._home.input_at, part)
+                    instance.call(b"patch", len(part))
+            instance.grow_to(patch.size)
+            for at, data in patch.pieces:
+                instance.write(at, data)
+        except (EngineError, Trap) as error:
             instance.close()
             raise ForeignImage(f"the frozen program does not fit this engine: {error}") from None
 

@@ -6,7 +6,8 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from sandbox.errors import EngineError
 
@@ -103,6 +104,15 @@ class Ticker:
     def leave(self, budget: TimeBudget) -> None:
         budget.leave()
         del self._running[threading.get_ident()]
+
+    @contextmanager
+    def running(self, budget: TimeBudget) -> Iterator[None]:
+        """`enter`, and `leave` at the end of the block."""
+        self.enter(budget)
+        try:
+            yield
+        finally:
+            self.leave(budget)
 
     def is_over(self) -> bool:
         """Whether the guest of this thread must stop. The guest asks at every tick, so a paused one waits in here."""

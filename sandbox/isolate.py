@@ -22,6 +22,7 @@ from sandbox.wasm import STACK_OVERFLOW, Layout, Trap, WasmInstance
 
 _NEW, _SUSPENDED, _SPENT = "new", "suspended", "spent"
 _SHORT = 1.0  # CPU seconds for a call that runs none of the program's code; needing more is the guest's fault
+_PART_HEAD = 8  # bytes before a part of the difference, as `freeze.c` writes it: its size, and zeros
 _ID_SIZE = 11  # bytes: the digits of an id and a comma
 _MESSAGES = {
     "cpu_time": "the program used more CPU time than its limit of {:g} s",
@@ -41,6 +42,30 @@ class Home:
     input_size: int
     base: bytes
     on_close: Callable[[Isolate], None]
+
+
+def difference(instance: WasmInstance, home: Home, end: int) -> bytes:
+    """The patch that turns the initial memory into that of `instance` up to `end`, an address in whole pages. To be
+    called between two slices, while the ticker runs.
+
+    The guest writes the part of its initial memory, and the host does not read what it writes. Raises GuestAbiError
+    when it does not come to an end, and Trap.
+    """
+    initial = len(home.base)
+    parts, at = [], 0
+    # The guest is hostile: it must come to an end, in no more steps than the honest one needs.
+    for _ in range(initial // pages.PAGE):
+        at = instance.call(b"difference", at)
+        length = int.from_bytes(instance.read(home.input_at, 4), "little")
+        if length > home.input_size - _PART_HEAD:
+            break
+        if length:
+            parts.append(instance.read(home.input_at + _PART_HEAD, length))
+        if at >= initial:
+            size = min(max(end, initial), instance.memory_size())
+            behind = ((page, instance.read(page, pages.WASM_PAGE)) for page in range(initial, size, pages.WASM_PAGE))
+            return pages.serialise(size, parts, pages.pieces_of(behind))
+    raise GuestAbiError("the guest does not say how it differs from its initial memory")
 
 
 class Isolate:
@@ -111,8 +136,7 @@ class Isolate:
                 raise LocalStateError("only a suspended program can be frozen")
             waiting = self._pending()
             header = frozen.Header(self._home.build, "program", self._budget.cpu_used, self._budget.wall_used, waiting)
-            memory = self._instance.read(0, min(pages.whole(self._layout.end), self._instance.memory_size()))
-            return frozen.pack(header, pages.difference(memory, self._home.base))
+            return frozen.pack(header, self._difference())
         finally:
             self._leave()
 
@@ -129,6 +153,15 @@ class Isolate:
                 return tuple(ids)
         self._step = _SPENT
         raise GuestAbiError("the guest does not say which calls it waits for")
+
+    def _difference(self) -> bytes:
+        budget = TimeBudget(_SHORT, math.inf)
+        try:
+            with self._home.ticker.running(budget):
+                return difference(self._instance, self._home, pages.whole(self._layout.end))
+        except (Trap, GuestAbiError) as error:
+            self._step = _SPENT
+            raise GuestAbiError(f"the guest cannot be frozen: {error}") from None
 
     @property
     def suspended(self) -> bool:

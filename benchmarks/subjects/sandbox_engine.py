@@ -16,8 +16,6 @@ SUSPENDED_RUNS = 10_000
 ONE_CALL = "async () => { await host.call({}) }"
 SEQUENCE = "let sum = 0; for (let i = 0; i < 100; i++) sum += (await host.call({ i })).i; sum"
 PARALLEL = "(await Promise.all(Array.from({ length: 100 }, (_, i) => host.call({ i })))).length"
-SMALL_STATE = """const rows = Array.from({ length: 200 }, (_, id) => ({ id, name: 'row ' + id }));
-const first = await host.call({ rows: rows.length }); return { first, last: rows.at(-1) }"""
 
 
 def cases() -> Mapping[str, Case | Reading]:
@@ -28,9 +26,6 @@ def cases() -> Mapping[str, Case | Reading]:
         "marshal_1kb": Case(lambda: marshal(MARSHAL_CHARS["marshal_1kb"])),
         "marshal_1mb": Case(lambda: marshal(MARSHAL_CHARS["marshal_1mb"]), rounds=20),
         "fib": Case(fib, rounds=15),
-        "freeze": Case(freeze),
-        "thaw": Case(thaw),
-        "frozen_bytes": Reading(frozen_bytes),
         "suspended_10000": Reading(suspended_runs),
     }
 
@@ -80,22 +75,6 @@ def suspended(engine: Engine, source: str) -> Any:
     if not isinstance(outcome, Suspended):
         raise RuntimeError(f"the benchmark's program did not suspend: {outcome}")
     return isolate
-
-
-def freeze() -> Callable[[], object]:
-    isolate = suspended(Engine(), SMALL_STATE)
-    return lambda: isolate.freeze()
-
-
-def thaw() -> Callable[[], object]:
-    engine = Engine()
-    frozen = suspended(engine, SMALL_STATE).freeze()
-    return lambda: engine.thaw(frozen).close()
-
-
-def frozen_bytes(once: bool) -> Measurement:
-    size = float(len(suspended(Engine(), SMALL_STATE).freeze()))
-    return Measurement(size, size, "B")
 
 
 def suspended_runs(once: bool) -> Measurement:

@@ -198,8 +198,8 @@ LINK = (
     "-Wl,-z,stack-size=327680", "-Wl,--strip-all", "-Wl,--gc-sections",
 )  # fmt: skip
 EXPORTS = {
-    "memory", "_initialize", "initialize", "layout", "reserve", "compile", "prelude", "preload", "start", "resume",
-    "pending", "patch",
+    "memory", "_initialize", "initialize", "layout", "reserve", "compile", "compile_preload", "prelude", "preload",
+    "start", "resume", "pending", "difference", "patch",
 }  # fmt: skip
 
 
@@ -274,7 +274,7 @@ def _build_into(scratch: Path, cached: Path) -> None:
     _zig(["cc", *LINK, *map(str, objects), "-o", str(module)], "link")
     say("making the tables of Intl")
     tables = _intl_tables().tables(data["babel"], data["tzdata"] / "zoneinfo", data["pyuca"] / "allkeys-10.0.0.txt")
-    module.write_bytes(_with_passive_segments(module.read_bytes(), [tables, NO_SCRIPTS]))
+    module.write_bytes(_with_passive_segments(module.read_bytes(), [tables, NO_SCRIPTS, NO_MEMORY]))
     _check_module(module)
     (out / "NOTICE").write_text(_notice(quickjs, ada, data), encoding="utf-8")
     cached.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -293,6 +293,8 @@ def _intl_tables() -> ModuleType:
 
 # Segment 1, for the scripts of `Intl`: `size u32 | how many u32`. The engine puts them in, compiled.
 NO_SCRIPTS = bytes([8, 0, 0, 0, 0, 0, 0, 0])
+# Segment 2, for the initial memory: `size u32 | bytes`. The engine puts it in.
+NO_MEMORY = bytes(4)
 
 
 def _with_passive_segments(wasm: bytes, segments: list[bytes]) -> bytes:

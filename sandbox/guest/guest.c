@@ -7,7 +7,7 @@
 #define INPUT_SIZE 16384
 #define GC_SLACK (4 << 20) /* so much that a small program ends before the first collection */
 
-static uint8_t input[INPUT_SIZE + 8];
+static uint8_t input[INPUT_SIZE + INPUT_ALIGN] __attribute__((aligned(INPUT_ALIGN)));
 static uint8_t *large_input;
 static JSRuntime *rt;
 static JSContext *ctx;
@@ -227,19 +227,22 @@ static void done_with_input(uint32_t size) {
 
 EXPORT(layout) struct layout *export_layout(void) { return &guest_layout; }
 
-/* Turns the memory of a fresh instance into that of a frozen program. input[0] is the address of the runs and input[1] their
-   size in bytes; they are copied to their places and then zeroed. Only locals: the copies overwrite every variable. */
-EXPORT(patch) void export_patch(void) {
-    uint32_t *words = (uint32_t *)input;
-    uint8_t *at = (uint8_t *)(uintptr_t)words[0], *begin = at, *end = at + words[1];
-    words[0] = words[1] = 0;
-    while (end - at >= 8) {
-        uint32_t offset = ((uint32_t *)at)[0], size = ((uint32_t *)at)[1];
-        if (size > (size_t)(end - at) - 8) __builtin_trap();
-        __builtin_memcpy((void *)(uintptr_t)offset, at + 8, size);
-        at += 8 + size;
+/* Writes a part of the difference of this memory from the initial one into `input`, as `size u32 | runs`, beginning with the
+   block at `from`. Returns the block to go on with; at the end of the initial memory there is nothing more. */
+EXPORT(difference) uint32_t export_difference(uint32_t from) {
+    if (!from) {
+        bytes_release(&output);
+        publish();
+        alloc_clear();
     }
-    __builtin_memset(begin, 0, (size_t)(end - begin));
+    return freeze_difference(input, INPUT_SIZE, sizeof input, from);
+}
+
+/* Turns a part of the initial memory into that of a frozen program, by `size` bytes of runs in `input`. Only locals: it
+   changes every variable. */
+EXPORT(patch) void export_patch(uint32_t size) {
+    if (size > INPUT_SIZE) __builtin_trap();
+    freeze_patch(input, size);
 }
 
 /* A buffer for a batch that `input` is too small for; 0 when there is no memory. */
@@ -269,7 +272,7 @@ EXPORT(initialize) int export_initialize(void) {
     return 0;
 }
 
-/* A batch for `compile`, `prelude` or `preload`: a file name, then text or bytecode. */
+/* A batch for one of the exports below: a file name, then text to compile or bytecode to run. */
 struct setup { char file[128]; const uint8_t *data; uint32_t size; };
 
 static struct setup take_setup(struct reader *r) {
@@ -312,16 +315,19 @@ static int setup_done(uint32_t size, bool ok) {
     if (!ok) fail("exception", JS_HasException(ctx) ? JS_GetException(ctx) : JS_NULL);
     done_with_input(size);
     publish();
-    if (ok) JS_RunGC(rt);
+    if (ok) {
+        JS_RunGC(rt);
+        alloc_clear();
+    }
     return ok ? 0 : -1;
 }
 
-/* Writes the bytecode of a prelude to the output. It runs in another instance: the garbage of compiling would be in the
+/* Writes the bytecode of a script to the output. It runs in another instance: the garbage of compiling would be in the
    image, and every fresh isolate would pay for it. */
-EXPORT(compile) int export_compile(uint32_t size) {
+static int compile(uint32_t size, const char *parameter) {
     struct reader r = batch(size);
     struct setup s = take_setup(&r);
-    JSValue compiled = compile_body(&s, "native");
+    JSValue compiled = compile_body(&s, parameter);
     if (JS_IsException(compiled)) return setup_done(size, false);
     size_t length;
     uint8_t *bytecode = JS_WriteObject(ctx, &length, compiled, JS_WRITE_OBJ_BYTECODE | JS_WRITE_OBJ_STRIP_DEBUG);
@@ -330,6 +336,9 @@ EXPORT(compile) int export_compile(uint32_t size) {
     js_free(ctx, bytecode);
     return setup_done(size, ok);
 }
+
+EXPORT(compile) int export_compile(uint32_t size) { return compile(size, "native"); }
+EXPORT(compile_preload) int export_compile_preload(uint32_t size) { return compile(size, "host"); }
 
 EXPORT(prelude) int export_prelude(uint32_t size) {
     struct reader r = batch(size);
@@ -342,7 +351,7 @@ EXPORT(preload) int export_preload(uint32_t size) {
     JSValue host = JS_NewObject(ctx), global = JS_GetGlobalObject(ctx);
     JS_DefinePropertyValueStr(ctx, host, "call", JS_GetPropertyStr(ctx, native, "call"), 0);
     struct setup s = take_setup(&r);
-    bool ok = call_body(compile_body(&s, "host"), host);
+    bool ok = call_body(JS_ReadObject(ctx, s.data, s.size, JS_READ_OBJ_BYTECODE), host);
     if (ok) begin = JS_GetPropertyStr(ctx, host, "begin");
     JSAtom name = JS_NewAtom(ctx, "host");
     if (ok) JS_DeleteProperty(ctx, global, name, 0);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include "quickjs.h"
 
-#define GUEST_ABI 3
+#define GUEST_ABI 4
 #define PROGRAM_FILE "program.js"
 
 /* The words through which the host finds everything else. To the host every field is hostile and is bounds-checked. */
@@ -26,6 +26,23 @@ extern double guest_began; /* `guest_now` of the first slice */
 
 /* alloc.c */
 uintptr_t alloc_end(void);
+void alloc_clear(void);
+
+/* freeze.c: a frozen program is its difference from the initial memory, in blocks of 16 bytes. The input buffer, whose place is
+   a multiple of INPUT_ALIGN, is no part of it. */
+#define BLOCK 16u
+#define INPUT_ALIGN 128u
+uint32_t freeze_difference(uint8_t *buffer, uint32_t room, uint32_t whole, uint32_t from);
+void freeze_patch(const uint8_t *runs, uint32_t size);
+
+/* Copies of a passive data segment of the module, which are in no memory before. */
+#define SEGMENT(name, number)                                                                                               \
+    static void name(void *to, uint32_t from, uint32_t size) {                                                              \
+        __asm__ volatile("local.get %0\n\tlocal.get %1\n\tlocal.get %2\n\tmemory.init " number ", 0"                        \
+                         :                                                                                                  \
+                         : "r"(to), "r"(from), "r"(size)                                                                    \
+                         : "memory");                                                                                       \
+    }
 
 /* memory.c: the engine's allocator, with the limit of the run. */
 extern const JSMallocFunctions guest_malloc_functions;

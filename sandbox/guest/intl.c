@@ -7,13 +7,6 @@
 
 enum { TABLES, SCRIPTS };
 
-#define SEGMENT(name, number)                                                                                               \
-    static void name(void *to, uint32_t from, uint32_t size) {                                                              \
-        __asm__ volatile("local.get %0\n\tlocal.get %1\n\tlocal.get %2\n\tmemory.init " number ", 0"                        \
-                         :                                                                                                  \
-                         : "r"(to), "r"(from), "r"(size)                                                                    \
-                         : "memory");                                                                                       \
-    }
 SEGMENT(read_tables, "0")
 SEGMENT(read_scripts, "1")
 

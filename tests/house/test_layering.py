@@ -57,7 +57,8 @@ SIDE_DOORS = {"portal.bench.ui"}
 # A floor's third parties are part of its description: adding one is a decision, made here.
 THIRD_PARTIES = {
     "stubs": set[str](),
-    "sandbox": {"orjson", "wasmtime"},
+    # `compression` is of Python 3.14, `backports` has it for those before.
+    "sandbox": {"backports", "compression", "orjson", "wasmtime"},
     "codemode": {
         *("jsonschema_rs", "orjson", "quickjs_rs", "rapidfuzz", "Stemmer", "wasmtime"),
         # Of the extra `semantic`, in codemode/meaning alone.

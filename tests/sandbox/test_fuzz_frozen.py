@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,10 +14,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandbox import EngineError, ForeignImage, Image, Limits, Outcome, Settlement
-from sandbox.frozen import Header, read_header, unpack
-from sandbox.pages import BLOCK, WASM_PAGE
+from sandbox.frozen import VERSION, Header, read_header, unpack
+from sandbox.pages import BLOCK, PAGE, WASM_PAGE
+from sandbox.zstandard import zstd
 from tests.deep import examples
 
+from . import naive_patch
 from .hostile.arena import NOW, QUICK, SEED, Arena, MiB, arena, peak, resident
 from .hostile.strategies import JSON_VALUES, mutated
 
@@ -87,12 +88,12 @@ def ground() -> Iterator[Ground]:
 
 
 def sealed(head: bytes, body: bytes) -> bytes:
-    return b"CMFZ\x01" + struct.pack("<I", len(head)) + head + hashlib.sha256(head + body).digest() + body
+    return b"CMFZ" + struct.pack("<BI", VERSION, len(head)) + head + hashlib.sha256(head + body).digest() + body
 
 
 def headed(ground: Ground, pages: bytes, kind: str = "program", **fields: Any) -> bytes:
     said = {"build": ground.arena.engine.build_id, "kind": kind, "cpu_used": 0.0, "wall_used": 0.0, "waiting": [1]}
-    return sealed(orjson.dumps({**said, **fields}), zlib.compress(pages, 1))
+    return sealed(orjson.dumps({**said, **fields}), zstd.compress(pages, 1))
 
 
 def test_the_program_itself_thaws(ground: Ground) -> None:
@@ -169,39 +170,89 @@ def test_a_giant_header_is_refused_before_it_is_read() -> None:
         assert peak(lambda data=data: refuse(data)) < MiB  # type: ignore[misc]
 
 
+LARGEST = (LIMITS.memory + LIMITS.memory // 8 + 4 * MiB) // WASM_PAGE
+SIZES = st.integers(0, 20) | st.integers(LARGEST - 2, LARGEST + 2) | st.integers(0, 2**32 - 1)
+NUMBERS = st.integers(0, 2**32 - 1) | st.integers(0, 6 * MiB) | st.integers(0, 48).map(lambda n: n * BLOCK)
 RUNS = st.lists(
     st.tuples(
-        st.integers(0, 2**32 - 1) | st.integers(0, 6 * MiB) | st.integers(0, 48).map(lambda n: n * BLOCK),
-        st.integers(0, 2**32 - 1) | st.just(None),
-        st.binary(max_size=200) | st.just(bytes(BLOCK)),
+        NUMBERS,
+        st.integers(0, 2**32 - 1) | st.none(),
+        st.binary(max_size=200) | st.integers(1, 12).map(lambda n: b"\1" * n * BLOCK),
     ),
     max_size=20,
 )
+PIECES = st.lists(st.tuples(NUMBERS, st.integers(0, 2**32 - 1) | st.none(), st.integers(0, 3)), max_size=5)
+PARTS = st.integers(0, 2**32 - 1) | st.none()
 
 
-def serialised(size: int, runs: list[tuple[int, int | None, bytes]]) -> bytes:
-    parts = [struct.pack("<I", size)]
-    for at, length, content in runs:
-        parts += (struct.pack("<II", at, len(content) if length is None else length), content)
-    return b"".join(parts)
+def framed(content: bytes, size: int | None) -> bytes:
+    return struct.pack("<I", len(content) if size is None else size) + content
 
 
-LARGEST = (LIMITS.memory + LIMITS.memory // 8 + 4 * MiB) // WASM_PAGE
-SIZES = st.integers(0, 20) | st.integers(LARGEST - 2, LARGEST + 2) | st.integers(0, 2**32 - 1)
+def serialised(
+    size: int,
+    runs: list[tuple[int, int | None, bytes]],
+    pieces: list[tuple[int, int | None, int]] = [],  # noqa: B006
+    of_part: int | None = None,
+    of_parts: int | None = None,
+) -> bytes:
+    """A patch of one part and some pieces, with lengths that are right where they are None."""
+    part = b"".join(struct.pack("<II", at, len(data) if length is None else length) + data for at, length, data in runs)
+    behind = b"".join(
+        struct.pack("<II", page, pages if count is None else count) + b"\1" * (pages * PAGE)
+        for page, count, pages in pieces
+    )
+    return struct.pack("<I", size) + framed(framed(part, of_part) if runs else b"", of_parts) + behind
 
 
-@given(SIZES, RUNS)
-@examples(200)
-@example(0, [])
-@example(LARGEST, [(0, None, b"x")])
-@example(LARGEST, [(2**32 - 1, None, b"x" * 100)])
-@example(LARGEST, [(0, 2**32 - 1, b"x")])
-@example(LARGEST - 1, [(0, None, bytes(70_000))])
-def test_runs_of_memory_that_lie(ground: Ground, size: int, runs: list[tuple[int, int | None, bytes]]) -> None:
-    """Written by the guest into its own memory, or by the host where there is no room to pass them in."""
-    data = serialised(size, runs)
+@given(SIZES, RUNS, PIECES, PARTS, PARTS)
+@examples(250)
+@example(0, [], [], None, None)
+@example(12, [(0, None, b"x" * BLOCK)], [], None, None)
+@example(12, [(2**32 - BLOCK, None, b"x" * 10 * BLOCK)], [], None, None)
+@example(12, [(2**31, None, b"x" * BLOCK)], [], None, None)
+@example(12, [(0, 2**32 - BLOCK, b"x" * BLOCK)], [], None, None)
+@example(12, [(327680, None, b"x" * 500 * BLOCK)], [], None, None)
+@example(12, [(327680, None, b"x" * BLOCK)], [], 2**32 - 1, None)
+@example(12, [(327680, None, b"x" * BLOCK)], [], None, 2**32 - 1)
+@example(LARGEST, [], [(LARGEST * 16 - 1, None, 1)], None, None)
+@example(LARGEST, [], [(LARGEST * 16 - 1, None, 2)], None, None)
+@example(LARGEST, [], [(2**32 - 1, None, 1)], None, None)
+@example(LARGEST, [], [(200, 2**32 - 1, 1)], None, None)
+def test_a_patch_that_lies(
+    ground: Ground,
+    size: int,
+    runs: list[tuple[int, int | None, bytes]],
+    pieces: list[tuple[int, int | None, int]],
+    of_part: int | None,
+    of_parts: int | None,
+) -> None:
+    """Runs are written by the guest into its own memory. What the host writes is checked, and lies behind that."""
+    data = serialised(size, runs, pieces, of_part, of_parts)
     assert ground.thaw(headed(ground, data))
     assert ground.run(Image.of(headed(ground, data, kind="image")))
+
+
+def test_parts_of_another_program_are_a_strange_guest_and_no_more(ground: Ground) -> None:
+    """Frozen bytes put together from two programs of this build: the head of one, parts and memory of the other."""
+    other = ground.arena.on_thread(
+        lambda: _frozen(ground, "const a = Array(9e4).fill({ b: 1 }); await host.x(a.length)")
+    )
+    pages = unpack(other, build=ground.arena.engine.build_id, kind="program", largest=64 * MiB)[1]
+    parts = struct.unpack_from("<I", ground.pages, 4)[0]
+    theirs = struct.unpack_from("<I", pages, 4)[0]
+    for mixed in (
+        pages[:4] + ground.pages[4 : 8 + parts] + pages[8 + theirs :],
+        ground.pages[:8] + ground.pages[8 : 8 + parts] + pages[8 + theirs :],
+        pages[: 8 + theirs] + ground.pages[8 + parts :],
+    ):
+        assert ground.thaw(headed(ground, mixed, waiting=[1, 2]))
+
+
+def _frozen(ground: Ground, source: str) -> bytes:
+    with ground.arena.engine.isolate() as isolate:
+        isolate.start(source, NOW, SEED)
+        return isolate.freeze()
 
 
 @given(st.data())
@@ -227,28 +278,72 @@ def test_an_image_with_other_bytes_in_its_memory(ground: Ground, data: st.DataOb
     assert ground.run(Image.of(headed(ground, bytes(pages), kind="image")))
 
 
+RUN = struct.pack("<II", 400_000, BLOCK) + bytes(BLOCK)
+
+
 @pytest.mark.parametrize(
-    "runs",
+    "parts",
     [
-        struct.pack("<II", 0, 0) * 9_000_000,
-        struct.pack("<II", 0, 1) * 100_000,
-        (struct.pack("<II", 0, BLOCK) + bytes(BLOCK)) * 60_000,
-        b"\0" * 8_000_000,
+        [struct.pack("<II", 0, 0) * 2000] * 100,
+        [struct.pack("<II", 0, 1) * 2000] * 100,
+        [RUN * 600] * 100,
+        [RUN] * 50_000,
+        [bytes(16_000)] * 100,
+        [b""] * 300_000,
     ],
-    ids=["empty runs", "torn runs", "the same run", "zeros"],
+    ids=["empty runs", "torn runs", "the same run", "small parts", "zeros", "empty parts"],
 )
-def test_many_runs_cost_little(ground: Ground, runs: bytes) -> None:
+def test_many_runs_cost_little(ground: Ground, parts: list[bytes]) -> None:
     before = resident()
     for size in (12, LARGEST):
-        content = struct.pack("<I", size) + runs
+        content = naive_patch.patch(size * WASM_PAGE, parts)
         ground.thaw(headed(ground, content), steps=1)
         ground.run(Image.of(headed(ground, content, kind="image")))
     assert resident() - before < 128 * MiB
 
 
+def blocks_of(memory: bytes) -> list[tuple[int, int]]:
+    """The allocator's blocks (`struct block` in alloc.c), as (address, size with the bit that says free)."""
+
+    def walk(at: int) -> Iterator[tuple[int, int]]:
+        before = 0
+        while at + 8 <= len(memory):
+            said, size = struct.unpack_from("<II", memory, at)
+            if said != before or size & ~1 < 16:
+                return
+            yield at, size
+            before, at = size & ~1, at + (size & ~1)
+
+    found: list[list[tuple[int, int]]] = [list(walk(at)) for at in range(327_680 + 8, 600_000, 16)]
+    return max(found, key=len)
+
+
+@pytest.mark.parametrize("where", ["itself", "outside", "the first bytes"])
+def test_lists_of_free_memory_without_an_end_are_no_endless_freeze(ground: Ground, where: str) -> None:
+    """Freezing walks them; in a forged program they are circles, or lead elsewhere."""
+
+    def memory() -> bytes:
+        with ground.arena.engine.isolate() as isolate:
+            isolate.start(SOURCE, NOW, SEED)
+            isolate.freeze()
+            return isolate._instance.read(0, len(ground.arena.engine._home.base))
+
+    now = ground.arena.on_thread(memory)
+    forged = bytearray(now)
+    free = [at for at, size in blocks_of(now) if size & 1]
+    assert len(free) > 10
+    for at in free:
+        struct.pack_into("<I", forged, at + 8, {"itself": at, "outside": 2**31 + 8, "the first bytes": 16}[where])
+    (lie,) = naive_patch.parts(naive_patch.runs(bytes(forged), now))
+    end = 8 + struct.unpack_from("<I", ground.pages, 4)[0]
+    parts = ground.pages[8:end] + framed(lie, None)
+    pages = ground.pages[:4] + framed(parts, None) + ground.pages[end:]
+    assert ground.thaw(headed(ground, pages), steps=1) == ["GuestAbiError"]
+
+
 def test_a_bomb_of_zeros_is_not_inflated(ground: Ground) -> None:
     before = resident()
-    bomb = struct.pack("<I", 12) + bytes(400 * MiB)
+    bomb = struct.pack("<II", 12, 0) + bytes(400 * MiB)
     data = headed(ground, bomb)
     del bomb
     assert len(data) < 4 * MiB
@@ -259,14 +354,14 @@ def test_a_bomb_of_zeros_is_not_inflated(ground: Ground) -> None:
 
 def test_what_is_refused_takes_no_place(ground: Ground) -> None:
     """Three isolates at a time: a leak of one for each refusal would soon leave none."""
-    torn = struct.pack("<I", LARGEST) + b"torn"
+    torn = naive_patch.patch(LARGEST * WASM_PAGE, []) + b"torn"
     for data in (
         torn,
         b"",
         b"\0",
-        struct.pack("<I", 12) + b"torn",
-        struct.pack("<I", 2**31),
-        serialised(LARGEST, [(2**31, None, b"x")]),
+        naive_patch.patch(12 * WASM_PAGE, []) + b"torn",
+        struct.pack("<II", 2**31, 0),
+        serialised(LARGEST, [(2**31, None, b"x" * BLOCK)]),
     ):
         for _ in range(5):
             ground.thaw(headed(ground, data))

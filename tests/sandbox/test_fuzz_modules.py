@@ -32,6 +32,8 @@ from .hostile.arena import HOUR, NOW, SEED, MiB, guest_threads, resident
 from .hostile.puppet import (
     DEAF,
     DEEDS,
+    DIFFERENCE_ANSWER,
+    DIFFERENCE_SIZE,
     FIELDS,
     INPUT,
     PENDING_SIZE,
@@ -225,6 +227,68 @@ def test_one_that_loops_when_asked_for_its_calls_is_stopped(stage: Stage) -> Non
         return None
 
     assert stage.play(work) is None
+    stage.check()
+
+
+@given(WORD, WORD, st.lists(STORES | DEED, max_size=4))
+@examples(200)
+@example(131072, 0, [])
+@example(131072, 16376, [])
+@example(131072, 16377, [])
+@example(131072, 2**32 - 1, [])
+@example(2**32 - 1, 128, [])
+@example(0, 8, [])
+@example(16, 0, [])
+@example(131072, 0, [(field("end"), 2**32 - 1)])
+@example(131072, 0, [(field("end"), 2**31), deed("grow", 62)])
+@example(131072, 0, [deed("unreachable")])
+def test_whatever_it_says_about_its_difference(
+    stage: Stage, answer: int, size: int, pairs: list[tuple[int, int]]
+) -> None:
+    """The host copies as many bytes as it says, out of its own buffer or not at all, and does not ask for ever."""
+    found = stage.play(lambda isolate: frozen_lie(isolate, answer, size, pairs))
+    assert isinstance(found, bytes | EngineError)
+    if isinstance(found, bytes):
+        thawed = stage.threads.submit(lambda: _thaw(stage.engine, found)).result(PATIENCE)
+        assert thawed is None or isinstance(thawed, EngineError)
+    stage.check()
+
+
+def frozen_lie(isolate: Isolate, answer: int, size: int, pairs: list[tuple[int, int]]) -> bytes:
+    """Freezes one that does the pairs, claims so many bytes of difference, and names the block to go on with."""
+    isolate.start_batch(batch(*say(SUSPENDED)))
+    act = words(*pairs, (INPUT, size))
+    for at, value in (*say(b"[1]", at=0x9000), (DIFFERENCE_ANSWER, answer), (DIFFERENCE_SIZE, len(act))):
+        isolate._instance.write(at, struct.pack("<I", value))
+    isolate._instance.write(INPUT, act)
+    return isolate.freeze()
+
+
+@pytest.mark.parametrize(
+    ("answer", "size", "pairs", "kind"),
+    [
+        (131072, 0, [], bytes),
+        (131072, 16376, [], bytes),
+        (131072, 16377, [], GuestAbiError),
+        (131072, 2**32 - 1, [], GuestAbiError),
+        (2**32 - 1, 0, [], bytes),
+        (0, 0, [], GuestAbiError),
+        (131071, 128, [], GuestAbiError),
+        (131072, 0, [(field("end"), 2**32 - 1)], bytes),
+        (131072, 0, [deed("unreachable")], GuestAbiError),
+        (131072, 0, [deed("loop")], GuestAbiError),
+    ],
+)
+def test_what_it_says_about_its_difference_is_checked(
+    stage: Stage, answer: int, size: int, pairs: list[tuple[int, int]], kind: type
+) -> None:
+    def work(isolate: Isolate) -> object:
+        try:
+            return frozen_lie(isolate, answer, size, pairs)
+        finally:
+            assert isolate.suspended == (kind is bytes)
+
+    assert isinstance(stage.play(work), kind)
     stage.check()
 
 

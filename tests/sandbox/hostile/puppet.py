@@ -15,7 +15,7 @@ from sandbox.engine import _Guest
 from .scripts import text
 
 INPUT, LAYOUT = 1024, 64
-DEAF, RESERVE_ANSWER, PENDING_SIZE = 44, 48, 56
+DIFFERENCE_ANSWER, DEAF, RESERVE_ANSWER, PENDING_SIZE, DIFFERENCE_SIZE = 40, 44, 48, 56, 60
 STANDARD_OUTPUT, STANDARD_AT = b'["completed",true,42,[],[]]', 65000
 FIELDS = ("abi", "input", "input_size", "output", "output_size", "logs", "logs_size", "stopped", "heap", "end")
 DEEDS = {

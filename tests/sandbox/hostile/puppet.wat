@@ -6,7 +6,7 @@
 
   ;; The layout lies at 64 (abi, input, input_size, output, output_size, logs, logs_size, stopped, heap, end), the input
   ;; buffer at 1024 (the engine may write its own limits there), what `reserve` answers at 48.
-  (data (i32.const 64) "\03\00\00\00\00\04\00\00\00\40\00\00") ;; abi 3, input 1024, input_size 16384
+  (data (i32.const 64) "\04\00\00\00\00\04\00\00\00\40\00\00") ;; abi 4, input 1024, input_size 16384
   (data (i32.const 48) "\00\80\00\00")
   (data (i32.const 65000) "[\"completed\",true,42,[],[]]")
 
@@ -46,10 +46,16 @@
   (func (export "layout") (result i32) (i32.const 64))
   (func (export "reserve") (param i32) (result i32) (i32.load (i32.const 48)))
   (func (export "compile") (param i32) (result i32) (i32.const 0))
+  (func (export "compile_preload") (param i32) (result i32) (i32.const 0))
   (func (export "prelude") (param i32) (result i32) (i32.const 0))
   (func (export "preload") (param i32) (result i32) (i32.load (i32.const 52)))
   (func (export "start") (param i32) (call $act (local.get 0)))
   (func (export "resume") (param i32) (call $act (local.get 0)))
   ;; What it did last it does again when asked for its pending calls, if word 56 says so.
   (func (export "pending") (if (i32.load (i32.const 56)) (then (call $act (i32.load (i32.const 56))))))
-  (func (export "patch")))
+  ;; Asked how it differs it says that it does not; or it does what it did last, and answers word 40, if word 60 says so.
+  (func (export "difference") (param i32) (result i32)
+    (if (i32.load (i32.const 60)) (then (call $act (i32.load (i32.const 60))) (return (i32.load (i32.const 40)))))
+    (i32.store (i32.const 1024) (i32.const 0))
+    (i32.const 131072))
+  (func (export "patch") (param i32)))
