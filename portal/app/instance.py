@@ -13,7 +13,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from socket import gethostname
@@ -61,9 +61,11 @@ if TYPE_CHECKING:
     from portal.admin import Admin
     from portal.app.signals import SignalSources
     from portal.runs import DurableRuns, RunOutcome
-    from portal.state import RunClaim
+    from portal.state import RunClaim, StoredRun
 
 PURGE_SECONDS = 900.0
+DRAIN_SECONDS = 5.0
+"""How long parked runs that go on have to end or to park again when the instance stops."""
 PURGE_AGAIN_SECONDS = 60.0
 
 
@@ -254,6 +256,7 @@ class Instance:
             self._resume,
             owner=secrets.token_hex(16),
             portals=lambda: frozenset(self.portals),
+            on_end=self._note_end,
             clock=self.shared.parts.now,
         )
 
@@ -265,6 +268,20 @@ class Instance:
 
             return NextAttempt()
         return await portal.endpoint.resume(claim)
+
+    @asynccontextmanager
+    async def _going_on(self) -> AsyncIterator[None]:
+        """A block in which parked runs go on."""
+        async with AsyncExitStack() as stack:
+            if (parked := self.shared.parked) is not None:
+                await stack.enter_async_context(parked)
+                stack.push_async_callback(parked.aclose, DRAIN_SECONDS)
+            yield
+
+    def _note_end(self, run: StoredRun) -> None:
+        portal = self.portals.get(run.portal)
+        if portal is not None:
+            portal.endpoint.note_end(run)
 
     # Starting
 
@@ -334,10 +351,10 @@ class Instance:
         routes: list[BaseRoute] = []
         if config.portal.identity is not None:
             routes = await self._start_identity(config.portal.identity, stack)
-        self.shared.parked = parked = self._parked()
+        self.shared.parked = self._parked()
         stack.push_async_callback(self._close)
         await self._refresh()
-        await stack.enter_async_context(parked or nullcontext())
+        await stack.enter_async_context(self._going_on())
         if self.shared.store is not None:
             await stack.enter_async_context(counts_kept(self.shared.store, self.shared.quotas))
         routes += self._observing.routes()

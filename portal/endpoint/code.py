@@ -47,7 +47,7 @@ from portal.runs import (
     in_words,
 )
 from portal.shares import holder_of
-from portal.state import RunClaim, StateUnavailable
+from portal.state import RunClaim, StateUnavailable, StoredRun
 from portal.upstream import CallContext
 from sandbox import Overloaded
 
@@ -168,6 +168,10 @@ class CodeMode:
         except (StateUnavailable, CatalogError):
             # It is stored. A later program gets its result.
             return paused
+
+    def note_end(self, run: StoredRun) -> None:
+        """Write the row of a parked run that has ended without going on."""
+        self._programs.note_end(run)
 
     async def resume(self, claim: RunClaim) -> RunOutcome:
         """How it went with a parked run that this process has claimed.

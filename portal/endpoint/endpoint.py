@@ -53,7 +53,7 @@ from portal.runs import DurableRuns, NextAttempt, RunOutcome, RunRegistry, Watch
 from portal.sdk import rename
 from portal.servers import Servers
 from portal.shares import Full, Shares, holder_of
-from portal.state import RunClaim, Store
+from portal.state import RunClaim, Store, StoredRun
 from portal.trace_context import found_in
 from portal.upstream import MAX_INSTANCES
 
@@ -351,6 +351,11 @@ class Endpoint:
         """How it went with a parked run of this portal that this process has claimed. Without anything that runs
         programs it is not attempted. Raises as `CodeMode.resume`."""
         return NextAttempt() if self._code is None else await self._code.resume(claim)
+
+    def note_end(self, run: StoredRun) -> None:
+        """Write the row of a parked run of this portal that has ended without going on."""
+        if self._code is not None:
+            self._code.note_end(run)
 
     def programs_of(self, holder: str) -> int:
         """How many programs of this holder (`portal.shares.holder_of`) are under way."""

@@ -40,9 +40,18 @@ from portal.identity import ANONYMOUS, Identity, key_of
 from portal.logs import MOST_FAILURE
 from portal.runs import LiveRun, NextPark, RunOutcome, WatchedRun, WatchedRuns
 from portal.servers import ServerSnapshot
-from portal.state import DocumentInvalid, FinishedRun, RunClaim, RunsFull, RunTaken, RunTooLarge, StateUnavailable
+from portal.state import (
+    DocumentInvalid,
+    FinishedRun,
+    RunClaim,
+    RunsFull,
+    RunTaken,
+    RunTooLarge,
+    StateUnavailable,
+    StoredRun,
+)
 from portal.trace_context import new_span
-from portal.upstream import CallContext, CallSource, OnRequest
+from portal.upstream import CallContext, CallSource, DownstreamClient, OnRequest
 
 _log = structlog.get_logger("portal.endpoint")
 _STEP = 0.001  # by which the progress of a program grows when no call is done
@@ -199,6 +208,24 @@ class ProgramRuns:
         except CallDenied as denial:
             return denial.reason
         return None
+
+    def note_end(self, run: StoredRun) -> None:
+        """Write the row of a parked run that has ended without going on."""
+        end, at = run.document.end, int(run.created_at.timestamp() * 1_000_000)
+        client = DownstreamClient(key="", info={"name": run.document.client_name})
+        context = CallContext(identity=run.subject, source=CallSource(client=client), run_id=run.id)
+        kind = "" if end is None else end.kind
+        row = EndedRun(
+            id=run.id,
+            at=at,
+            us=max(0, int(run.updated_at.timestamp() * 1_000_000) - at),
+            outcome=_OUTCOMES.get(kind, "error"),
+            reason=kind,
+            sent=0,
+            answered=0,
+            received=0,
+        )
+        self._caller.write_run(row, context)
 
     async def refuse(
         self, request: ParkedRequest, parked: ParkedProgram, identity: Identity | None, failure: Failure
@@ -442,6 +469,7 @@ _OUTCOMES: Mapping[str, Outcome] = {
     "cancelled": "cancelled",
     "cpu_time": "timeout",
     "wall_time": "timeout",
+    "expired": "timeout",
 }
 """How a run ended that failed, by the kind of its error; "error" for all others."""
 

@@ -113,7 +113,8 @@ class _Claimed:
 class DurableRuns:
     """`async with DurableRuns(...)`. `owner` is the id of this process, which no other has. `resume` runs a claimed run
     on, and may be cancelled at any moment; every write that it makes for the run names the revision of its claim.
-    `portals` gives those whose runs this process resumes, None for all.
+    `portals` gives those whose runs this process resumes, None for all. `on_end` is told of a run that ends without
+    being resumed.
     """
 
     def __init__(
@@ -123,12 +124,14 @@ class DurableRuns:
         *,
         owner: str,
         portals: Callable[[], Collection[str] | None] = lambda: None,
+        on_end: Callable[[StoredRun], None] = lambda run: None,
         settings: DurableSettings = DurableSettings(),
         clock: Clock = utc_now,
     ) -> None:
         self.rows = store.runs
         self._store = store
         self._resume = resume
+        self._on_end = on_end
         self._owner = owner
         self._portals = portals
         self._settings = settings
@@ -241,7 +244,14 @@ class DurableRuns:
         """End a run of this owner, whichever process runs it; False if it had ended, or there is none."""
         if await self.find(id, portal, owner) is None:
             return False
-        return await self.rows.cancel(id, words) is not None
+        return await self.end(id, words)
+
+    async def end(self, id: str, words: str) -> bool:
+        """End a run, whosever it is and whichever process runs it; False if it had ended, or there is none."""
+        ended = await self.rows.cancel(id, words)
+        if ended is not None:
+            self._on_end(ended)
+        return ended is not None
 
     # The worker
 
@@ -273,8 +283,10 @@ class DurableRuns:
         """Do what is to be done now. In how many seconds to look again, if nothing changes before."""
         await self._renew()
         await self._stop_those_taken()
-        while await self.rows.expire_due():
-            pass
+        while expired := await self.rows.expire_due():
+            for id in expired:
+                if (run := await self.rows.get(id)) is not None:
+                    self._on_end(run)
         await self.rows.purge()
         await self._look_for_decisions()
         await self._tell_waiters()

@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.state.approval_row import APPROVALS, OPEN
 from portal.state.clock import Clock, from_stored, to_stored
 from portal.state.envelope import FindKey, Place, seal
 from portal.state.errors import (
@@ -264,7 +265,7 @@ class RunRows(RunLists):
                     lost = f"what is kept of it does not open: {error}"
             end = EndOfRun(state="lost", kind="lost", name="RunLost", words=lost)
             await self._end_found(connection, row, "lost", end)
-            changed.add(RUNS)
+            changed.update((RUNS, APPROVALS))
             return None
 
     async def claim(self, owner: str, lease: timedelta, *, portals: Collection[str] | None = None) -> RunClaim | None:
@@ -394,7 +395,7 @@ class RunRows(RunLists):
                 values |= {"size": len(finished.result), "sealed": revision}
             await self._end(connection, row, finished.state, values)
             await self._forget_oldest(connection, row)
-            changed.add(RUNS)
+            changed.update((RUNS, APPROVALS))
             return await self._written(connection, id)
 
     # What others do to a run
@@ -407,7 +408,7 @@ class RunRows(RunLists):
                 return None
             end = EndOfRun(state="cancelled", kind="cancelled", name="RunCancelled", words=words)
             await self._end_found(connection, row, "cancelled", end)
-            changed.add(RUNS)
+            changed.update((RUNS, APPROVALS))
             return await self._written(connection, id)
 
     async def resolve(self, id: str, call: int, verdict: Verdict, answer: bytes | None = None) -> bool:
@@ -445,7 +446,7 @@ class RunRows(RunLists):
                 words = f"its time was over before what it waited for had come: {waits or 'nothing'}"
                 end = EndOfRun(state="expired", kind="expired", name="RunExpired", words=words)
                 await self._end_found(connection, row, "expired", end)
-                changed.add(RUNS)
+                changed.update((RUNS, APPROVALS))
             return [row["id"] for row in rows]
 
     async def purge(self) -> int:
@@ -612,6 +613,10 @@ class RunRows(RunLists):
             raise RunTaken(row["id"])
         await connection.execute(delete(run_calls).where(run_calls.c.run == row["id"]))
         await connection.execute(delete(run_resumes).where(run_resumes.c.run == row["id"]))
+        # Nobody is to decide about a call that is not made any more.
+        asked = and_(approvals.c.run == row["id"], approvals.c.state.in_(OPEN))
+        withdrawn = {"state": "withdrawn", "ended_at": to_stored(self._clock()), "revision": approvals.c.revision + 1}
+        await connection.execute(update(approvals).where(asked).values(**withdrawn))
 
     async def _forget_oldest(self, connection: AsyncConnection, row: RowMapping) -> None:
         """The results of one person have a bound together; the oldest give way."""
