@@ -93,7 +93,9 @@ class Calls:
         self._single_at_once = isinstance(pace, RealPace)
         self._queue: deque[_Made] = deque()
         self._tasks: dict[asyncio.Task[None], _Made] = {}
-        self._alone: tuple[asyncio.Task[object], HostCall] | None = None
+        self._alone: HostCall | None = None
+        """The call that the task of the driver itself serves."""
+        self._driver: asyncio.Task[object] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._wake_at: float | None = None
         self._fault: BaseException | None = None
@@ -231,10 +233,11 @@ class Calls:
     async def _single(self, call: HostCall) -> list[Settlement] | None:
         """As `settlements`, for one call, in the task of the driver."""
         record = self._record(call)
-        task = asyncio.current_task() if self._parkable else None
-        if task is None:
+        if not self._parkable:
             return [await self._perform(call, record)]
-        self._alone, before = (task, call), task.cancelling()
+        task = self._driver = self._driver or asyncio.current_task()
+        assert task is not None
+        self._alone, before = call, task.cancelling()
         try:
             return [await self._perform(call, record)]
         except asyncio.CancelledError:
@@ -268,8 +271,8 @@ class Calls:
             return
         self._parking = True
         self.waited_for = self._waits.open
-        if self._alone is not None:
-            self._alone[0].cancel(PARKED)
+        if self._alone is not None and self._driver is not None:
+            self._driver.cancel(PARKED)
             return
         for task in self._tasks:
             task.cancel(PARKED)
@@ -282,7 +285,7 @@ class Calls:
             return False
         if self._wake_at is not None and self._wake_at - self._pace.now() <= _FAR:
             return False
-        calls = [self._alone[1]] if self._alone is not None else [call for call, _ in self._tasks.values()]
+        calls = [self._alone] if self._alone is not None else [call for call, _ in self._tasks.values()]
         waits = self._waits.calls
         return all(waits.get(call.id) for call in calls)
 

@@ -44,11 +44,10 @@ _OVERHEAD = 64  # bytes that a call or a resume takes in a log, in addition to i
 _PROGRAM, _RESUME, _ENDED = b"CMPK\x01", b"CMPR\x01", b"CMPE\x01"
 _SEED, _DIGEST = 32, 32
 _LARGEST_ID = 2**31
-_LIGHT, _LIGHT_CHARS = 16, 256
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+_DIGEST_NOW = 256  # bytes of arguments; those of most calls are shorter, and their digest can wait
 
-_LightCall: TypeAlias = tuple[int, str, dict[str, object]]
-_Note: TypeAlias = tuple[float, Sequence[Settlement] | None, Sequence["LoggedCall | _LightCall"]]
+_NotedCall: TypeAlias = tuple[int, str, bytes, bool]  # its id, name, and arguments as JSON, or the digest of that
+_Note: TypeAlias = tuple[float, Sequence[Settlement] | None, Sequence[_NotedCall]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,29 +144,37 @@ class ProgramLog:
 
         Raises GuestAbiError for ids that do not follow the last one: a thawed program could name those of others.
         """
-        noted: list[LoggedCall | _LightCall] = []
+        noted: list[_NotedCall] = []
         if calls:
             if calls[0].id != self.made + 1:
                 raise GuestAbiError(f"the guest made call {calls[0].id} out of turn")
             self.made = calls[-1].id
-            for call in calls if self.whole else ():
-                light = _light(call.arguments)
-                noted.append(LoggedCall.of(call) if light is None else (call.id, call.name, light))
-        self.size += _OVERHEAD + _OVERHEAD * len(noted)
-        if self.whole:
-            self._notes.append((self.last_now, self._open, noted))
-            if self.size > MAX_LOG_BYTES:
-                self.whole = False
-                self.calls = ()
-                self.resumes.clear()
-                self._notes.clear()
+        if not self.whole:
+            return
+        size = self.size + _OVERHEAD
+        for call in calls:
+            text = _canonical(call.arguments)
+            if len(text) > _DIGEST_NOW:
+                text = hashlib.sha256(text).digest()
+                noted.append((call.id, call.name, text, True))
+            else:
+                noted.append((call.id, call.name, text, False))
+            size += _OVERHEAD + len(text)
+        self._notes.append((self.last_now, self._open, noted))
         self._open = None
+        self.size = size
+        if size > MAX_LOG_BYTES:
+            self.whole = False
+            self.calls = ()
+            self.resumes.clear()
+            self._notes.clear()
 
     def write(self) -> ProgramLog:
         """This log, with all that has been noted."""
         for now, settlements, noted in self._notes:
             calls = tuple(
-                one if isinstance(one, LoggedCall) else LoggedCall(one[0], one[1], digest_of(one[2])) for one in noted
+                LoggedCall(id, name, text if is_digest else hashlib.sha256(text).digest())
+                for id, name, text, is_digest in noted
             )
             if settlements is None:
                 self.calls = calls
@@ -264,22 +271,14 @@ def ended_from_bytes(data: bytes) -> Run:
 
 def digest_of(arguments: object) -> bytes:
     """The SHA-256 of arguments as JSON with sorted names."""
+    return hashlib.sha256(_canonical(arguments)).digest()
+
+
+def _canonical(arguments: object) -> bytes:
     try:
-        text = orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(arguments, None, orjson.OPT_SORT_KEYS)
     except TypeError:  # nested deeper than its writer goes
-        text = json.dumps(arguments, sort_keys=True, separators=(",", ":")).encode()
-    return hashlib.sha256(text).digest()
-
-
-def _light(arguments: object) -> dict[str, object] | None:
-    """A copy of small arguments, so that their digest can wait; None for others, which would take memory."""
-    if type(arguments) is not dict or len(arguments) > _LIGHT:
-        return None
-    for name, value in arguments.items():
-        kind = type(value)
-        if kind not in _SCALARS or (kind is str and len(value) > _LIGHT_CHARS) or len(name) > _LIGHT_CHARS:
-            return None
-    return arguments.copy()
+        return json.dumps(arguments, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _encoded(settlements: Sequence[Settlement]) -> tuple[tuple[Settlement, ...], int]:

@@ -501,7 +501,7 @@ async def test_subscribers_hear_of_runs_that_others_may_wait_for(store: Store, c
     await store.runs.renew("a", 2, LEASE)
     assert len(told) == 2
     await store.runs.end("a", 2, completed(clock.now))
-    assert told[2:] == [{"runs"}]
+    assert told[2:] == [{"approvals", "runs"}]
 
 
 async def test_sealed_values_open_nowhere_but_in_their_own_place(store: Store, clock: SetClock) -> None:
