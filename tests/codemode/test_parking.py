@@ -584,7 +584,10 @@ async def test_a_pending_call_of_a_tool_that_is_gone_fails_in_words_and_does_not
         program = await parked(b, code)
         desk = Desk({3: {"n": 3}})
         answer = await resumed(b, program, desk, catalog=today)
-        gone = "codemode.fix.echo is not among the tools of this program any more. The call did not run."
+        gone = (
+            "codemode.fix.echo is not among the tools of this program any more: its server does not offer it now, or a "
+            "policy does not allow it. The call did not run."
+        )
         assert answer.value == [["ToolError", gone] * 2, {"n": 3}]
         assert answer.calls == [("fix.echo", "error"), ("fix.echo", "error"), ("fix.my_tool", "ok")]
         assert [tool for _, tool, _ in desk.made] == ["my-tool"]

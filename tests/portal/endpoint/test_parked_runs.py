@@ -146,7 +146,10 @@ async def test_a_program_that_sleeps_is_parked_and_wakes_by_itself(
         paused = await run(client, program)
         assert paused["status"] == "paused" and "timer" in paused["waiting"][0]["text"]
         assert (await stored(portal))[0].reason == "sleep"
-        assert (await run(client, fetching(paused["executionId"])))["result"] == "z"
+        async with asyncio.timeout(PATIENCE):
+            while (answer := await run(client, fetching(paused["executionId"])))["status"] == "paused":
+                await asyncio.sleep(0.05)
+        assert answer["result"] == "z"
 
 
 async def test_a_parked_program_is_listed_and_can_be_cancelled(
