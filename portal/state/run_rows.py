@@ -155,13 +155,13 @@ class RunRows(RunLists):
             if row is None:
                 whose = {"portal": parking.portal, "subject": parking.subject, "client": parking.client}
                 new = insert(runs).values(id=parking.id, **whose, revision=_FIRST, created_at=now, **values)
-                await connection.execute(new)
+                row = (await connection.execute(new.returning(*SHOWN))).mappings().one()
             else:
                 assert revision is not None
-                await self._change(connection, parking.id, revision, values)
+                row = await self._change(connection, parking.id, revision, values)
                 await connection.execute(delete(run_resumes).where(run_resumes.c.run == parking.id))
             changed.add(RUNS)
-            return await self._written(connection, parking.id)
+            return read_run(row)
 
     async def hold(
         self,
@@ -190,9 +190,9 @@ class RunRows(RunLists):
                 document=document,
             )
             values = {**await self._parked(connection, parking, row), "document": text}
-            await self._change(connection, id, revision, {**values, "updated_at": to_stored(self._clock())})
+            row = await self._change(connection, id, revision, {**values, "updated_at": to_stored(self._clock())})
             changed.add(RUNS)
-            return await self._written(connection, id)
+            return read_run(row)
 
     async def ready(self, id: str) -> bool:
         """What the run waits for is there, or may be: it may be claimed. Of one that runs, it may again once it is
@@ -251,14 +251,12 @@ class RunRows(RunLists):
             "updated_at": to_stored(now),
         }
         async with self._writing() as (connection, changed):
-            if (await connection.execute(take.values(**values))).rowcount != 1:
+            taken = take.values(**values).returning(*SHOWN, runs.c.secret)
+            row = (await connection.execute(taken)).mappings().first()
+            if row is None:
                 return None
-            row = await self._row(connection, candidate.id)
-            assert row is not None
             lost = f"{MOST_ATTEMPTS} processes have taken it up, and each of them ended without getting on with it"
             if row["attempts"] <= MOST_ATTEMPTS:
-                started = and_(run_calls.c.run == candidate.id, run_calls.c.state == "started")
-                await connection.execute(update(run_calls).where(started).values(state="unknown"))
                 try:
                     return await self._claimed(connection, row)
                 except SecretUnreadable as error:
@@ -473,10 +471,14 @@ class RunRows(RunLists):
             raise RunTaken(id)
         return row
 
-    async def _change(self, connection: AsyncConnection, id: str, revision: int, values: Mapping[str, object]) -> None:
-        changed = await connection.execute(update(runs).where(_is_mine(id, revision)).values(**values))
-        if changed.rowcount != 1:
+    async def _change(
+        self, connection: AsyncConnection, id: str, revision: int, values: Mapping[str, object]
+    ) -> RowMapping:
+        change = update(runs).where(_is_mine(id, revision)).values(**values).returning(*SHOWN)
+        row = (await connection.execute(change)).mappings().first()
+        if row is None:
             raise RunTaken(id)
+        return row
 
     async def _grow(
         self, connection: AsyncConnection, id: str, revision: int, size: int, values: Mapping[str, object]
@@ -567,15 +569,20 @@ class RunRows(RunLists):
             )
 
     async def _claimed(self, connection: AsyncConnection, row: RowMapping) -> RunClaim:
+        """The claim of this row, which was read with its secret. What has started under a former claim is unknown."""
         id = row["id"]
-        sealed = (await connection.execute(select(runs.c.secret).where(runs.c.id == id))).scalar()
         place = place_of_run(row, "checkpoint", row["sealed"])
-        checkpoint = await self._unsealed(bytes(sealed or b""), place)
+        checkpoint = await self._unsealed(bytes(row["secret"] or b""), place)
         resumes = select(run_resumes).where(run_resumes.c.run == id).order_by(run_resumes.c.number)
         tail = [read_resume(resume, self._find_key) for resume in (await connection.execute(resumes)).mappings()]
         written = select(run_calls).where(run_calls.c.run == id).order_by(run_calls.c.seq)
-        calls = [read_call(call, self._find_key) for call in (await connection.execute(written)).mappings()]
-        return RunClaim(read_run(row), checkpoint, tuple(tail), tuple(calls))
+        calls = (await connection.execute(written)).mappings().all()
+        if any(call["state"] == "started" for call in calls):
+            started = and_(run_calls.c.run == id, run_calls.c.state == "started")
+            await connection.execute(update(run_calls).where(started).values(state="unknown"))
+            calls = (await connection.execute(written)).mappings().all()
+        found = tuple(read_call(call, self._find_key) for call in calls)
+        return RunClaim(read_run(row), checkpoint, tuple(tail), found)
 
     async def _is_written(self, connection: AsyncConnection, id: str, number: int, revision: int) -> bool:
         this = and_(run_resumes.c.run == id, run_resumes.c.number == number, run_resumes.c.revision == revision)
