@@ -65,7 +65,12 @@ async def chromium() -> AsyncIterator[AsyncBrowser]:
         async with _launched(path) as launched:
             yield launched
     else:
-        yield await _kept.browser(path)
+        launched = await _kept.browser(path)
+        try:
+            yield launched
+        finally:
+            for context in launched.contexts:
+                await context.close()
 
 
 @asynccontextmanager
