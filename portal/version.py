@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 
+# Each portal says it, and reading it takes as long as a tenth of a portal's start.
+@cache
 def portal_version() -> str:
     """The version of the installed distribution, or 0.0.0 in a checkout that is not installed."""
     try:

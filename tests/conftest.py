@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from collections.abc import Iterator
 from functools import cache
+from types import ModuleType
+from typing import Any
 
 import httpcore2
 import pytest
 import starlette.routing
+import uvicorn.server
 from hypothesis import settings
 
 from portal.cli.process import collect_garbage_seldom
@@ -47,3 +51,21 @@ def _routes_compiled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(starlette.routing, "compile_path", cache(starlette.routing.compile_path))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_end_soon() -> Iterator[None]:
+    """A server looks ten times as often whether it is to end: most tests start two, and each took 0.2 s to do so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uvicorn.server, "asyncio", _Hurried("asyncio"))
+        yield
+
+
+class _Hurried(ModuleType):
+    """asyncio, with shorter sleeps. What uvicorn waits for with a timeout keeps its time."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 10)

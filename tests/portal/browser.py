@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import pytest
 from playwright.async_api import Browser as AsyncBrowser
 from playwright.async_api import async_playwright, expect
 from playwright.sync_api import Browser, sync_playwright
+
+from tests.patience import PATIENCE
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -53,9 +55,57 @@ def browser() -> Iterator[Browser]:
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[AsyncBrowser]:
-    """The same for tests with a loop. What they expect may take long on a machine that has much to do."""
+    """The same for tests with a loop. What they expect may take long on a machine that has much to do.
+
+    Where `browser_of_a_module` is in use, all its tests get one browser, each with contexts of its own.
+    """
     path = needs_browser()
-    expect.set_options(timeout=20_000)
+    expect.set_options(timeout=1000 * PATIENCE)
+    if _kept is None:
+        async with _launched(path) as launched:
+            yield launched
+    else:
+        launched = await _kept.browser(path)
+        try:
+            yield launched
+        finally:
+            for context in launched.contexts:
+                await context.close()
+
+
+@asynccontextmanager
+async def browser_of_a_module() -> AsyncIterator[None]:
+    """A block whose tests share a loop and the browser, which starts with the first that asks for it.
+
+    Starting Chromium and what drives it takes as long as most of the tests.
+    """
+    global _kept
+    async with AsyncExitStack() as stack:
+        _kept = _Kept(stack)
+        try:
+            yield
+        finally:
+            _kept = None
+
+
+class _Kept:
+    """A browser that stays until the stack is closed, and is replaced if it has ended before."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._launched: AsyncBrowser | None = None
+
+    async def browser(self, path: str) -> AsyncBrowser:
+        if self._launched is None or not self._launched.is_connected():
+            self._launched = await self._stack.enter_async_context(_launched(path))
+        return self._launched
+
+
+_kept: _Kept | None = None
+
+
+@asynccontextmanager
+async def _launched(path: str) -> AsyncIterator[AsyncBrowser]:
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         try:

@@ -40,11 +40,6 @@ LISTS = (
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def table() -> list[list[str]]:
     """The cells of each row of the table of the document."""
     text = CHAPTER.partition(f"## {HEADING}\n")[2].partition("\n## ")[0]

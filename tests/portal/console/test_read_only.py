@@ -53,11 +53,6 @@ MADE: Mapping[str, tuple[str, dict[str, object]]] = {
 """Something of each kind, made by the API at the path, for the pages of it."""
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def paths() -> list[str]:
     """Every page that the console has, by its path below `/admin`."""
     console = AdminConsole(NOBODY, NOBODY, NOBODY, NOBODY, Assets())

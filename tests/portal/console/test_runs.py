@@ -25,12 +25,6 @@ KEPT = {"contents": {"programs": True}}
 BIDI = "\u202e"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    expect.set_options(timeout=20_000)
-    return "asyncio"
-
-
 async def test_a_run_is_watched_as_it_goes_on_and_its_page_rests_when_it_has_ended(
     tmp_path: Path, code_tool: CodeTool
 ) -> None:

@@ -26,11 +26,6 @@ pytestmark = pytest.mark.anyio
 OTHER = "grace@example.com"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def stored_objects(portal: Guarded) -> None:
     store = portal.store
     rule = RuleDocument(name="No deletes", action="block", traffic='mcp.tool.name == "rm"', precedence=1000)

@@ -54,13 +54,6 @@ return [first, ...more]"""
 EXPECTED_WARNINGS = {"no servers", "for the operator", "the portal was claimed by its first administrator"}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    # A machine with much to do takes longer than playwright waits.
-    expect.set_options(timeout=1000 * PATIENCE)
-    return "asyncio"
-
-
 @dataclass
 class Newcomer:
     """Ada, who has never seen the portal. `axe` looks at every page on her way, "" where no script runs. `refused` are

@@ -173,7 +173,9 @@ async def test_what_a_process_wrote_instead_of_a_message_is_in_the_reason() -> N
 
 
 @pytest.mark.parametrize(("before", "after"), [("", ""), (r"\n", ""), ("", r"\r"), (r"Content-Length: 99\r\n\r\n", "")])
-async def test_a_message_needs_no_newline_behind_it(before: str, after: str) -> None:
+async def test_a_message_needs_no_newline_behind_it(before: str, after: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each of its five messages is waited for that long; no message of it pauses inside.
+    monkeypatch.setattr("portal.upstream.transports.stdio._UNENDED_SECONDS", 0.1)
     program = UNENDED.replace("BEFORE", before).replace("AFTER", after)
     async with ready({"command": sys.executable, "args": ["-c", program]}) as up:
         assert await up.text("echo") == "fine"
