@@ -272,8 +272,7 @@ async def test_a_wish_that_is_taken_back_does_not_park(engines: Engines) -> None
 
 
 async def test_the_functions_of_codemode_that_wait_for_somebody_are_made_again(engines: Engines) -> None:
-    waits = replace(APPROVAL, repeatable=False)  # of that other run, for which this one only waits
-    desk = Desk(handle=RunHandle(Shelf({"exec_0": Run("exec_0", "")}, waits)))
+    desk = Desk(handle=RunHandle(Shelf({"exec_0": Run("exec_0", "")}, APPROVAL)))
     async with parking(engines) as b:
         program = await parked(b, "return await codemode.runs.result('exec_0')", desk)
         assert [(one.name, one.seq) for one in program.pending] == [("runs.result", 0)]
@@ -589,7 +588,7 @@ async def test_a_pending_call_of_a_tool_that_is_gone_fails_in_words_and_does_not
             "policy does not allow it. The call did not run."
         )
         assert answer.value == [["ToolError", gone] * 2, {"n": 3}]
-        assert answer.calls == [("fix.echo", "error"), ("fix.echo", "error"), ("fix.my_tool", "ok")]
+        assert answer.calls == [("fix.echo", "denied"), ("fix.echo", "denied"), ("fix.my_tool", "ok")]
         assert [tool for _, tool, _ in desk.made] == ["my-tool"]
 
 
