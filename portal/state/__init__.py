@@ -15,6 +15,9 @@ from portal.state.errors import (
     KeysUnusable,
     Misused,
     NotFound,
+    RunsFull,
+    RunTaken,
+    RunTooLarge,
     SecretUnreadable,
     StateError,
     StateUnavailable,
@@ -24,6 +27,26 @@ from portal.state.errors import (
 from portal.state.following import Follower, Kept, KeptByKey, background
 from portal.state.kinds import Kind, plain
 from portal.state.label_read import LABELS_READ, LabelRead
+from portal.state.run_states import LIVE, EndState, ParkReason, RunEvent, RunState, next_state
+from portal.state.run_values import (
+    RUNS,
+    CallEffect,
+    CallEnd,
+    CallStart,
+    CallState,
+    EndOfRun,
+    FinishedRun,
+    Parking,
+    RunCandidate,
+    RunClaim,
+    RunDocument,
+    RunQuery,
+    StoredCall,
+    StoredResume,
+    StoredRun,
+    Verdict,
+    WaitOfRun,
+)
 
 if TYPE_CHECKING:
     from portal.state.credentials import CredentialKey, CredentialRows, StoredCredential
@@ -33,6 +56,7 @@ if TYPE_CHECKING:
     from portal.state.keys import KeyRing
     from portal.state.label_rows import LabelRows
     from portal.state.objects import KEEP, Broken, Found, Idle, Keep, Scan, Stored
+    from portal.state.run_rows import RunLimits, RunRows
     from portal.state.store import Store, Transaction
     from portal.state.tokens import Family, Token, Tokens
     from portal.state.trouble import is_failure, reason_of
@@ -65,6 +89,8 @@ else:
             "rewrap": "envelope",
             "seal": "envelope",
             "unseal": "envelope",
+            "RunLimits": "run_rows",
+            "RunRows": "run_rows",
             "Scan": "objects",
             "Store": "store",
             "Stored": "objects",
@@ -78,15 +104,24 @@ else:
 __all__ = [
     "KEEP",
     "LABELS_READ",
+    "LIVE",
+    "RUNS",
     "AlreadyExists",
     "Broken",
+    "CallEffect",
+    "CallEnd",
+    "CallStart",
+    "CallState",
     "Clock",
     "Conflict",
     "CredentialKey",
     "CredentialRows",
     "DocumentBroken",
     "DocumentInvalid",
+    "EndOfRun",
+    "EndState",
     "Family",
+    "FinishedRun",
     "Follower",
     "Found",
     "Idle",
@@ -101,7 +136,20 @@ __all__ = [
     "LabelRows",
     "Misused",
     "NotFound",
+    "ParkReason",
+    "Parking",
     "Place",
+    "RunCandidate",
+    "RunClaim",
+    "RunDocument",
+    "RunEvent",
+    "RunLimits",
+    "RunQuery",
+    "RunRows",
+    "RunState",
+    "RunTaken",
+    "RunTooLarge",
+    "RunsFull",
     "Scan",
     "SchemaState",
     "SecretUnreadable",
@@ -111,16 +159,22 @@ __all__ = [
     "Store",
     "StoreHealth",
     "Stored",
+    "StoredCall",
     "StoredCredential",
+    "StoredResume",
+    "StoredRun",
     "Token",
     "Tokens",
     "Transaction",
+    "Verdict",
+    "WaitOfRun",
     "background",
     "begin_sqlite",
     "copy_sqlite",
     "is_failure",
     "lock_holder",
     "make_private_file",
+    "next_state",
     "parse_url",
     "plain",
     "reason_of",
