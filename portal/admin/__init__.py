@@ -10,6 +10,7 @@ from portal.admin.api.permissions import (
     ACCOUNT,
     ALL,
     API_TOKENS,
+    APPROVALS,
     CUSTOM_PAGES,
     LOGS,
     ORGANIZATION,
@@ -23,6 +24,7 @@ from portal.admin.api.permissions import (
 )
 from portal.admin.api.revisions import ChangedMeanwhile, Marks, read_if_match
 from portal.admin.applying import apply_changes, export_objects, read_existing
+from portal.admin.approval_shapes import ApprovalPageInfo, DecisionResult, ShownApproval, ShownGrant
 from portal.admin.apps import ShownApp
 from portal.admin.build import Admin, create_admin
 from portal.admin.capabilities import Override, ShownOverride, offered
@@ -106,6 +108,7 @@ __all__ = [
     "ACCOUNT",
     "ALL",
     "API_TOKENS",
+    "APPROVALS",
     "CUSTOM_PAGES",
     "LOGS",
     "ORGANIZATION",
@@ -249,4 +252,8 @@ __all__ = [
     "read_if_match",
     "role_id",
     "rule_of_profiles",
+    "ApprovalPageInfo",
+    "DecisionResult",
+    "ShownApproval",
+    "ShownGrant",
 ]

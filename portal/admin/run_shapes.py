@@ -101,7 +101,7 @@ class ShownCall(BaseModel):
     findings: tuple[Mapping[str, object], ...]
     log_id: int | None
     uncertain: bool = False
-    arguments: str | None = Field(None, repr=False)
+    arguments: str | None = Field(default=None, repr=False)
 
 
 class RunWithCalls(ShownRun):

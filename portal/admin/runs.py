@@ -148,7 +148,8 @@ class RunOperations:
             page = await self._history.page(filters, before=asked.before, limit=asked.limit, live=asked.live)
         live = [shown_run(one) for one in page.live]
         kept: list[ShownRun] = []
-        if asked.live is not False and asked.before is asked.outcome is asked.until is asked.client is None:
+        of_ended = (asked.before, asked.outcome, asked.until, asked.client)
+        if asked.live is not False and all(one is None for one in of_ended):
             here = {one.id for one in live}
             kept = await self._kept.unended(portal, asked.identity, asked.email, but=here, limit=asked.limit)
         ended = [shown_run(one) for one in page.ended]
