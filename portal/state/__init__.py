@@ -6,6 +6,15 @@ Its chapter is `README.md`. It knows what a document is, and nothing of what doc
 from typing import TYPE_CHECKING
 
 from portal.lazy import lazily
+from portal.state.approval_row import (
+    APPROVAL_GRANTS,
+    APPROVALS,
+    ApprovalChange,
+    ApprovalCounts,
+    ApprovalFilter,
+    ApprovalRow,
+    GrantRow,
+)
 from portal.state.clock import Clock, utc_now
 from portal.state.errors import (
     AlreadyExists,
@@ -49,9 +58,11 @@ from portal.state.run_values import (
 )
 
 if TYPE_CHECKING:
+    from portal.state.approval_rows import ApprovalRows
     from portal.state.credentials import CredentialKey, CredentialRows, StoredCredential
     from portal.state.database import begin_sqlite, make_private_file, parse_url
     from portal.state.envelope import Key, Place, rewrap, seal, unseal
+    from portal.state.grant_rows import GrantRows
     from portal.state.inspection import SchemaState, copy_sqlite, lock_holder, schema_state
     from portal.state.keys import KeyRing
     from portal.state.label_rows import LabelRows
@@ -66,6 +77,8 @@ else:
         __name__,
         {
             "KEEP": "objects",
+            "ApprovalRows": "approval_rows",
+            "GrantRows": "grant_rows",
             "Broken": "objects",
             "CredentialKey": "credentials",
             "CredentialRows": "credentials",
@@ -102,11 +115,18 @@ else:
     )
 
 __all__ = [
+    "APPROVALS",
+    "APPROVAL_GRANTS",
     "KEEP",
     "LABELS_READ",
     "LIVE",
     "RUNS",
     "AlreadyExists",
+    "ApprovalChange",
+    "ApprovalCounts",
+    "ApprovalFilter",
+    "ApprovalRow",
+    "ApprovalRows",
     "Broken",
     "CallEffect",
     "CallEnd",
@@ -124,6 +144,8 @@ __all__ = [
     "FinishedRun",
     "Follower",
     "Found",
+    "GrantRow",
+    "GrantRows",
     "Idle",
     "Keep",
     "Kept",
