@@ -42,10 +42,10 @@ class ShownVote(BaseModel):
 class ShownApproval(BaseModel):
     """The approval of one exact call of a person (`identity`, `email`) through their `client`.
 
-    `call` is its number in its `run`; outside of programs these are 0 and "". `policy` asks for it, and `approve_by` says
-    who approves: `group`, `person`, or the person also in their `client`. `missing` is how many people have to approve
-    yet, at least. `approved` has not been used by its call yet, `used` has. `arguments` is their canonical JSON where it
-    is asked for, null once they are erased; `arguments_sha256` is of the same text.
+    `call` is its number in its `run`; outside of programs these are 0 and "". `policy` asks for it, and `approve_by`
+    says who approves: `group`, `person`, or the person also in their `client`. `missing` is how many people have to
+    approve yet, at least. `approved` has not been used by its call yet, `used` has. `arguments` is their canonical
+    JSON where it is asked for, null once they are erased; `arguments_sha256` is of the same text.
     """
 
     id: str

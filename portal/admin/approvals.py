@@ -1,7 +1,7 @@
 """Approvals over the API: what waits for people, the decision of one person, and what is remembered of them. Ours.
 
-`access/ai-controls/mcp/approvals`, `.../approvals/{id}`, `.../decision`, `.../decisions`, `approval-grants`. Who has the
-permission to read sees them; who decides is always a person (`deciding`).
+`access/ai-controls/mcp/approvals`, `.../approvals/{id}`, `.../decision`, `.../decisions`, `approval-grants`. Who has
+the permission to read sees them; who decides is always a person (`deciding`).
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ Comment = Annotated[str, Field(max_length=1000)]
 
 
 class ApprovalQuery(BaseModel):
-    """`identity` is the key of the person whose call it is, `email` their address, in whatever case. `since` and `until`
-    are when it was asked for. `before` is the id of an approval: older ones are shown."""
+    """`identity` is the key of the person whose call it is, `email` their address, in whatever case. `since` and
+    `until` are when it was asked for. `before` is the id of an approval: older ones are shown."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -13,7 +13,7 @@ from starlette.routing import Mount
 
 from portal.admin.analytics import AnalyticsOperations
 from portal.admin.api.actions import Operations
-from portal.admin.api.application import PREFIX, AdminSettings, create_admin_app
+from portal.admin.api.application import PREFIX, AdminSettings, EventsInForce, create_admin_app
 from portal.admin.api.operations import Operation
 from portal.admin.approvals import ApprovalOperations
 from portal.admin.apps import AppOperations
@@ -123,8 +123,8 @@ async def create_admin(
 
     `tester` answers what policies say of somebody, and `serving` what is in service; without them no portal runs in
     this process. `rules` is the folder of the compiled rules of detection. `profile_uses` says what uses a profile of
-    detection: that one is not removed. `holdings` are what people have begun, and are the caller's to close. `approvals` are those of the
-    instance; without them decisions are made here, over the same store.
+    detection: that one is not removed. `holdings` are what people have begun, and are the caller's to close.
+    `approvals` are those of the instance; without them decisions are made here, over the same store.
     """
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
@@ -135,7 +135,7 @@ async def create_admin(
     reading = LogReading(store, log, settings)
     held, people = holdings or Holdings.over(store, clock), People(store, clock)
     roles = AdministratorRoles(store, lambda: settings.identity)
-    deciding, approvals = Deciding(people, roles), approvals or Approvals(store, settings.events, clock)
+    deciding, approvals = Deciding(people, roles), approvals or Approvals(store, EventsInForce(settings), clock)
     kept, history = KeptRuns(store, people, approvals), RunHistory(runs or WatchedRuns(), log, contents)
     guard = RoleGuard(lambda: settings.identity).require
     operations = [

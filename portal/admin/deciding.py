@@ -1,7 +1,8 @@
 """Who decides: the person whom a caller of the API stands for, or nobody.
 
-A person has signed in to the console, is named by the operator of the machine, or has a token that was made for them. An
-API token of the account stands for nobody, whatever it may do: programs have it, and agents get at what programs have.
+A person has signed in to the console, is named by the operator of the machine, or has a token that was made for them.
+An API token of the account stands for nobody, whatever it may do: programs have it, and agents get at what programs
+have.
 """
 
 from __future__ import annotations

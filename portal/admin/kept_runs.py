@@ -1,7 +1,7 @@
-"""Runs that outlive their process, as the operations on runs need them: read, cancelled, and told what became of a call.
+"""Runs that outlive their process, as operations need them: read, cancelled, and told what became of a call.
 
-They are the rows of `Store.runs`. A run under way in this process has a row too once it was parked: that one is shown as
-the process knows it.
+They are the rows of `Store.runs`. A run under way in this process has a row too once it was parked: that one is shown
+as the process knows it.
 """
 
 from __future__ import annotations

@@ -138,7 +138,9 @@ def _members(run: RunFacts) -> dict[str, object]:
         "started_at": row.time,
         "duration_ms": round(run.us / 1000, 3),
         "calls_made": run.made,
-        "waiting": tuple(ShownWait(tool=one.tool, text="" if one.asked else one.text, kind=one.kind) for one in run.waiting),
+        "waiting": tuple(
+            ShownWait(tool=one.tool, text="" if one.asked else one.text, kind=one.kind) for one in run.waiting
+        ),
     }
 
 

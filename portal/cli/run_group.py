@@ -96,7 +96,8 @@ def show_run(
 def wait_for_run(
     id: RunArgument,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECONDS", help="So long at most; default: as long as it takes.")
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", help="So long at most; default: without end."),
     ] = None,
     state: StateOption = None,
     config: StoreConfigOption = None,

@@ -34,8 +34,8 @@ class ApiCaller:
     """Who makes the request. `by` is recorded with every change; `permissions` are those of the API
     token, which is called `name`.
 
-    `person` is the key of the person who acts: of the session of a browser, or for whom the token was made. It is "" for
-    a caller that stands for nobody, as most tokens do. `via` is how the request comes."""
+    `person` is the key of the person who acts: of the session of a browser, or for whom the token was made. It is ""
+    for a caller that stands for nobody, as most tokens do. `via` is how the request comes."""
 
     by: str
     permissions: frozenset[str]

@@ -1,7 +1,7 @@
 """`codemode approvals`: what waits for people, and decisions of the person whom the operator names.
 
-They work on the database itself, with the operations of the admin API. The rule about who may approve holds all the same:
-the operator says who they are, not what they may.
+They work on the database itself, with the operations of the admin API. The rule about who may approve holds all the
+same: the operator says who they are, not what they may.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`codemode runs`: the runs that outlive their process, looked at, waited for and cancelled, over the database itself."""
+"""`codemode runs`: runs that outlive their process, looked at, waited for and cancelled, over the database itself."""
 
 from __future__ import annotations
 
