@@ -41,6 +41,7 @@ from portal.app.quotas import quotas_in_force
 from portal.app.reload import takeable
 from portal.app.shared import Parts, Shared
 from portal.app.upstreams import open_upstreams
+from portal.approvals import Approvals
 from portal.config import Config, IdentitySection, ServerConfig
 from portal.egress import resolver_here
 from portal.endpoint import health, status
@@ -269,9 +270,11 @@ class Instance:
             self.shared.events = self.shared.parts.events
         elif self.shared.log is not None:
             self.shared.events = await stack.enter_async_context(EventLog(self.shared.log))
-        if config.portal.has_store:
+        if (store := self.shared.store) is not None:
             # Those that serve one database are one instance.
             self.shared.mark = mark_of(config)
+            approvals = Approvals(store, self.shared.events, self.shared.parts.now)
+            self.shared.approvals = await stack.enter_async_context(approvals)
         opened = open_upstreams(
             config, sink, self.shared.store, self.shared.log, learning=learning, pins=pins, instance=self.shared.mark
         )

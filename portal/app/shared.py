@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from codemode import Meanings
 from portal.access import LiveAccess
 from portal.app.code import Programs
+from portal.approvals import Approvals
 from portal.calls import Gate, Records
 from portal.config import Config
 from portal.credentials import ServerCredentials
@@ -79,10 +80,11 @@ class Shared:
 
     Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
     a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`
-    and `choices` are None where nobody signs in, `log` where calls are not written into one, `exports` where there is
-    no log or no store, `admin` where nobody signs in. `kept` keeps arguments, results and programs, where the operator
-    says so. `runs` are those under way at all portals. `gateway` has the rules about what may pass, and what searches
-    for secrets. `mark` tells this instance from others: a portal that is led back to itself sees it.
+    and `choices` are None where nobody signs in, `approvals` where there is no store, `log` where calls are not written
+    into one, `exports` where there is no log or no store, `admin` where nobody signs in. `kept` keeps arguments,
+    results and programs, where the operator says so. `runs` are those under way at all portals. `gateway` has the rules
+    about what may pass, and what searches for secrets. `mark` tells this instance from others: a portal that is led
+    back to itself sees it.
     """
 
     config: Config
@@ -103,6 +105,7 @@ class Shared:
     gateway: LiveGateway = field(default_factory=LiveGateway)
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
     store: Store | None = None
+    approvals: Approvals | None = None
     log: CallLog | None = None
     events: EventSink = NO_EVENTS
     kept: ContentLog | None = None
