@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from pathlib import Path
@@ -12,12 +13,23 @@ import pytest
 
 from portal.approvals import canonical
 from portal.cli.show.unseen import json_lines, seen
+from portal.logs import CallLog, LogPlace, LogSettings
 from portal.state import Store
 from tests.portal.approvals.people import group, rule
 from tests.portal.cli.command import as_forked, in_process
 from tests.portal.cli.kept import ADA, BIDI, BOB, ROOT, approval, asked, in_store, parked, state_in, with_people
 
 HIDDEN = "\u202e\u2066\u200b\ufeff\u00ad\x1b\x07\x9b\u2028\U000e0041\u3164\ufe01\xa0"
+
+
+def make_log(folder: Path) -> None:
+    """The log of a portal that has run here."""
+
+    async def made() -> None:
+        async with CallLog.open(LogPlace(url=f"sqlite:///{folder}/logs.db", folder=folder), LogSettings) as log:
+            await log.stored()
+
+    asyncio.run(made())
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +166,7 @@ def test_who_opened_and_decided_on_the_command_line_is_in_the_log(
     monkeypatch.delenv("CODEMODE_STATE")
     place = {"state": state_in(tmp_path), "logs": {"database": f"sqlite:///{tmp_path}/logs.db"}}
     (tmp_path / "codemode.json").write_text(json.dumps({"mcpServers": {}, "portal": place}))
+    make_log(tmp_path)
     one = asked(tmp_path)
     assert codemode(tmp_path, "approvals", "show", one.id).returncode == 0
     assert codemode(tmp_path, "approvals", "deny", one.id, "--as", BOB).returncode == 0
