@@ -43,6 +43,7 @@ async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str
         runs=shared.runs,
         contents=shared.kept,
         serving=InstanceServing(shared, portals, upstreams),
+        approvals=shared.approvals,
     )
 
 

@@ -151,6 +151,7 @@ REVISABLE = {
 UNREVISED = {
     f"{MCP}/servers/{{id}}/login",
     f"{MCP}/data-flow/reads/{{id}}",
+    f"{MCP}/approval-grants/{{grant_id}}",
     f"{MCP}/runs/{{run_id}}",
     "/access/assessments/{id}",
     "/access/users/{id}/active_sessions/{nonce}",
