@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
+    from portal.home.approvals import APPROVAL_FORMS, ApprovalPages
     from portal.home.holdings import Ended, Holdings, held_since
     from portal.home.moments import ago, ahead
     from portal.home.offer import AddressOffer, Connecting, connecting, offered
@@ -21,6 +22,8 @@ else:
     __getattr__ = lazily(
         __name__,
         {
+            "APPROVAL_FORMS": "approvals",
+            "ApprovalPages": "approvals",
             "CODE_MODE": "setups",
             "AddressOffer": "offer",
             "ClientSetup": "setups",
@@ -46,9 +49,11 @@ else:
     )
 
 __all__ = [
+    "APPROVAL_FORMS",
     "CODE_MODE",
     "RUN_FORMS",
     "AddressOffer",
+    "ApprovalPages",
     "ClientSetup",
     "Connecting",
     "Ended",
