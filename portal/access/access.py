@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import count
 from weakref import WeakKeyDictionary
 
+from portal.access.approval_rules import ApprovalRule, combined
 from portal.access.compiling import RuleCompiler
 from portal.access.documents import (
     AccessDocument,
@@ -66,8 +67,8 @@ class ServerView:
 class Access:
     """One snapshot. Its `version` is unique in this process. `warnings` are for the operator who wrote the policies.
 
-    `evaluations` are the external evaluations that policies refer to, as (evaluate_url, keys_url). The snapshot was
-    compiled from `document` and `sources`.
+    `asks`: some policy asks for approvals. `evaluations` are the external evaluations that policies refer to, as
+    (evaluate_url, keys_url). The snapshot was compiled from `document` and `sources`.
     """
 
     def __init__(self, document: AccessDocument, sources: Sources = NO_SOURCES) -> None:
@@ -104,6 +105,11 @@ class Access:
         _warn_of_duplicate_aliases(document, compiler)
         tool_policies = (self._portal_tools, *(server.tool_policies for server in self._servers.values()))
         self.personal = any(policies.personal for policies in tool_policies)
+        self.asks = (
+            self._portal.asks
+            or any(policies.asks for policies in tool_policies)
+            or any(server.policies.asks for server in self._servers.values())
+        )
         self.document = document
         self.sources = sources
         self.warnings = compiler.warnings
@@ -205,6 +211,33 @@ class Standing:
             if budget is not None:
                 budgets.append(budget)
         return decision, tuple(budgets)
+
+    def approval(
+        self,
+        server: str,
+        tool: str | None,
+        annotations: Mapping[str, object],
+        arguments: Mapping[str, object] | None = None,
+    ) -> ApprovalRule | None:
+        """What a call needs that is allowed, by all policies that let it through; None if nothing, or if it is not
+        allowed. Without `tool` it is a request for something else of the server, such as a prompt."""
+        if not self.access.asks:
+            return None
+        entered = self.server(server)
+        if not entered.allowed:
+            return None
+        found = [rule for rule in (self.portal.approval, entered.approval) if rule is not None]
+        if tool is not None:
+            if not self.tool(server, tool, annotations, arguments)[0].allowed:
+                return None
+            target = ToolTarget(server, tool, annotations, arguments)
+            for policies, matches in (
+                (self.access._portal_tools, self._portal_matches),
+                self._server_matches(server),
+            ):
+                if policies.asks:
+                    found += policies.approvals(matches, self.identity, target)
+        return combined(found)
 
     def prompt(self, server: str, prompt: str) -> Decision:
         """The decision whether this caller may get this prompt (raw name)."""

@@ -1,15 +1,29 @@
 """What a policy says of approvals: whose, and how many, a call needs that the policy allows.
 
-The fields are Cloudflare's (`approval_required`, `approval_groups`, `purpose_justification_required`).
+The fields are Cloudflare's (`approval_required`, `approval_groups`, `purpose_justification_required`). Of several
+policies that apply to a call the strictest holds in everything: they become one rule, with all of their groups. One
+rule is one question to people, who see the call once and whole; one question after the other would have the second
+group approve what the first has approved long ago.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import orjson
+
 ApproveBy = Literal["group", "person", "client"]
 """Who approves: members of the groups, the person in the browser, or also the person in their client."""
+
+DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 86_400.0, 300.0, 30 * 86_400.0
+CLIENT_SECONDS = 900.0
+"""How long an approval is waited for that is given in the client, unless the policy says otherwise."""
+MAX_MEMBERS = 1000
+"""People in one group. A larger one is no group of people who look at calls."""
+_LEAST: tuple[ApproveBy, ...] = ("client", "person", "group")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +39,40 @@ class ApprovalGroup:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRule:
     """The approval that one call needs. `revision` is another after each change of the policy. Every group has to
-    approve. `justified`: the person says what for. `seconds`: how long it is waited for."""
+    approve. `also_person`: so has the person whose call it is, beside the groups. `justified`: the person says what
+    for. `seconds`: how long it is waited for."""
 
     policy: str
     policy_name: str
     revision: str
     by: ApproveBy
     groups: tuple[ApprovalGroup, ...] = ()
+    also_person: bool = False
     justified: bool = False
     prompt: str = ""
-    seconds: float = 86_400.0
+    seconds: float = DEFAULT_SECONDS
+
+
+def combined(rules: Sequence[ApprovalRule]) -> ApprovalRule | None:
+    """The one rule that asks for all that these ask for; None of none."""
+    distinct = list({(rule.policy, rule.revision): rule for rule in rules}.values())
+    if len(distinct) <= 1:
+        return distinct[0] if distinct else None
+    by = max((rule.by for rule in distinct), key=_LEAST.index)
+    names = [rule.policy_name or rule.policy for rule in distinct]
+    return ApprovalRule(
+        policy="+".join(rule.policy for rule in distinct)[:512],
+        policy_name=", ".join(names)[:512],
+        revision=digest_of([[rule.policy, rule.revision] for rule in distinct]),
+        by=by,
+        groups=tuple(dict.fromkeys(group for rule in distinct for group in rule.groups)),
+        also_person=by == "group" and any(rule.also_person or rule.by != "group" for rule in distinct),
+        justified=any(rule.justified for rule in distinct),
+        prompt="\n".join(dict.fromkeys(rule.prompt for rule in distinct if rule.prompt)),
+        seconds=min(rule.seconds for rule in distinct),
+    )
+
+
+def digest_of(value: object) -> str:
+    """A short text that is another for every other value of JSON."""
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()[:32]

@@ -78,6 +78,13 @@ class RuleCompiler:
         if len(self._warnings) < MAX_WARNINGS:
             self._warnings[f"{where}: {problem}."] = None
 
+    def addresses(self, id: str) -> frozenset[str] | None:
+        """The addresses of the list with this id, in lower case; None if there is no such list of addresses."""
+        found = self._lists.get(id)
+        if found is None or found.type != "EMAIL":
+            return None
+        return frozenset(item.value.strip().lower() for item in found.items)
+
     def matching(self, holder: RuleHolder, where: str) -> Test:
         """The test whether any of `include`, all of `require` and none of `exclude` match."""
         for part in ("include", "require", "exclude"):

@@ -1,6 +1,6 @@
 """Policies, groups, lists and settings of capabilities as JSON, in Cloudflare's shapes where Cloudflare has one.
 
-Members of Cloudflare's that a portal does not enforce (purpose justification, isolation, approval, ...) are accepted.
+Members of Cloudflare's that a portal does not enforce (isolation, connection rules, ...) are accepted.
 `unenforced` names them, so that their author is warned.
 """
 
@@ -11,10 +11,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
+from portal.access.approval_rules import LEAST_SECONDS, MOST_SECONDS, ApproveBy
 from portal.access.errors import PolicyError
 from portal.misfits import fitted, misfits
 from portal.objects import (
     MAX_POLICIES,
+    ApprovalGroups,
     Effect,
     GroupDocument,
     Id,
@@ -27,15 +29,14 @@ from portal.objects import (
     Settings,
     SomeRules,
     own_or_link,
+    read_approval_groups,
     rules,
 )
 
 MAX_EXPRESSION = 2000
 Text = rules.Text
-_UNENFORCED = (
-    *("approval_required", "isolation_required", "purpose_justification_required", "mfa_config"),
-    *("connection_rules",),
-)
+MAX_PROMPT = 4096
+_UNENFORCED = ("isolation_required", "mfa_config", "connection_rules")
 
 
 class _Document(BaseModel):
@@ -89,6 +90,10 @@ class Policy(_Document):
     require: Rules = ()
     exclude: Rules = ()
     precedence: int | None = None
+    approval_required: bool = False
+    approval_groups: ApprovalGroups = ()
+    purpose_justification_required: bool = False
+    purpose_justification_prompt: Annotated[str, Field(max_length=MAX_PROMPT)] | None = None
     unenforced: tuple[str, ...] = ()
 
     @model_validator(mode="before")
@@ -109,6 +114,10 @@ class Policy(_Document):
             require=document.require,
             exclude=document.exclude,
             precedence=document.precedence if isinstance(document, OwnPolicy) else None,
+            approval_required=document.approval_required,
+            approval_groups=read_approval_groups(document.approval_groups),
+            purpose_justification_required=document.purpose_justification_required,
+            purpose_justification_prompt=document.purpose_justification_prompt,
             unenforced=tuple(name for name in _UNENFORCED if getattr(document, name)),
         )
 
@@ -145,7 +154,10 @@ class ToolMatch(_Document):
 class ToolPolicy(_Document):
     """A policy about calls of single tools (ours). The first that matches decides; if none does, a call is allowed.
 
-    `calls_per_run` bounds the calls that one program may make under an `allow`.
+    `calls_per_run` bounds the calls that one program may make under an `allow`. With `approval_required` each of them
+    needs an approval, of the groups or, without any, of the person: `approve_by` says which, and `client` lets the
+    person answer in their client too. It is waited for `approval_seconds`. With `purpose_justification_required` the
+    person says what for.
     """
 
     id: Id
@@ -157,11 +169,28 @@ class ToolPolicy(_Document):
     tools: ToolMatch = ToolMatch()
     calls_per_run: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     precedence: int | None = None
+    approval_required: bool = False
+    approval_groups: ApprovalGroups = ()
+    approve_by: ApproveBy | None = None
+    approval_seconds: Annotated[float, Field(ge=LEAST_SECONDS, le=MOST_SECONDS)] | None = None
+    purpose_justification_required: bool = False
+    purpose_justification_prompt: Annotated[str, Field(max_length=MAX_PROMPT)] | None = None
 
     @model_validator(mode="after")
     def _only_an_allow_has_a_budget(self) -> ToolPolicy:
         if self.calls_per_run is not None and self.decision != "allow":
             raise ValueError("calls_per_run belongs to a policy whose decision is allow")
+        return self
+
+    @model_validator(mode="after")
+    def _only_an_allow_asks(self) -> ToolPolicy:
+        asks = self.approval_required or self.purpose_justification_required
+        if asks and self.decision != "allow":
+            raise ValueError("approval_required and purpose_justification_required belong to a policy that allows")
+        if not self.approval_required and (self.approval_groups or self.approve_by or self.approval_seconds):
+            raise ValueError("approval_groups, approve_by and approval_seconds need approval_required")
+        if (self.approve_by == "group") != bool(self.approval_groups) and self.approve_by is not None:
+            raise ValueError("approve_by group needs approval_groups, and nobody else has them")
         return self
 
 

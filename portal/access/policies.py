@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from portal.access.approval_rules import ApprovalRule
+from portal.access.approving import rule_of
 from portal.access.compiling import RuleCompiler, RuleOutcome
 from portal.access.documents import AccessGroup, AccessList, Policy, ToolPolicy
 from portal.access.selectors import Test
@@ -23,12 +25,14 @@ Ordered = TypeVar("Ordered", Policy, ToolPolicy)
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision. `policy` and `policy_name` are the id and name of the policy that decided; `reason` is a sentence."""
+    """A decision. `policy` and `policy_name` are the id and name of the policy that decided; `reason` is a sentence.
+    `approval` is what each call under that policy needs."""
 
     effect: Literal["allow", "deny"]
     reason: str
     policy: str | None = None
     policy_name: str = ""
+    approval: ApprovalRule | None = None
 
     @property
     def allowed(self) -> bool:
@@ -58,14 +62,22 @@ class _Compiled:
     test: Test
     label: str
     denies: bool = False
+    approval: ApprovalRule | None = None
 
 
 class Policies:
-    """The policies of one place (a portal, a server), which `place` names in reasons."""
+    """The policies of one place (a portal, a server), which `place` names in reasons. `asks`: one of them asks for
+    approvals."""
 
     def __init__(self, policies: Iterable[Policy], compiler: RuleCompiler, place: str) -> None:
         compiled = [
-            _Compiled(policy, compiler.matching(policy, f"policy {label}"), label, policy.decision == "deny")
+            _Compiled(
+                policy,
+                compiler.matching(policy, f"policy {label}"),
+                label,
+                policy.decision == "deny",
+                rule_of(policy, compiler, f"policy {label}"),
+            )
             for policy, label in ((policy, _label(policy)) for policy in in_order(policies))
         ]
         for entry in compiled:
@@ -74,6 +86,7 @@ class Policies:
         self._open = tuple(entry for entry in compiled if entry.policy.decision in ("bypass", "non_identity"))
         self._ordered = tuple(entry for entry in compiled if entry.policy.decision in ("allow", "deny"))
         self._place = place
+        self.asks = any(entry.approval is not None for entry in compiled)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -136,7 +149,8 @@ def in_order(policies: Iterable[Ordered]) -> list[Ordered]:
 
 
 def _allowed(entry: _Compiled, identity: Identity) -> Decision:
-    return Decision("allow", f"Policy {entry.label} allows {identity.label}.", entry.policy.id, entry.policy.name)
+    reason = f"Policy {entry.label} allows {identity.label}."
+    return Decision("allow", reason, entry.policy.id, entry.policy.name, entry.approval)
 
 
 def _denied(entry: _Compiled, identity: Identity, outcome: bool | None) -> Decision:

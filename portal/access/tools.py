@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from portal.access.approval_rules import ApprovalRule
+from portal.access.approving import rule_of
 from portal.access.compiling import RuleCompiler
 from portal.access.documents import ServerAccess, ToolPolicy
 from portal.access.expressions import Expression, compile_expression
@@ -157,13 +159,15 @@ class _Compiled:
     covers_name: Callable[[str, str], bool]
     hints: tuple[tuple[str, bool], ...]
     expression: Expression | None
+    approval: ApprovalRule | None = None
 
 
 class ToolPolicies:
-    """The tool policies of one place, in order."""
+    """The tool policies of one place, in order. `asks`: one of them asks for approvals."""
 
     def __init__(self, policies: Iterable[ToolPolicy], compiler: RuleCompiler) -> None:
         self._compiled = tuple(_compiled(policy, compiler) for policy in in_order(policies))
+        self.asks = any(entry.approval is not None for entry in self._compiled)
         # For each list of tools and each policy: the tools it covers, and those where that is unknown.
         self._about: WeakKeyDictionary[ToolList, tuple[tuple[int, int], ...]] = WeakKeyDictionary()
 
@@ -199,6 +203,24 @@ class ToolPolicies:
                 continue
             return _decision(policy, identity, target, matches, holds), _budget(policy)
         return None, None
+
+    def approvals(
+        self, outcomes: tuple[bool | None, ...], identity: Identity, target: ToolTarget
+    ) -> Iterable[ApprovalRule]:
+        """What the policies ask for that allow this call: the first that matches, and those before it of which that
+        cannot be known. An approval too many is better than one that is missing."""
+        for entry, matches in zip(self._compiled, outcomes, strict=True):
+            if matches is False or not _covers(entry, target):
+                continue
+            holds: bool | None = True
+            if entry.expression is not None:
+                holds = entry.expression.holds(_variables(identity, target))
+            if holds is False:
+                continue
+            if entry.approval is not None:
+                yield entry.approval
+            if matches and holds:
+                return
 
     def denied(self, outcomes: tuple[bool | None, ...], identity: Identity, tools: ToolList) -> int:
         """The tools that `decide` denies without arguments, as a number (`ToolList.which`)."""
@@ -257,6 +279,7 @@ def _compiled(policy: ToolPolicy, compiler: RuleCompiler) -> _Compiled:
         _name_test(tools.servers, tools.names),
         tuple(tools.annotations.items()),
         compile_expression(tools.expression, where=f"{where}, expression") if tools.expression else None,
+        rule_of(policy, compiler, where),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from portal.access import Access, PolicyError, access_document, read_objects
 from portal.admin.api.collection import Collection, Removed
@@ -14,11 +14,14 @@ from portal.admin.api.errors import conflict, in_use, invalid
 from portal.admin.api.operations import ApiRequest
 from portal.admin.api.permissions import ORGANIZATION, POLICIES
 from portal.admin.roles import RoleRules, role_holders
+from portal.misfits import misfits
 from portal.objects import (
     APP,
     CUSTOM_PAGE,
     GROUP,
+    MAX_APPROVAL_GROUPS,
     POLICY,
+    ApprovalGroupDocument,
     Effect,
     GroupDocument,
     OwnPolicy,
@@ -33,8 +36,29 @@ Name = Annotated[str, Field(min_length=1, max_length=255)]
 Duration = Annotated[str, Field(max_length=32, pattern=r"^(\d+(ns|us|µs|ms|s|m|h))+$")]
 
 
+def check_approval_groups(groups: tuple[Mapping[str, object], ...]) -> tuple[Mapping[str, object], ...]:
+    """These groups.
+
+    Raises:
+        ValueError: one is not of Cloudflare's form, or has fewer people than have to approve.
+    """
+    if len(groups) > MAX_APPROVAL_GROUPS:
+        raise ValueError(f"has more than {MAX_APPROVAL_GROUPS} groups")
+    for group in groups:
+        try:
+            read = ApprovalGroupDocument.model_validate(group)
+        except ValidationError as error:
+            first = misfits(error, group)[0]
+            raise ValueError(f"has a group that does not fit: {first.dotted}: {first.problem}") from None
+        people = {address.strip().lower() for address in read.email_addresses}
+        if read.email_list_uuid is None and len(people) < max(1, read.approvals_needed):
+            raise ValueError(f"has a group of {len(people)} people, of whom {read.approvals_needed} have to approve")
+    return groups
+
+
 class PolicyBody(PolicyDocument):
-    """The body of a policy. Members that a portal does not enforce are stored and returned."""
+    """The body of a policy. Members that a portal does not enforce are stored and returned. An approval group has at
+    least as many people as have to approve."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -43,9 +67,10 @@ class PolicyBody(PolicyDocument):
     include: SomeRules
     require: Rules = ()
     exclude: Rules = ()
-    approval_groups: Annotated[tuple[Mapping[str, object], ...], Field(max_length=100)] = ()
     purpose_justification_prompt: Annotated[str, Field(max_length=4096)] | None = None
     session_duration: Duration | None = None
+
+    _approvable = field_validator("approval_groups")(check_approval_groups)
 
 
 class ShownPolicy(PolicyBody):

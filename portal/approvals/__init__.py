@@ -1,5 +1,13 @@
 """Approvals of exact calls: what needs one, who decides, and that each is good for one call."""
 
+from portal.approvals.approvals import Approvals
+from portal.approvals.errors import (
+    ApprovalConflict,
+    ApprovalError,
+    ApprovalNotAsked,
+    ApprovalRefused,
+    ApprovalUnknown,
+)
 from portal.approvals.model import (
     Approval,
     ApprovalGrant,
@@ -10,14 +18,31 @@ from portal.approvals.model import (
     Remember,
     Via,
 )
+from portal.approvals.votes import MAX_COMMENT, MAX_JUSTIFICATION, may_decide, may_see, missing, tally
+from portal.approvals.written import MAX_ARGUMENTS, canonical, digest_of
 
 __all__ = [
+    "MAX_ARGUMENTS",
+    "MAX_COMMENT",
+    "MAX_JUSTIFICATION",
     "Approval",
+    "ApprovalConflict",
+    "ApprovalError",
     "ApprovalGrant",
     "ApprovalNeed",
+    "ApprovalNotAsked",
+    "ApprovalRefused",
     "ApprovalState",
+    "ApprovalUnknown",
     "ApprovalVote",
+    "Approvals",
     "Decider",
     "Remember",
     "Via",
+    "canonical",
+    "digest_of",
+    "may_decide",
+    "may_see",
+    "missing",
+    "tally",
 ]

@@ -8,11 +8,14 @@ from datetime import datetime
 from typing import Literal
 
 from portal.access import ApprovalRule
+from portal.identity import Identity
 
 ApprovalState = Literal["pending", "approved", "denied", "expired", "withdrawn", "used"]
 """`approved` is an approval that no call has used yet: it is good for one."""
 Via = Literal["browser", "client", "api", "cli"]
 """Through what somebody decides."""
+# The keys of callers who are no people (`Identity.key`).
+_NO_PEOPLE = ("service:", "certificate:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +36,45 @@ class ApprovalNeed:
     rule: ApprovalRule
     destructive: bool = True
     justification: str = ""
+    method: str = "tools/call"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decider:
     """Who decides: a person who has signed in, never a service token and never a client of a model.
 
-    `administers`: they may see and decide what any group may, by their role."""
+    It is made where a person has shown their own login: `Decider.of` refuses every other caller. `administers`: by
+    their role they see every approval, and may deny each; they approve only what the rule lets them."""
 
     subject: str
     email: str
     via: Via
     administers: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.subject or self.subject.startswith(_NO_PEOPLE):
+            raise ValueError("only a person who has signed in decides about approvals")
+        object.__setattr__(self, "email", self.email.strip().lower())
+
+    @classmethod
+    def of(cls, person: Identity, via: Via, *, administers: bool = False) -> Decider:
+        """
+        Raises:
+            ValueError: the caller has not signed in as a person, or has shown a credential of a service.
+        """
+        if not person.logged_in or person.by_credential:
+            raise ValueError("only a person who has signed in decides about approvals")
+        return cls(subject=person.key, email=person.email, via=via, administers=administers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remember:
+    """How long an approval holds for further calls of the same tool by the same person: `uses` None is without bound,
+    `this_run` is for the run of the call alone."""
+
+    seconds: float
+    uses: int | None = None
+    this_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +87,7 @@ class ApprovalVote:
     approves: bool
     at: datetime
     comment: str = ""
+    remember: Remember | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,23 +107,14 @@ class Approval:
     digest: bytes
     rule: ApprovalRule
     destructive: bool
-    justification: str
+    justification: str = field(repr=False)
     state: ApprovalState
     revision: int
     created_at: datetime
     expires_at: datetime
     decided_at: datetime | None = None
     votes: tuple[ApprovalVote, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remember:
-    """How long an approval holds for further calls of the same tool by the same person: `uses` None is without bound,
-    `this_run` is for the run of the call alone."""
-
-    seconds: float
-    uses: int | None = None
-    this_run: bool = False
+    method: str = "tools/call"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,8 +34,11 @@ from portal.objects.identities import StoredIdentity
 from portal.objects.policies import (
     GROUP,
     LIST,
+    MAX_APPROVAL_GROUPS,
     MAX_POLICIES,
     POLICY,
+    ApprovalGroupDocument,
+    ApprovalGroups,
     AttachedPolicy,
     Effect,
     GroupDocument,
@@ -48,6 +51,7 @@ from portal.objects.policies import (
     Rules,
     SomeRules,
     own_or_link,
+    read_approval_groups,
 )
 from portal.objects.portals import PORTAL, PortalDocument, PortalServer
 from portal.objects.providers import IDENTITY_PROVIDER, ProviderDocument
@@ -68,6 +72,7 @@ __all__ = [
     "IDENTITY_PROVIDER",
     "LIST",
     "MAX_API_TEXT",
+    "MAX_APPROVAL_GROUPS",
     "MAX_ENTRIES",
     "MAX_POLICIES",
     "MAX_PRECEDENCE",
@@ -79,6 +84,8 @@ __all__ = [
     "SERVER",
     "VALUES_PER_OBJECT",
     "AppDocument",
+    "ApprovalGroupDocument",
+    "ApprovalGroups",
     "AttachedPolicy",
     "AuthType",
     "CapabilitySetting",
@@ -119,5 +126,6 @@ __all__ = [
     "Threshold",
     "own_or_link",
     "packed",
+    "read_approval_groups",
     "unpacked",
 ]

@@ -6,6 +6,15 @@ Its chapter is `README.md`. It knows what a document is, and nothing of what doc
 from typing import TYPE_CHECKING
 
 from portal.lazy import lazily
+from portal.state.approval_row import (
+    APPROVAL_GRANTS,
+    APPROVALS,
+    ApprovalChange,
+    ApprovalCounts,
+    ApprovalFilter,
+    ApprovalRow,
+    GrantRow,
+)
 from portal.state.clock import Clock, utc_now
 from portal.state.errors import (
     AlreadyExists,
@@ -26,9 +35,11 @@ from portal.state.kinds import Kind, plain
 from portal.state.label_read import LABELS_READ, LabelRead
 
 if TYPE_CHECKING:
+    from portal.state.approval_rows import ApprovalRows
     from portal.state.credentials import CredentialKey, CredentialRows, StoredCredential
     from portal.state.database import begin_sqlite, make_private_file, parse_url
     from portal.state.envelope import Key, Place, rewrap, seal, unseal
+    from portal.state.grant_rows import GrantRows
     from portal.state.inspection import SchemaState, copy_sqlite, lock_holder, schema_state
     from portal.state.keys import KeyRing
     from portal.state.label_rows import LabelRows
@@ -42,6 +53,8 @@ else:
         __name__,
         {
             "KEEP": "objects",
+            "ApprovalRows": "approval_rows",
+            "GrantRows": "grant_rows",
             "Broken": "objects",
             "CredentialKey": "credentials",
             "CredentialRows": "credentials",
@@ -76,9 +89,16 @@ else:
     )
 
 __all__ = [
+    "APPROVALS",
+    "APPROVAL_GRANTS",
     "KEEP",
     "LABELS_READ",
     "AlreadyExists",
+    "ApprovalChange",
+    "ApprovalCounts",
+    "ApprovalFilter",
+    "ApprovalRow",
+    "ApprovalRows",
     "Broken",
     "Clock",
     "Conflict",
@@ -89,6 +109,8 @@ __all__ = [
     "Family",
     "Follower",
     "Found",
+    "GrantRow",
+    "GrantRows",
     "Idle",
     "Keep",
     "Kept",

@@ -189,7 +189,8 @@ run_resumes = Table(
     Column("document", Text, nullable=False),
 )
 
-# Requests for the approval of one exact call. `arguments` is the SHA-256 of its canonical arguments, `secret` has them.
+# Requests for the approval of one exact call. `arguments` is the SHA-256 of its canonical arguments, `secret` has them
+# until soon after `ended_at`.
 approvals = Table(
     "approvals",
     metadata,
@@ -209,12 +210,14 @@ approvals = Table(
     Column("created_at", Number(), nullable=False),
     Column("expires_at", Number(), nullable=False),
     Column("decided_at", Number(optional=True)),
+    Column("ended_at", Number(optional=True)),
     Column("document", Text, nullable=False),
     Column("secret", Bytes),
     Column("kid", String(16)),
     Index("approvals_by_state", "state", "expires_at"),
     Index("approvals_by_run", "run", "call"),
     Index("approvals_by_subject", "subject", "created_at"),
+    Index("approvals_by_end", "ended_at"),
     Index("approvals_by_kid", "kid"),
 )
 

@@ -14,11 +14,13 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.state import objects
+from portal.state.approval_rows import ApprovalRows
 from portal.state.changes import Callback, Changes, count, read_revisions
 from portal.state.clock import Clock, from_stored, utc_now
 from portal.state.credentials import CredentialRows
 from portal.state.database import Database
 from portal.state.errors import KeysUnusable, Misused, SecretUnreadable, StateUnavailable, StoreHealth
+from portal.state.grant_rows import GrantRows
 from portal.state.keys import KeyRing
 from portal.state.kinds import Kind
 from portal.state.label_rows import LabelRows
@@ -135,6 +137,8 @@ class Store:
         self.tokens = Tokens(database.reading, self._writing_rows, clock)
         self.credentials = CredentialRows(database.reading, self._writing_rows, clock, keys.find)
         self.labels = LabelRows(database.reading, self._writing_rows, clock)
+        self.approvals = ApprovalRows(database.reading, self._writing_rows, clock, keys.find)
+        self.approval_grants = GrantRows(database.reading, self._writing_rows, clock)
         self._database = database
         self._keys = keys
         self._clock = clock

@@ -196,13 +196,13 @@ def test_what_is_written_and_has_no_effect_is_said() -> None:
     policies: list[dict[str, Any]] = [
         {"decision": "allow", "include": [{"any_valid_service_token": {}}]},
         {"decision": "non_identity", "include": [{"email": {"email": "a@b.c"}}]},
-        {"decision": "allow", "include": [{"everyone": {}}], "purpose_justification_required": True},
+        {"decision": "allow", "include": [{"everyone": {}}], "isolation_required": True},
     ]
     compiled = compile_policies(Policy.model_validate({"id": str(n), **p}) for n, p in enumerate(policies))
     said = "\n".join(compiled.warnings)
     assert "use the decision non_identity" in said
     assert "email is known only of people who log in" in said
-    assert "purpose_justification_required is not enforced" in said
+    assert "isolation_required is not enforced" in said
 
 
 def test_groups_that_contain_each_other_or_too_deep_are_refused() -> None:

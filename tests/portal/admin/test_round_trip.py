@@ -55,11 +55,16 @@ JSON = st.recursive(
     st.none() | FLAG | st.integers(-9, 9) | TEXT, lambda inner: st.lists(inner, max_size=3), max_leaves=4
 )
 OBJECT = st.dictionaries(TEXT, JSON, max_size=3)
+APPROVAL_GROUP = st.builds(
+    lambda people, list: {"approvals_needed": len(people), "email_addresses": people, **list},
+    st.lists(TEXT, min_size=1, max_size=3, unique_by=lambda address: address.strip().lower()),
+    st.just({}) | st.fixed_dictionaries({"email_list_uuid": TEXT}),
+)
 POLICY = st.fixed_dictionaries(
     {"name": NAME, "decision": st.sampled_from(["allow", "deny", "non_identity", "bypass"]), **RULED},
     optional={
         **REST,
-        "approval_groups": st.lists(OBJECT, max_size=2),
+        "approval_groups": st.lists(APPROVAL_GROUP, max_size=2),
         "approval_required": FLAG,
         "isolation_required": FLAG,
         "mfa_config": st.none() | OBJECT,

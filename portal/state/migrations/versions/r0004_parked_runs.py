@@ -75,6 +75,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("expires_at", sa.BigInteger, nullable=False),
         sa.Column("decided_at", sa.BigInteger),
+        sa.Column("ended_at", sa.BigInteger),
         sa.Column("document", sa.Text, nullable=False),
         sa.Column("secret", sa.LargeBinary),
         sa.Column("kid", sa.String(16)),
@@ -82,6 +83,7 @@ def upgrade() -> None:
     op.create_index("approvals_by_state", "approvals", ["state", "expires_at"])
     op.create_index("approvals_by_run", "approvals", ["run", "call"])
     op.create_index("approvals_by_subject", "approvals", ["subject", "created_at"])
+    op.create_index("approvals_by_end", "approvals", ["ended_at"])
     op.create_index("approvals_by_kid", "approvals", ["kid"])
     op.create_table(
         "approval_grants",

@@ -1,0 +1,145 @@
+"""An approval as its row has it, and the arguments of a call in the one form that is hashed and shown. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from portal.access import ApprovalGroup, ApprovalRule
+from portal.approvals.errors import ApprovalNotAsked, ApprovalUnknown
+from portal.approvals.model import Approval, ApprovalGrant, ApprovalVote, Remember
+from portal.state import ApprovalRow, GrantRow
+
+MAX_ARGUMENTS = 1024 * 1024
+"""Bytes of the arguments of a call that people can be shown."""
+
+
+def canonical(arguments: Mapping[str, object]) -> str:
+    """The arguments as JSON, with sorted keys, no blanks, and every number as it was: equal texts are equal calls.
+
+    Raises:
+        ApprovalNotAsked: nobody could be shown them.
+    """
+    try:
+        text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (ValueError, TypeError, RecursionError):
+        raise ApprovalNotAsked(
+            "This call needs the approval of people, who cannot be shown its arguments: they are nested too deeply, or "
+            "no JSON. It did not run."
+        ) from None
+    if len(text.encode()) > MAX_ARGUMENTS:
+        raise ApprovalNotAsked(
+            f"This call needs the approval of people, and its arguments are larger than they can be shown: over "
+            f"{MAX_ARGUMENTS} bytes. It did not run."
+        )
+    return text
+
+
+def digest_of(method: str, text: str) -> bytes:
+    """The SHA-256 of canonical arguments. What is no tool has its method before them, so that neither is the other."""
+    return hashlib.sha256((text if method == "tools/call" else f"{method}\n{text}").encode()).digest()
+
+
+def sealed(arguments: str, justification: str) -> bytes:
+    return orjson.dumps({"arguments": arguments, "justification": justification})
+
+
+def unsealed(secret: bytes | None) -> tuple[str | None, str]:
+    """The canonical arguments, None where they are erased, and what the call is for."""
+    if secret is None:
+        return None, ""
+    value = orjson.loads(secret)
+    return value["arguments"], value["justification"]
+
+
+def document_of(approval: Approval) -> str:
+    """What its row has besides its columns, as JSON."""
+    rule = approval.rule
+    groups = [{"needed": one.needed, "emails": sorted(one.emails), "lists": list(one.lists)} for one in rule.groups]
+    return orjson.dumps(
+        {
+            "email": approval.email,
+            "method": approval.method,
+            "destructive": approval.destructive,
+            "rule": {
+                "name": rule.policy_name,
+                "by": rule.by,
+                "groups": groups,
+                "also_person": rule.also_person,
+                "justified": rule.justified,
+                "prompt": rule.prompt,
+                "seconds": rule.seconds,
+            },
+            "votes": [_vote(vote) for vote in approval.votes],
+        }
+    ).decode()
+
+
+def approval_of(row: ApprovalRow, justification: str = "") -> Approval:
+    """
+    Raises:
+        ApprovalUnknown: the row is damaged.
+    """
+    try:
+        document: dict[str, Any] = orjson.loads(row.document)
+        rule = document["rule"]
+        return Approval(
+            id=row.id,
+            portal=row.portal,
+            subject=row.subject,
+            email=document["email"],
+            client=row.client,
+            run=row.run,
+            call=row.call,
+            server=row.server,
+            tool=row.tool,
+            digest=row.digest,
+            rule=ApprovalRule(
+                policy=row.policy,
+                policy_name=rule["name"],
+                revision=row.policy_revision,
+                by=rule["by"],
+                groups=tuple(
+                    ApprovalGroup(one["needed"], frozenset(one["emails"]), tuple(one["lists"]))
+                    for one in rule["groups"]
+                ),
+                also_person=rule["also_person"],
+                justified=rule["justified"],
+                prompt=rule["prompt"],
+                seconds=rule["seconds"],
+            ),
+            destructive=document["destructive"],
+            justification=justification,
+            state=row.state,  # type: ignore[arg-type]
+            revision=row.revision,
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+            decided_at=row.decided_at,
+            votes=tuple(map(_read_vote, document["votes"])),
+            method=document["method"],
+        )
+    except (ValueError, KeyError, TypeError):
+        raise ApprovalUnknown from None
+
+
+def grant_of(row: GrantRow) -> ApprovalGrant:
+    return ApprovalGrant(**asdict(row))
+
+
+def _vote(vote: ApprovalVote) -> dict[str, object]:
+    remember = None if vote.remember is None else asdict(vote.remember)
+    return {**asdict(vote), "at": vote.at.isoformat(), "remember": remember}
+
+
+def _read_vote(value: dict[str, Any]) -> ApprovalVote:
+    remember = value.pop("remember")
+    at = datetime.fromisoformat(value.pop("at"))
+    return ApprovalVote(**value, at=at, remember=None if remember is None else Remember(**remember))
