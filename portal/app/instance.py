@@ -316,6 +316,7 @@ class Instance:
         from portal.app.admin import open_admin
         from portal.app.identity import SharedIdentity
         from portal.app.signals import SignalSources
+        from portal.approvals import Approvals
         from portal.elicitation import Choices
         from portal.home import Holdings
 
@@ -324,6 +325,7 @@ class Instance:
         stack.push_async_callback(shared.aclose)
         shared.logins.on_change(self._logins_ended)
         self.shared.choices = await stack.enter_async_context(Choices(store))
+        self.shared.approvals = await stack.enter_async_context(Approvals(store, self.shared.events, now))
 
         async def sign(claims: Mapping[str, object]) -> str:
             return await shared.keys.sign({"iss": self._issuer(self.own), **claims})
