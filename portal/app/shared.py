@@ -80,8 +80,8 @@ class Shared:
 
     Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
     a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`,
-    `choices` and `approvals` are None where nobody signs in, `log` where calls are not written into one, `exports` where there is
-    no log or no store, `admin` where nobody signs in. `kept` keeps arguments, results and programs, where the operator
+    `choices`, `approvals` and `admin` are None where nobody signs in, `log` where calls are not written into one,
+    `exports` where there is no log or no store. `kept` keeps arguments, results and programs, where the operator
     says so. `runs` are those under way at all portals. `gateway` has the rules about what may pass, and what searches
     for secrets. `mark` tells this instance from others: a portal that is led back to itself sees it.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from portal.approvals import Approval, ApprovalGrant, Decider, Remember, may_decide
@@ -22,12 +22,11 @@ from portal.runs import CallOfRun
 
 MOST_OTHER_CALLS = 50
 MAX_USES = 1000
-Named = Callable[[str], str]
-"""What a client of this id is called."""
+NO_NAMES: Mapping[str, str] = {}
 
 
-def approval_view(approval: Approval, decider: Decider, client: Named = str) -> ApprovalView:
-    """The approval as this person sees it."""
+def approval_view(approval: Approval, decider: Decider, clients: Mapping[str, str] = NO_NAMES) -> ApprovalView:
+    """The approval as this person sees it. `clients` are what clients are called, by their ids."""
     rule = approval.rule
     approved = {vote.email for vote in approval.votes if vote.approves and vote.via != "client"}
     return ApprovalView(
@@ -40,7 +39,7 @@ def approval_view(approval: Approval, decider: Decider, client: Named = str) -> 
         portal=approval.portal,
         asker=_name(approval.email or approval.subject),
         own=approval.subject == decider.subject,
-        client=_name(client(approval.client)),
+        client=_name(clients.get(approval.client, approval.client)),
         created_at=approval.created_at,
         expires_at=approval.expires_at,
         decided_at=approval.decided_at,
@@ -61,13 +60,15 @@ def approval_view(approval: Approval, decider: Decider, client: Named = str) -> 
     )
 
 
-def grant_view(grant: ApprovalGrant, decider: Decider, client: Named = str, who: str = "") -> GrantView:
+def grant_view(
+    grant: ApprovalGrant, decider: Decider, clients: Mapping[str, str] = NO_NAMES, who: str = ""
+) -> GrantView:
     """A remembered approval as its person sees it, or with `who` that is as others do."""
     return GrantView(
         id=grant.id,
         name=_name(f"{grant.server}.{grant.tool}"),
         who=who,
-        client=_name(client(grant.client)),
+        client=_name(clients.get(grant.client, grant.client)),
         run=_name(grant.run),
         uses=grant.uses_left,
         until=grant.until,

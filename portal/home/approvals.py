@@ -7,7 +7,7 @@ but what is theirs and what they may decide, at this portal. GET changes nothing
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -80,6 +80,11 @@ SILENT = "The portal cannot read its approvals now. Nothing was decided. Try aga
 NO_PERSON = "Calls are decided by people. You are signed in with a credential of a service."
 
 
+async def _nameless(client: str) -> str:
+    """No client is known by a name."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class _Looking:
     """Somebody who looks: `decider` is what they decide as."""
@@ -98,7 +103,8 @@ class _Inbox:
 
 
 class ApprovalPages:
-    """The pages of one portal. `runs` gives the runs of the person with this key; `client` what a client is called."""
+    """The pages of one portal. `runs` gives the runs of the person with this key; `client` what the client with this id
+    calls itself, "" where that is not known."""
 
     def __init__(
         self,
@@ -107,7 +113,7 @@ class ApprovalPages:
         portal: str,
         runs: Callable[[str], PersonRuns],
         now: Callable[[], datetime] = utc_now,
-        client: Callable[[str], str] = str,
+        client: Callable[[str], Awaitable[str]] = _nameless,
     ) -> None:
         self._login = login
         self._approvals = approvals
@@ -157,15 +163,17 @@ class ApprovalPages:
                 grants = await self._approvals.grants(portal=self._portal, subject=decider.subject)
         except (StateUnavailable, Full) as error:
             return await self._not_now(looking.visitor, error)
-        views = [approval_view(one, decider, self._client) for one in inbox.waiting]
+        clients = [one.client for one in (*inbox.waiting, *inbox.decided)]
+        names = await self._names([*clients, *(one.client for one in grants)])
+        views = [approval_view(one, decider, names) for one in inbox.waiting]
         return await self._page(
             "person_approvals.html",
             looking,
             "Approvals",
             cards=cards(views[:MOST_WAITING], drawings),
             left_out=max(0, len(views) - MOST_WAITING),
-            decided=[approval_view(one, decider, self._client) for one in inbox.decided],
-            grants=[grant_view(one, decider, self._client) for one in grants],
+            decided=[approval_view(one, decider, names) for one in inbox.decided],
+            grants=[grant_view(one, decider, names) for one in grants],
             changed=False,
             page=APPROVALS_PATH,
             poll=_news_path(inbox),
@@ -201,7 +209,7 @@ class ApprovalPages:
         if isinstance(found, Response):
             return part_or_page(request, found)
         looking, approval = found
-        view = approval_view(approval, looking.decider, self._client)
+        view = approval_view(approval, looking.decider, await self._names([approval.client]))
         return await self._page("approval_live.html", looking, "Approval", view=view, poll=f"{_path(approval.id)}/live")
 
     async def _text(self, request: Request) -> Response:
@@ -234,7 +242,7 @@ class ApprovalPages:
                 calls = await self._calls(approval)
         except (StateUnavailable, Full) as error:
             return await self._not_now(looking.visitor, error)
-        view = approval_view(approval, looking.decider, self._client)
+        view = approval_view(approval, looking.decider, await self._names([approval.client]))
         # Of a call that is of no program there is no run to remember it for.
         choices = (
             [one for one in REMEMBER if approval.run or one[0] != "run"] if approval.method == "tools/call" else []
@@ -428,6 +436,10 @@ class ApprovalPages:
             return await self._approvals.arguments(id)
         except (ApprovalUnknown, SecretUnreadable):
             return None
+
+    async def _names(self, clients: Iterable[str]) -> Mapping[str, str]:
+        """What each of these clients is called."""
+        return {id: await self._client(id) or id for id in dict.fromkeys(clients)}
 
     async def _calls(self, approval: Approval) -> Sequence[CallLineView]:
         """What the run of a call has called besides, as far as it is known here."""

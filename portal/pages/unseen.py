@@ -26,7 +26,7 @@ _SUSPECT = re.compile(r"[^\x20-\x7e\t\n]+")
 
 @lru_cache(maxsize=4096)
 def is_unseen(character: str) -> bool:
-    """Whether a character is not seen, or turns the order of others. A blank that is no plain one is not told from it."""
+    """Whether a character is not seen, or turns the order of others. A blank is, unless it is the plain one."""
     category = unicodedata.category(character)
     if category in _HIDDEN or (category == "Zs" and character != " "):
         return True
