@@ -9,6 +9,7 @@
         ServerUnknown             nothing of that name is configured
         CallDenied                the gate said no
           OverQuota               as many calls as a quota allows have been made
+          ApprovalRequired        people have to approve the call first
         UpstreamError             the upstream, or the road to it
           RpcError                it answered with a JSON-RPC error (relayed word for word)
           UpstreamUnavailable     not connected: the call did not leave
@@ -139,6 +140,17 @@ class OverQuota(CallDenied):
         details = {"reason": "quota", "retryAfter": seconds}
         super().__init__(reason, policy=policy, server=server, details=details)
         self.seconds = seconds
+
+
+class ApprovalRequired(CallDenied):
+    """People have to approve the call first, at `url`. It did not run, and the same call runs once they have: it uses
+    the approval `approval`."""
+
+    def __init__(self, reason: str, *, policy: str, approval: str, url: str, server: str = "") -> None:
+        details = {"reason": "approval_required", "approval": approval, "url": url}
+        super().__init__(reason, policy=policy, server=server, details=details)
+        self.approval = approval
+        self.url = url
 
 
 class UpstreamError(CallError):

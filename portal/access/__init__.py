@@ -32,7 +32,7 @@ from portal.access.stored import (
     read_objects,
     server_access,
 )
-from portal.access.tools import Capabilities, DisplaySetting, MergedSetting, ToolList, merged, settings_of
+from portal.access.tools import Capabilities, DisplaySetting, MergedSetting, ToolList, hint, merged, settings_of
 from portal.objects import SELECTORS
 
 __all__ = [
@@ -82,6 +82,7 @@ __all__ = [
     "compile_policies",
     "denied",
     "explain",
+    "hint",
     "keep_standing",
     "merged",
     "policies_of",

@@ -27,6 +27,7 @@ from portal.objects import (
     ListItem,
     OwnPolicy,
     PolicyDocument,
+    read_approval_groups,
     rules,
 )
 from portal.state import Clock, Store, Stored, Transaction
@@ -254,4 +255,8 @@ def _lists_of(holder: PolicyDocument | GroupDocument | RoleRules) -> set[str]:
             ids.add(rule.email_list.id)
         elif isinstance(rule, rules.IpList):
             ids.add(rule.ip_list.id)
+    if isinstance(holder, PolicyDocument):
+        ids |= {
+            group.email_list_uuid for group in read_approval_groups(holder.approval_groups) if group.email_list_uuid
+        }
     return ids

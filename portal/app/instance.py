@@ -41,6 +41,7 @@ from portal.app.quotas import quotas_in_force
 from portal.app.reload import takeable
 from portal.app.shared import Parts, Shared
 from portal.app.upstreams import open_upstreams
+from portal.approvals import Approvals
 from portal.config import Config, IdentitySection, ServerConfig
 from portal.egress import resolver_here
 from portal.endpoint import health, status
@@ -269,9 +270,11 @@ class Instance:
             self.shared.events = self.shared.parts.events
         elif self.shared.log is not None:
             self.shared.events = await stack.enter_async_context(EventLog(self.shared.log))
-        if config.portal.has_store:
+        if (store := self.shared.store) is not None:
             # Those that serve one database are one instance.
             self.shared.mark = mark_of(config)
+            approvals = Approvals(store, self.shared.events, self.shared.parts.now)
+            self.shared.approvals = await stack.enter_async_context(approvals)
         opened = open_upstreams(
             config, sink, self.shared.store, self.shared.log, learning=learning, pins=pins, instance=self.shared.mark
         )
@@ -316,7 +319,6 @@ class Instance:
         from portal.app.admin import open_admin
         from portal.app.identity import SharedIdentity
         from portal.app.signals import SignalSources
-        from portal.approvals import Approvals
         from portal.elicitation import Choices
         from portal.home import Holdings
 
@@ -325,7 +327,6 @@ class Instance:
         stack.push_async_callback(shared.aclose)
         shared.logins.on_change(self._logins_ended)
         self.shared.choices = await stack.enter_async_context(Choices(store))
-        self.shared.approvals = await stack.enter_async_context(Approvals(store, self.shared.events, now))
 
         async def sign(claims: Mapping[str, object]) -> str:
             return await shared.keys.sign({"iss": self._issuer(self.own), **claims})

@@ -18,7 +18,15 @@ from portal.app.access import StoredState, audiences, portal_access, served_for_
 from portal.app.asgi import portal_app
 from portal.app.definitions import OWN, PortalDefinition
 from portal.app.shared import Shared
-from portal.calls import AssertionCredentials, Caller, Gate, GatewayScreening, PolicyAdmission, QuotaAdmission
+from portal.calls import (
+    ApprovalAdmission,
+    AssertionCredentials,
+    Caller,
+    Gate,
+    GatewayScreening,
+    PolicyAdmission,
+    QuotaAdmission,
+)
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
 from portal.endpoint import Endpoint, LoginPage, PersonServers
 from portal.identity import NOBODY, Identity, OnBehalf
@@ -64,6 +72,7 @@ class Portal:
             on_behalf=self._on_behalf,
             contents=shared.kept,
             flows=shared.flows,
+            on_run_end=None if shared.approvals is None else shared.approvals.run_ended,
         )
         settings = shared.config.portal.model_copy(update={"name": definition.name})
         self.endpoint = Endpoint(
@@ -256,12 +265,20 @@ class Portal:
         )
         if self.access is None:
             return Gate(admissions=[quotas], screenings=[gateway], programs=[gateway])
+        # It waits for people. What decides by the moment decides after them, and once more.
+        approvals = ApprovalAdmission(
+            self.access, self._shared.servers, self._shared.approvals, self.definition.id, self._approval_page
+        )
         return Gate(
-            admissions=[PolicyAdmission(self.access, self._shared.servers), quotas],
+            admissions=[approvals, PolicyAdmission(self.access, self._shared.servers), quotas],
             screenings=[gateway],
             programs=[gateway],
             credentials=[AssertionCredentials(self._assertions)],
         )
+
+    def _approval_page(self, id: str) -> str:
+        """Where people decide about an approval."""
+        return f"{self.address}/approve/{id}"
 
     def _on_behalf(self, caller: Identity | None) -> OnBehalf:
         """Whose logins at the servers the calls of a caller use: their own, where people sign in."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from codemode import Meanings
 from portal.access import LiveAccess
 from portal.app.code import Programs
+from portal.approvals import Approvals
 from portal.calls import Gate, Records
 from portal.config import Config
 from portal.credentials import ServerCredentials
@@ -31,7 +32,6 @@ from portal.state import Clock, utc_now
 if TYPE_CHECKING:
     from portal.admin import Admin
     from portal.app.identity import AdmissionPolicy, IdentitySettings, SharedIdentity
-    from portal.approvals import Approvals
     from portal.elicitation import Choices
     from portal.export import ExportJobs
     from portal.login import Passwords
@@ -79,11 +79,12 @@ class Shared:
     """The configuration in force, and the parts of an instance that every portal uses.
 
     Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
-    a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`,
-    `choices`, `approvals` and `admin` are None where nobody signs in, `log` where calls are not written into one,
-    `exports` where there is no log or no store. `kept` keeps arguments, results and programs, where the operator
-    says so. `runs` are those under way at all portals. `gateway` has the rules about what may pass, and what searches
-    for secrets. `mark` tells this instance from others: a portal that is led back to itself sees it.
+    a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`
+    and `choices` are None where nobody signs in, `approvals` where there is no store, `log` where calls are not written
+    into one, `exports` where there is no log or no store, `admin` where nobody signs in. `kept` keeps arguments,
+    results and programs, where the operator says so. `runs` are those under way at all portals. `gateway` has the rules
+    about what may pass, and what searches for secrets. `mark` tells this instance from others: a portal that is led
+    back to itself sees it.
     """
 
     config: Config
@@ -104,6 +105,7 @@ class Shared:
     gateway: LiveGateway = field(default_factory=LiveGateway)
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
     store: Store | None = None
+    approvals: Approvals | None = None
     log: CallLog | None = None
     events: EventSink = NO_EVENTS
     kept: ContentLog | None = None
@@ -112,7 +114,6 @@ class Shared:
     admin: Admin | None = None
     identity: SharedIdentity | None = None
     choices: Choices | None = None
-    approvals: Approvals | None = None
 
     @property
     def runner(self) -> CodeRunner | None:

@@ -82,6 +82,14 @@ class Approvals:
 
     # Asking
 
+    async def found(self, need: ApprovalNeed) -> Approval | None:
+        """The approval that was asked for this call already and says what becomes of it; None if there is none.
+
+        Raises:
+            ApprovalNotAsked: nobody could be shown the call.
+        """
+        return await self._found(_wanted(need, canonical(need.arguments), self._clock()))
+
     async def request(self, need: ApprovalNeed) -> Approval:
         """The approval of this call: the one that was asked for already, or a new one.
 
@@ -91,52 +99,15 @@ class Approvals:
         Raises:
             ApprovalNotAsked: it cannot be asked for. The message says why.
         """
-        text = canonical(need.arguments)
-        now = self._clock()
-        approval = Approval(
-            id=f"apr_{secrets.token_hex(16)}",
-            portal=need.portal,
-            subject=need.subject,
-            email=need.email,
-            client=need.client,
-            run=need.run,
-            call=need.call,
-            server=need.server,
-            tool=need.tool,
-            digest=digest_of(need.method, text),
-            rule=need.rule,
-            destructive=need.destructive,
-            justification=need.justification.strip()[:MAX_JUSTIFICATION],
-            state="pending",
-            revision=1,
-            created_at=now,
-            expires_at=now + timedelta(seconds=need.rule.seconds),
-            method=need.method,
-        )
-        row = ApprovalRow(
-            id=approval.id,
-            portal=approval.portal,
-            subject=approval.subject,
-            client=approval.client,
-            run=approval.run,
-            call=approval.call,
-            server=approval.server,
-            tool=approval.tool,
-            digest=approval.digest,
-            policy=approval.rule.policy,
-            policy_revision=approval.rule.revision,
-            state=approval.state,
-            created_at=approval.created_at,
-            expires_at=approval.expires_at,
-            document=document_of(approval),
-        )
+        text, now = canonical(need.arguments), self._clock()
+        approval = _wanted(need, text, now)
+        if (found := await self._found(approval)) is not None:
+            return found
+        row = _row_of(approval)
 
-        def fits(found: ApprovalRow) -> bool:
-            return _same_call(found, row) and _answers(found, now)
+        def fits(other: ApprovalRow) -> bool:
+            return _same_call(other, row) and _answers(other, now)
 
-        for found in await self._store.approvals.of_call(row):
-            if fits(found):
-                return await self._approval(found)
         secret = sealed(text, approval.justification)
         try:
             kept, made = await self._store.approvals.request(
@@ -169,9 +140,17 @@ class Approvals:
         loop = asyncio.get_running_loop()
         until = loop.time() + patience
         with self._waiter(id) as news:
+            approval: Approval | None = None
             while True:
                 news.clear()
-                approval = await self.get(id)
+                try:
+                    approval = await self.get(id)
+                except StateUnavailable:
+                    if approval is None:
+                        raise
+                    # A person may decide for hours, and the database be away for a moment of it.
+                    await asyncio.sleep(_AGAIN_SECONDS)
+                    self._news.set()
                 self._seen[id] = approval.revision
                 over = (approval.expires_at - self._clock()).total_seconds()
                 if approval.state == "pending" and over <= 0:
@@ -440,6 +419,13 @@ class Approvals:
         row = row._replace(portal=approval.portal, run=approval.run, server=approval.server)
         self._events.write(row._replace(identity=decider.subject, email=decider.email))
 
+    async def _found(self, approval: Approval) -> Approval | None:
+        row = _row_of(approval)
+        for other in await self._store.approvals.of_call(row):
+            if _same_call(other, row) and _answers(other, approval.created_at):
+                return await self._approval(other)
+        return None
+
     async def _approval(self, row: ApprovalRow) -> Approval:
         approval = approval_of(row)
         if not approval.rule.justified:
@@ -506,6 +492,50 @@ class Approvals:
 
     async def _ended(self) -> None:
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+def _wanted(need: ApprovalNeed, arguments: str, now: datetime) -> Approval:
+    """The approval that a call needs, as it is asked for."""
+    return Approval(
+        id=f"apr_{secrets.token_hex(16)}",
+        portal=need.portal,
+        subject=need.subject,
+        email=need.email,
+        client=need.client,
+        run=need.run,
+        call=need.call,
+        server=need.server,
+        tool=need.tool,
+        digest=digest_of(need.method, arguments),
+        rule=need.rule,
+        destructive=need.destructive,
+        justification=need.justification.strip()[:MAX_JUSTIFICATION],
+        state="pending",
+        revision=1,
+        created_at=now,
+        expires_at=now + timedelta(seconds=need.rule.seconds),
+        method=need.method,
+    )
+
+
+def _row_of(approval: Approval) -> ApprovalRow:
+    return ApprovalRow(
+        id=approval.id,
+        portal=approval.portal,
+        subject=approval.subject,
+        client=approval.client,
+        run=approval.run,
+        call=approval.call,
+        server=approval.server,
+        tool=approval.tool,
+        digest=approval.digest,
+        policy=approval.rule.policy,
+        policy_revision=approval.rule.revision,
+        state=approval.state,
+        created_at=approval.created_at,
+        expires_at=approval.expires_at,
+        document=document_of(approval),
+    )
 
 
 def _same_call(found: ApprovalRow, row: ApprovalRow) -> bool:

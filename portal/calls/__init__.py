@@ -1,5 +1,6 @@
 """Every call to an upstream server passes through here, from a client, a program or the command line."""
 
+from portal.calls.approvals import ApprovalAdmission
 from portal.calls.assertions import AssertionCredentials
 from portal.calls.caller import Caller, LeasedRun, Records, RunWatcher
 from portal.calls.gate import Call, Gate
@@ -10,6 +11,7 @@ from portal.calls.rows import HIDDEN, EndedRequest, EndedRun, request_row, sessi
 
 __all__ = [
     "HIDDEN",
+    "ApprovalAdmission",
     "AssertionCredentials",
     "Call",
     "Caller",

@@ -3,7 +3,7 @@
 The order is fixed:
 
     resolve      the connection to the server; a call of an unknown server ends here
-    admissions   may this caller make this call? access policies are one
+    admissions   may this caller make this call? people who approve it are the first, access policies come after them
     data flow    may it be made after what was read?
     screenings   may the params go out? each may change them
     pins         was the tool or prompt approved as its server offers it now?
@@ -108,9 +108,11 @@ class Caller:
         on_behalf: Callable[[Identity | None], OnBehalf] = lambda caller: NOBODY,
         contents: KeptContents | None = None,
         flows: Flows | None = None,
+        on_run_end: Callable[[str], None] | None = None,
     ) -> None:
         """`on_behalf` says whose credentials the calls of a caller show. `contents` keeps what calls carry. Without
-        `flows` no rule of data flow holds."""
+        `flows` no rule of data flow holds. `on_run_end` is told of each run that has ended, by its id."""
+        self._on_run_end = on_run_end
         self._contents = contents
         self.on_behalf = on_behalf
         self._servers = servers
@@ -183,6 +185,7 @@ class Caller:
             return result
         except CallError as error:
             failure, outcome = error, error.outcome
+            await _give_back(error, context)
             raise
         except StateUnavailable as error:
             failure = _without_store(error)
@@ -289,6 +292,8 @@ class Caller:
         """Write the row of a run of a program, and keep the program, if there is one that is kept (`keeps_program`),
         with the words that say how it failed."""
         context.facts.rows += 1
+        if self._on_run_end is not None:
+            self._on_run_end(run.id)
         row, holder = self.row_of(run, context), holder_of(context.principal)
         name = self._records.write(row, holder)
         if self._contents is not None and name is not None and program and self._contents.wants_programs():
@@ -375,6 +380,12 @@ class LeasedRun:
 
 def _without_store(error: StateUnavailable) -> StoreUnavailable:
     return StoreUnavailable(error.words, ran=error.ran, seconds=error.seconds)
+
+
+async def _give_back(error: CallError, context: CallContext) -> None:
+    """Return what admissions have used up for a call that did not run."""
+    if error.ran == "no" and context.facts.give_back is not None:
+        await context.facts.give_back()
 
 
 def _repeatable(snapshot: Snapshot, call: Call) -> bool:

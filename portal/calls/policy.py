@@ -39,16 +39,8 @@ class PolicyAdmission:
 
     def _tool(self, standing: Standing, call: Call, context: CallContext) -> Decision:
         spent = context.spent
-        server = self._servers.snapshot_for(context.on_behalf).servers.get(call.server)
-        definition = server.tool(call.name) if server is not None else None
-        annotations = definition.get("annotations") if definition is not None else None
-        arguments = call.params.get("arguments")
-        decision, budgets = standing.tool(
-            call.server,
-            call.name,
-            annotations if isinstance(annotations, Mapping) else {},
-            arguments if isinstance(arguments, Mapping) else {},
-        )
+        annotations = annotations_of(self._servers, call, context)
+        decision, budgets = standing.tool(call.server, call.name, annotations, arguments_of(call))
         # Budgets are per run. A direct call is a run of one call.
         counts = {} if spent is None else spent
         for budget in budgets:
@@ -57,6 +49,20 @@ class PolicyAdmission:
         for budget in budgets:
             counts[budget.policy] = counts.get(budget.policy, 0) + 1
         return decision
+
+
+def annotations_of(servers: Servers, call: Call, context: CallContext) -> Mapping[str, object]:
+    """The annotations of the tool that a call is for, as its server lists it at this moment."""
+    server = servers.snapshot_for(context.on_behalf).servers.get(call.server)
+    definition = server.tool(call.name) if server is not None else None
+    annotations = definition.get("annotations") if definition is not None else None
+    return annotations if isinstance(annotations, Mapping) else {}
+
+
+def arguments_of(call: Call) -> Mapping[str, object]:
+    """The arguments of a call of a tool, {} if they are none."""
+    arguments = call.params.get("arguments")
+    return arguments if isinstance(arguments, Mapping) else {}
 
 
 def _of_prompt(call: Call) -> bool:

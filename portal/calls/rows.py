@@ -62,7 +62,7 @@ def call_row(
         protocol or "",
         "" if server is None else _url(server),
         failure.policy or "" if isinstance(failure, CallDenied) else context.facts.policy,
-        _reason(failure),
+        _reason(failure) or _approved(context),
         None if failure is None else failure.code,
         sent,
         received,
@@ -188,6 +188,11 @@ def _reason(failure: CallError | None) -> str:
     if failure is None:
         return ""
     return failure.reason[:MAX_NAME] if isinstance(failure, CallDenied) else type(failure).__name__
+
+
+def _approved(context: CallContext) -> str:
+    approval = context.facts.approval
+    return f"approved with {approval}"[:MAX_NAME] if approval else ""
 
 
 @lru_cache(maxsize=4096)

@@ -48,8 +48,8 @@ ApprovalGroups = Annotated[tuple[ApprovalGroupDocument, ...], Field(max_length=M
 
 class PolicyDocument(Document):
     """A policy. The members after `exclude` are Cloudflare's. Those about approvals and the purpose hold for each call
-    that the policy lets somebody make; the others are stored, returned and not enforced. An approval group that is not of
-    the form of `ApprovalGroupDocument` is one of nobody."""
+    that the policy lets somebody make; the others are stored, returned and not enforced. An approval group that is not
+    of the form of `ApprovalGroupDocument` is one of nobody."""
 
     name: str = ""
     decision: Effect

@@ -17,6 +17,7 @@ OnProgress: TypeAlias = Callable[[float, float | None, str | None], Awaitable[No
 OnLog: TypeAlias = Callable[[Mapping[str, object]], Awaitable[None]]
 OnPause: TypeAlias = Callable[[], Awaitable[None]]
 OnLogin: TypeAlias = Callable[[LoginRequired, OnWait | None], Awaitable[bool]]
+GiveBack: TypeAlias = Callable[[], Awaitable[None]]
 OnRequest: TypeAlias = Callable[[str, Mapping[str, object]], Awaitable[Mapping[str, object]]]
 
 INTERACTIVE = ("elicitation", "sampling", "roots")
@@ -67,7 +68,8 @@ class CallFacts:
     """What comes out about one call while it is made, for its row.
 
     `findings` are those of screenings, each without what was found. `labels` are those of what is called.
-    `policy` is a rule that let the call go on and is to be seen with it. `rows` counts the rows of the log that were
+    `policy` is a rule that let the call go on and is to be seen with it, and `approval` what people have approved it
+    with. `give_back` returns that approval if the call did not run. `rows` counts the rows of the log that were
     written with this context. `trace` is what the server is told of the trace that the call is of. `server` is its
     configuration as the call found it, None if there is no such server. With `hides_name` the name or URI of its target
     has in it what was found, and is in no row.
@@ -76,6 +78,8 @@ class CallFacts:
     findings: list[Mapping[str, object]] = field(default_factory=list)
     labels: set[str] = field(default_factory=set)
     policy: str = ""
+    approval: str = ""
+    give_back: GiveBack | None = None
     rows: int = 0
     trace: TraceContext | None = None
     server: ServerConfig | None = None
@@ -86,6 +90,8 @@ class CallFacts:
         self.findings.clear()
         self.labels.clear()
         self.policy = ""
+        self.approval = ""
+        self.give_back = None
         self.trace = None
         self.server = None
         self.hides_name = False

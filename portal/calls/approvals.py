@@ -1,0 +1,206 @@
+"""Admission by people: a call that needs an approval waits for it, or says where it is given.
+
+It is asked first, because it may wait for hours; the policies that hold when it is through decide after it. A call of a
+program waits, and may be given up and made again meanwhile. Any other call fails with the page to open, and the same
+call once more uses what was approved there. An approval is found by who calls what with which arguments, never by
+something in the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from codemode import Waiting
+from portal.access import ApprovalRule, LiveAccess, hint
+from portal.approvals import Approval, ApprovalNeed, ApprovalNotAsked, Approvals
+from portal.calls.gate import READS, RELEASES, Call, Denial
+from portal.calls.policy import annotations_of, arguments_of
+from portal.errors import ApprovalRequired
+from portal.identity import ANONYMOUS, Identity
+from portal.servers import Servers
+from portal.state import StateError
+from portal.upstream import CallContext
+
+# They carry nothing, and the portal makes them by itself.
+_WITHOUT_CONTENT = RELEASES | {"logging/setLevel"}
+# Each of these is shown to people like a call of a tool.
+_SHOWN = {"tools/call", *READS} - {"completion/complete"}
+# So often the policies may change while one call waits.
+_MOST_ROUNDS = 10
+_MAX_NAME = 128
+_BEYOND_EXPIRY = 60.0
+
+
+class ApprovalAdmission:
+    """`portal` is the id of the portal whose calls it admits; `page` gives the address of the page for an approval.
+    Without `approvals` there is no database to keep any, and a call that needs one is denied."""
+
+    def __init__(
+        self,
+        access: LiveAccess,
+        servers: Servers,
+        approvals: Approvals | None,
+        portal: str,
+        page: Callable[[str], str],
+    ) -> None:
+        self._access = access
+        self._servers = servers
+        self._approvals = approvals
+        self._portal = portal
+        self._page = page
+
+    async def admit(self, call: Call, context: CallContext) -> Denial | None:
+        """A denial if people do not approve the call.
+
+        Raises:
+            ApprovalRequired: they have not decided yet, and the caller does not wait.
+            StateUnavailable: the database does not answer.
+        """
+        if not self._access.current.asks or call.method in _WITHOUT_CONTENT:
+            return None
+        caller = context.principal or ANONYMOUS
+        if self._access.current.evaluations:
+            await self._access.prepare(caller)
+        for _ in range(_MOST_ROUNDS):
+            if (rule := self._rule(call, context, caller)) is None:
+                return None
+            if (refusal := self._refusal(rule, call, caller)) is not None:
+                return Denial(refusal, rule.policy)
+            assert self._approvals is not None
+            need = self._need(rule, call, context, caller)
+            try:
+                approval = await self._approvals.found(need)
+                if approval is None and await self._granted(need, context):
+                    return None
+                if approval is None:
+                    approval = await self._approvals.request(need)
+            except ApprovalNotAsked as error:
+                return Denial(str(error), rule.policy)
+            if approval.state == "approved" and await self._used(approval, need, context):
+                return None
+            if approval.state == "pending":
+                approval = await self._decided(approval, call, context)
+            if (words := _end_in_words(approval, call)) is not None:
+                return Denial(words, rule.policy)
+            # It is approved. The policies may be others by now, so they are asked again what the call needs.
+        return Denial(f"The policies about {_name(call)} change again and again. The call did not run.")
+
+    def _rule(self, call: Call, context: CallContext, caller: Identity) -> ApprovalRule | None:
+        """What the call needs by the policies of this moment. One that they deny needs nothing: they say why."""
+        standing = self._access.standing(caller)
+        if standing is None:
+            return None
+        if call.method != "tools/call":
+            return standing.approval(call.server, None, {})
+        annotations = annotations_of(self._servers, call, context)
+        return standing.approval(call.server, call.name, annotations, arguments_of(call))
+
+    def _refusal(self, rule: ApprovalRule, call: Call, caller: Identity) -> str | None:
+        """Why nobody is asked about the call."""
+        name = f"The policy {rule.policy_name or rule.policy!r} asks for an approval of {_name(call)}"
+        if self._approvals is None:
+            return f"{name}, and this portal has no database to keep one. The call did not run."
+        if call.method not in _SHOWN:
+            return f"{name}, and of such a request none can be given. It did not run."
+        if not caller.key:
+            return f"{name}, and it is not known whose call this is. It did not run. Sign in first."
+        if (rule.by != "group" or rule.also_person or rule.justified) and not caller.logged_in:
+            return f"{name} by the person whose call it is, and there is none behind this caller. It did not run."
+        return None
+
+    def _need(self, rule: ApprovalRule, call: Call, context: CallContext, caller: Identity) -> ApprovalNeed:
+        tool = call.method == "tools/call"
+        annotations = annotations_of(self._servers, call, context) if tool else {}
+        arguments: Mapping[str, object] = arguments_of(call) if tool else call.params
+        return ApprovalNeed(
+            portal=self._portal,
+            subject=caller.key,
+            email=caller.email,
+            client=context.source.client_id,
+            run=context.run_id,
+            call=context.number,
+            server=call.server,
+            tool=call.name if tool else call.method,
+            arguments=arguments,
+            rule=rule,
+            destructive=tool and hint(annotations, "destructiveHint"),
+            method=call.method,
+        )
+
+    async def _granted(self, need: ApprovalNeed, context: CallContext) -> bool:
+        """Whether a remembered approval is good for the call. It has one use less then."""
+        assert self._approvals is not None
+        grant = await self._approvals.granted(need)
+        if grant is None:
+            return False
+        context.facts.policy, context.facts.approval = need.rule.policy, grant
+        return True
+
+    async def _used(self, approval: Approval, need: ApprovalNeed, context: CallContext) -> bool:
+        """Whether the approval was good for this call. If the call does not run, it is good for the next try."""
+        approvals = self._approvals
+        assert approvals is not None
+        if not await approvals.use(approval.id, approval.digest, need.rule.revision):
+            return False
+
+        async def give_back() -> None:
+            # Otherwise it is used, and people are asked once more.
+            with suppress(StateError):
+                await approvals.give_back(approval.id, approval.digest, need.rule.revision)
+
+        facts = context.facts
+        facts.policy, facts.approval, facts.give_back = need.rule.policy, approval.id, give_back
+        return True
+
+    async def _decided(self, approval: Approval, call: Call, context: CallContext) -> Approval:
+        """The approval once people have decided.
+
+        Raises:
+            ApprovalRequired: the caller does not wait.
+        """
+        assert self._approvals is not None
+        url = self._page(approval.id)
+        if context.on_wait is None:
+            words = (
+                f"{_who(approval)} to approve this call of {_name(call)} first: {url} It did not run. Once it is "
+                f"approved, make the same call again, with the same arguments."
+            )
+            policy = approval.rule.policy
+            raise ApprovalRequired(words, policy=policy, approval=approval.id, url=url, server=call.server)
+        text = f"{_who(approval)} to approve a call of {_name(call)}"
+        async with context.on_wait(Waiting(text, url, kind="approval", repeatable=True)):
+            return await self._approvals.changed(approval.id, approval.rule.seconds + _BEYOND_EXPIRY)
+
+
+def _end_in_words(approval: Approval, call: Call) -> str | None:
+    """Why there is no approval, for the agent: without the addresses of those who decide."""
+    match approval.state:
+        case "denied":
+            denial = next((vote for vote in approval.votes if not vote.approves), None)
+            own = denial is not None and denial.subject == approval.subject
+            who = "The person behind this call" if own else "An approver"
+            why = f": {denial.comment}" if denial is not None and denial.comment else "."
+            ending = "It did not run. Do not make it again unless the person asks for that."
+            return f"{who} has denied this call of {_name(call)}{why} {ending}"
+        case "expired":
+            again = "It did not run. Make the call again to have it asked for once more."
+            return f"This call of {_name(call)} was not approved and made in time. {again}"
+        case "withdrawn":
+            return f"This call of {_name(call)} is not wanted any more. It did not run."
+        case _:
+            return None
+
+
+def _who(approval: Approval) -> str:
+    rule = approval.rule
+    name = repr(rule.policy_name or rule.policy)
+    who = "the person behind this call has" if rule.by != "group" else "others have"
+    return f"By the policy {name} {who}" + (", and the person too," if rule.also_person else "")
+
+
+def _name(call: Call) -> str:
+    """What people and agents read of the target: the tool, and nothing of the arguments."""
+    name = call.name if call.method == "tools/call" else call.method
+    shown = "".join(character if character.isprintable() else "\ufffd" for character in name[:_MAX_NAME])
+    return f"{call.server}.{shown}"
