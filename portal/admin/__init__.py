@@ -10,6 +10,7 @@ from portal.admin.api.permissions import (
     ACCOUNT,
     ALL,
     API_TOKENS,
+    APPROVALS,
     CUSTOM_PAGES,
     LOGS,
     ORGANIZATION,
@@ -23,6 +24,7 @@ from portal.admin.api.permissions import (
 )
 from portal.admin.api.revisions import ChangedMeanwhile, Marks, read_if_match
 from portal.admin.applying import apply_changes, export_objects, read_existing
+from portal.admin.approval_shapes import ApprovalPageInfo, DecisionResult, ShownApproval, ShownGrant
 from portal.admin.apps import ShownApp
 from portal.admin.build import Admin, create_admin
 from portal.admin.capabilities import Override, ShownOverride, offered
@@ -93,7 +95,7 @@ from portal.admin.portals import ShownPortal, ShownPortalServer
 from portal.admin.quotas import ShownQuota, ShownUse
 from portal.admin.role_rules import ShownRoles
 from portal.admin.roles import AdministratorRoles, PermissionGrant, ShownRole, role_id
-from portal.admin.runs import RunPageInfo, RunWithCalls, ShownRun
+from portal.admin.run_shapes import RunPageInfo, RunWithCalls, ShownRun
 from portal.admin.served import OWN_PORTAL, ServedPortal, ServedPortalServer, ServedServer, Serving
 from portal.admin.server_logins import ShownLoginRequest
 from portal.admin.servers import ShownServer, Synced
@@ -106,6 +108,7 @@ __all__ = [
     "ACCOUNT",
     "ALL",
     "API_TOKENS",
+    "APPROVALS",
     "CUSTOM_PAGES",
     "LOGS",
     "ORGANIZATION",
@@ -126,6 +129,7 @@ __all__ = [
     "Amount",
     "ApiCaller",
     "ApiRequest",
+    "ApprovalPageInfo",
     "Area",
     "AuthConfigSummary",
     "Change",
@@ -140,6 +144,7 @@ __all__ = [
     "ConfiguredQuota",
     "ConfiguredRule",
     "ConfiguredSetting",
+    "DecisionResult",
     "DeclaredError",
     "DlpLimits",
     "Existing",
@@ -182,11 +187,13 @@ __all__ = [
     "Serving",
     "ShownAgent",
     "ShownApp",
+    "ShownApproval",
     "ShownCustomProfile",
     "ShownDataset",
     "ShownDatasetEntry",
     "ShownEntry",
     "ShownFlowRule",
+    "ShownGrant",
     "ShownGroup",
     "ShownItem",
     "ShownJob",

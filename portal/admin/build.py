@@ -13,11 +13,13 @@ from starlette.routing import Mount
 
 from portal.admin.analytics import AnalyticsOperations
 from portal.admin.api.actions import Operations
-from portal.admin.api.application import PREFIX, AdminSettings, create_admin_app
+from portal.admin.api.application import PREFIX, AdminSettings, EventsInForce, create_admin_app
 from portal.admin.api.operations import Operation
+from portal.admin.approvals import ApprovalOperations
 from portal.admin.apps import AppOperations
 from portal.admin.assessments import AssessmentApi
 from portal.admin.configured import ConfiguredOperations
+from portal.admin.deciding import Deciding
 from portal.admin.dlp_datasets import DatasetOperations
 from portal.admin.dlp_entries import DlpEntryOperations
 from portal.admin.dlp_profiles import DlpProfileOperations, ProfileUses, no_uses
@@ -25,6 +27,7 @@ from portal.admin.dlp_rules import RuleSource
 from portal.admin.exports import ExportOperations
 from portal.admin.flows import FlowRuleOperations, ReadOperations, check_flow_rules
 from portal.admin.gateway import GatewayRuleOperations
+from portal.admin.kept_runs import KeptRuns
 from portal.admin.lists import ListOperations
 from portal.admin.log_reading import LogReading
 from portal.admin.login_settings import OrganizationOperations
@@ -47,6 +50,7 @@ from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
 from portal.admin.upstreams import NotRunning, Upstreams
 from portal.admin.users import UserOperations
+from portal.approvals import Approvals
 from portal.dlp import rules_folder
 from portal.export import ExportJobs
 from portal.home import Holdings
@@ -111,6 +115,7 @@ async def create_admin(
     runs: WatchedRuns | None = None,
     contents: ContentLog | None = None,
     serving: Serving | None = None,
+    approvals: Approvals | None = None,
 ) -> Admin:
     """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
     `waiting`, without `quotas` no call was counted, without `exports` no job of the export runs, without `runs` no
@@ -119,6 +124,7 @@ async def create_admin(
     `tester` answers what policies say of somebody, and `serving` what is in service; without them no portal runs in
     this process. `rules` is the folder of the compiled rules of detection. `profile_uses` says what uses a profile of
     detection: that one is not removed. `holdings` are what people have begun, and are the caller's to close.
+    `approvals` are those of the instance; without them decisions are made here, over the same store.
     """
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
@@ -128,6 +134,9 @@ async def create_admin(
     servers = ServerOperations(store, upstreams, clock, settings)
     reading = LogReading(store, log, settings)
     held, people = holdings or Holdings.over(store, clock), People(store, clock)
+    roles = AdministratorRoles(store, lambda: settings.identity)
+    deciding, approvals = Deciding(people, roles), approvals or Approvals(store, EventsInForce(settings), clock)
+    kept, history = KeptRuns(store, people, approvals), RunHistory(runs or WatchedRuns(), log, contents)
     guard = RoleGuard(lambda: settings.identity).require
     operations = [
         *servers.operations(),
@@ -157,13 +166,13 @@ async def create_admin(
         *UserOperations(store, people, held, tokens, settings).operations(),
         *NameOperations(store, people).operations(),
         *LogOperations(reading).operations(),
-        *RunOperations(reading, RunHistory(runs or WatchedRuns(), log, contents), runs, settings).operations(),
+        *RunOperations(reading, history, runs, kept, deciding, settings).operations(),
+        *ApprovalOperations(approvals, deciding, reading, settings, clock).operations(),
         *AnalyticsOperations(reading, clock).operations(),
         *OverviewOperations(reading, clock).operations(),
         *ExportOperations(store, exports).operations(),
         *tokens.operations(),
     ]
-    roles = AdministratorRoles(store, lambda: settings.identity)
     app = create_admin_app(operations, tokens, account_id, settings)
     return Admin(app, account_id, tokens, operations, settings, reading.close, roles)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address, ip_network
@@ -18,7 +18,15 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from portal.admin.api import errors
 from portal.admin.api.answers import ListAnswer
 from portal.admin.api.operations import ApiCaller, ApiRequest, NoBody, Operation
-from portal.admin.api.permissions import ALL, API_TOKENS, AREAS, group_id, permission_of_id, permissions_of_ids
+from portal.admin.api.permissions import (
+    ALL,
+    API_TOKENS,
+    APPROVALS,
+    AREAS,
+    group_id,
+    permission_of_id,
+    permissions_of_ids,
+)
 from portal.admin.api.revisions import whole
 from portal.objects import Document
 from portal.state import Clock, Kept, Kind, NotFound, Store, Stored, Transaction, utc_now
@@ -95,7 +103,7 @@ class TokenReplacement(TokenBody):
 class TokenDocument(Document):
     """A token without its value. `hash` is the SHA-256 of the value. `value_by` are the keys of who was given the
     value: of a person, or of a token with which a program asked for it and of who was given that one's. Without any it
-    is who made the token."""
+    is who made the token. `person` is the key of the person whom it stands for, "" for one of the account."""
 
     name: str
     policies: tuple[TokenPolicy, ...]
@@ -105,12 +113,15 @@ class TokenDocument(Document):
     status: Literal["active", "disabled"]
     hash: str = Field(repr=False)
     value_by: tuple[str, ...] = ()
+    person: str = ""
 
 
 API_TOKEN = Kind("api_token", TokenDocument)
 
 
 class ShownToken(BaseModel):
+    """`person` (ours) is the key of the person whom it stands for: with it, they decide about approvals."""
+
     id: str
     name: str
     status: Literal["active", "disabled", "expired"]
@@ -120,6 +131,7 @@ class ShownToken(BaseModel):
     modified_on: datetime
     expires_on: datetime | None = None
     not_before: datetime | None = None
+    person: str = ""
 
 
 class NewToken(ShownToken):
@@ -183,28 +195,42 @@ class ApiTokens:
             raise errors.unauthenticated()
         if token.condition is not None and not token.condition.allows(address):
             raise errors.unauthenticated()
-        return ApiCaller(f"{KEY_PREFIX}{token.token.id}", token.permissions, token.token.id, token.token.name)
+        found = token.token
+        return ApiCaller(f"{KEY_PREFIX}{found.id}", token.permissions, found.id, found.name, found.person)
 
     async def _read(self) -> Mapping[str, _Compiled]:
         return {stored.document.hash: self._compiled(stored) for stored in await self._store.list(API_TOKEN)}
 
-    async def create(self, body: TokenBody, by: str) -> NewToken:
-        """A new token, whose value is told to who has this key.
+    async def create(self, body: TokenBody, by: str, *, person: str = "") -> NewToken:
+        """A new token, whose value is told to who has this key, or to the `person` for whom it stands.
 
         Raises:
             AdminError: 401, it is the key of a token that was taken back meanwhile.
         """
         value = VALUE_PREFIX + secrets.token_urlsafe(32)
         async with self._store.transaction() as transaction:
-            document = _document(body, "active", _hash(value), await _given_to(transaction, by))
+            told = (person,) if person else await _given_to(transaction, by)
+            document = _document(body, "active", _hash(value), told, person)
             stored = await transaction.create(API_TOKEN, secrets.token_hex(16), document, by=by)
         return NewToken(**self._shown(stored).model_dump(), value=value)
 
     async def create_with_all(self, name: str, by: str) -> NewToken:
         """A new token with every permission: for the command line and the first administrator, not for the API."""
-        groups = tuple(PermissionGroup(id=group_id(permission)) for permission in sorted(ALL))
-        policy = TokenPolicy(effect="allow", permission_groups=groups, resources={f"{ACCOUNT}.{self._account_id}": "*"})
-        return await self.create(TokenBody(name=name, policies=(policy,)), by)
+        return await self.create(TokenBody(name=name, policies=(self._allowing(ALL),)), by)
+
+    async def create_for(self, name: str, person: str, by: str) -> NewToken:
+        """A new token that stands for the person with this key, and with which they see and decide approvals: for the
+        command line alone. Over the API nobody makes a token that is somebody."""
+        policy = self._allowing({APPROVALS.read, APPROVALS.write})
+        return await self.create(TokenBody(name=name, policies=(policy,)), by, person=person)
+
+    def _allowing(self, permissions: Iterable[str]) -> TokenPolicy:
+        groups = tuple(PermissionGroup(id=group_id(permission)) for permission in sorted(permissions))
+        return TokenPolicy(effect="allow", permission_groups=groups, resources={f"{ACCOUNT}.{self._account_id}": "*"})
+
+    async def standing_for(self, keys: Collection[str]) -> list[str]:
+        """The ids of the tokens that stand for one of these people."""
+        return [one.id for one in await self._store.list(API_TOKEN) if one.document.person in keys]
 
     async def known_to(self, key: str) -> list[ShownToken]:
         """The tokens whose value was given to who has this key (`Identity.key`), or to a program with such a token."""
@@ -272,7 +298,7 @@ class ApiTokens:
             # A caller may not activate a token that has more permissions than they have, either.
             self._require_grantable(request.caller, self._shown(stored))
             former = stored.document
-            document = _document(body, body.status or former.status, former.hash, former.value_by)
+            document = _document(body, body.status or former.status, former.hash, former.value_by, former.person)
             replaced = await transaction.replace(API_TOKEN, stored.id, document, by=request.by)
         return self._shown(replaced)
 
@@ -282,6 +308,8 @@ class ApiTokens:
             known = {"hash": _hash(value), "value_by": await _given_to(transaction, request.by)}
             stored = await self._stored(request, transaction)
             self._require_grantable(request.caller, self._shown(stored))
+            if stored.document.person not in ("", request.caller.person):
+                raise errors.forbidden("this token stands for a person: nobody else is given a value of it")
             await transaction.replace(API_TOKEN, stored.id, stored.document.model_copy(update=known), by=request.by)
         return TokenValue(value)
 
@@ -362,7 +390,7 @@ def _holders(stored: Stored[TokenDocument]) -> tuple[str, ...]:
 
 
 def _document(
-    body: TokenBody, status: Literal["active", "disabled"], hash: str, value_by: tuple[str, ...]
+    body: TokenBody, status: Literal["active", "disabled"], hash: str, value_by: tuple[str, ...], person: str
 ) -> TokenDocument:
     return TokenDocument(
         name=body.name,
@@ -373,6 +401,7 @@ def _document(
         status=status,
         hash=hash,
         value_by=value_by,
+        person=person,
     )
 
 
@@ -386,6 +415,7 @@ def _token(stored: Stored[TokenDocument]) -> ShownToken:
         condition=document.condition,
         expires_on=document.expires_on,
         not_before=document.not_before,
+        person=document.person,
         issued_on=stored.created_at,
         modified_on=stored.modified_at,
     )

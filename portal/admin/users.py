@@ -291,8 +291,11 @@ class UserOperations:
         if not people:
             raise not_found("user")
         ended = [await self._holdings.end(identity) for identity in people]
+        # Those that are the person themselves end like their browsers, whatever is asked for.
+        own = await self._tokens.standing_for({identity.key for identity in people})
+        gone = sum([await self._end_token(request, id) for id in own])
         # The last, because the caller's own may be one of them.
-        known, gone = await self._known_tokens(people), 0
+        known = await self._known_tokens(people)
         # Again: until the last of them is gone, a program can make another with it.
         while body.api_tokens and known:
             gone += sum([await self._end_token(request, id) for id in known])

@@ -33,6 +33,7 @@ from portal.cli.options import (
     StoreConfigOption,
 )
 from portal.cli.pin_group import pin_group
+from portal.cli.run_group import approval_group, run_group
 from portal.cli.server_group import server_group
 
 EXAMPLES = """
@@ -509,6 +510,10 @@ def rotate_keys(
 @app.command("api-token")
 def api_token(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],
+    whom: Annotated[
+        str | None,
+        typer.Option("--for", metavar="ADDRESS", help="The person it stands for, who has signed in."),
+    ] = None,
     state: StateOption = None,
     config: StoreConfigOption = None,
     create: CreateOption = False,
@@ -519,13 +524,18 @@ def api_token(
     Its value goes to standard output, once. Make tokens with fewer
     permissions through the API itself.
 
+    With --for it stands for a person, who sees and decides with it the
+    approvals that they may decide, and nothing else. Give it to nobody's
+    agent.
+
     \b
     codemode api-token terraform
     TOKEN=$(codemode api-token terraform --config codemode.json)
+    codemode api-token inbox --for grace@example.com
     """
     from portal.cli.commands.state import make_token as command
 
-    finish(lambda: command(name, state, config, create=create, as_json=json))
+    finish(lambda: command(name, whom, state, config, create=create, as_json=json))
 
 
 @app.command()
@@ -602,6 +612,8 @@ app.add_typer(server_group)
 app.add_typer(client_group)
 app.add_typer(log_group, name="logs")
 app.add_typer(pin_group, name="pins")
+app.add_typer(run_group, name="runs")
+app.add_typer(approval_group, name="approvals")
 
 
 @app.command()

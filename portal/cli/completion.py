@@ -52,6 +52,10 @@ complete_row_kind = words(
     "tool", "prompt", "resource", "completion", "subscription", "setting",
     "run", "request", "sign_in", "consent", "refusal", "change",
 )  # fmt: skip
+complete_run_state = words(
+    "open", "parked", "ready", "running", "completed", "failed", "cancelled", "denied", "expired", "lost",
+)  # fmt: skip
+complete_approval_state = words("pending", "approved", "used", "denied", "expired", "withdrawn", "any")
 complete_install = words("install")
 
 

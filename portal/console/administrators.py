@@ -20,6 +20,7 @@ ITEM = f"{API}/{{id}}"
 ABOVE = (Crumb("Administrators", LIST),)
 AREAS: Mapping[str, str] = {
     "mcp_portals": "servers, portals, runs and their analytics",
+    "mcp_approvals": "approvals of calls",
     "access_apps_and_policies": "policies and applications",
     "access_organizations_identity_providers_and_groups": "people, login methods and access groups",
     "access_service_tokens": "service tokens",

@@ -230,7 +230,8 @@ class ConsoleFrame:
             known = await self._login.session(request, visitor)
             role = await self._role_of(session.identity) if known is not None else None
             permissions = role.permissions if role is not None else frozenset[str]()
-            return ApiCaller(session.identity.key, permissions, name="console")
+            key = session.identity.key
+            return ApiCaller(key, permissions, name="console", person=key, via="browser")
 
         return self._operations.of(caller, visitor.ip, marks)
 

@@ -12,6 +12,9 @@
         DocumentBroken     it is there, and its document cannot be read
         SecretUnreadable   a stored secret does not decrypt: changed, moved, or under a key that is lost
         Misused            a transaction used after its end, or from within another
+        RunTaken           a run is not this process's any more
+        RunsFull           there is no room for another parked run
+        RunTooLarge        what is to be kept of a run is over its bound
 
 No message carries a document, a secret, a token or a password.
 """
@@ -80,6 +83,29 @@ class SecretUnreadable(StateError):
 
 class Misused(StateError):
     """The caller's own mistake."""
+
+
+class RunTaken(StateError):
+    """A run is not its writer's any more. Nothing was written, and whoever writes for it stops."""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        super().__init__(
+            f"the run {id!r} is not this process's any more: another one has claimed it, or it has ended. This was not "
+            "written"
+        )
+
+
+class RunsFull(StateError):
+    """There is no room to keep another run. `own`: it is the room of whose run it is, not everybody's."""
+
+    def __init__(self, message: str, *, own: bool) -> None:
+        self.own = own
+        super().__init__(message)
+
+
+class RunTooLarge(StateError):
+    """What is to be kept of a run is over its bound. `str()` says what to do, to whoever wrote the program."""
 
 
 class _OfObject(StateError):

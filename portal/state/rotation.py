@@ -14,10 +14,10 @@ from portal.state.envelope import rewrap
 from portal.state.errors import StateUnusable
 from portal.state.keys import KeyRing
 from portal.state.objects import CURRENT_KEY
-from portal.state.schema import approvals, credentials, facts, objects, run_calls, runs
+from portal.state.schema import approvals, credentials, facts, objects, run_calls, run_resumes, runs
 from portal.state.trouble import DAMAGED
 
-SEALED = (objects, credentials, runs, run_calls, approvals)
+SEALED = (objects, credentials, runs, run_calls, run_resumes, approvals)
 """The tables with a secret in each row, and the id of the key that it is under."""
 BATCH = 100
 

@@ -131,8 +131,10 @@ labels_read = Table(
     Index("labels_read_by_end", "until"),
 )
 
-# Runs that have been parked. `document` is what may be shown of one; `secret` is its checkpoint, None after its end.
-# `revision` fences: whoever claims a run takes the next one, and every later write names it.
+# Runs that have been parked. `document` is what may be shown of one; `secret` is its checkpoint, or its result after
+# its end, sealed under the revision `sealed`. `revision` fences: whoever claims a run takes the next one, and every
+# later write names it. `size` counts the bytes kept of it, here and below. `approvals` is how many it waited for as it
+# was parked; `again` says that what it waits for came while it ran; `attempts` counts claims since it last got on.
 runs = Table(
     "runs",
     metadata,
@@ -149,18 +151,24 @@ runs = Table(
     Column("updated_at", Number(), nullable=False),
     Column("wake_at", Number(optional=True)),
     Column("expires_at", Number(), nullable=False),
+    Column("size", Number(), nullable=False),
+    Column("approvals", Number(), nullable=False),
+    Column("again", Number(), nullable=False),
+    Column("attempts", Number(), nullable=False),
+    Column("sealed", Number(), nullable=False),
     Column("document", Text, nullable=False),
     Column("secret", Bytes),
     Column("kid", String(16)),
     Index("runs_by_state", "state", "wake_at"),
     Index("runs_by_subject", "subject", "client"),
     Index("runs_by_portal", "portal", "created_at"),
+    Index("runs_by_room", "portal", "state", "size"),
     Index("runs_by_expiry", "expires_at"),
     Index("runs_by_kid", "kid"),
 )
 
-# The calls of a parked run since its checkpoint, by the id that its program gave each; written ahead of their effects.
-# `secret` has the arguments, and the settlement once there is one.
+# The calls of a parked run, by the id that its program gave each; written ahead of their effects. `secret` has the
+# arguments until there is a settlement, or the answer that somebody gave for a call whose outcome nobody knew.
 run_calls = Table(
     "run_calls",
     metadata,
@@ -180,13 +188,16 @@ run_calls = Table(
     Index("run_calls_by_kid", "kid"),
 )
 
-# How a parked run went on since its checkpoint: `document` is the time it read, and the ids of the calls settled then.
+# How a parked run went on since its checkpoint: `secret` has the time that it read, and the settlements that it got.
 run_resumes = Table(
     "run_resumes",
     metadata,
     Column("run", String(64), primary_key=True),
     Column("number", Number(), primary_key=True),
-    Column("document", Text, nullable=False),
+    Column("revision", Number(), nullable=False),
+    Column("secret", Bytes),
+    Column("kid", String(16)),
+    Index("run_resumes_by_kid", "kid"),
 )
 
 # Requests for the approval of one exact call. `arguments` is the SHA-256 of its canonical arguments, `secret` has them

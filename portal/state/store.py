@@ -1,4 +1,4 @@
-"""The store: objects with their secrets, tokens, credentials, transactions over the first two, word of every change."""
+"""The store: objects with their secrets, tokens, transactions over both, rows of other kinds, word of every change."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from portal.state.kinds import Kind
 from portal.state.label_rows import LabelRows
 from portal.state.objects import CURRENT_KEY, KEEP, Broken, BrokenLog, Found, Idle, Keep, ObjectWriter, Scan, Stored
 from portal.state.rotation import Elsewhere, Rotation, rotate
+from portal.state.run_rows import RunRows
 from portal.state.schema import audit, facts
 from portal.state.tokens import Tokens, Writing
 
@@ -137,6 +138,7 @@ class Store:
         self.tokens = Tokens(database.reading, self._writing_rows, clock)
         self.credentials = CredentialRows(database.reading, self._writing_rows, clock, keys.find)
         self.labels = LabelRows(database.reading, self._writing_rows, clock)
+        self.runs = RunRows(database.reading, self._writing_rows, clock, keys.find)
         self.approvals = ApprovalRows(database.reading, self._writing_rows, clock, keys.find)
         self.approval_grants = GrantRows(database.reading, self._writing_rows, clock)
         self._database = database

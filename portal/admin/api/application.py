@@ -31,7 +31,7 @@ from portal.credentials import LEAD
 from portal.gateway import Detecting
 from portal.http import ClientGone, Proxies, Refusal, body_of, client_ip, unrouted
 from portal.login import Delivery
-from portal.logs import NO_EVENTS, EventSink
+from portal.logs import NO_EVENTS, EventSink, LogRow
 from portal.sdk import match_whole_paths
 
 PREFIX = "/client/v4"
@@ -76,6 +76,16 @@ class AdminSettings:
     detector: Detecting | None = None
     identity: IdentitySection | None = None
     config: Config | None = None
+
+
+class EventsInForce:
+    """Takes rows for the log that is in force by then."""
+
+    def __init__(self, settings: AdminSettings) -> None:
+        self._settings = settings
+
+    def write(self, row: LogRow) -> None:
+        self._settings.events.write(row)
 
 
 def create_admin_app(

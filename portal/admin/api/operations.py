@@ -15,6 +15,7 @@ from portal.admin.api.revisions import Expected, Revised
 from portal.state import Store, Transaction
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+CallerVia = Literal["browser", "api", "cli"]
 B = TypeVar("B", bound=BaseModel)
 
 
@@ -31,12 +32,17 @@ class NoBody(BaseModel):
 @dataclass(frozen=True, slots=True)
 class ApiCaller:
     """Who makes the request. `by` is recorded with every change; `permissions` are those of the API
-    token, which is called `name`."""
+    token, which is called `name`.
+
+    `person` is the key of the person who acts: of the session of a browser, or for whom the token was made. It is ""
+    for a caller that stands for nobody, as most tokens do. `via` is how the request comes."""
 
     by: str
     permissions: frozenset[str]
     token_id: str = ""
     name: str = ""
+    person: str = ""
+    via: CallerVia = "api"
 
 
 async def _always() -> None:

@@ -29,6 +29,7 @@ class Area:
 
 
 PORTALS = Area("MCP Portals")
+APPROVALS = Area("MCP Approvals")
 POLICIES = Area("Access: Apps and Policies")
 ORGANIZATION = Area("Access: Organizations, Identity Providers, and Groups")
 SERVICE_TOKENS = Area("Access: Service Tokens")
@@ -39,7 +40,19 @@ LOGS = Area("Logs")
 API_TOKENS = Area("Account API Tokens")
 ACCOUNT = Area("Account Settings")
 
-AREAS = (PORTALS, POLICIES, ORGANIZATION, SERVICE_TOKENS, CUSTOM_PAGES, POSTURE, ZERO_TRUST, LOGS, API_TOKENS, ACCOUNT)
+AREAS = (
+    PORTALS,
+    APPROVALS,
+    POLICIES,
+    ORGANIZATION,
+    SERVICE_TOKENS,
+    CUSTOM_PAGES,
+    POSTURE,
+    ZERO_TRUST,
+    LOGS,
+    API_TOKENS,
+    ACCOUNT,
+)
 ALL = frozenset(name for area in AREAS for name in (area.read, area.write))
 READING = frozenset(area.read for area in AREAS)
 OF_OWNERS = frozenset({ACCOUNT.write, API_TOKENS.write})

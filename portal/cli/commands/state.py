@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from rich.text import Text
+
 from portal.admin import create_admin
 from portal.app import config_of_state, rewrap_kept
+from portal.cli.commands.approvals import person_of
 from portal.cli.database import open_database
 from portal.cli.exits import Exit
 from portal.cli.show.console import consoles
@@ -39,13 +42,21 @@ async def rotate(state: str | None, config: Path | None, *, forget: bool, as_jso
     return Exit.OK
 
 
-async def make_token(name: str, state: str | None, config: Path | None, *, create: bool, as_json: bool) -> Exit:
-    """Make an API token with every permission. Its value goes to standard output, this once."""
+async def make_token(
+    name: str, whom: str | None, state: str | None, config: Path | None, *, create: bool, as_json: bool
+) -> Exit:
+    """Make an API token: with every permission, or one that stands for the person with the address `whom` and decides
+    approvals. Its value goes to standard output, this once."""
     stdout, stderr = consoles()
     async with open_database(state, config, stderr, create=create) as (store, found):
-        admin = await create_admin(store)
-        token = await admin.tokens.create_with_all(name, OPERATOR)
-    stderr.print(f"API token {token.id} of account {admin.account_id}; it may do everything. Its value, shown once:")
+        admin, may = await create_admin(store), "it may do everything"
+        if whom is None:
+            token = await admin.tokens.create_with_all(name, OPERATOR)
+        else:
+            person = await person_of(store, admin, whom)
+            token = await admin.tokens.create_for(name, person.key, OPERATOR)
+            may = f"it stands for {person.label}, and decides approvals"
+    stderr.print(Text(f"API token {token.id} of account {admin.account_id}; {may}. Its value, shown once:"))
     if as_json:
         stdout.print_json(data={"id": token.id, "accountId": admin.account_id, "value": token.value})
     else:

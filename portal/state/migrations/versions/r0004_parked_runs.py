@@ -25,6 +25,11 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger, nullable=False),
         sa.Column("wake_at", sa.BigInteger),
         sa.Column("expires_at", sa.BigInteger, nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("approvals", sa.BigInteger, nullable=False),
+        sa.Column("again", sa.BigInteger, nullable=False),
+        sa.Column("attempts", sa.BigInteger, nullable=False),
+        sa.Column("sealed", sa.BigInteger, nullable=False),
         sa.Column("document", sa.Text, nullable=False),
         sa.Column("secret", sa.LargeBinary),
         sa.Column("kid", sa.String(16)),
@@ -32,6 +37,7 @@ def upgrade() -> None:
     op.create_index("runs_by_state", "runs", ["state", "wake_at"])
     op.create_index("runs_by_subject", "runs", ["subject", "client"])
     op.create_index("runs_by_portal", "runs", ["portal", "created_at"])
+    op.create_index("runs_by_room", "runs", ["portal", "state", "size"])
     op.create_index("runs_by_expiry", "runs", ["expires_at"])
     op.create_index("runs_by_kid", "runs", ["kid"])
     op.create_table(
@@ -55,8 +61,11 @@ def upgrade() -> None:
         "run_resumes",
         sa.Column("run", sa.String(64), primary_key=True),
         sa.Column("number", sa.BigInteger, primary_key=True),
-        sa.Column("document", sa.Text, nullable=False),
+        sa.Column("revision", sa.BigInteger, nullable=False),
+        sa.Column("secret", sa.LargeBinary),
+        sa.Column("kid", sa.String(16)),
     )
+    op.create_index("run_resumes_by_kid", "run_resumes", ["kid"])
     op.create_table(
         "approvals",
         sa.Column("id", sa.String(64), primary_key=True),

@@ -1,0 +1,779 @@
+"""Runs that have been parked, as rows: a sealed checkpoint, a journal of what came after it, and who runs them now.
+
+A process claims a run with a lease and takes the next revision. Each write of that run names the revision and changes
+one row, or it raises `RunTaken`: of two processes that run the same checkpoint one gets on, the other stops.
+
+A call that does something is written as `started` before it leaves, once: after a crash nobody knows what became of it,
+and it is `unknown` until a person says so. What was given to the program since its checkpoint is its tail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.state.clock import Clock, from_stored, to_stored
+from portal.state.envelope import FindKey, Place, seal, unseal
+from portal.state.errors import (
+    AlreadyExists,
+    Misused,
+    RunsFull,
+    RunTaken,
+    RunTooLarge,
+    SecretUnreadable,
+)
+from portal.state.rotation import current_kid
+from portal.state.run_reading import (
+    SHOWN,
+    SHOWN_OF_CALL,
+    check_parking,
+    claimable,
+    document_text,
+    of_portals,
+    place_of_call,
+    place_of_resume,
+    place_of_run,
+    read_call,
+    read_document,
+    read_resume,
+    read_run,
+)
+from portal.state.run_states import END_EVENTS, LIVE, EndState, ParkReason, RunState, states_before
+from portal.state.run_values import (
+    MAX_ARGUMENTS_BYTES,
+    MAX_CHECKPOINT_BYTES,
+    MAX_RESULT_BYTES,
+    MAX_RUN_BYTES,
+    MOST_ATTEMPTS,
+    MOST_BYTES_OF_PORTAL,
+    MOST_BYTES_OF_SUBJECT,
+    MOST_ENDED_OF_SUBJECT,
+    MOST_OF_PORTAL,
+    MOST_OF_SUBJECT,
+    MOST_RESULT_BYTES_OF_SUBJECT,
+    RUNS,
+    CallEnd,
+    CallStart,
+    CallState,
+    EndOfRun,
+    FinishedRun,
+    Parking,
+    RunCandidate,
+    RunClaim,
+    RunDocument,
+    RunQuery,
+    StoredCall,
+    StoredRun,
+    Verdict,
+)
+from portal.state.schema import approvals, named, run_calls, run_resumes, runs
+from portal.state.tokens import OpenWriting, Reading
+
+MAX_LISTED = 200
+CANDIDATES = 32
+EXPIRED_AT_ONCE = 100
+PURGED_AT_ONCE = 1000
+# In one query: SQLite has bounds of its own.
+_IDS = 500
+_LARGE = 256 * 1024  # is sealed in a thread
+_FIRST = 1
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """How many runs may be kept that have not ended, and how many bytes of them."""
+
+    of_subject: int = MOST_OF_SUBJECT
+    of_portal: int = MOST_OF_PORTAL
+    bytes_of_subject: int = MOST_BYTES_OF_SUBJECT
+    bytes_of_portal: int = MOST_BYTES_OF_PORTAL
+
+
+class RunRows:
+    """The parked runs of a store. Subscribers are told, as `RUNS`, when one is parked, ready, given back or has ended;
+    not of what happens under a claim."""
+
+    def __init__(
+        self,
+        reading: Reading,
+        writing: OpenWriting,
+        clock: Clock,
+        find: FindKey,
+        limits: RunLimits = RunLimits(),
+    ) -> None:
+        self._reading = reading
+        self._writing = writing
+        self._clock = clock
+        self._find_key = find
+        self._limits = limits
+
+    # Parking
+
+    async def park(self, parking: Parking, checkpoint: bytes, *, revision: int | None = None) -> StoredRun:
+        """The run as it is stored: parked, or ready if what it waits for has come meanwhile.
+
+        Without a `revision` it is parked for the first time. With that of its claim it is parked again: the checkpoint
+        takes the place of the former one and of all that came after it. The same parking may be repeated when its
+        answer was lost.
+
+        Raises:
+            RunsFull: whoever's it is, or the portal, has as many as may be.
+            RunTooLarge: the checkpoint is over its bound.
+            RunTaken: the run is not this process's any more.
+            AlreadyExists: there is another run with its id.
+            DocumentInvalid: the document or a name cannot be stored.
+        """
+        check_parking(parking)
+        text = document_text(parking.document)
+        _check_size("the heap and the log of the program", checkpoint, MAX_CHECKPOINT_BYTES)
+        async with self._writing() as (connection, changed):
+            row = await self._row(connection, parking.id)
+            if row is not None and (found := _parked_before(row, parking, revision)) is not None:
+                return found
+            await self._check_room(connection, parking, row, len(checkpoint))
+            now = to_stored(self._clock())
+            sealed = revision or _FIRST
+            values = {
+                **await self._parked(connection, parking, row),
+                **await self._sealed(connection, checkpoint, place_of_run(parking, "checkpoint", sealed)),
+                "size": len(checkpoint),
+                "sealed": sealed,
+                "expires_at": to_stored(parking.expires_at),
+                "document": text,
+                "updated_at": now,
+            }
+            if row is None:
+                whose = {"portal": parking.portal, "subject": parking.subject, "client": parking.client}
+                new = insert(runs).values(id=parking.id, **whose, revision=_FIRST, created_at=now, **values)
+                await connection.execute(new)
+            else:
+                assert revision is not None
+                await self._change(connection, parking.id, revision, values)
+                await connection.execute(delete(run_resumes).where(run_resumes.c.run == parking.id))
+            changed.add(RUNS)
+            return await self._written(connection, parking.id)
+
+    async def hold(
+        self,
+        id: str,
+        revision: int,
+        reason: ParkReason,
+        document: RunDocument,
+        wake_at: datetime | None = None,
+    ) -> StoredRun:
+        """Park a claimed run as it is: its checkpoint and what came after it stay. The run as it is stored.
+
+        Raises:
+            RunTaken: the run is not this process's any more.
+        """
+        text = document_text(document)
+        async with self._writing() as (connection, changed):
+            row = await self._mine(connection, id, revision)
+            parking = Parking(
+                id=id,
+                portal=row["portal"],
+                subject=row["subject"],
+                client=row["client"],
+                reason=reason,
+                wake_at=wake_at,
+                expires_at=from_stored(row["expires_at"]),
+                document=document,
+            )
+            values = {**await self._parked(connection, parking, row), "document": text}
+            await self._change(connection, id, revision, {**values, "updated_at": to_stored(self._clock())})
+            changed.add(RUNS)
+            return await self._written(connection, id)
+
+    async def ready(self, id: str) -> bool:
+        """What the run waits for is there, or may be: it may be claimed. Of one that runs, it may again once it is
+        parked. Whether there is such a run that has not ended."""
+        async with self._writing() as (connection, changed):
+            this = named(runs.c.id, id)
+            return await self._ready(connection, changed, this, this) > 0
+
+    async def ready_all(self, portal: str, subject: str, reason: ParkReason) -> int:
+        """What the runs of this subject that are parked with that reason wait for may be there: see `ready`. How many
+        these are, with those that run: they may be about to wait for it."""
+        theirs = and_(named(runs.c.portal, portal), named(runs.c.subject, subject))
+        async with self._writing() as (connection, changed):
+            return await self._ready(connection, changed, and_(theirs, runs.c.reason == reason), theirs)
+
+    async def ready_decided(self) -> int:
+        """Runs that wait for approvals of which some are decided are ready. How many that were.
+
+        For decisions after which nobody called `ready`: their process was killed.
+        """
+        waiting = and_(runs.c.state == "parked", runs.c.approvals > 0)
+        now = to_stored(self._clock())
+        still = and_(approvals.c.run == runs.c.id, approvals.c.state == "pending", approvals.c.expires_at > now)
+        pending = select(func.count()).select_from(approvals).where(still).scalar_subquery()
+        async with self._reading() as connection:
+            # First without the lock of the writers: there may be thousands.
+            query = select(runs.c.id).where(waiting, runs.c.approvals > pending).limit(MAX_LISTED)
+            ids = (await connection.execute(query)).scalars().all()
+        if not ids:
+            return 0
+        async with self._writing() as (connection, changed):
+            those = and_(runs.c.id.in_(ids), waiting)
+            return await self._ready(connection, changed, those, those)
+
+    # Claims
+
+    async def candidates(
+        self, lease: timedelta, portals: Collection[str] | None = None, limit: int = CANDIDATES
+    ) -> Sequence[RunCandidate]:
+        """Runs that may be claimed now, in fair order: the one that has waited longest of each subject, then the second
+        of each, and so on. Without `portals`, of all."""
+        turn = func.row_number().over(partition_by=(runs.c.portal, runs.c.subject), order_by=runs.c.updated_at)
+        due = (
+            select(runs.c.id, runs.c.portal, runs.c.subject, runs.c.revision, runs.c.updated_at, turn.label("turn"))
+            .where(claimable(self._clock(), lease, portals))
+            .subquery()
+        )
+        query = select(due).order_by(due.c.turn, due.c.updated_at).limit(limit)
+        async with self._reading() as connection:
+            rows = (await connection.execute(query)).mappings()
+            return [
+                RunCandidate(row["id"], row["portal"], row["subject"], row["revision"], row["turn"]) for row in rows
+            ]
+
+    async def take(self, candidate: RunCandidate, owner: str, lease: timedelta) -> RunClaim | None:
+        """The claim of this run; None if somebody else was faster. One whose checkpoint does not open, and one that
+        nobody has got on with in `MOST_ATTEMPTS` claims, ends as lost instead."""
+        now = self._clock()
+        seen = and_(runs.c.id == candidate.id, runs.c.revision == candidate.revision)
+        take = update(runs).where(seen, claimable(now, lease, None))
+        values: dict[str, object] = {
+            "state": "running",
+            "reason": "",
+            "revision": candidate.revision + 1,
+            "owner": owner,
+            "lease_until": to_stored(now + lease),
+            "wake_at": None,
+            "approvals": 0,
+            "again": 0,
+            "attempts": runs.c.attempts + 1,
+            "updated_at": to_stored(now),
+        }
+        async with self._writing() as (connection, changed):
+            if (await connection.execute(take.values(**values))).rowcount != 1:
+                return None
+            row = await self._row(connection, candidate.id)
+            assert row is not None
+            lost = f"{MOST_ATTEMPTS} processes have taken it up, and each of them ended without getting on with it"
+            if row["attempts"] <= MOST_ATTEMPTS:
+                started = and_(run_calls.c.run == candidate.id, run_calls.c.state == "started")
+                await connection.execute(update(run_calls).where(started).values(state="unknown"))
+                try:
+                    return await self._claimed(connection, row)
+                except SecretUnreadable as error:
+                    lost = f"what is kept of it does not open: {error}"
+            end = EndOfRun(state="lost", kind="lost", name="RunLost", words=lost)
+            await self._end_found(connection, row, "lost", end)
+            changed.add(RUNS)
+            return None
+
+    async def claim(self, owner: str, lease: timedelta, *, portals: Collection[str] | None = None) -> RunClaim | None:
+        """The claim of a run that is ready, due, or left by its process; None if there is none."""
+        while found := await self.candidates(lease, portals):
+            for candidate in found:
+                if (claim := await self.take(candidate, owner, lease)) is not None:
+                    return claim
+        return None
+
+    async def renew(self, id: str, revision: int, lease: timedelta) -> bool:
+        """Whether the run is still this process's, for so long from now."""
+        return bool(await self.renew_all({id: revision}, lease))
+
+    async def renew_all(self, claims: Mapping[str, int], lease: timedelta) -> set[str]:
+        """Those of these runs, by id with the revision of their claims, that are still this process's."""
+        until = to_stored(self._clock() + lease)
+        async with self._writing() as (connection, _):
+            held = set()
+            for id, revision in claims.items():
+                renewed = await connection.execute(update(runs).where(_is_mine(id, revision)).values(lease_until=until))
+                if renewed.rowcount == 1:
+                    held.add(id)
+            return held
+
+    async def release(self, id: str, revision: int, *, wake_at: datetime | None = None) -> bool:
+        """Give a claim back: another process may claim the run at once, or from `wake_at`. False if it was not this
+        process's any more. It is no attempt that came to nothing, if it may be claimed at once."""
+        values: dict[str, object] = {
+            "state": "ready",
+            "owner": None,
+            "lease_until": None,
+            "wake_at": None if wake_at is None else to_stored(wake_at),
+            "updated_at": to_stored(self._clock()),
+        }
+        if wake_at is None:
+            values["attempts"] = runs.c.attempts - 1
+        async with self._writing() as (connection, changed):
+            if (await connection.execute(update(runs).where(_is_mine(id, revision)).values(**values))).rowcount != 1:
+                return False
+            changed.add(RUNS)
+            return True
+
+    # What happens under a claim
+
+    async def started(self, id: str, revision: int, call: CallStart) -> CallState:
+        """ "started" if the call may leave now: it is written. Otherwise what is known of it: it was started before.
+
+        A call whose outcome nobody knows may be made again if it only reads, or does the same thing twice.
+
+        Raises:
+            RunTaken: the run is not this process's any more.
+            RunTooLarge: the arguments are over their bound, or all that the run keeps.
+            Misused: it was started before with other arguments.
+        """
+        _check_size("the arguments of a call", call.arguments, MAX_ARGUMENTS_BYTES)
+        async with self._writing() as (connection, _):
+            this = and_(run_calls.c.run == id, run_calls.c.call == call.call)
+            row = (await connection.execute(select(*SHOWN_OF_CALL).where(this))).mappings().first()
+            await self._grow(connection, id, revision, len(call.arguments) if row is None else 0, {})
+            if row is not None and not _may_start(row, call):
+                return "unknown" if row["state"] == "started" else read_call(row).state
+            values = {
+                **await self._sealed(connection, call.arguments, place_of_call(id, call.call, revision, "arguments")),
+                "seq": call.seq,
+                "server": call.server[:512],
+                "tool": call.tool[:512],
+                "effect": call.effect,
+                "state": "started",
+                "revision": revision,
+                "arguments": call.digest,
+                "at": to_stored(self._clock()),
+                "us": 0,
+            }
+            if row is None:
+                await connection.execute(insert(run_calls).values(run=id, call=call.call, **values))
+            else:
+                await connection.execute(update(run_calls).where(this).values(**values))
+            return "started"
+
+    async def settled(self, id: str, revision: int, number: int, data: bytes, ends: Sequence[CallEnd] = ()) -> None:
+        """Write what the program is about to get, and that these calls have ended, before it goes on.
+
+        `number` counts these since the checkpoint, from 1; one that was written may be written once more, when its
+        answer was lost.
+
+        Raises:
+            RunTaken: the run is not this process's any more.
+            RunTooLarge: all that the run keeps is over its bound.
+            Misused: the number is not the next one.
+        """
+        async with self._writing() as (connection, _):
+            # Two numbers follow each other without a gap, or the replay would be of something else.
+            last = select(func.max(run_resumes.c.number)).where(run_resumes.c.run == id)
+            written = (await connection.execute(last)).scalar() or 0
+            await self._grow(connection, id, revision, len(data) if number > written else 0, {"attempts": 0})
+            if number != written + 1:
+                if await self._is_written(connection, id, number, revision):
+                    return
+                raise Misused(f"the run {id!r} has {written} resumes: {number} is not the next")
+            values = await self._sealed(connection, data, place_of_resume(id, number, revision))
+            await connection.execute(insert(run_resumes).values(run=id, number=number, revision=revision, **values))
+            for end in ends:
+                this = and_(run_calls.c.run == id, run_calls.c.call == end.call)
+                ended: dict[str, object] = {"state": "failed" if end.failed else "done", "us": end.us}
+                await connection.execute(update(run_calls).where(this).values(**ended, secret=None, kid=None))
+
+    async def end(self, id: str, revision: int, finished: FinishedRun) -> StoredRun:
+        """End a claimed run: its checkpoint, arguments and results of calls are deleted. The run as it is stored. The
+        same end may be repeated when its answer was lost.
+
+        Raises:
+            RunTaken: the run is not this process's any more.
+            RunTooLarge: the result is over its bound.
+        """
+        text = document_text(finished.document)
+        _check_size("the result of the program", finished.result or b"", MAX_RESULT_BYTES)
+        async with self._writing() as (connection, changed):
+            row = await self._row(connection, id)
+            if row is not None and row["revision"] == revision and row["state"] == finished.state:
+                return read_run(row)
+            row = await self._mine(connection, id, revision)
+            values: dict[str, object] = {"document": text, "expires_at": to_stored(finished.keep_until)}
+            if finished.result is not None:
+                place = place_of_run(row, "result", revision)
+                values |= await self._sealed(connection, finished.result, place)
+                values |= {"size": len(finished.result), "sealed": revision}
+            await self._end(connection, row, finished.state, values)
+            await self._forget_oldest(connection, row)
+            changed.add(RUNS)
+            return await self._written(connection, id)
+
+    # What others do to a run
+
+    async def cancel(self, id: str, words: str = "it was cancelled") -> StoredRun | None:
+        """End a run, whoever runs it: their next write is refused. None if there is none that has not ended."""
+        async with self._writing() as (connection, changed):
+            row = await self._row(connection, id)
+            if row is None or row["state"] not in states_before("cancel"):
+                return None
+            end = EndOfRun(state="cancelled", kind="cancelled", name="RunCancelled", words=words)
+            await self._end_found(connection, row, "cancelled", end)
+            changed.add(RUNS)
+            return await self._written(connection, id)
+
+    async def resolve(self, id: str, call: int, verdict: Verdict, answer: bytes | None = None) -> bool:
+        """Say what became of a call that is `unknown`, with its answer if it happened; its run is ready then. False if
+        there is no such call, or somebody has said so already.
+
+        Raises:
+            RunTooLarge: the answer is over its bound.
+        """
+        _check_size("the answer of a call", answer or b"", MAX_ARGUMENTS_BYTES)
+        this = and_(named(run_calls.c.run, id), run_calls.c.call == call, run_calls.c.state == "unknown")
+        async with self._writing() as (connection, changed):
+            row = (await connection.execute(select(*SHOWN_OF_CALL).where(this))).mappings().first()
+            if row is None:
+                return False
+            values: dict[str, object] = {"state": verdict, "secret": None, "kid": None}
+            if answer is not None:
+                place = place_of_call(id, call, row["revision"], "answer")
+                values |= await self._sealed(connection, answer, place)
+            await connection.execute(update(run_calls).where(this).values(**values))
+            await self._ready(connection, changed, runs.c.id == id, runs.c.id == id)
+            return True
+
+    async def expire_due(self) -> Sequence[str]:
+        """End those whose time is over, whoever runs them. Their ids, at most `EXPIRED_AT_ONCE`."""
+        over = and_(runs.c.state.in_(LIVE), runs.c.expires_at <= to_stored(self._clock()))
+        async with self._reading() as connection:
+            if (await connection.execute(select(runs.c.id).where(over).limit(1))).first() is None:
+                return ()
+        async with self._writing() as (connection, changed):
+            query = select(*SHOWN).where(over).order_by(runs.c.expires_at).limit(EXPIRED_AT_ONCE)
+            rows = (await connection.execute(query)).mappings().all()
+            for row in rows:
+                waits = ", ".join(sorted({wait.kind for wait in read_document(row).waits})) or row["reason"]
+                words = f"its time was over before what it waited for had come: {waits or 'nothing'}"
+                end = EndOfRun(state="expired", kind="expired", name="RunExpired", words=words)
+                await self._end_found(connection, row, "expired", end)
+                changed.add(RUNS)
+            return [row["id"] for row in rows]
+
+    async def purge(self) -> int:
+        """Delete runs that have ended and are not kept any more. How many, at most `PURGED_AT_ONCE`."""
+        over = and_(runs.c.state.not_in(LIVE), runs.c.expires_at <= to_stored(self._clock()))
+        async with self._reading() as connection:
+            ids = (await connection.execute(select(runs.c.id).where(over).limit(PURGED_AT_ONCE))).scalars().all()
+        if not ids:
+            return 0
+        async with self._writing() as (connection, _):
+            return (await connection.execute(delete(runs).where(runs.c.id.in_(ids), over))).rowcount
+
+    # Reading
+
+    async def get(self, id: str) -> StoredRun | None:
+        async with self._reading() as connection:
+            row = await self._row(connection, id)
+        return None if row is None else read_run(row)
+
+    async def list(self, query: RunQuery) -> Sequence[StoredRun]:
+        """At most `MAX_LISTED` at once."""
+        found = select(*SHOWN).order_by(runs.c.created_at.desc(), runs.c.id.desc())
+        for column, wanted in (
+            (runs.c.portal, query.portal),
+            (runs.c.subject, query.subject),
+            (runs.c.client, query.client),
+        ):
+            if wanted is not None:
+                found = found.where(named(column, wanted))
+        if query.states:
+            found = found.where(runs.c.state.in_(query.states))
+        if query.reason is not None:
+            found = found.where(runs.c.reason == query.reason)
+        if query.before is not None:
+            at = to_stored(query.before.created_at)
+            same = and_(runs.c.created_at == at, runs.c.id < query.before.id)
+            found = found.where(or_(runs.c.created_at < at, same))
+        async with self._reading() as connection:
+            rows = await connection.execute(found.limit(max(1, min(query.limit, MAX_LISTED))))
+            return [read_run(row) for row in rows.mappings()]
+
+    async def result(self, id: str) -> bytes | None:
+        """The result of a run that has ended; None if there is none, or it is not kept any more.
+
+        Raises:
+            SecretUnreadable: it was changed, it belongs elsewhere, or its key is lost.
+        """
+        kept = and_(runs.c.state.not_in(LIVE), runs.c.expires_at > to_stored(self._clock()))
+        async with self._reading() as connection:
+            row = (await connection.execute(select(runs).where(named(runs.c.id, id), kept))).mappings().first()
+        if row is None or row["secret"] is None:
+            return None
+        return await self._unsealed(bytes(row["secret"]), place_of_run(row, "result", row["sealed"]))
+
+    async def calls(self, id: str) -> Sequence[StoredCall]:
+        """The calls that were written of a run that has not ended, in order, without their values."""
+        query = select(*SHOWN_OF_CALL).where(named(run_calls.c.run, id)).order_by(run_calls.c.seq)
+        async with self._reading() as connection:
+            return [read_call(row) for row in (await connection.execute(query)).mappings()]
+
+    async def arguments(self, id: str, call: int) -> bytes | None:
+        """The arguments of a call that has no settlement: for whoever says what became of it.
+
+        Raises:
+            SecretUnreadable: they were changed, they belong elsewhere, or their key is lost.
+        """
+        this = and_(named(run_calls.c.run, id), run_calls.c.call == call)
+        kept = run_calls.c.state.in_(("started", "unknown"))
+        async with self._reading() as connection:
+            row = (await connection.execute(select(run_calls).where(this, kept))).mappings().first()
+        if row is None:
+            return None
+        return unseal(bytes(row["secret"]), place_of_call(id, call, row["revision"], "arguments"), self._find_key)
+
+    async def states(self, ids: Collection[str]) -> Mapping[str, tuple[RunState, int]]:
+        """State and revision of those of these runs that there are."""
+        wanted, found = sorted(ids), dict[str, tuple[RunState, int]]()
+        if not wanted:
+            return found
+        async with self._reading() as connection:
+            for start in range(0, len(wanted), _IDS):
+                some = runs.c.id.in_(wanted[start : start + _IDS])
+                query = select(runs.c.id, runs.c.state, runs.c.revision).where(some)
+                for row in (await connection.execute(query)).mappings():
+                    found[row["id"]] = row["state"], row["revision"]
+        return found
+
+    async def next_due(self, portals: Collection[str] | None = None) -> datetime | None:
+        """When a run is due, left by its process or expires next; None if there is none."""
+        mine = of_portals(portals)
+        waiting = and_(runs.c.state.in_(("parked", "ready")), runs.c.wake_at.is_not(None), mine)
+        queries = (
+            select(func.min(runs.c.wake_at)).where(waiting),
+            select(func.min(runs.c.lease_until)).where(runs.c.state == "running", mine),
+            select(func.min(runs.c.expires_at)).where(runs.c.expires_at > to_stored(self._clock())),
+        )
+        async with self._reading() as connection:
+            found = [(await connection.execute(query)).scalar() for query in queries]
+        times = [at for at in found if at is not None]
+        return from_stored(min(times)) if times else None
+
+    # Parts
+
+    async def _row(self, connection: AsyncConnection, id: str) -> RowMapping | None:
+        return (await connection.execute(select(*SHOWN).where(named(runs.c.id, id)))).mappings().first()
+
+    async def _written(self, connection: AsyncConnection, id: str) -> StoredRun:
+        row = await self._row(connection, id)
+        assert row is not None
+        return read_run(row)
+
+    async def _mine(self, connection: AsyncConnection, id: str, revision: int) -> RowMapping:
+        query = select(*SHOWN).where(_is_mine(id, revision))
+        row = (await connection.execute(query)).mappings().first()
+        if row is None:
+            raise RunTaken(id)
+        return row
+
+    async def _change(self, connection: AsyncConnection, id: str, revision: int, values: Mapping[str, object]) -> None:
+        changed = await connection.execute(update(runs).where(_is_mine(id, revision)).values(**values))
+        if changed.rowcount != 1:
+            raise RunTaken(id)
+
+    async def _grow(
+        self, connection: AsyncConnection, id: str, revision: int, size: int, values: Mapping[str, object]
+    ) -> None:
+        """Count what a claimed run keeps more, with these values."""
+        row = await self._mine(connection, id, revision)
+        if row["size"] + size > MAX_RUN_BYTES:
+            raise RunTooLarge(
+                f"what its calls got since it last waited is over {MAX_RUN_BYTES // _MIB} MiB, which is all that is "
+                "kept of a program that has been parked; ask for less in each call, or do this in several programs"
+            )
+        grown = {"size": row["size"] + size, "updated_at": to_stored(self._clock()), **values}
+        await self._change(connection, id, revision, grown)
+
+    async def _parked(self, connection: AsyncConnection, parking: Parking, row: RowMapping | None) -> dict[str, object]:
+        """State and what belongs to it: ready, if what the run waits for has come since it began to wait."""
+        now = self._clock()
+        waits = sum(wait.kind == "approval" for wait in parking.document.waits)
+        decided = False
+        if waits:
+            mine = and_(approvals.c.run == parking.id, approvals.c.state == "pending")
+            still = and_(mine, approvals.c.expires_at > to_stored(now))
+            pending = (await connection.execute(select(func.count()).select_from(approvals).where(still))).scalar_one()
+            decided = pending < waits
+        ready = decided or (row is not None and row["again"] != 0)
+        wake_at = parking.wake_at
+        if wake_at is None and parking.reason == "drain":
+            # It waits for nothing but another process.
+            wake_at = now
+        return {
+            "state": "ready" if ready else "parked",
+            "reason": "" if ready else parking.reason,
+            "owner": None,
+            "lease_until": None,
+            "wake_at": None if ready or wake_at is None else to_stored(wake_at),
+            "approvals": waits,
+            "again": 0,
+            "attempts": 0,
+        }
+
+    async def _ready(
+        self,
+        connection: AsyncConnection,
+        changed: set[str],
+        parked: ColumnElement[bool],
+        running: ColumnElement[bool],
+    ) -> int:
+        """Those of the first that are parked are ready; those of the second that run are to be once they are parked."""
+        values = {"state": "ready", "reason": "", "wake_at": None, "updated_at": to_stored(self._clock())}
+        ready = update(runs).where(parked, runs.c.state.in_(states_before("ready"))).values(**values)
+        number = (await connection.execute(ready)).rowcount
+        if number:
+            changed.add(RUNS)
+        # It may have looked for what has come just before it came.
+        again = update(runs).where(running, runs.c.state == "running").values(again=1)
+        return number + (await connection.execute(again)).rowcount
+
+    async def _check_room(
+        self, connection: AsyncConnection, parking: Parking, row: RowMapping | None, size: int
+    ) -> None:
+        """
+        Raises:
+            RunsFull: there is none, for a new run or for what this one has more than before.
+        """
+        more = size if row is None else size - row["size"]
+        if more <= 0 and row is not None:
+            return
+        count, total = func.count(), func.coalesce(func.sum(runs.c.size), 0)
+        live = and_(runs.c.portal == parking.portal, runs.c.state.in_(LIVE))
+        new, limits = int(row is None), self._limits
+        whose = select(count, total).where(live, runs.c.subject == parking.subject)
+        number, used = (await connection.execute(whose)).one()
+        if number + new > limits.of_subject or used + more > limits.bytes_of_subject:
+            raise RunsFull(
+                f"{number} of your programs wait already, with {used // _MIB} MiB, and more may not: end one with "
+                "codemode.runs.cancel(id), codemode.runs.list() shows them",
+                own=True,
+            )
+        number, used = (await connection.execute(select(count, total).where(live))).one()
+        if number + new > limits.of_portal or used + more > limits.bytes_of_portal:
+            raise RunsFull(
+                f"{number} programs wait at this portal, with {used // _MIB} MiB, and more may not: try again later",
+                own=False,
+            )
+
+    async def _claimed(self, connection: AsyncConnection, row: RowMapping) -> RunClaim:
+        id = row["id"]
+        sealed = (await connection.execute(select(runs.c.secret).where(runs.c.id == id))).scalar()
+        place = place_of_run(row, "checkpoint", row["sealed"])
+        checkpoint = await self._unsealed(bytes(sealed or b""), place)
+        resumes = select(run_resumes).where(run_resumes.c.run == id).order_by(run_resumes.c.number)
+        tail = [read_resume(resume, self._find_key) for resume in (await connection.execute(resumes)).mappings()]
+        written = select(run_calls).where(run_calls.c.run == id).order_by(run_calls.c.seq)
+        calls = [read_call(call, self._find_key) for call in (await connection.execute(written)).mappings()]
+        return RunClaim(read_run(row), checkpoint, tuple(tail), tuple(calls))
+
+    async def _is_written(self, connection: AsyncConnection, id: str, number: int, revision: int) -> bool:
+        this = and_(run_resumes.c.run == id, run_resumes.c.number == number, run_resumes.c.revision == revision)
+        return (await connection.execute(select(run_resumes.c.number).where(this))).first() is not None
+
+    async def _end_found(self, connection: AsyncConnection, row: RowMapping, state: EndState, end: EndOfRun) -> None:
+        """End a run that was read in this transaction. It is shown for as long again as it was to be kept."""
+        now = self._clock()
+        kept = from_stored(row["expires_at"]) - from_stored(row["created_at"])
+        document = read_document(row).model_copy(update={"end": end, "waits": ()})
+        values: dict[str, object] = {"document": document_text(document), "expires_at": to_stored(now + kept)}
+        await self._end(connection, row, state, values)
+
+    async def _end(
+        self, connection: AsyncConnection, row: RowMapping, state: EndState, values: Mapping[str, object]
+    ) -> None:
+        """Everything that the run kept goes with it, in the same commit."""
+        ended = {
+            "state": state,
+            "reason": "",
+            "owner": None,
+            "lease_until": None,
+            "wake_at": None,
+            "size": 0,
+            "approvals": 0,
+            "again": 0,
+            "secret": None,
+            "kid": None,
+            "updated_at": to_stored(self._clock()),
+            **values,
+        }
+        this = and_(runs.c.id == row["id"], runs.c.revision == row["revision"])
+        may = runs.c.state.in_(states_before(END_EVENTS[state]))
+        if (await connection.execute(update(runs).where(this, may).values(**ended))).rowcount != 1:
+            raise RunTaken(row["id"])
+        await connection.execute(delete(run_calls).where(run_calls.c.run == row["id"]))
+        await connection.execute(delete(run_resumes).where(run_resumes.c.run == row["id"]))
+
+    async def _forget_oldest(self, connection: AsyncConnection, row: RowMapping) -> None:
+        """The results of one person have a bound together; the oldest give way."""
+        theirs = and_(runs.c.portal == row["portal"], runs.c.subject == row["subject"], runs.c.state.not_in(LIVE))
+        query = select(runs.c.id, runs.c.size).where(theirs).order_by(runs.c.updated_at.desc(), runs.c.id == row["id"])
+        size, too_many = 0, list[str]()
+        for number, one in enumerate((await connection.execute(query)).mappings(), start=1):
+            size += one["size"]
+            if one["id"] != row["id"] and (number > MOST_ENDED_OF_SUBJECT or size > MOST_RESULT_BYTES_OF_SUBJECT):
+                too_many.append(one["id"])
+        if too_many:
+            await connection.execute(delete(runs).where(runs.c.id.in_(too_many[:_IDS])))
+
+    async def _sealed(self, connection: AsyncConnection, secret: bytes, place: Place) -> dict[str, object]:
+        kid = await current_kid(connection)
+        key = self._find_key(kid)
+        if len(secret) < _LARGE:
+            return {"secret": seal(secret, place, key), "kid": kid}
+        return {"secret": await asyncio.to_thread(seal, secret, place, key), "kid": kid}
+
+    async def _unsealed(self, sealed: bytes, place: Place) -> bytes:
+        if len(sealed) < _LARGE:
+            return unseal(sealed, place, self._find_key)
+        return await asyncio.to_thread(unseal, sealed, place, self._find_key)
+
+
+def _is_mine(id: str, revision: int) -> ColumnElement[bool]:
+    return and_(runs.c.id == id, runs.c.revision == revision, runs.c.state == "running")
+
+
+def _parked_before(row: RowMapping, parking: Parking, revision: int | None) -> StoredRun | None:
+    """The run if it is parked just so: its answer was lost. None if it is this process's, and to be parked now."""
+    same = (row["portal"], row["subject"], row["client"]) == (parking.portal, parking.subject, parking.client)
+    if revision is None:
+        if same and row["state"] in ("parked", "ready") and row["revision"] == row["sealed"] == _FIRST:
+            return read_run(row)
+        raise AlreadyExists("run", parking.id)
+    if row["revision"] != revision:
+        raise RunTaken(parking.id)
+    if not same:
+        raise Misused(f"the run {parking.id!r} belongs to somebody else, at another portal or with another client")
+    if row["state"] in ("parked", "ready") and row["sealed"] == revision:
+        return read_run(row)
+    if row["state"] != "running":
+        raise RunTaken(parking.id)
+    return None
+
+
+def _may_start(row: RowMapping, call: CallStart) -> bool:
+    """Whether a call that was started before may leave once more."""
+    may = row["state"] == "repeat" or (row["state"] == "unknown" and row["effect"] in ("read", "idempotent"))
+    if may and bytes(row["arguments"]) != call.digest:
+        raise Misused(f"call {call.call} of the run {row['run']!r} was started before with other arguments")
+    return may
+
+
+def _check_size(what: str, data: bytes, most: int) -> None:
+    if len(data) > most:
+        raise RunTooLarge(
+            f"{what} would take {len(data) / _MIB:.1f} MiB, and at most {most // _MIB} MiB are kept: hold less in "
+            "variables and results while it waits, and fetch it again afterwards"
+        )
+
+
+__all__ = ["RunLimits", "RunRows"]
