@@ -18,7 +18,6 @@ from portal.pages import (
     tone_of,
     vote_view,
 )
-from portal.runs import CallOfRun
 
 MOST_OTHER_CALLS = 50
 MAX_USES = 1000
@@ -80,12 +79,12 @@ def grant_view(
     )
 
 
-def call_lines(calls: Sequence[CallOfRun], besides: int) -> list[CallLineView]:
-    """The calls of a run but that of this number, the newest last."""
+def call_lines(calls: Sequence[tuple[int, str, str, str]], besides: int) -> list[CallLineView]:
+    """The calls of a run but that of this number, the newest last. Each is its number, server, tool and outcome."""
     return [
-        CallLineView(one.number, _name(f"{one.server}.{one.tool}"), outcome_words(one.outcome), tone_of(one.outcome))
-        for one in calls[-MOST_OTHER_CALLS - 1 :]
-        if one.number != besides
+        CallLineView(number, _name(f"{server}.{tool}"), outcome_words(outcome), tone_of(outcome))
+        for number, server, tool, outcome in calls[-MOST_OTHER_CALLS - 1 :]
+        if number != besides
     ][-MOST_OTHER_CALLS:]
 
 

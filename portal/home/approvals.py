@@ -449,7 +449,9 @@ class ApprovalPages:
             story = await self._runs(approval.subject).find(approval.run, with_program=False)
         except (LogUnavailable, SecretUnreadable, ValueError):
             return ()
-        return () if story is None else call_lines(story.calls, approval.call)
+        if story is None:
+            return ()
+        return call_lines([(one.number, one.server, one.tool, one.outcome) for one in story.calls], approval.call)
 
     # Answers
 
