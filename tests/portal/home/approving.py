@@ -31,11 +31,11 @@ def approvals_of(portal: Guarded) -> Approvals:
     return found
 
 
-async def asked(portal: Guarded, by: ApprovalRule, arguments: Mapping[str, object], **more: Any) -> Approval:
+async def asked(where: Guarded, by: ApprovalRule, arguments: Mapping[str, object], **more: Any) -> Approval:
     """A call of Ada's that wants this approval."""
     values: dict[str, Any] = {
         "portal": "",
-        "subject": (await portal.account()).key,
+        "subject": (await where.account()).key,
         "email": EMAIL,
         "client": "Agent",
         "run": "exec_one",
@@ -45,7 +45,7 @@ async def asked(portal: Guarded, by: ApprovalRule, arguments: Mapping[str, objec
         "arguments": arguments,
         "rule": by,
     }
-    return await approvals_of(portal).request(ApprovalNeed(**{**values, **more}))
+    return await approvals_of(where).request(ApprovalNeed(**{**values, **more}))
 
 
 async def decider(portal: Guarded, email: str = BOB) -> Decider:
