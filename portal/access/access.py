@@ -228,8 +228,6 @@ class Standing:
             return None
         found = [rule for rule in (self.portal.approval, entered.approval) if rule is not None]
         if tool is not None:
-            if not self.tool(server, tool, annotations, arguments)[0].allowed:
-                return None
             target = ToolTarget(server, tool, annotations, arguments)
             for policies, matches in (
                 (self.access._portal_tools, self._portal_matches),
@@ -237,6 +235,8 @@ class Standing:
             ):
                 if policies.asks:
                     found += policies.approvals(matches, self.identity, target)
+            if found and not self.tool(server, tool, annotations, arguments)[0].allowed:
+                return None
         return combined(found)
 
     def prompt(self, server: str, prompt: str) -> Decision:

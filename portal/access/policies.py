@@ -150,6 +150,8 @@ def in_order(policies: Iterable[Ordered]) -> list[Ordered]:
 
 def _allowed(entry: _Compiled, identity: Identity) -> Decision:
     reason = f"Policy {entry.label} allows {identity.label}."
+    if entry.approval is not None:
+        reason += " Each call needs an approval."
     return Decision("allow", reason, entry.policy.id, entry.policy.name, entry.approval)
 
 

@@ -360,7 +360,9 @@ def _decision(
 ) -> Decision:
     name, tool = repr(policy.name or policy.id), f"{target.server}.{target.name}"
     if policy.decision == "allow":
-        return Decision("allow", f"Policy {name} allows {tool} to {identity.label}.", policy.id, policy.name)
+        asks = policy.approval_required or policy.purpose_justification_required
+        reason = f"Policy {name} allows {tool} to {identity.label}." + (" Each call needs an approval." if asks else "")
+        return Decision("allow", reason, policy.id, policy.name)
     reason = f"Policy {name} denies {tool} to {identity.label}."
     if holds is None:
         reason += " Its condition could not be evaluated with these arguments, so it holds."

@@ -14,6 +14,7 @@ from portal.access import (
     NOTHING_STORED,
     Access,
     BestCase,
+    Decision,
     Objects,
     PolicyError,
     ServerAccess,
@@ -157,6 +158,17 @@ def application_access(id: str, config: Config, stored: StoredState) -> Access:
     """
     policies = [policy for one in stored.objects.apps if one.id == id for policy in policies_of(one.document)]
     return _compiled({"name": config.portal.name, "policies": policies}, [], config, stored)
+
+
+def application_decision(access: Access, identity: Identity) -> Decision:
+    """The decision whether somebody may sign in to an application. A sign-in is no call: nobody can approve one, so a
+    policy that asks for that lets nobody in."""
+    decision = access.portal(identity)
+    if not decision.allowed or decision.approval is None:
+        return decision
+    name = repr(decision.policy_name or decision.policy)
+    reason = f"Policy {name} asks for an approval, and none can be given for signing in to an application."
+    return Decision("deny", reason, decision.policy, decision.policy_name)
 
 
 def audiences(config: Config, stored: Iterable[Stored[ServerDocument]]) -> dict[str, str]:

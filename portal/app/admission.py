@@ -16,7 +16,7 @@ from portal.access import (
     portal_decision,
     refused_for_identity,
 )
-from portal.app.access import application_access, could_enter, read_stored
+from portal.app.access import application_access, application_decision, could_enter, read_stored
 from portal.app.shared import Shared
 from portal.identity import Identity
 from portal.objects import APP as APPLICATIONS
@@ -60,7 +60,7 @@ class PortalAdmission:
             return Decision("deny", "The policies of this application cannot be used.")
         await self._access.signals.prepare(identity, access)
         current = self._access.signals.current(identity)
-        return LOGIN_ENDED if current is None else access.portal(current)
+        return LOGIN_ENDED if current is None else application_decision(access, current)
 
     async def _application(self, id: str) -> Access:
         """The access of an application, compiled each time: logins to it are rare, and a change must apply at once."""

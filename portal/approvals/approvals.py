@@ -21,6 +21,8 @@ from portal.approvals.errors import ApprovalError, ApprovalNotAsked, ApprovalRef
 from portal.approvals.model import Approval, ApprovalGrant, ApprovalNeed, ApprovalState, Decider, Remember
 from portal.approvals.votes import MAX_JUSTIFICATION, may_decide, may_see, paused_until, remembered, voted
 from portal.approvals.written import approval_of, canonical, digest_of, document_of, grant_of, sealed, unsealed
+from portal.bounded import Bounded
+from portal.identity import Identity
 from portal.logs import NO_EVENTS, EventSink, event
 from portal.state import (
     APPROVALS,
@@ -61,7 +63,8 @@ class Approvals:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._seen: dict[str, int] = {}
         self._news = asyncio.Event()
-        self._asked: set[str] = set()
+        # The runs of this process that have asked, of many the latest.
+        self._asked: Bounded[str, bool] = Bounded(MAX_PENDING_OF_PORTAL)
         self._ending: set[asyncio.Task[None]] = set()
         self._exits = AsyncExitStack()
         self._log = structlog.get_logger("portal.approvals")
@@ -88,7 +91,10 @@ class Approvals:
         Raises:
             ApprovalNotAsked: nobody could be shown the call.
         """
-        return await self._found(_wanted(need, canonical(need.arguments), self._clock()))
+        approval = _wanted(need, canonical(need.arguments), self._clock())
+        if need.run:
+            self._asked[need.run] = True
+        return await self._found(approval)
 
     async def request(self, need: ApprovalNeed) -> Approval:
         """The approval of this call: the one that was asked for already, or a new one.
@@ -101,6 +107,8 @@ class Approvals:
         """
         text, now = canonical(need.arguments), self._clock()
         approval = _wanted(need, text, now)
+        if need.run:
+            self._asked[need.run] = True
         if (found := await self._found(approval)) is not None:
             return found
         row = _row_of(approval)
@@ -117,8 +125,6 @@ class Approvals:
             raise ApprovalNotAsked(
                 f"This call needs the approval of people, and it cannot be kept for them: {error}. It did not run."
             ) from None
-        if need.run:
-            self._asked.add(need.run)
         return approval if made else await self._approval(kept)
 
     async def use(self, id: str, digest: bytes, policy_revision: str) -> bool:
@@ -165,13 +171,12 @@ class Approvals:
 
     async def withdraw(self, run: str) -> int:
         """End what a run has asked for and does not need any more. How many approvals these were."""
-        self._asked.discard(run)
+        self._asked.pop(run)
         return await self._store.approvals.withdraw(run)
 
     def run_ended(self, run: str) -> None:
         """Withdraw in the background what a run of this process has asked for. Costs nothing for one that has not."""
-        if run in self._asked:
-            self._asked.discard(run)
+        if self._asked.pop(run):
             task = asyncio.get_running_loop().create_task(self._withdraw(run), name="approvals withdrawn")
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
@@ -265,6 +270,20 @@ class Approvals:
             ApprovalConflict: it is decided otherwise already, or has ended.
         """
         return await self._decide(id, decider, approves, self._clock(), comment, justification, remember)
+
+    async def answer(self, id: str, person: Identity, approves: bool) -> Approval:
+        """The approval after its person has answered in their client, where the policy lets them.
+
+        Raises:
+            ApprovalUnknown: there is none.
+            ApprovalRefused: the policy does not, it is of somebody else, or they have not signed in.
+            ApprovalConflict: it is decided otherwise already, or has ended.
+        """
+        try:
+            decider = Decider.of(person, "client")
+        except ValueError as error:
+            raise ApprovalRefused(f"This is not yours to decide: {error}.") from None
+        return await self.decide(id, decider, approves)
 
     async def decide_all(
         self,

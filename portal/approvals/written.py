@@ -6,18 +6,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
-from typing import Any
 
 import orjson
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from portal.access import ApprovalGroup, ApprovalRule
+from portal.access import ApprovalRule
 from portal.approvals.errors import ApprovalNotAsked, ApprovalUnknown
-from portal.approvals.model import Approval, ApprovalGrant, ApprovalVote, Remember
+from portal.approvals.model import Approval, ApprovalGrant, ApprovalState, ApprovalVote
 from portal.state import ApprovalRow, GrantRow
 
 MAX_ARGUMENTS = 1024 * 1024
 """Bytes of the arguments of a call that people can be shown."""
+_STATE: TypeAdapter[ApprovalState] = TypeAdapter(ApprovalState)
 
 
 def canonical(arguments: Mapping[str, object]) -> str:
@@ -60,27 +60,25 @@ def unsealed(secret: bytes | None) -> tuple[str | None, str]:
     return value["arguments"], value["justification"]
 
 
+class _Document(BaseModel):
+    """What the row of an approval has besides its columns."""
+
+    email: str
+    method: str
+    destructive: bool
+    rule: ApprovalRule
+    votes: tuple[ApprovalVote, ...]
+
+
 def document_of(approval: Approval) -> str:
     """What its row has besides its columns, as JSON."""
-    rule = approval.rule
-    groups = [{"needed": one.needed, "emails": sorted(one.emails), "lists": list(one.lists)} for one in rule.groups]
-    return orjson.dumps(
-        {
-            "email": approval.email,
-            "method": approval.method,
-            "destructive": approval.destructive,
-            "rule": {
-                "name": rule.policy_name,
-                "by": rule.by,
-                "groups": groups,
-                "also_person": rule.also_person,
-                "justified": rule.justified,
-                "prompt": rule.prompt,
-                "seconds": rule.seconds,
-            },
-            "votes": [_vote(vote) for vote in approval.votes],
-        }
-    ).decode()
+    return _Document(
+        email=approval.email,
+        method=approval.method,
+        destructive=approval.destructive,
+        rule=approval.rule,
+        votes=approval.votes,
+    ).model_dump_json()
 
 
 def approval_of(row: ApprovalRow, justification: str = "") -> Approval:
@@ -89,57 +87,32 @@ def approval_of(row: ApprovalRow, justification: str = "") -> Approval:
         ApprovalUnknown: the row is damaged.
     """
     try:
-        document: dict[str, Any] = orjson.loads(row.document)
-        rule = document["rule"]
-        return Approval(
-            id=row.id,
-            portal=row.portal,
-            subject=row.subject,
-            email=document["email"],
-            client=row.client,
-            run=row.run,
-            call=row.call,
-            server=row.server,
-            tool=row.tool,
-            digest=row.digest,
-            rule=ApprovalRule(
-                policy=row.policy,
-                policy_name=rule["name"],
-                revision=row.policy_revision,
-                by=rule["by"],
-                groups=tuple(
-                    ApprovalGroup(one["needed"], frozenset(one["emails"]), tuple(one["lists"]))
-                    for one in rule["groups"]
-                ),
-                also_person=rule["also_person"],
-                justified=rule["justified"],
-                prompt=rule["prompt"],
-                seconds=rule["seconds"],
-            ),
-            destructive=document["destructive"],
-            justification=justification,
-            state=row.state,  # type: ignore[arg-type]
-            revision=row.revision,
-            created_at=row.created_at,
-            expires_at=row.expires_at,
-            decided_at=row.decided_at,
-            votes=tuple(map(_read_vote, document["votes"])),
-            method=document["method"],
-        )
-    except (ValueError, KeyError, TypeError):
+        document, state = _Document.model_validate_json(row.document), _STATE.validate_python(row.state)
+    except ValidationError:
         raise ApprovalUnknown from None
+    return Approval(
+        id=row.id,
+        portal=row.portal,
+        subject=row.subject,
+        email=document.email,
+        client=row.client,
+        run=row.run,
+        call=row.call,
+        server=row.server,
+        tool=row.tool,
+        digest=row.digest,
+        rule=document.rule,
+        destructive=document.destructive,
+        justification=justification,
+        state=state,
+        revision=row.revision,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        decided_at=row.decided_at,
+        votes=document.votes,
+        method=document.method,
+    )
 
 
 def grant_of(row: GrantRow) -> ApprovalGrant:
     return ApprovalGrant(**asdict(row))
-
-
-def _vote(vote: ApprovalVote) -> dict[str, object]:
-    remember = None if vote.remember is None else asdict(vote.remember)
-    return {**asdict(vote), "at": vote.at.isoformat(), "remember": remember}
-
-
-def _read_vote(value: dict[str, Any]) -> ApprovalVote:
-    remember = value.pop("remember")
-    at = datetime.fromisoformat(value.pop("at"))
-    return ApprovalVote(**value, at=at, remember=None if remember is None else Remember(**remember))

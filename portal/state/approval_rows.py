@@ -86,6 +86,11 @@ class ApprovalRows:
                 if fits(found):
                     return found, False
             admit(await _counts(connection, row, since))
+            if row.run:
+                # Nobody should decide about a call that is made otherwise now, or under another policy.
+                other = and_(approvals.c.run == row.run, approvals.c.call == row.call, approvals.c.state.in_(OPEN))
+                ended = {"state": "withdrawn", "ended_at": to_stored(self._clock()), **_NEXT}
+                await connection.execute(update(approvals).where(other).values(**ended))
             sealed = await self._sealed(connection, row.id, secret)
             await connection.execute(insert(approvals).values(**values, **sealed))
             changed.add(APPROVALS)

@@ -15,16 +15,18 @@ from mcp.shared.exceptions import MCPError
 from codemode import CodeTool
 from portal.access import LiveAccess
 from portal.app import Parts, serving
-from portal.approvals import Approval, Approvals, Decider, Remember
+from portal.approvals import Approval, ApprovalRefused, Approvals, Decider, Remember
 from portal.errors import DENIED
 from portal.identity import Identity
 from portal.state import APPROVALS, Store
+from tests.house.source import ROOT
 from tests.patience import PATIENCE
 from tests.portal.access.guarded import ADA, ANYBODY, BOB, ROBOT, CallerInUrl, access, policy
 from tests.portal.approvals.people import Time
 from tests.portal.portals import MODERN, Kept, KeptEvents, client_of, opened
 from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import Hosted, hosted
+from tests.portal.upstreams.server import Behaviour
 
 pytestmark = [
     pytest.mark.anyio,
@@ -103,11 +105,18 @@ class Place:
 
 
 @asynccontextmanager
-async def place(folder: Path, document: Mapping[str, Any], code_tool: CodeTool | None = None) -> AsyncIterator[Place]:
+async def place(
+    folder: Path,
+    document: Mapping[str, Any],
+    code_tool: CodeTool | None = None,
+    said: dict[str, dict[str, Any]] | None = None,
+) -> AsyncIterator[Place]:
+    """`said` is what tools say of themselves otherwise than usually."""
+    folder.mkdir(exist_ok=True)
     kept, events, live, time = Kept(), KeptEvents(), LiveAccess(access(document)), Time()
     parts = Parts(code=code_tool, records=kept, events=events, access=live, now=time)
     callers = {"ada": ADA, "bob": BOB, "robot": ROBOT}
-    async with hosted() as upstream:
+    async with hosted(Behaviour(said=said or {})) as upstream:
         section = {"state": new_state(folder)}
         config = {"mcpServers": {"up": {"url": upstream.url}}, "portal": section}
         async with opened(config, parts=parts) as instance:
@@ -318,6 +327,33 @@ async def test_decisions_are_events_and_nothing_of_the_arguments_is_written(
         assert "planted" not in str(at.events.rows) + str(at.kept.records)
         files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
         assert asked.id.encode() in files and b"planted-argument" not in files
+
+
+def test_no_way_of_clients_and_service_tokens_makes_a_decider() -> None:
+    rooms = ("endpoint", "calls", "stdio", "oauth", "runs", "upstream", "servers", "elicitation")
+    paths = [path for room in rooms for path in (ROOT / "portal" / room).rglob("*.py")]
+    assert len(paths) > 100
+    assert [str(path) for path in paths if "Decider" in path.read_text(encoding="utf-8")] == []
+
+
+async def test_a_person_answers_in_their_client_only_where_the_policy_lets_them(tmp_path: Path) -> None:
+    client_answers = asking(approve_by="client")
+    reads = {"echo": {"annotations": {"readOnlyHint": True}}}
+    async with place(tmp_path, client_answers, said=reads) as at, at.client() as client:
+        with pytest.raises(MCPError):
+            await client.call_tool("up_echo", {"text": "x"})
+        [asked] = await at.asked()
+        for stranger in (BOB, ROBOT):
+            with pytest.raises(ApprovalRefused):
+                await at.approvals.answer(asked.id, stranger, True)
+        assert (await at.approvals.answer(asked.id, ADA, True)).state == "approved"
+        assert (await client.call_tool("up_echo", {"text": "x"})).content[0].text == "x"
+    async with place(tmp_path / "harmful", client_answers) as at, at.client() as client:
+        with pytest.raises(MCPError):
+            await client.call_tool("up_echo", {"text": "x"})
+        [asked] = await at.asked()
+        with pytest.raises(ApprovalRefused, match="decided in the browser"):
+            await at.approvals.answer(asked.id, ADA, True)
 
 
 def test_only_a_person_who_signed_in_can_decide() -> None:

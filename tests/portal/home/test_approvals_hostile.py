@@ -1,4 +1,4 @@
-"""What breaks pages of approvals: texts that deceive, sizes, links of others, and clicks that come twice or too late."""
+"""What breaks pages of approvals: texts that deceive, sizes, links of others, clicks that come twice or too late."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ async def test_texts_of_agents_and_people_are_no_markup_on_any_page(tmp_path: Pa
     async with guarded_portal(tmp_path) as portal, chromium() as browser:
         by = rule(group(1, BOB, CAROL), policy_name=EVIL, prompt=EVIL, justified=True)
         approval = await asked(
-            portal, by, {EVIL: EVIL}, client=EVIL, tool="evil<b>", run="exec_<i>", justification=EVIL
+            portal, by, {EVIL: EVIL}, client="<b>x</b>", tool="evil<b>", run="exec_<i>", justification=EVIL
         )
         await approvals_of(portal).decide(
             (await asked(portal, by, {"a": 1}, call=2, justification=EVIL)).id,
@@ -145,13 +145,13 @@ async def test_texts_of_agents_and_people_are_no_markup_on_any_page(tmp_path: Pa
 
 async def test_a_megabyte_of_arguments_is_there_as_a_whole_and_the_page_works(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, chromium() as browser:
-        body = "word \u200b" * 150_000 + "the end"
+        body = "word \u200b" * 100_000 + "the end"
         approval = await asked(portal, rule(), {"body": body, "n": list(range(5000))})
         async with person(portal, browser, path=f"/approve/{approval.id}") as page:
-            await expect(page.get_by_text("150,000 characters in the arguments are not seen")).to_be_visible()
+            await expect(page.get_by_text("100,000 characters in the arguments are not seen")).to_be_visible()
             await page.locator(".arguments summary").first.click()
             shown = await page.locator(".arguments").inner_text()
-            assert "the end" in shown and shown.count("\\u200b") == 150_000
+            assert "the end" in shown and shown.count("\\u200b") == 100_000
             await page.set_viewport_size({"width": 375, "height": 740})
             assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
             answer = await page.request.get(f"{portal.url}/approve/{approval.id}/arguments")

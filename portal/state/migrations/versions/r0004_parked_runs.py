@@ -10,6 +10,11 @@ down_revision: str | None = "0003"
 
 
 def upgrade() -> None:
+    _runs()
+    _approvals()
+
+
+def _runs() -> None:
     op.create_table(
         "runs",
         sa.Column("id", sa.String(64), primary_key=True),
@@ -66,6 +71,9 @@ def upgrade() -> None:
         sa.Column("kid", sa.String(16)),
     )
     op.create_index("run_resumes_by_kid", "run_resumes", ["kid"])
+
+
+def _approvals() -> None:
     op.create_table(
         "approvals",
         sa.Column("id", sa.String(64), primary_key=True),
