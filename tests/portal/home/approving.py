@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,8 @@ from playwright.async_api import Browser, Page
 
 from portal.access import ApprovalGroup, ApprovalRule
 from portal.approvals import Approval, ApprovalNeed, Approvals, Decider
+from portal.state import APPROVALS
+from tests.patience import PATIENCE
 from tests.portal.login.guarded import EMAIL, PASSWORD, Guarded
 
 BOB, CAROL, EVE = "bob@example.com", "carol@example.com", "eve@elsewhere.example"
@@ -46,6 +49,21 @@ async def asked(where: Guarded, by: ApprovalRule, arguments: Mapping[str, object
         "rule": by,
     }
     return await approvals_of(where).request(ApprovalNeed(**{**values, **more}))
+
+
+async def one_waits(portal: Guarded) -> Approval:
+    """The approval that waits, once there is one."""
+    news = asyncio.Event()
+    unsubscribe = portal.store.subscribe(lambda kinds: news.set() if APPROVALS in kinds else None)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                news.clear()
+                if found := await approvals_of(portal).listed(states=("pending",)):
+                    return found[0]
+                await news.wait()
+    finally:
+        unsubscribe()
 
 
 async def decider(portal: Guarded, email: str = BOB) -> Decider:

@@ -8,13 +8,33 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
+from codemode import CodeTool
+from portal.access import Access, read_document
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
 from tests.portal.console.browsing import PICTURES, Administered
-from tests.portal.home.approving import BOB, CAROL, approvals_of, asked, group, person, rule
-from tests.portal.login.guarded import guarded_portal
+from tests.portal.console.running import agent_of
+from tests.portal.home.approving import BOB, CAROL, approvals_of, asked, group, one_waits, person, rule
+from tests.portal.login.guarded import EVERYONE, guarded_portal
+from tests.portal.upstreams.hosting import hosted
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
+ASKING = {
+    "portal": {
+        "policies": [EVERYONE],
+        "tool_policies": [
+            {
+                "id": "echo",
+                "name": "Echoes",
+                "decision": "allow",
+                "include": [{"everyone": {}}],
+                "tools": {"names": ["echo"]},
+                "approval_required": True,
+            }
+        ],
+    },
+    "servers": [{"id": "fix", "policies": [EVERYONE]}],
+}
 HOSTILE = {
     "amount": 500,
     "to": "DE02 1203 \u202e0000 0000\u202c 2020 51",
@@ -124,3 +144,32 @@ async def test_a_remembered_approval_is_listed_and_revoked(tmp_path: Path) -> No
             await own.get_by_role("button", name="Revoke: bank.pay").click()
             await expect(own.get_by_text("Nothing waits for you")).to_be_visible()
         assert await approvals_of(portal).grants() == []
+
+
+async def test_a_program_that_waits_goes_on_when_its_call_is_approved_from_its_persons_page(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    program = "await codemode.fix.structured({text: 'x'})\nreturn await codemode.fix.echo({text: 'a\u202eb'})"
+    async with (
+        hosted() as upstream,
+        guarded_portal(tmp_path, upstream=upstream.url, code=code_tool, has_log=True) as portal,
+        agent_of(portal) as agent,
+        chromium() as browser,
+        person(portal, browser) as own,
+    ):
+        portal.rules.access.replace(Access(read_document(ASKING)))
+        async with agent.running(program, upstream) as running:
+            await one_waits(portal)
+            await own.reload()
+            await expect(own.get_by_text("1 call waits for you")).to_be_visible()
+            await own.get_by_role("link", name="Go on").click()
+            await expect(own.get_by_role("heading", name="May fix.echo be called?")).to_be_visible()
+            await expect(own.locator(".arguments")).to_contain_text('"text": "a\\u202eb"')
+            await expect(own.get_by_text("1 · fix.structured")).to_be_visible()
+            await expect(own.get_by_text("Agent", exact=True)).to_be_visible()
+            await Administered(own, portal.url).check(axe_source(), PICTURES, "own-approval-of-a-run")
+            await own.get_by_role("button", name="Approve").click()
+            assert (await running).structured_content["result"] == "a\u202eb"
+            # The one call that it was good for has been made.
+            await own.reload()
+            await expect(own.get_by_role("status")).to_contain_text("the call was made")
