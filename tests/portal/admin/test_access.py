@@ -64,6 +64,40 @@ def test_a_rule_that_is_none_is_refused_where_it_stands(shared: Api, rule: dict[
     assert said in answer.text.lower() and "hush" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ([{"email_addresses": ["a@example.com"]}], "approvals_needed: is missing"),
+        (
+            [{"approvals_needed": 2, "email_addresses": ["a@example.com", "A@example.com "]}],
+            "a group of 1 people, of whom 2",
+        ),
+        ([{"approvals_needed": "many", "email_addresses": ["a@example.com"]}], "approvals_needed"),
+        ([{"approvals_needed": 1, "email_addresses": ["a@example.com"]}] * 21, "more than 20 groups"),
+    ],
+)
+def test_approval_groups_that_nobody_could_satisfy_are_refused(shared: Api, groups: list[Any], said: str) -> None:
+    body = {"name": "P", "decision": "allow", "include": [{"everyone": {}}], "approval_groups": groups}
+    answer = shared.http.post(shared.at("/access/policies"), headers=shared.headers(), json=body)
+    assert answer.status_code == 400 and said in answer.text
+    assert answer.json()["errors"][0]["source"]["pointer"] == "/approval_groups"
+
+
+def test_groups_of_approvers_are_kept_as_they_are_sent(api: Api) -> None:
+    access: Any = api.sdk().zero_trust.access
+    group = {"approvals_needed": 1, "email_addresses": ["bob@example.com"], "email_list_uuid": "list"}
+    made = access.policies.create(
+        account_id=api.account,
+        name="Asked",
+        decision="allow",
+        include=[EMAIL],
+        approval_required=True,
+        approval_groups=[group],
+    )
+    read = access.policies.get(made.id, account_id=api.account)
+    assert read.approval_required is True and [one.to_dict() for one in read.approval_groups] == [group]
+
+
 def test_groups_in_a_circle_and_groups_or_policies_in_use_are_refused_and_nothing_changes(api: Api) -> None:
     access: Any = api.sdk().zero_trust.access
     inner = access.groups.create(account_id=api.account, name="Inner", include=[EMAIL])

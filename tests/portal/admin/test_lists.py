@@ -80,6 +80,15 @@ async def test_who_is_on_a_list_comes_in_and_whoever_is_taken_off_does_not(tmp_p
         assert (await lists.get(staff.id, **account)).name == "Staff"
         with pytest.raises(APIStatusError, match="uses this list"):
             await lists.delete(staff.id, **account)
+        approvers = await lists.create(**account, name="Approvers", type="EMAIL")
+        policies: Any = portal.sdk.zero_trust.access.policies
+        groups = [{"approvals_needed": 1, "email_addresses": [], "email_list_uuid": approvers.id}]
+        asking = {"approval_required": True, "approval_groups": groups, "include": [{"everyone": {}}]}
+        asked = await policies.create(**account, name="Asked", decision="allow", **asking)
+        with pytest.raises(APIStatusError, match="'Asked' uses this list"):
+            await lists.delete(approvers.id, **account)
+        await policies.delete(asked.id, **account)
+        await lists.delete(approvers.id, **account)
         spare = await lists.create(**account, name="Spare", type="IP")
         await lists.delete(spare.id, **account)
         assert len(await portal.store.list(plain("list"))) == 2

@@ -175,6 +175,7 @@ async def test_a_policy_that_has_changed_meanwhile_asks_anew(tmp_path: Path, cod
         assert at.calls == 0 and second.rule.by == "group"
         await at.approvals.decide(second.id, BOB_DECIDES, True)
         assert (await running)["result"] == "planted-argument" and at.calls == 1
+        assert (await at.approvals.get(first.id)).state == "withdrawn"
 
 
 async def test_a_policy_that_denies_meanwhile_wins_over_the_approval(tmp_path: Path, code_tool: CodeTool) -> None:
@@ -189,18 +190,27 @@ async def test_a_policy_that_denies_meanwhile_wins_over_the_approval(tmp_path: P
 
 
 async def test_a_run_that_ends_takes_back_what_it_has_asked_for(tmp_path: Path, code_tool: CodeTool) -> None:
-    program = "codemode.up.echo({text: 'left'}).catch(() => 0); return await codemode.up.structured({text: 'done'})"
+    program = "codemode.up.echo({text: 'left'}).catch(() => 0); return await codemode.up.hang({text: 'x'})"
     async with place(tmp_path, asking(), code_tool) as at:
-        gone = asyncio.Event()
-        unsubscribe = at.store.subscribe(lambda kinds: gone.set() if APPROVALS in kinds else None)
-        answer = await at.run(program)
-        async with asyncio.timeout(PATIENCE):
-            while [one.state for one in await at.approvals.of_run(answer["executionId"])] == ["pending"]:
-                gone.clear()
-                await gone.wait()
-        unsubscribe()
-        assert {one.state for one in await at.approvals.of_run(answer["executionId"])} <= {"withdrawn"}
-        assert at.calls == 0
+        running = asyncio.create_task(at.run(program))
+        [asked] = await at.asked()
+        over = asyncio.create_task(at.approvals.changed(asked.id, PATIENCE))
+        at.upstream.upstream.release.set()
+        assert (await running)["status"] == "completed"
+        assert (await over).state == "withdrawn" and at.calls == 0
+
+
+async def test_an_approval_of_a_call_that_did_not_leave_is_good_for_the_next_try(tmp_path: Path) -> None:
+    async with place(tmp_path, asking()) as at, at.client() as client:
+        with pytest.raises(MCPError):
+            await client.call_tool("up_echo", {"text": "x"})
+        [asked] = await at.asked()
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        await at.upstream.stop()
+        with pytest.raises(MCPError):
+            await client.call_tool("up_echo", {"text": "x"})
+        assert at.kept.last.outcome == "unavailable" and at.kept.last.reason == "UpstreamUnavailable"
+        assert (await at.approvals.get(asked.id)).state == "approved"
 
 
 async def test_a_plain_call_says_where_and_the_same_call_uses_the_approval_once(tmp_path: Path) -> None:
