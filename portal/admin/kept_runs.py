@@ -17,7 +17,7 @@ from portal.approvals import Approvals
 from portal.identity import Identity
 from portal.login import People
 from portal.runs import RunStory
-from portal.state import LIVE, RunQuery, RunState, SecretUnreadable, Store, StoredCall, StoredRun, Verdict
+from portal.state import LIVE, RunFilter, RunState, SecretUnreadable, Store, StoredCall, StoredRun, Verdict
 
 
 class KeptRuns:
@@ -30,7 +30,7 @@ class KeptRuns:
         self, portal: str | None, subject: str | None, email: str | None, *, but: Collection[str], limit: int
     ) -> list[ShownRun]:
         """Those that have not ended, newest first, without those that are shown already (`but`)."""
-        found = await self._rows.list(RunQuery(portal=portal, subject=subject, states=LIVE))
+        found = await self._rows.list(RunFilter(portal=portal, subject=subject, states=LIVE))
         return (await self._shown([one for one in found if one.id not in but], email))[:limit]
 
     async def in_state(
@@ -51,7 +51,7 @@ class KeptRuns:
         last = None if before is None else await self._rows.get(before)
         if before is not None and last is None:
             raise invalid("before_run is the id of a run that there is")
-        query = RunQuery(portal=portal, subject=subject, states=(state,), before=last, limit=limit)
+        query = RunFilter(portal=portal, subject=subject, states=(state,), before=last, limit=limit)
         found = await self._rows.list(query)
         return await self._shown(found, email), found[-1].id if len(found) == limit else None
 

@@ -10,20 +10,40 @@ from portal.runs.watched import WatchedRun, WatchedRuns, ended_by
 from portal.runs.waterfall import CallOfRun, RunFacts, RunStory, parallel_width
 
 if TYPE_CHECKING:
+    from portal.runs.durable import DurableRuns, DurableSettings, NextAttempt, NextHold, NextPark, RunOutcome
     from portal.runs.history import PersonRuns, RunHistory, RunPage
 else:
     # It reads the log, with a database library that a portal without a log does not load.
-    __getattr__ = lazily(__name__, {"PersonRuns": "history", "RunHistory": "history", "RunPage": "history"})
+    __getattr__ = lazily(
+        __name__,
+        {
+            "DurableRuns": "durable",
+            "DurableSettings": "durable",
+            "NextAttempt": "durable",
+            "NextHold": "durable",
+            "NextPark": "durable",
+            "PersonRuns": "history",
+            "RunHistory": "history",
+            "RunOutcome": "durable",
+            "RunPage": "history",
+        },
+    )
 
 __all__ = [
     "CallOfRun",
+    "DurableRuns",
+    "DurableSettings",
     "Line",
     "LiveRun",
+    "NextAttempt",
+    "NextHold",
+    "NextPark",
     "OwnRuns",
     "Owner",
     "PersonRuns",
     "RunFacts",
     "RunHistory",
+    "RunOutcome",
     "RunPage",
     "RunRegistry",
     "RunStory",

@@ -14,11 +14,22 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    RowMapping,
+    and_,
+    cast,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.state.clock import Clock, from_stored, to_stored
-from portal.state.envelope import FindKey, Place, seal, unseal
+from portal.state.envelope import FindKey, Place, seal
 from portal.state.errors import (
     AlreadyExists,
     Misused,
@@ -28,13 +39,13 @@ from portal.state.errors import (
     SecretUnreadable,
 )
 from portal.state.rotation import current_kid
+from portal.state.run_lists import IDS_AT_ONCE, LARGE, MAX_LISTED, RunLists
 from portal.state.run_reading import (
     SHOWN,
     SHOWN_OF_CALL,
     check_parking,
     claimable,
     document_text,
-    of_portals,
     place_of_call,
     place_of_resume,
     place_of_run,
@@ -43,7 +54,7 @@ from portal.state.run_reading import (
     read_resume,
     read_run,
 )
-from portal.state.run_states import END_EVENTS, LIVE, EndState, ParkReason, RunState, states_before
+from portal.state.run_states import END_EVENTS, LIVE, EndState, ParkReason, states_before
 from portal.state.run_values import (
     MAX_ARGUMENTS_BYTES,
     MAX_CHECKPOINT_BYTES,
@@ -66,21 +77,14 @@ from portal.state.run_values import (
     RunCandidate,
     RunClaim,
     RunDocument,
-    RunQuery,
-    StoredCall,
     StoredRun,
     Verdict,
 )
 from portal.state.schema import approvals, named, run_calls, run_resumes, runs
 from portal.state.tokens import OpenWriting, Reading
 
-MAX_LISTED = 200
-CANDIDATES = 32
 EXPIRED_AT_ONCE = 100
 PURGED_AT_ONCE = 1000
-# In one query: SQLite has bounds of its own.
-_IDS = 500
-_LARGE = 256 * 1024  # is sealed in a thread
 _FIRST = 1
 _MIB = 1024 * 1024
 
@@ -95,7 +99,7 @@ class RunLimits:
     bytes_of_portal: int = MOST_BYTES_OF_PORTAL
 
 
-class RunRows:
+class RunRows(RunLists):
     """The parked runs of a store. Subscribers are told, as `RUNS`, when one is parked, ready, given back or has ended;
     not of what happens under a claim."""
 
@@ -107,10 +111,8 @@ class RunRows:
         find: FindKey,
         limits: RunLimits = RunLimits(),
     ) -> None:
-        self._reading = reading
+        super().__init__(reading, clock, find)
         self._writing = writing
-        self._clock = clock
-        self._find_key = find
         self._limits = limits
 
     # Parking
@@ -225,24 +227,6 @@ class RunRows:
 
     # Claims
 
-    async def candidates(
-        self, lease: timedelta, portals: Collection[str] | None = None, limit: int = CANDIDATES
-    ) -> Sequence[RunCandidate]:
-        """Runs that may be claimed now, in fair order: the one that has waited longest of each subject, then the second
-        of each, and so on. Without `portals`, of all."""
-        turn = func.row_number().over(partition_by=(runs.c.portal, runs.c.subject), order_by=runs.c.updated_at)
-        due = (
-            select(runs.c.id, runs.c.portal, runs.c.subject, runs.c.revision, runs.c.updated_at, turn.label("turn"))
-            .where(claimable(self._clock(), lease, portals))
-            .subquery()
-        )
-        query = select(due).order_by(due.c.turn, due.c.updated_at).limit(limit)
-        async with self._reading() as connection:
-            rows = (await connection.execute(query)).mappings()
-            return [
-                RunCandidate(row["id"], row["portal"], row["subject"], row["revision"], row["turn"]) for row in rows
-            ]
-
     async def take(self, candidate: RunCandidate, owner: str, lease: timedelta) -> RunClaim | None:
         """The claim of this run; None if somebody else was faster. One whose checkpoint does not open, and one that
         nobody has got on with in `MOST_ATTEMPTS` claims, ends as lost instead."""
@@ -302,9 +286,9 @@ class RunRows:
                     held.add(id)
             return held
 
-    async def release(self, id: str, revision: int, *, wake_at: datetime | None = None) -> bool:
+    async def release(self, id: str, revision: int, *, wake_at: datetime | None = None, in_vain: bool = False) -> bool:
         """Give a claim back: another process may claim the run at once, or from `wake_at`. False if it was not this
-        process's any more. It is no attempt that came to nothing, if it may be claimed at once."""
+        process's any more. `in_vain`: the attempt came to nothing, and counts (`MOST_ATTEMPTS`)."""
         values: dict[str, object] = {
             "state": "ready",
             "owner": None,
@@ -312,7 +296,7 @@ class RunRows:
             "wake_at": None if wake_at is None else to_stored(wake_at),
             "updated_at": to_stored(self._clock()),
         }
-        if wake_at is None:
+        if not in_vain:
             values["attempts"] = runs.c.attempts - 1
         async with self._writing() as (connection, changed):
             if (await connection.execute(update(runs).where(_is_mine(id, revision)).values(**values))).rowcount != 1:
@@ -470,99 +454,7 @@ class RunRows:
         async with self._writing() as (connection, _):
             return (await connection.execute(delete(runs).where(runs.c.id.in_(ids), over))).rowcount
 
-    # Reading
-
-    async def get(self, id: str) -> StoredRun | None:
-        async with self._reading() as connection:
-            row = await self._row(connection, id)
-        return None if row is None else read_run(row)
-
-    async def list(self, query: RunQuery) -> Sequence[StoredRun]:
-        """At most `MAX_LISTED` at once."""
-        found = select(*SHOWN).order_by(runs.c.created_at.desc(), runs.c.id.desc())
-        for column, wanted in (
-            (runs.c.portal, query.portal),
-            (runs.c.subject, query.subject),
-            (runs.c.client, query.client),
-        ):
-            if wanted is not None:
-                found = found.where(named(column, wanted))
-        if query.states:
-            found = found.where(runs.c.state.in_(query.states))
-        if query.reason is not None:
-            found = found.where(runs.c.reason == query.reason)
-        if query.before is not None:
-            at = to_stored(query.before.created_at)
-            same = and_(runs.c.created_at == at, runs.c.id < query.before.id)
-            found = found.where(or_(runs.c.created_at < at, same))
-        async with self._reading() as connection:
-            rows = await connection.execute(found.limit(max(1, min(query.limit, MAX_LISTED))))
-            return [read_run(row) for row in rows.mappings()]
-
-    async def result(self, id: str) -> bytes | None:
-        """The result of a run that has ended; None if there is none, or it is not kept any more.
-
-        Raises:
-            SecretUnreadable: it was changed, it belongs elsewhere, or its key is lost.
-        """
-        kept = and_(runs.c.state.not_in(LIVE), runs.c.expires_at > to_stored(self._clock()))
-        async with self._reading() as connection:
-            row = (await connection.execute(select(runs).where(named(runs.c.id, id), kept))).mappings().first()
-        if row is None or row["secret"] is None:
-            return None
-        return await self._unsealed(bytes(row["secret"]), place_of_run(row, "result", row["sealed"]))
-
-    async def calls(self, id: str) -> Sequence[StoredCall]:
-        """The calls that were written of a run that has not ended, in order, without their values."""
-        query = select(*SHOWN_OF_CALL).where(named(run_calls.c.run, id)).order_by(run_calls.c.seq)
-        async with self._reading() as connection:
-            return [read_call(row) for row in (await connection.execute(query)).mappings()]
-
-    async def arguments(self, id: str, call: int) -> bytes | None:
-        """The arguments of a call that has no settlement: for whoever says what became of it.
-
-        Raises:
-            SecretUnreadable: they were changed, they belong elsewhere, or their key is lost.
-        """
-        this = and_(named(run_calls.c.run, id), run_calls.c.call == call)
-        kept = run_calls.c.state.in_(("started", "unknown"))
-        async with self._reading() as connection:
-            row = (await connection.execute(select(run_calls).where(this, kept))).mappings().first()
-        if row is None:
-            return None
-        return unseal(bytes(row["secret"]), place_of_call(id, call, row["revision"], "arguments"), self._find_key)
-
-    async def states(self, ids: Collection[str]) -> Mapping[str, tuple[RunState, int]]:
-        """State and revision of those of these runs that there are."""
-        wanted, found = sorted(ids), dict[str, tuple[RunState, int]]()
-        if not wanted:
-            return found
-        async with self._reading() as connection:
-            for start in range(0, len(wanted), _IDS):
-                some = runs.c.id.in_(wanted[start : start + _IDS])
-                query = select(runs.c.id, runs.c.state, runs.c.revision).where(some)
-                for row in (await connection.execute(query)).mappings():
-                    found[row["id"]] = row["state"], row["revision"]
-        return found
-
-    async def next_due(self, portals: Collection[str] | None = None) -> datetime | None:
-        """When a run is due, left by its process or expires next; None if there is none."""
-        mine = of_portals(portals)
-        waiting = and_(runs.c.state.in_(("parked", "ready")), runs.c.wake_at.is_not(None), mine)
-        queries = (
-            select(func.min(runs.c.wake_at)).where(waiting),
-            select(func.min(runs.c.lease_until)).where(runs.c.state == "running", mine),
-            select(func.min(runs.c.expires_at)).where(runs.c.expires_at > to_stored(self._clock())),
-        )
-        async with self._reading() as connection:
-            found = [(await connection.execute(query)).scalar() for query in queries]
-        times = [at for at in found if at is not None]
-        return from_stored(min(times)) if times else None
-
     # Parts
-
-    async def _row(self, connection: AsyncConnection, id: str) -> RowMapping | None:
-        return (await connection.execute(select(*SHOWN).where(named(runs.c.id, id)))).mappings().first()
 
     async def _written(self, connection: AsyncConnection, id: str) -> StoredRun:
         row = await self._row(connection, id)
@@ -647,7 +539,8 @@ class RunRows:
         more = size if row is None else size - row["size"]
         if more <= 0 and row is not None:
             return
-        count, total = func.count(), func.coalesce(func.sum(runs.c.size), 0)
+        # PostgreSQL's sum of whole numbers is a decimal one.
+        count, total = func.count(), cast(func.coalesce(func.sum(runs.c.size), 0), BigInteger)
         live = and_(runs.c.portal == parking.portal, runs.c.state.in_(LIVE))
         new, limits = int(row is None), self._limits
         whose = select(count, total).where(live, runs.c.subject == parking.subject)
@@ -723,19 +616,14 @@ class RunRows:
             if one["id"] != row["id"] and (number > MOST_ENDED_OF_SUBJECT or size > MOST_RESULT_BYTES_OF_SUBJECT):
                 too_many.append(one["id"])
         if too_many:
-            await connection.execute(delete(runs).where(runs.c.id.in_(too_many[:_IDS])))
+            await connection.execute(delete(runs).where(runs.c.id.in_(too_many[:IDS_AT_ONCE])))
 
     async def _sealed(self, connection: AsyncConnection, secret: bytes, place: Place) -> dict[str, object]:
         kid = await current_kid(connection)
         key = self._find_key(kid)
-        if len(secret) < _LARGE:
+        if len(secret) < LARGE:
             return {"secret": seal(secret, place, key), "kid": kid}
         return {"secret": await asyncio.to_thread(seal, secret, place, key), "kid": kid}
-
-    async def _unsealed(self, sealed: bytes, place: Place) -> bytes:
-        if len(sealed) < _LARGE:
-            return unseal(sealed, place, self._find_key)
-        return await asyncio.to_thread(unseal, sealed, place, self._find_key)
 
 
 def _is_mine(id: str, revision: int) -> ColumnElement[bool]:

@@ -15,10 +15,10 @@ from portal.state.run_states import EndState, ParkReason, RunState
 RUNS = "runs"
 """What subscribers of a store are told when a run is parked, ready, given back or has ended."""
 
-MAX_CHECKPOINT_BYTES: Final = 32 * 1024 * 1024
-"""A log of 16 MiB, the longest that is replayed, and a full heap of 64 MiB, which compresses to less than 16. Other
-writers wait while it is written: 0.1 s for one of this size."""
-MAX_RUN_BYTES: Final = 64 * 1024 * 1024
+MAX_CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+"""A full heap of 64 MiB compresses to less, unless its data are random. All other writers wait while it is written:
+half a second for one of this size, on a machine that does much besides."""
+MAX_RUN_BYTES: Final = 48 * 1024 * 1024
 """The checkpoint, and what the run got since then."""
 MAX_RESULT_BYTES: Final = 4 * 1024 * 1024
 MAX_ARGUMENTS_BYTES: Final = 2 * 1024 * 1024
@@ -190,7 +190,7 @@ class RunCandidate:
 
 
 @dataclass(frozen=True, slots=True)
-class RunQuery:
+class RunFilter:
     """Which runs to list, the newest first: those of all that is given. `before` is the last one of the page before."""
 
     portal: str | None = None

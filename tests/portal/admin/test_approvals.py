@@ -348,8 +348,8 @@ async def test_a_remembered_approval_is_listed_and_revoked_by_those_whom_it_conc
         (grant,) = (await at.send("GET", "/approval-grants")).json()["result"]
         assert (grant["identity"], grant["tool"], grant["uses_left"]) == (at.keys["ada"], "pay", 5)
         assert (await at.send("GET", "/approval-grants", "ada")).json()["result"] == [grant]
-        for query in ({}, {"identity": at.keys["ada"]}):
-            assert (await at.send("GET", "/approval-grants", "eve", **query)).json()["result"] == []
+        for query in ("", f"?identity={at.keys['ada']}"):
+            assert (await at.send("GET", f"/approval-grants{query}", "eve")).json()["result"] == []
         path = f"/approval-grants/{grant['id']}"
         assert (await at.send("DELETE", path, "eve")).status_code == 404
         assert (await at.send("DELETE", path)).status_code == 403

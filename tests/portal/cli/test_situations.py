@@ -42,12 +42,16 @@ NO_JSON = {
 OTHERS_KEYS = {
     "admin list": "the objects of the admin API",
     "admin show": "the objects of the admin API",
+    "approvals list": "the objects of the admin API",
+    "approvals show": "the objects of the admin API",
     "call": "the result as the server gives it",
     "export": "the objects of the admin API",
     "logs": "the columns of the log",
     "logs show": "the columns of the log",
     "logs verify": "the columns of the log",
     "policy test": "the members of the admin API's policy tester",
+    "runs list": "the objects of the admin API",
+    "runs show": "the objects of the admin API",
 }
 """The commands whose keys are those of something else, and of what."""
 

@@ -18,7 +18,7 @@ every = pytest.mark.parametrize("node", NODES, ids=lambda node: node.name or "co
 TYPES = re.compile(r"\b(?:TEXT|INTEGER|FLOAT|PATH|BOOLEAN|UUID|FILENAME|DIRECTORY)\b|<[^>\n]+>|\blist\[|\bNone\b")
 # Values that somebody invents or knows from elsewhere: there is nothing to complete.
 FREE = {
-    *("ADDRESS", "ARGUMENT", "EMAIL", "HEX", "HOST", "ID", "JSON", "KEY", "N", "NAME", "PORT", "QUERY", "ROWS"),
+    *("ADDRESS", "ARGUMENT", "EMAIL", "HEX", "HOST", "ID", "JSON", "KEY", "N", "NAME", "PORT", "QUERY", "ROWS", "RUN"),
     *("SCOPES", "TIME", "URL", "WHO", "WORDS", "VALUE", "COMMAND", "TEXT", "SECONDS", "NAME=VALUE", "KEY=VALUE"),
     *("NAME:VALUE", "SCHEME=VALUE", "[URL | -- COMMAND ARG...]"),
 }

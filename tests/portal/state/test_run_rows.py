@@ -12,14 +12,15 @@ from sqlalchemy import func, insert, select, text, update
 
 from portal.state import (
     AlreadyExists,
+    CallEffect,
     CallEnd,
     DocumentInvalid,
     KeyRing,
     Misused,
     RunClaim,
     RunDocument,
+    RunFilter,
     RunLimits,
-    RunQuery,
     RunRows,
     RunsFull,
     RunTaken,
@@ -31,6 +32,7 @@ from portal.state.clock import to_stored
 from portal.state.run_values import (
     MAX_CHECKPOINT_BYTES,
     MAX_RESULT_BYTES,
+    MAX_RUN_BYTES,
     MOST_ATTEMPTS,
     MOST_ENDED_OF_SUBJECT,
     MOST_RESULT_BYTES_OF_SUBJECT,
@@ -159,7 +161,7 @@ async def test_an_effect_that_was_started_is_not_started_again_under_a_later_cla
 
 @pytest.mark.parametrize("effect", ["read", "idempotent"])
 async def test_a_call_that_may_be_repeated_is_started_again_with_the_same_arguments(
-    store: Store, clock: SetClock, effect: str
+    store: Store, clock: SetClock, effect: CallEffect
 ) -> None:
     start = replace(call_start(1), effect=effect)
     await claimed(store, clock)
@@ -237,7 +239,7 @@ async def test_a_login_wakes_the_runs_of_that_person_at_that_portal_which_wait_f
     await store.runs.park(parking("c", clock.now, portal="other"), b"")
     await store.runs.park(parking("d", clock.now, reason="question"), b"")
     assert await store.runs.ready_all("main", "ann", "login") == 1
-    assert [run.id for run in await store.runs.list(RunQuery(states=["ready"]))] == ["a"]
+    assert [run.id for run in await store.runs.list(RunFilter(states=["ready"]))] == ["a"]
 
 
 async def _ask(store: Store, clock: SetClock, id: str, run: str, state: str = "pending") -> None:
@@ -453,10 +455,11 @@ async def test_what_is_too_large_is_refused_in_words_that_say_what_to_do(store: 
         await store.runs.end("a", 2, completed(clock.now, bytes(MAX_RESULT_BYTES + 1)))
     with pytest.raises(DocumentInvalid):
         await store.runs.hold("a", 2, "login", RunDocument.model_validate({"more": "x" * 20_000}))
-    for number in range(1, 3):
-        await store.runs.settled("a", 2, number, bytes(31 * 1024 * 1024))
+    each = MAX_RUN_BYTES // 4 - 1
+    for number in range(1, 5):
+        await store.runs.settled("a", 2, number, bytes(each))
     with pytest.raises(RunTooLarge, match="ask for less"):
-        await store.runs.settled("a", 2, 3, bytes(3 * 1024 * 1024))
+        await store.runs.settled("a", 2, 5, bytes(5))
     await store.runs.end("a", 2, completed(clock.now))
 
 
@@ -467,7 +470,7 @@ async def test_the_oldest_results_of_a_person_give_way(store: Store, clock: SetC
         clock.move(1)
         await claimed(store, clock, f"r{number:02}")
         await store.runs.end(f"r{number:02}", 2, completed(clock.now, bytes(each)))
-    kept = [run.id for run in await store.runs.list(RunQuery(subject="ann"))]
+    kept = [run.id for run in await store.runs.list(RunFilter(subject="ann"))]
     assert kept == [f"r{number:02}" for number in range(fit + 1, 1, -1)]
     assert MOST_ENDED_OF_SUBJECT > fit
 
@@ -476,12 +479,12 @@ async def test_runs_are_listed_newest_first_a_page_at_a_time(store: Store, clock
     for number in range(5):
         clock.move(number % 2)
         await store.runs.park(parking(f"r{number}", clock.now, client=f"c{number % 2}"), b"")
-    first = await store.runs.list(RunQuery(portal="main", limit=2))
-    rest = await store.runs.list(RunQuery(portal="main", before=first[-1]))
+    first = await store.runs.list(RunFilter(portal="main", limit=2))
+    rest = await store.runs.list(RunFilter(portal="main", before=first[-1]))
     assert [run.id for run in (*first, *rest)] == ["r4", "r3", "r2", "r1", "r0"]
-    assert [run.id for run in await store.runs.list(RunQuery(subject="ann", client="c1"))] == ["r3", "r1"]
-    assert await store.runs.list(RunQuery(subject="bob")) == []
-    assert await store.runs.list(RunQuery(subject="ann", reason="approval")) == []
+    assert [run.id for run in await store.runs.list(RunFilter(subject="ann", client="c1"))] == ["r3", "r1"]
+    assert await store.runs.list(RunFilter(subject="bob")) == []
+    assert await store.runs.list(RunFilter(subject="ann", reason="approval")) == []
     assert await store.runs.states(["r1", "none"]) == {"r1": ("parked", 1)}
     assert await store.runs.states([]) == {}
 

@@ -1,0 +1,466 @@
+"""Parked runs go on: this process claims those that may, has each resumed in a task, and writes how that went.
+
+Several processes do so on one database. Nothing is kept here of a run that nobody runs: the rows have everything. What
+a claim is worth, its revision decides (`portal.state.RunRows`), not this process's view of the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Final, Self, TypeAlias, TypeVar
+
+import structlog
+
+from portal.runs.live import Owner
+from portal.state import (
+    LIVE,
+    RUNS,
+    Clock,
+    DocumentInvalid,
+    EndOfRun,
+    FinishedRun,
+    Parking,
+    ParkReason,
+    RunCandidate,
+    RunClaim,
+    RunDocument,
+    RunFilter,
+    RunsFull,
+    RunTaken,
+    RunTooLarge,
+    StateUnavailable,
+    Store,
+    StoredRun,
+    utc_now,
+)
+
+T = TypeVar("T")
+
+LEASE_SECONDS: Final = 30.0
+RENEW_SECONDS: Final = 10.0
+AT_ONCE: Final = 16
+"""Runs of parked programs that go on in a process at once, of one person a quarter of them."""
+APPROVALS: Final = "approvals"
+_LONGEST_SLEEP = 30.0  # the clock may be set
+_AGAIN_SECONDS = 1.0  # until runs that are due and that nobody could claim are looked at again
+_PACE = 0.02  # between two looks: many changes may come at once
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
+_BACK_OFF = timedelta(seconds=10)  # of a run that could not be resumed
+_ENDING_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class NextPark:
+    """The run waits again, with this checkpoint."""
+
+    parking: Parking
+    checkpoint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NextHold:
+    """The run waits, and has not got on: its checkpoint and what came after it stay as they are."""
+
+    reason: ParkReason
+    document: RunDocument
+    wake_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NextAttempt:
+    """The run begins again at its checkpoint, after a while. `in_vain`: this attempt is one of those that are counted."""
+
+    in_vain: bool = False
+
+
+RunOutcome: TypeAlias = NextPark | NextHold | NextAttempt | FinishedRun
+"""How it went with a run that was resumed: it waits again, could not be resumed now, or has ended."""
+Resume: TypeAlias = Callable[[RunClaim], Awaitable[RunOutcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class DurableSettings:
+    """How long a claim holds and when it is renewed, in seconds; how many runs go on at once, and of one person; how
+    long the end of a run is kept that could not be stored as it should be."""
+
+    lease: float = LEASE_SECONDS
+    renew: float = RENEW_SECONDS
+    at_once: int = AT_ONCE
+    each: int = AT_ONCE // 4
+    keep: timedelta = timedelta(days=1)
+
+
+@dataclass(slots=True, eq=False)
+class _Claimed:
+    """A run that this process runs. `taken`: not any more. `writing`: it is over, and its outcome is being written."""
+
+    claim: RunClaim
+    lease_until: datetime
+    task: asyncio.Task[None] | None = None
+    taken: bool = False
+    writing: bool = False
+    written: bool = False
+
+
+class DurableRuns:
+    """`async with DurableRuns(...)`. `owner` is the id of this process, which no other has. `resume` runs a claimed run
+    on, and may be cancelled at any moment; every write that it makes for the run names the revision of its claim.
+    `portals` gives those whose runs this process resumes, None for all.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        resume: Resume,
+        *,
+        owner: str,
+        portals: Callable[[], Collection[str] | None] = lambda: None,
+        settings: DurableSettings = DurableSettings(),
+        clock: Clock = utc_now,
+    ) -> None:
+        self.rows = store.runs
+        self._store = store
+        self._resume = resume
+        self._owner = owner
+        self._portals = portals
+        self._settings = settings
+        self._lease = timedelta(seconds=settings.lease)
+        self._clock = clock
+        self._mine: dict[str, _Claimed] = {}
+        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+        self._changed = asyncio.Event()
+        self._decided = True
+        self._closing = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self._log = structlog.get_logger("portal.runs")
+
+    @property
+    def going_on(self) -> int:
+        """How many runs this process runs now."""
+        return len(self._mine)
+
+    async def __aenter__(self) -> Self:
+        self._unsubscribe = self._store.subscribe(self._heard)
+        self._worker = asyncio.create_task(self._work(), name="parked runs")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self, patience: float = 0.0) -> None:
+        """Claim nothing more, give the runs under way so many seconds to end or to park, and give the rest back:
+        another process may take them at once. Who waits here for a run hears that this process stops."""
+        self._unsubscribe()
+        self._closing.set()
+        self._changed.set()
+        if self._worker is not None:
+            # Not cancelled at once: a claim that is just being made would be nobody's until its lease is over.
+            await asyncio.wait({self._worker}, timeout=_ENDING_SECONDS)
+            self._worker.cancel()
+            await asyncio.wait({self._worker})
+            self._worker = None
+        await self._end_tasks(patience)
+        for one in tuple(self._mine.values()):
+            if not one.taken and not one.written:
+                # What cannot be given back now is free when its lease is over.
+                with suppress(StateUnavailable):
+                    await self.rows.release(one.claim.run.id, one.claim.run.revision)
+        self._mine.clear()
+        self._wake(tuple(self._waiters))
+
+    def again(self) -> None:
+        """Look at once for runs that may go on, as after a change."""
+        self._changed.set()
+
+    # For whose runs they are
+
+    async def park(self, parking: Parking, checkpoint: bytes) -> StoredRun:
+        """Park a run of this process for the first time. While the database does not answer, it is tried again.
+
+        Raises:
+            RunsFull, RunTooLarge, DocumentInvalid, AlreadyExists: as `RunRows.park`.
+        """
+        return await self._stored(lambda: self.rows.park(parking, checkpoint))
+
+    async def find(self, id: str, portal: str, owner: Owner) -> StoredRun | None:
+        """The run, if it is one of this owner at this portal."""
+        run = await self.rows.get(id)
+        whose = None if run is None else (run.portal, run.subject, run.client)
+        return run if whose == (portal, owner.person, owner.client) else None
+
+    async def list(self, portal: str, owner: Owner) -> Sequence[StoredRun]:
+        """The runs of this owner, the newest first."""
+        return await self.rows.list(RunFilter(portal=portal, subject=owner.person, client=owner.client))
+
+    async def wait(self, id: str, portal: str, owner: Owner) -> StoredRun | None:
+        """The run once it has ended, whichever process runs it; None if this owner has no such run.
+
+        Raises:
+            StateUnavailable: the database does not answer, or this process stops.
+        """
+        while True:
+            ended = asyncio.get_running_loop().create_future()
+            # Before the run is read: its end must not come in between.
+            self._waiters.setdefault(id, set()).add(ended)
+            try:
+                run = await self.find(id, portal, owner)
+                if run is None or run.state not in LIVE:
+                    return run
+                if self._closing.is_set():
+                    raise StateUnavailable("the portal stops: ask again when it has started")
+                await ended
+            finally:
+                self._leave(id, ended)
+
+    async def result(self, id: str, portal: str, owner: Owner) -> bytes | None:
+        """What a run of this owner has left at its end; None if nothing, or not any more."""
+        return None if await self.find(id, portal, owner) is None else await self.rows.result(id)
+
+    async def cancel(self, id: str, portal: str, owner: Owner, words: str = "its owner cancelled it") -> bool:
+        """End a run of this owner, whichever process runs it; False if it had ended, or there is none."""
+        if await self.find(id, portal, owner) is None:
+            return False
+        return await self.rows.cancel(id, words) is not None
+
+    # The worker
+
+    def _heard(self, kinds: frozenset[str]) -> None:
+        self._decided |= APPROVALS in kinds
+        if kinds & {RUNS, APPROVALS}:
+            self._changed.set()
+
+    async def _work(self) -> None:
+        pause = 0.0
+        while not self._closing.is_set():
+            self._changed.clear()
+            try:
+                seconds = await self._look()
+                pause = 0.0
+            except StateUnavailable:
+                # The database has logged its trouble. What is there stays there.
+                pause = min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
+            except Exception:
+                # The edge of a background task: a fault in one look must not end all looking.
+                self._log.exception("parked runs could not be looked at")
+                pause = min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
+            if pause:
+                await _set_within(self._closing, pause)
+            elif not await _set_within(self._closing, _PACE):
+                await _set_within(self._changed, seconds)
+
+    async def _look(self) -> float:
+        """Do what is to be done now. In how many seconds to look again, if nothing changes before."""
+        await self._renew()
+        await self._stop_those_taken()
+        while await self.rows.expire_due():
+            pass
+        await self.rows.purge()
+        if self._decided:
+            self._decided = False
+            try:
+                await self.rows.ready_decided()
+            except StateUnavailable:
+                self._decided = True
+                raise
+        await self._tell_waiters()
+        claimed = await self._claim()
+        return self._seconds(await self.rows.next_due(self._portals()), claimed)
+
+    def _seconds(self, due: datetime | None, claimed: int) -> float:
+        now, seconds = self._clock(), _LONGEST_SLEEP
+        if due is not None:
+            left = (due - now).total_seconds()
+            if left > 0 or len(self._mine) < self._settings.at_once:
+                seconds = min(seconds, left if left > 0 or claimed else _AGAIN_SECONDS)
+        for one in self._mine.values():
+            seconds = min(seconds, (one.lease_until - now).total_seconds() - self._left_at_renewal)
+        return max(0.0, seconds)
+
+    @property
+    def _left_at_renewal(self) -> float:
+        return self._settings.lease - self._settings.renew
+
+    async def _renew(self) -> None:
+        now = self._clock()
+        old = {
+            id: one
+            for id, one in self._mine.items()
+            if not one.taken and (one.lease_until - now).total_seconds() <= self._left_at_renewal
+        }
+        if not old:
+            return
+        held = await self.rows.renew_all({id: one.claim.run.revision for id, one in old.items()}, self._lease)
+        for id, one in old.items():
+            if id in held:
+                one.lease_until = now + self._lease
+            elif not one.writing:
+                self._stop(one)
+
+    async def _stop_those_taken(self) -> None:
+        """Those that somebody has ended, or that another process has claimed while this one was stopped."""
+        running = {id: one for id, one in self._mine.items() if not one.taken and not one.writing}
+        found = await self.rows.states(running)
+        for id, one in running.items():
+            if found.get(id) != ("running", one.claim.run.revision) and not one.writing:
+                self._stop(one)
+
+    def _stop(self, one: _Claimed) -> None:
+        one.taken = True
+        if one.task is not None:
+            one.task.cancel()
+
+    async def _claim(self) -> int:
+        """Claim as many runs as there is room for. How many that were."""
+        claimed = 0
+        while len(self._mine) < self._settings.at_once and not self._closing.is_set():
+            found = await self.rows.candidates(self._lease, self._portals())
+            taken = 0
+            for candidate in self._in_turn(found):
+                if len(self._mine) >= self._settings.at_once or self._closing.is_set():
+                    break
+                taken += await self._take(candidate)
+            claimed += taken
+            if not taken:
+                break
+        return claimed
+
+    def _in_turn(self, found: Sequence[RunCandidate]) -> Sequence[RunCandidate]:
+        """Those of whoever has fewest under way first, and none of who has as many as may be."""
+        under_way = Counter((one.claim.run.portal, one.claim.run.subject) for one in self._mine.values())
+        turns = [(under_way[one.portal, one.subject] + one.turn, one) for one in found]
+        return [one for turn, one in sorted(turns, key=lambda it: it[0]) if turn <= self._settings.each]
+
+    async def _take(self, candidate: RunCandidate) -> int:
+        if candidate.id in self._mine:
+            # It was taken from this process, whose task for it has not ended yet.
+            return 0
+        now = self._clock()
+        claim = await self.rows.take(candidate, self._owner, self._lease)
+        if claim is None:
+            return 0
+        one = self._mine[candidate.id] = _Claimed(claim, now + self._lease)
+        one.task = asyncio.create_task(self._go_on(one), name=f"parked run {candidate.id}")
+        return 1
+
+    # One run
+
+    async def _go_on(self, one: _Claimed) -> None:
+        run = one.claim.run
+        try:
+            outcome = await self._outcome(one.claim)
+            one.writing = True
+            with suppress(RunTaken):
+                await self._stored(lambda: self._write(run, outcome))
+            one.written = True
+        except RunTaken:
+            one.taken = True
+        except asyncio.CancelledError:
+            # Of what this process stops or has lost. Whoever cancels says what becomes of the claim.
+            if not one.taken and not self._closing.is_set():
+                raise
+        except StateUnavailable:
+            # As this process stops. What cannot be given back either is free when its lease is over.
+            pass
+        except Exception:
+            # The edge of a task that nobody awaits. Without the outcome the run begins again at its checkpoint.
+            self._log.exception("the outcome of a parked run could not be stored", run_id=run.id)
+            with suppress(StateUnavailable):
+                await self._write(run, NextAttempt(in_vain=True))
+            one.written = True
+        finally:
+            if not self._closing.is_set() or one.taken or one.written:
+                self._mine.pop(run.id, None)
+            self._changed.set()
+
+    async def _outcome(self, claim: RunClaim) -> RunOutcome:
+        try:
+            return await self._resume(claim)
+        except RunTaken:
+            raise
+        except (RunTooLarge, DocumentInvalid) as error:
+            return self._failed(claim.run, error)
+        except StateUnavailable:
+            # What was to be written ahead was not.
+            return NextAttempt()
+        except Exception:
+            # The edge of a task that nobody awaits. Another attempt may work; after some of them the run is lost.
+            self._log.exception("a parked run could not be resumed", run_id=claim.run.id)
+            return NextAttempt(in_vain=True)
+
+    async def _write(self, run: StoredRun, outcome: RunOutcome) -> None:
+        try:
+            match outcome:
+                case NextPark(parking, checkpoint):
+                    await self.rows.park(parking, checkpoint, revision=run.revision)
+                case NextHold(reason, document, wake_at):
+                    await self.rows.hold(run.id, run.revision, reason, document, wake_at)
+                case FinishedRun():
+                    await self.rows.end(run.id, run.revision, outcome)
+                case NextAttempt(in_vain):
+                    wake_at = self._clock() + _BACK_OFF
+                    await self.rows.release(run.id, run.revision, wake_at=wake_at, in_vain=in_vain)
+        except (RunsFull, RunTooLarge, DocumentInvalid) as error:
+            await self.rows.end(run.id, run.revision, self._failed(run, error))
+
+    def _failed(self, run: StoredRun, error: Exception) -> FinishedRun:
+        end = EndOfRun(state="failed", kind="size", name=type(error).__name__, words=str(error)[:2048])
+        document = run.document.model_copy(update={"end": end, "waits": ()})
+        return FinishedRun("failed", self._clock() + self._settings.keep, document)
+
+    async def _stored(self, write: Callable[[], Awaitable[T]]) -> T:
+        """What `write` returns, as soon as the database takes it. It may be repeated when its answer was lost."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await write()
+            except StateUnavailable:
+                if self._closing.is_set():
+                    raise
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _end_tasks(self, patience: float) -> None:
+        tasks = {one.task for one in self._mine.values() if one.task is not None}
+        if tasks and patience > 0:
+            _, tasks = await asyncio.wait(tasks, timeout=patience)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_ENDING_SECONDS)
+
+    # Who waits
+
+    async def _tell_waiters(self) -> None:
+        if self._waiters:
+            states = await self.rows.states(tuple(self._waiters))
+            self._wake([id for id in tuple(self._waiters) if id not in states or states[id][0] not in LIVE])
+
+    def _wake(self, ids: Collection[str]) -> None:
+        for id in ids:
+            for ended in self._waiters.get(id, ()):
+                if not ended.done():
+                    ended.set_result(None)
+
+    def _leave(self, id: str, ended: asyncio.Future[None]) -> None:
+        waiting = self._waiters.get(id)
+        if waiting is not None:
+            waiting.discard(ended)
+            if not waiting:
+                del self._waiters[id]
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether it is set by then. Returns as soon as it is."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()

@@ -1,0 +1,166 @@
+"""Rows of parked runs as they are read: one, a page of them, what they keep, those that may be claimed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Column, RowMapping, Select, and_, func, or_, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.state.clock import Clock, from_stored, to_stored
+from portal.state.envelope import FindKey, Place, unseal
+from portal.state.run_reading import (
+    SHOWN,
+    SHOWN_OF_CALL,
+    claimable,
+    of_portals,
+    place_of_call,
+    place_of_run,
+    read_call,
+    read_run,
+)
+from portal.state.run_states import LIVE, RunState
+from portal.state.run_values import RunCandidate, RunFilter, StoredCall, StoredRun
+from portal.state.schema import Number, named, run_calls, runs
+from portal.state.tokens import Reading
+
+MAX_LISTED = 200
+CANDIDATES = 32
+LARGE = 256 * 1024
+"""More is sealed and opened in a thread."""
+# In one query: SQLite has bounds of its own.
+IDS_AT_ONCE = 500
+
+
+class RunLists:
+    """What is read of runs, without changing any."""
+
+    def __init__(self, reading: Reading, clock: Clock, find: FindKey) -> None:
+        self._reading = reading
+        self._clock = clock
+        self._find_key = find
+
+    async def candidates(
+        self, lease: timedelta, portals: Collection[str] | None = None, limit: int = CANDIDATES
+    ) -> Sequence[RunCandidate]:
+        """Runs that may be claimed now, in fair order: the one that has waited longest of each subject, then the second
+        of each, and so on. Without `portals`, of all."""
+        turn = func.row_number().over(partition_by=(runs.c.portal, runs.c.subject), order_by=runs.c.updated_at)
+        due = (
+            select(runs.c.id, runs.c.portal, runs.c.subject, runs.c.revision, runs.c.updated_at, turn.label("turn"))
+            .where(claimable(self._clock(), lease, portals))
+            .subquery()
+        )
+        query = select(due).order_by(due.c.turn, due.c.updated_at).limit(limit)
+        async with self._reading() as connection:
+            rows = (await connection.execute(query)).mappings()
+            return [
+                RunCandidate(row["id"], row["portal"], row["subject"], row["revision"], row["turn"]) for row in rows
+            ]
+
+    async def get(self, id: str) -> StoredRun | None:
+        async with self._reading() as connection:
+            row = await self._row(connection, id)
+        return None if row is None else read_run(row)
+
+    async def list(self, query: RunFilter) -> Sequence[StoredRun]:
+        """At most `MAX_LISTED` at once."""
+        found = select(*SHOWN).order_by(runs.c.created_at.desc(), runs.c.id.desc())
+        for column, wanted in (
+            (runs.c.portal, query.portal),
+            (runs.c.subject, query.subject),
+            (runs.c.client, query.client),
+        ):
+            if wanted is not None:
+                found = found.where(named(column, wanted))
+        if query.states:
+            found = found.where(runs.c.state.in_(query.states))
+        if query.reason is not None:
+            found = found.where(runs.c.reason == query.reason)
+        if query.before is not None:
+            at = to_stored(query.before.created_at)
+            same = and_(runs.c.created_at == at, runs.c.id < query.before.id)
+            found = found.where(or_(runs.c.created_at < at, same))
+        async with self._reading() as connection:
+            rows = await connection.execute(found.limit(max(1, min(query.limit, MAX_LISTED))))
+            return [read_run(row) for row in rows.mappings()]
+
+    async def result(self, id: str) -> bytes | None:
+        """The result of a run that has ended; None if there is none, or it is not kept any more.
+
+        Raises:
+            SecretUnreadable: it was changed, it belongs elsewhere, or its key is lost.
+        """
+        kept = and_(runs.c.state.not_in(LIVE), runs.c.expires_at > to_stored(self._clock()))
+        async with self._reading() as connection:
+            row = (await connection.execute(select(runs).where(named(runs.c.id, id), kept))).mappings().first()
+        if row is None or row["secret"] is None:
+            return None
+        return await self._unsealed(bytes(row["secret"]), place_of_run(row, "result", row["sealed"]))
+
+    async def calls(self, id: str) -> Sequence[StoredCall]:
+        """The calls that were written of a run that has not ended, in order, without their values."""
+        query = select(*SHOWN_OF_CALL).where(named(run_calls.c.run, id)).order_by(run_calls.c.seq)
+        async with self._reading() as connection:
+            return [read_call(row) for row in (await connection.execute(query)).mappings()]
+
+    async def arguments(self, id: str, call: int) -> bytes | None:
+        """The arguments of a call that has no settlement: for whoever says what became of it.
+
+        Raises:
+            SecretUnreadable: they were changed, they belong elsewhere, or their key is lost.
+        """
+        this = and_(named(run_calls.c.run, id), run_calls.c.call == call)
+        kept = run_calls.c.state.in_(("started", "unknown"))
+        async with self._reading() as connection:
+            row = (await connection.execute(select(run_calls).where(this, kept))).mappings().first()
+        if row is None:
+            return None
+        return unseal(bytes(row["secret"]), place_of_call(id, call, row["revision"], "arguments"), self._find_key)
+
+    async def states(self, ids: Collection[str]) -> Mapping[str, tuple[RunState, int]]:
+        """State and revision of those of these runs that there are."""
+        wanted, found = sorted(ids), dict[str, tuple[RunState, int]]()
+        if not wanted:
+            return found
+        async with self._reading() as connection:
+            for start in range(0, len(wanted), IDS_AT_ONCE):
+                some = runs.c.id.in_(wanted[start : start + IDS_AT_ONCE])
+                query = select(runs.c.id, runs.c.state, runs.c.revision).where(some)
+                for row in (await connection.execute(query)).mappings():
+                    found[row["id"]] = row["state"], row["revision"]
+        return found
+
+    async def next_due(self, portals: Collection[str] | None = None) -> datetime | None:
+        """When a run is due, left by its process or expires next; None if there is none."""
+        mine = of_portals(portals)
+        waiting = and_(runs.c.state.in_(("parked", "ready")), runs.c.wake_at.is_not(None), mine)
+        unexpired = runs.c.expires_at > to_stored(self._clock())
+        firsts = (
+            (runs.c.wake_at, waiting),
+            (runs.c.lease_until, and_(runs.c.state == "running", mine)),
+            (runs.c.expires_at, unexpired),
+        )
+        async with self._reading() as connection:
+            found = [
+                (
+                    await connection.execute(select(type_coerce(func.min(at), Number(optional=True))).where(which))
+                ).scalar()
+                for at, which in firsts
+            ]
+        times = [at for at in found if at is not None]
+        return from_stored(min(times)) if times else None
+
+    async def _row(self, connection: AsyncConnection, id: str) -> RowMapping | None:
+        return (await connection.execute(select(*SHOWN).where(named(runs.c.id, id)))).mappings().first()
+
+    async def _unsealed(self, sealed: bytes, place: Place) -> bytes:
+        if len(sealed) < LARGE:
+            return unseal(sealed, place, self._find_key)
+        return await asyncio.to_thread(unseal, sealed, place, self._find_key)
+
+
+def _first(at: Column[int]) -> Select[tuple[int | None]]:
+    return select(type_coerce(func.min(at), Number(optional=True)))

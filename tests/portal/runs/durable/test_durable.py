@@ -1,0 +1,407 @@
+"""Runs that are parked go on in whichever process claims them, and who waits for one hears of its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import anyio
+import pytest
+import structlog
+from sqlalchemy import text
+
+from portal.runs import DurableRuns, DurableSettings, NextAttempt, NextHold, NextPark, Owner, RunOutcome
+from portal.state import (
+    CallEnd,
+    RunClaim,
+    RunDocument,
+    RunTaken,
+    RunTooLarge,
+    StateUnavailable,
+    Store,
+    StoredRun,
+)
+from portal.state.run_values import MAX_RESULT_BYTES, MOST_ATTEMPTS
+from tests.patience import PATIENCE
+from tests.portal.state.conftest import Opener
+from tests.portal.state.run_parts import DAY, LEASE, SetClock, call_start, completed, parking
+
+pytestmark = pytest.mark.anyio
+
+NewPortal = Callable[..., Awaitable["Portal"]]
+ANN = Owner("ann", "editor")
+BOB = Owner("bob", "editor")
+
+
+class Portal:
+    """A process that resumes runs: what each resumed run does is a function by the id of the run."""
+
+    def __init__(self, store: Store, clock: SetClock, owner: str, settings: DurableSettings | None = None) -> None:
+        self.store = store
+        self.clock = clock
+        self.resumed: list[str] = []
+        self.programs: dict[str, Callable[[RunClaim], Awaitable[RunOutcome]]] = {}
+        self.runs = DurableRuns(store, self._resume, owner=owner, clock=clock, settings=settings or DurableSettings())
+
+    async def _resume(self, claim: RunClaim) -> RunOutcome:
+        self.resumed.append(claim.run.id)
+        program = self.programs.get(claim.run.id)
+        return completed(self.clock.now, claim.checkpoint) if program is None else await program(claim)
+
+
+class Program:
+    """One that goes on until it is let go. `began` and `stopped` say how far it has come."""
+
+    def __init__(self, outcome: Callable[[RunClaim], RunOutcome]) -> None:
+        self.began = asyncio.Event()
+        self.stopped = asyncio.Event()
+        self.go = asyncio.Event()
+        self._outcome = outcome
+
+    async def __call__(self, claim: RunClaim) -> RunOutcome:
+        self.began.set()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.stopped.set()
+            raise
+        return self._outcome(claim)
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+async def opener(opened: Opener, clock: SetClock) -> AsyncIterator[NewPortal]:
+    async with AsyncExitStack() as stack:
+
+        async def open_portal(owner: str = "p1", settings: DurableSettings | None = None) -> Portal:
+            portal = Portal(await stack.enter_async_context(opened(clock)), clock, owner, settings)
+            await stack.enter_async_context(portal.runs)
+            return portal
+
+        yield open_portal
+
+
+async def until(portal: Portal, id: str, *states: str) -> StoredRun:
+    """The run once it is in one of these states."""
+    changed = asyncio.Event()
+    unsubscribe = portal.store.subscribe(lambda _: changed.set())
+    try:
+        with anyio.fail_after(PATIENCE):
+            while True:
+                changed.clear()
+                run = await portal.runs.rows.get(id)
+                if run is not None and run.state in states:
+                    return run
+                with anyio.move_on_after(1):
+                    await changed.wait()
+    finally:
+        unsubscribe()
+
+
+async def test_a_run_that_is_ready_goes_on_and_who_waits_elsewhere_hears_of_its_end(
+    opener: NewPortal, clock: SetClock
+) -> None:
+    one, other = await opener("p1"), await opener("p2")
+    await one.runs.park(parking("a", clock.now), b"heap")
+    waits = asyncio.create_task(other.runs.wait("a", "main", ANN))
+    await other.runs.rows.ready("a")
+    with anyio.fail_after(PATIENCE):
+        ended = await waits
+    assert ended is not None and ended.state == "completed"
+    assert await one.runs.result("a", "main", ANN) == b"heap"
+    assert one.resumed + other.resumed == ["a"]
+
+
+async def test_a_run_that_sleeps_goes_on_when_its_time_has_come(opener: NewPortal, clock: SetClock) -> None:
+    portal = await opener()
+    await portal.runs.park(parking("a", clock.now, reason="sleep", wake_in=3600), b"heap")
+    clock.move(3599)
+    portal.runs.again()
+    await portal.runs.park(parking("b", clock.now, reason="drain"), b"heap")
+    await until(portal, "b", "completed")
+    assert portal.resumed == ["b"]
+    clock.move(1)
+    portal.runs.again()
+    await until(portal, "a", "completed")
+
+
+async def test_a_run_may_wait_again_with_another_checkpoint_or_as_it_is(opener: NewPortal, clock: SetClock) -> None:
+    portal = await opener()
+    outcomes: list[RunOutcome] = [
+        NextPark(parking("a", clock.now, reason="question"), b"second"),
+        NextHold("login", RunDocument(calls=5)),
+        NextPark(parking("a", clock.now, reason="drain"), b"third"),
+    ]
+    seen: list[bytes] = []
+
+    async def program(claim: RunClaim) -> RunOutcome:
+        seen.append(claim.checkpoint)
+        return outcomes.pop(0) if outcomes else completed(clock.now)
+
+    portal.programs["a"] = program
+    await portal.runs.park(parking("a", clock.now), b"first")
+    for reason in ("question", "login"):
+        await portal.runs.rows.ready("a")
+        run = await until(portal, "a", "parked")
+        with anyio.fail_after(PATIENCE):
+            while run.reason != reason:
+                run = await until(portal, "a", "parked")
+    await portal.runs.rows.ready("a")
+    await until(portal, "a", "completed")
+    assert seen == [b"first", b"second", b"second", b"third"]
+
+
+async def test_a_run_of_somebody_else_or_of_another_client_is_not_there(opener: NewPortal, clock: SetClock) -> None:
+    portal = await opener()
+    await portal.runs.park(parking("a", clock.now), b"heap")
+    for place, owner in (("main", BOB), ("main", Owner("ann", "other")), ("other", ANN)):
+        assert await portal.runs.find("a", place, owner) is None
+        assert await portal.runs.wait("a", place, owner) is None
+        assert await portal.runs.result("a", place, owner) is None
+        assert not await portal.runs.cancel("a", place, owner)
+        assert await portal.runs.list(place, owner) == []
+    assert [run.id for run in await portal.runs.list("main", ANN)] == ["a"]
+
+
+async def test_a_run_that_is_cancelled_stops_in_the_process_that_runs_it(opener: NewPortal, clock: SetClock) -> None:
+    one, other = await opener("p1"), await opener("p2")
+    program = Program(lambda claim: completed(clock.now))
+    one.programs["a"] = other.programs["a"] = program
+    await one.runs.park(parking("a", clock.now, reason="drain"), b"heap")
+    with anyio.fail_after(PATIENCE):
+        await program.began.wait()
+        elsewhere = one if other.runs.going_on else other
+        waits = asyncio.create_task(elsewhere.runs.wait("a", "main", ANN))
+        assert await elsewhere.runs.cancel("a", "main", ANN)
+        await program.stopped.wait()
+        ended = await waits
+    assert ended is not None and ended.state == "cancelled"
+    assert not await one.runs.cancel("a", "main", ANN)
+
+
+async def test_a_run_whose_time_is_over_stops_while_it_runs(opener: NewPortal, clock: SetClock) -> None:
+    portal = await opener()
+    program = portal.programs["a"] = Program(lambda claim: completed(clock.now))
+    await portal.runs.park(parking("a", clock.now, reason="drain", expires_in=timedelta(seconds=60)), b"heap")
+    with anyio.fail_after(PATIENCE):
+        await program.began.wait()
+        clock.move(60)
+        portal.runs.again()
+        await program.stopped.wait()
+    assert (await until(portal, "a", "expired")).document.end is not None
+
+
+async def test_a_process_that_stops_gives_its_runs_back_and_another_takes_them_at_once(
+    opener: NewPortal, clock: SetClock
+) -> None:
+    one = await opener("p1")
+    program = one.programs["a"] = Program(lambda claim: completed(clock.now))
+    await one.runs.park(parking("a", clock.now, reason="drain"), b"heap")
+    with anyio.fail_after(PATIENCE):
+        await program.began.wait()
+    waits = asyncio.create_task(one.runs.wait("a", "main", ANN))
+    await one.runs.aclose()
+    assert program.stopped.is_set()
+    with pytest.raises(StateUnavailable):
+        await waits
+    other = await opener("p2")
+    run = await until(other, "a", "completed")
+    assert (run.revision, other.resumed) == (3, ["a"])
+
+
+async def test_a_process_that_stops_lets_a_run_end_that_does_so_in_time(opener: NewPortal, clock: SetClock) -> None:
+    portal = await opener()
+    program = portal.programs["a"] = Program(lambda claim: completed(clock.now))
+    await portal.runs.park(parking("a", clock.now, reason="drain"), b"heap")
+    with anyio.fail_after(PATIENCE):
+        await program.began.wait()
+        closes = asyncio.create_task(portal.runs.aclose(PATIENCE))
+        program.go.set()
+        await closes
+    assert not program.stopped.is_set()
+    run = await portal.store.runs.get("a")
+    assert run is not None and run.state == "completed"
+
+
+async def test_a_lease_is_renewed_while_its_run_goes_on(opener: NewPortal, clock: SetClock) -> None:
+    portal = await opener()
+    program = portal.programs["a"] = Program(lambda claim: completed(clock.now))
+    await portal.runs.park(parking("a", clock.now, reason="drain"), b"heap")
+    with anyio.fail_after(PATIENCE):
+        await program.began.wait()
+        for _ in range(4):
+            clock.move(10)
+            portal.runs.again()
+            while (run := await portal.store.runs.get("a")) is None or run.lease_until != clock.now + LEASE:
+                await asyncio.sleep(0)
+    assert await portal.store.runs.candidates(LEASE) == []
+    program.go.set()
+    await until(portal, "a", "completed")
+
+
+async def test_a_process_that_was_asleep_stops_the_runs_that_others_have_claimed(
+    opener: NewPortal, clock: SetClock
+) -> None:
+    one = await opener("p1")
+    late = asyncio.Event()
+
+    async def asleep(claim: RunClaim) -> RunOutcome:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            # It goes on all the same, as one that was stopped in the middle of a step.
+            with pytest.raises(RunTaken):
+                await one.runs.rows.started("a", claim.run.revision, call_start(1))
+            with pytest.raises(RunTaken):
+                await one.runs.rows.settled("a", claim.run.revision, 1, b"late", [CallEnd(call=1)])
+            late.set()
+            raise
+        raise AssertionError
+
+    one.programs["a"] = asleep
+    await one.runs.park(parking("a", clock.now, reason="drain"), b"heap")
+    with anyio.fail_after(PATIENCE):
+        while not one.resumed:
+            await asyncio.sleep(0)
+        clock.move(31)
+        # Before it renews.
+        claim = await one.runs.rows.claim("p2", LEASE)
+        assert claim is not None
+        one.runs.again()
+        await late.wait()
+        while one.runs.going_on:
+            await asyncio.sleep(0)
+    await one.runs.rows.end("a", claim.run.revision, completed(clock.now))
+    assert one.resumed == ["a"]
+
+
+async def test_a_run_that_fails_to_be_resumed_is_tried_again_and_is_lost_at_last(
+    opener: NewPortal, clock: SetClock
+) -> None:
+    portal = await opener()
+
+    async def broken(claim: RunClaim) -> RunOutcome:
+        raise ValueError("a fault of ours")
+
+    portal.programs["a"] = broken
+    with structlog.testing.capture_logs() as logged:
+        await portal.runs.park(parking("a", clock.now, reason="drain"), b"heap")
+        for _ in range(MOST_ATTEMPTS):
+            await until(portal, "a", "ready")
+            clock.move(10)
+            portal.runs.again()
+            with anyio.fail_after(PATIENCE):
+                count = len(portal.resumed)
+                while len(portal.resumed) == count and (await portal.store.runs.get("a")).state != "lost":  # type: ignore[union-attr]
+                    await asyncio.sleep(0)
+        await until(portal, "a", "lost")
+    assert len(portal.resumed) == MOST_ATTEMPTS
+    assert sum(line["event"] == "a parked run could not be resumed" for line in logged) == MOST_ATTEMPTS
+
+
+async def test_a_run_that_cannot_be_resumed_now_is_not_an_attempt_that_counts(
+    opener: NewPortal, clock: SetClock
+) -> None:
+    portal = await opener()
+
+    async def later(claim: RunClaim) -> RunOutcome:
+        return NextAttempt() if len(portal.resumed) <= 2 * MOST_ATTEMPTS else completed(clock.now)
+
+    portal.programs["a"] = later
+    await portal.runs.park(parking("a", clock.now, reason="drain"), b"heap")
+    with anyio.fail_after(PATIENCE):
+        while (run := await portal.store.runs.get("a")) is not None and run.state != "completed":
+            if run.state == "ready":
+                clock.move(10)
+                portal.runs.again()
+            await asyncio.sleep(0)
+
+
+async def test_what_is_too_large_to_be_kept_ends_the_run_in_words(opener: NewPortal, clock: SetClock) -> None:
+    portal = await opener()
+
+    async def large(claim: RunClaim) -> RunOutcome:
+        return completed(clock.now, bytes(MAX_RESULT_BYTES + 1))
+
+    async def stopped_by_its_journal(claim: RunClaim) -> RunOutcome:
+        raise RunTooLarge("ask for less")
+
+    portal.programs |= {"a": large, "b": stopped_by_its_journal}
+    for id in ("a", "b"):
+        await portal.runs.park(parking(id, clock.now, reason="drain"), b"heap")
+        run = await until(portal, id, "failed")
+        assert run.document.end is not None and run.document.end.name == "RunTooLarge"
+        assert ("ask for less" if id == "b" else "hold less") in run.document.end.words
+
+
+async def test_nobody_has_more_than_a_part_of_the_runs_that_go_on(opener: NewPortal, clock: SetClock) -> None:
+    portal = await opener(settings=DurableSettings(at_once=3, each=1))
+    program = Program(lambda claim: completed(clock.now))
+    for number, subject in enumerate(["ann", "ann", "ann", "bob"]):
+        portal.programs[f"r{number}"] = program
+        await portal.runs.park(parking(f"r{number}", clock.now, subject=subject, reason="drain"), b"heap")
+    await until(portal, "r3", "running")
+    assert sorted(portal.resumed) == ["r0", "r3"] and portal.runs.going_on == 2
+    program.go.set()
+    for number in range(4):
+        await until(portal, f"r{number}", "completed")
+
+
+async def test_nothing_is_lost_while_the_database_does_not_answer(opener: NewPortal, clock: SetClock) -> None:
+    portal = await opener()
+    program = portal.programs["a"] = Program(lambda claim: completed(clock.now, b"answer"))
+    await portal.runs.park(parking("a", clock.now, reason="drain"), b"heap")
+    with anyio.fail_after(PATIENCE):
+        await program.began.wait()
+    database = portal.store._database
+    with structlog.testing.capture_logs() as logged:
+        async with database.writing() as connection:
+            await connection.execute(text("ALTER TABLE runs RENAME TO away"))
+        parks = asyncio.create_task(portal.runs.park(parking("b", clock.now), b"heap"))
+        program.go.set()
+        portal.runs.again()
+        with anyio.fail_after(PATIENCE):
+            while not database.trouble:
+                await asyncio.sleep(0)
+        while True:
+            # While it is in trouble, writing is refused at times.
+            try:
+                async with database.writing() as connection:
+                    await connection.execute(text("ALTER TABLE away RENAME TO runs"))
+                break
+            except StateUnavailable:
+                await asyncio.sleep(0)
+        with anyio.fail_after(PATIENCE):
+            assert (await parks).state == "parked"
+        await until(portal, "a", "completed")
+    assert await portal.runs.result("a", "main", ANN) == b"answer"
+    assert sum("in trouble" in line["event"] for line in logged) == 1
+    assert not any("exception" in str(line.get("exc_info")) for line in logged)
+
+
+async def test_two_processes_run_each_run_once(opener: NewPortal, clock: SetClock) -> None:
+    portals = [await opener("p1"), await opener("p2")]
+    for number in range(30):
+        place = portals[number % 2]
+        await place.runs.park(parking(f"r{number}", clock.now, subject=f"s{number % 5}", reason="drain"), b"heap")
+    for number in range(30):
+        await until(portals[0], f"r{number}", "completed")
+    assert sorted(portals[0].resumed + portals[1].resumed) == sorted(f"r{number}" for number in range(30))
+
+
+async def test_a_run_that_has_ended_is_kept_for_its_owner_and_then_purged(opener: NewPortal, clock: SetClock) -> None:
+    portal = await opener()
+    await portal.runs.park(parking("a", clock.now, reason="drain"), b"heap")
+    await until(portal, "a", "completed")
+    clock.move(DAY.total_seconds())
+    portal.runs.again()
+    with anyio.fail_after(PATIENCE):
+        while await portal.store.runs.get("a") is not None:
+            await asyncio.sleep(0)
+    assert await portal.runs.wait("a", "main", ANN) is None
