@@ -81,6 +81,17 @@ def full_document(folder: Path, url: str = "http://127.0.0.1:9/mcp", *, pin: boo
                         "decision": "allow",
                         "include": EVERYBODY,
                         "calls_per_run": 10,
+                        "approval_required": True,
+                        "approval_groups": [
+                            {
+                                "approvals_needed": 2,
+                                "email_addresses": ["ada@acme.example"],
+                                "email_list_uuid": "guests",
+                            }
+                        ],
+                        "approval_seconds": 900,
+                        "purpose_justification_required": True,
+                        "purpose_justification_prompt": "Which ticket?",
                     }
                 ],
             }
