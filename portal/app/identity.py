@@ -269,10 +269,9 @@ def portal_identity(
     console: Callable[[Identity], Awaitable[str]] = no_console,
 ) -> PortalIdentity:
     """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
-    writes to the operator's console; `offered` are the servers of a person, `choices` those they have turned off,
-    `runs` the runs of who has a key, `approvals` those of calls; `fetch` gets documents that OAuth clients name.
-    `code_mode` is what the owner has decided by now, `find_server` gives a server by its id, `events` takes rows of the
-    log, `console` gives the path of the console to those who may enter it.
+    writes to the operator's console; `offered` are the servers of a person, `choices` those they have turned off, `runs`
+    those of a key; `fetch` gets documents that OAuth clients name. `code_mode` is what the owner has decided by now,
+    `find_server` gives a server by its id, `console` the path of the console to those who may enter it.
 
     Raises:
         ValueError: the public URL is not an origin.
@@ -291,16 +290,14 @@ def portal_identity(
     )
     server = AuthorizationServer(authority, login, settings.name)
     elicitations, verifier = Elicitations(store.tokens, now), Verifier(store, now, uses=uses)
-    server_routes = ServerRoutes(
-        login, servers, elicitations, admission.admit, server.waiting, find_server, settings.oauth.path
-    )
+    admit, endpoint = admission.admit, settings.oauth.path
+    server_routes = ServerRoutes(login, servers, elicitations, admit, server.waiting, find_server, endpoint)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
     shown = HomeSettings(scope, settings.oauth, code_mode, SERVERS_PATH, console)
     held, upstream = HeldGrants(store, grants, uses, scope), UpstreamLogins(store, find_server)
-    own_runs = PersonRunPages(login, lambda person: runs(person.key), now)
     asked = ApprovalPages(login, approvals, scope, runs, now, partial(_client_name, clients))
-    home = HomeRoutes(login, held, upstream, servers, shown, own_runs, now, asked)
+    home = HomeRoutes(login, held, upstream, servers, shown, PersonRunPages(login, runs, now), now, asked)
     rooms = (home, login_routes, server, server_routes, assertions, saas)
     routes = [route for room in rooms for route in room.routes()]
     public = [*filter(None, (origins.public_url, origins.host_url))]

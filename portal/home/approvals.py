@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 from urllib.parse import quote
 
 import structlog
@@ -456,11 +455,12 @@ class ApprovalPages:
     # Answers
 
     async def _page(
-        self, template: str, looking: _Looking, title: str, *, status: int = 200, **values: Any
+        self, template: str, looking: _Looking, title: str, *, status: int = 200, **values: object
     ) -> Response:
         visitor, now = looking.visitor, self._now()
         design = (await self._login.directory.rules()).design
-        return self._pages.page(
+        made: Callable[..., Response] = self._pages.page
+        return made(
             template,
             design,
             visitor,
