@@ -270,7 +270,7 @@ def portal_identity(
 ) -> PortalIdentity:
     """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
     writes to the operator's console; `offered` are the servers of a person, `choices` those they have turned off,
-    `runs` those of a key; `fetch` gets documents that OAuth clients name. `code_mode` is what the owner has decided by now,
+    `runs` those of a key; `fetch` gets documents that OAuth clients name. `code_mode` is what the owner has decided,
     `find_server` gives a server by its id, `console` the path of the console to those who may enter it.
 
     Raises:

@@ -290,7 +290,7 @@ class ConsoleFrame:
             crumbs=answer.crumbs,
             menu=[*self._seen_by(visit)],
             here=here,
-            counts=await self._waiting(visit),
+            menu_counts=await self._waiting(visit),
             viewer=visit.identity.label,
             viewer_role=visit.role.name,
             editable=self._editable(visit, here),
