@@ -44,12 +44,14 @@ def rule_of(policy: Policy | ToolPolicy, compiler: RuleCompiler, where: str) -> 
 
 def _group(group: ApprovalGroupDocument, compiler: RuleCompiler, where: str) -> ApprovalGroup:
     emails = {email.strip().lower() for email in group.email_addresses}
+    # A caller without an address is in no group.
+    emails.discard("")
     lists = (group.email_list_uuid,) if group.email_list_uuid else ()
     for id in lists:
         members = compiler.addresses(id)
         if members is None:
             compiler.warn(where, f"there is no list of addresses {id[:100]!r} for its approvals")
-        emails |= members or frozenset()
+        emails |= (members or frozenset()) - {""}
     if len(emails) > MAX_MEMBERS:
         compiler.warn(where, f"one of its groups has more than {MAX_MEMBERS} people, and nobody of it can approve")
         emails = set()

@@ -219,7 +219,6 @@ class Approvals:
     ) -> list[Approval]:
         """Those that have all of this, newest first; with `decider` those that this person may see. `portal` None is
         every portal."""
-        mentions = "" if decider is None or decider.administers else decider.email
         which = ApprovalFilter(
             portal=portal,
             subject=subject,
@@ -227,15 +226,12 @@ class Approvals:
             run=run,
             server=server,
             states=tuple(states),
-            mentions=mentions,
             before=before,
         )
-        rows = list(await self._store.approvals.list(which, limit=limit))
-        if decider is not None and not decider.administers and subject in ("", decider.subject):
-            # Their own may have another address than they have now.
-            own = replace(which, mentions="", subject=decider.subject)
-            rows += await self._store.approvals.list(own, limit=limit)
-            rows = sorted({row.id: row for row in rows}.values(), key=lambda row: row.created_at, reverse=True)
+        if decider is None or decider.administers:
+            rows = list(await self._store.approvals.list(which, limit=limit))
+        else:
+            rows = await self._of_decider(which, decider, limit)
         found: list[Approval] = []
         for row in rows:
             with suppress(ApprovalUnknown):
@@ -437,6 +433,16 @@ class Approvals:
         )
         row = row._replace(portal=approval.portal, run=approval.run, server=approval.server)
         self._events.write(row._replace(identity=decider.subject, email=decider.email))
+
+    async def _of_decider(self, which: ApprovalFilter, decider: Decider, limit: int) -> list[ApprovalRow]:
+        """Rows that have the address of somebody, and those that are of their own calls, newest first."""
+        found: dict[str, ApprovalRow] = {}
+        wanted = [replace(which, mentions=decider.email)] if decider.email else []
+        if which.subject in ("", decider.subject):
+            wanted.append(replace(which, subject=decider.subject))
+        for one in wanted:
+            found |= {row.id: row for row in await self._store.approvals.list(one, limit=limit)}
+        return sorted(found.values(), key=lambda row: row.created_at, reverse=True)
 
     async def _found(self, approval: Approval) -> Approval | None:
         row = _row_of(approval)

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from codemode import Waiting
 from portal.access import ApprovalRule, LiveAccess, hint
-from portal.approvals import Approval, ApprovalNeed, ApprovalNotAsked, Approvals
+from portal.approvals import Approval, ApprovalNeed, ApprovalNotAsked, Approvals, ApprovalUnknown
 from portal.calls.gate import READS, RELEASES, Call, Denial
 from portal.calls.policy import annotations_of, arguments_of
 from portal.errors import ApprovalRequired
@@ -67,24 +67,38 @@ class ApprovalAdmission:
                 return None
             if (refusal := self._refusal(rule, call, caller)) is not None:
                 return Denial(refusal, rule.policy)
-            assert self._approvals is not None
-            need = self._need(rule, call, context, caller)
-            try:
-                approval = await self._approvals.found(need)
-                if approval is None and await self._granted(need, context):
-                    return None
-                if approval is None:
-                    approval = await self._approvals.request(need)
-            except ApprovalNotAsked as error:
-                return Denial(str(error), rule.policy)
-            if approval.state == "approved" and await self._used(approval, need, context):
+            answer = await self._answer(self._need(rule, call, context, caller), call, context)
+            if isinstance(answer, str):
+                return Denial(answer, rule.policy)
+            # The policies may be others by now: they are asked again what the call needs.
+            if answer and self._rule(call, context, caller) in (None, rule):
                 return None
+        return Denial(f"The policies about {_name(call)} change again and again. The call did not run.")
+
+    async def _answer(self, need: ApprovalNeed, call: Call, context: CallContext) -> bool | str:
+        """True if people have approved the call, and it may be made with that; False if it may be asked for again by
+        now; or why it may not be made, in words.
+
+        Raises:
+            ApprovalRequired, StateUnavailable: as `admit`.
+        """
+        approvals = self._approvals
+        assert approvals is not None
+        try:
+            approval = await approvals.found(need)
+            if approval is None and await self._granted(need, context):
+                return True
+            if approval is None:
+                approval = await approvals.request(need)
+            if approval.state == "approved" and await self._used(approval, need, context):
+                return True
             if approval.state == "pending":
                 approval = await self._decided(approval, call, context)
-            if (words := _end_in_words(approval, call)) is not None:
-                return Denial(words, rule.policy)
-            # It is approved. The policies may be others by now, so they are asked again what the call needs.
-        return Denial(f"The policies about {_name(call)} change again and again. The call did not run.")
+        except ApprovalNotAsked as error:
+            return str(error)
+        except ApprovalUnknown:
+            return f"The approval of {_name(call)} is kept no more. The call did not run."
+        return _end_in_words(approval, call) or False
 
     def _rule(self, call: Call, context: CallContext, caller: Identity) -> ApprovalRule | None:
         """What the call needs by the policies of this moment. One that they deny needs nothing: they say why."""

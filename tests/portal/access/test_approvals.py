@@ -129,6 +129,12 @@ def test_a_group_of_nobody_in_particular_does_not_approve_by_itself() -> None:
     assert rule is not None and rule.groups[0].needed == 1 and rule.groups[0].emails == frozenset()
 
 
+def test_who_has_no_address_is_in_no_group() -> None:
+    groups = [{"approvals_needed": 1, "email_addresses": [" ", "bob@example.com"]}]
+    rule = asked(bank(policy("p", "allow", EVERYONE, **ASKS, approval_groups=groups)))
+    assert rule is not None and rule.groups[0].emails == {"bob@example.com"}
+
+
 def test_a_purpose_alone_is_said_by_the_person_in_the_browser() -> None:
     rule = asked(bank(portal=policy("why", "allow", EVERYONE, purpose_justification_required=True)))
     assert rule is not None and (rule.by, rule.justified, rule.groups) == ("person", True, ())

@@ -34,14 +34,16 @@ def test_the_example_runs() -> None:
     exec(compile(example, "README.md", "exec"), {})
 
 
-def test_the_tool_policy_is_one() -> None:
-    example, _ = fenced("json")
+def test_the_tool_policies_are_some() -> None:
+    example, asking, _ = fenced("json")
     assert ToolPolicy.model_validate(json.loads(example)).tools.names == ("refund*",)
+    asks = ToolPolicy.model_validate(json.loads(asking))
+    assert asks.approval_required and [group.approvals_needed for group in asks.approval_groups] == [2, 1]
 
 
 @pytest.mark.anyio
 async def test_the_configuration_decides_as_it_says(tmp_path: Path) -> None:
-    _, example = fenced("json")
+    _, _, example = fenced("json")
     config = parse_config(json.loads(example))
     async with Store.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         access = await compiled(config, store)
