@@ -124,7 +124,7 @@ class _Wanted:
     remember: Remember | None
 
 
-class ApprovalOperations:
+class CallApprovalOperations:
     def __init__(
         self, approvals: Approvals, deciding: Deciding, reading: LogReading, settings: AdminSettings, clock: Clock
     ) -> None:

@@ -15,7 +15,7 @@ from portal.admin.analytics import AnalyticsOperations
 from portal.admin.api.actions import Operations
 from portal.admin.api.application import PREFIX, AdminSettings, EventsInForce, create_admin_app
 from portal.admin.api.operations import Operation
-from portal.admin.approvals import ApprovalOperations
+from portal.admin.approvals import CallApprovalOperations
 from portal.admin.apps import AppOperations
 from portal.admin.assessments import AssessmentApi
 from portal.admin.configured import ConfiguredOperations
@@ -27,7 +27,7 @@ from portal.admin.dlp_rules import RuleSource
 from portal.admin.exports import ExportOperations
 from portal.admin.flows import FlowRuleOperations, ReadOperations, check_flow_rules
 from portal.admin.gateway import GatewayRuleOperations
-from portal.admin.kept_runs import KeptRuns
+from portal.admin.kept_runs import OutlivingRuns
 from portal.admin.lists import ListOperations
 from portal.admin.log_reading import LogReading
 from portal.admin.login_settings import OrganizationOperations
@@ -136,7 +136,7 @@ async def create_admin(
     held, people = holdings or Holdings.over(store, clock), People(store, clock)
     roles = AdministratorRoles(store, lambda: settings.identity)
     deciding, approvals = Deciding(people, roles), approvals or Approvals(store, EventsInForce(settings), clock)
-    kept, history = KeptRuns(store, people, approvals), RunHistory(runs or WatchedRuns(), log, contents)
+    kept, history = OutlivingRuns(store, people, approvals), RunHistory(runs or WatchedRuns(), log, contents)
     guard = RoleGuard(lambda: settings.identity).require
     operations = [
         *servers.operations(),
@@ -167,7 +167,7 @@ async def create_admin(
         *NameOperations(store, people).operations(),
         *LogOperations(reading).operations(),
         *RunOperations(reading, history, runs, kept, deciding, settings).operations(),
-        *ApprovalOperations(approvals, deciding, reading, settings, clock).operations(),
+        *CallApprovalOperations(approvals, deciding, reading, settings, clock).operations(),
         *AnalyticsOperations(reading, clock).operations(),
         *OverviewOperations(reading, clock).operations(),
         *ExportOperations(store, exports).operations(),

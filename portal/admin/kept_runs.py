@@ -20,7 +20,7 @@ from portal.runs import RunStory
 from portal.state import LIVE, RunFilter, RunState, SecretUnreadable, Store, StoredCall, StoredRun, Verdict
 
 
-class KeptRuns:
+class OutlivingRuns:
     def __init__(self, store: Store, people: People, approvals: Approvals) -> None:
         self._rows = store.runs
         self._people = people

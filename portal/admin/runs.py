@@ -19,7 +19,7 @@ from portal.admin.api.errors import AdminError, Problem, forbidden, invalid, not
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import APPROVALS, LOGS, PORTALS
 from portal.admin.deciding import Deciding
-from portal.admin.kept_runs import KeptRuns, with_kept
+from portal.admin.kept_runs import OutlivingRuns, with_kept
 from portal.admin.log_reading import MCP, LogReading, RowId, Text, microseconds
 from portal.admin.run_shapes import (
     RunPageInfo,
@@ -96,7 +96,7 @@ class RunOperations:
         reading: LogReading,
         history: RunHistory,
         live: WatchedRuns | None,
-        kept: KeptRuns,
+        kept: OutlivingRuns,
         deciding: Deciding,
         settings: AdminSettings,
     ) -> None:

@@ -44,6 +44,7 @@ async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str
         approvals=shared.approvals,
         contents=shared.kept,
         serving=InstanceServing(shared, portals, upstreams),
+        approvals=shared.approvals,
     )
 
 

@@ -50,6 +50,7 @@ APPROVALS: Final = "approvals"
 _LONGEST_SLEEP = 30.0  # the clock may be set
 _AGAIN_SECONDS = 1.0  # until runs that are due and that nobody could claim are looked at again
 _PACE = 0.02  # between two looks: many changes may come at once
+_REST = 20  # times as long as a look for decisions took, until the next
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 _BACK_OFF = timedelta(seconds=10)  # of a run that could not be resumed
 _ENDING_SECONDS = 5.0
@@ -74,7 +75,7 @@ class NextHold:
 
 @dataclass(frozen=True, slots=True)
 class NextAttempt:
-    """The run begins again at its checkpoint, after a while. `in_vain`: this attempt is one of those that are counted."""
+    """The run begins again at its checkpoint, after a while. `in_vain`: this was one of the attempts that count."""
 
     in_vain: bool = False
 
@@ -136,6 +137,7 @@ class DurableRuns:
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._changed = asyncio.Event()
         self._decided = True
+        self._decisions_from = 0.0
         self._closing = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -264,19 +266,15 @@ class DurableRuns:
         while await self.rows.expire_due():
             pass
         await self.rows.purge()
-        if self._decided:
-            self._decided = False
-            try:
-                await self.rows.ready_decided()
-            except StateUnavailable:
-                self._decided = True
-                raise
+        await self._look_for_decisions()
         await self._tell_waiters()
         claimed = await self._claim()
         return self._seconds(await self.rows.next_due(self._portals()), claimed)
 
     def _seconds(self, due: datetime | None, claimed: int) -> float:
         now, seconds = self._clock(), _LONGEST_SLEEP
+        if self._decided:
+            seconds = min(seconds, self._decisions_from - asyncio.get_running_loop().time())
         if due is not None:
             left = (due - now).total_seconds()
             if left > 0 or len(self._mine) < self._settings.at_once:
@@ -284,6 +282,16 @@ class DurableRuns:
         for one in self._mine.values():
             seconds = min(seconds, (one.lease_until - now).total_seconds() - self._left_at_renewal)
         return max(0.0, seconds)
+
+    async def _look_for_decisions(self) -> None:
+        """After a change of approvals, unless that was just now: it looks through all that wait for one."""
+        loop = asyncio.get_running_loop()
+        if not self._decided or loop.time() < self._decisions_from:
+            return
+        began = loop.time()
+        await self.rows.ready_decided()
+        self._decided = False
+        self._decisions_from = loop.time() + _REST * (loop.time() - began)
 
     @property
     def _left_at_renewal(self) -> float:

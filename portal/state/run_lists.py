@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, RowMapping, Select, and_, func, or_, select, type_coerce
+from sqlalchemy import Column, RowMapping, Select, and_, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.state.clock import Clock, from_stored, to_stored
@@ -14,20 +15,21 @@ from portal.state.envelope import FindKey, Place, unseal
 from portal.state.run_reading import (
     SHOWN,
     SHOWN_OF_CALL,
-    claimable,
     of_portals,
     place_of_call,
     place_of_run,
     read_call,
     read_run,
+    ways_to_claim,
 )
 from portal.state.run_states import LIVE, RunState
 from portal.state.run_values import RunCandidate, RunFilter, StoredCall, StoredRun
-from portal.state.schema import Number, named, run_calls, runs
+from portal.state.schema import named, run_calls, runs
 from portal.state.tokens import Reading
 
 MAX_LISTED = 200
 CANDIDATES = 32
+DUE_AT_ONCE = 2000
 LARGE = 256 * 1024
 """More is sealed and opened in a thread."""
 # In one query: SQLite has bounds of its own.
@@ -47,18 +49,13 @@ class RunLists:
     ) -> Sequence[RunCandidate]:
         """Runs that may be claimed now, in fair order: the one that has waited longest of each subject, then the second
         of each, and so on. Without `portals`, of all."""
-        turn = func.row_number().over(partition_by=(runs.c.portal, runs.c.subject), order_by=runs.c.updated_at)
-        due = (
-            select(runs.c.id, runs.c.portal, runs.c.subject, runs.c.revision, runs.c.updated_at, turn.label("turn"))
-            .where(claimable(self._clock(), lease, portals))
-            .subquery()
-        )
-        query = select(due).order_by(due.c.turn, due.c.updated_at).limit(limit)
+        columns = (runs.c.id, runs.c.portal, runs.c.subject, runs.c.revision, runs.c.updated_at)
+        # One query for each way: with all of them in one, a database goes through all runs.
+        ways = [select(*columns).where(way) for way in ways_to_claim(self._clock(), lease, portals)]
+        query = union_all(*ways).limit(DUE_AT_ONCE)
         async with self._reading() as connection:
-            rows = (await connection.execute(query)).mappings()
-            return [
-                RunCandidate(row["id"], row["portal"], row["subject"], row["revision"], row["turn"]) for row in rows
-            ]
+            due = (await connection.execute(query)).mappings().all()
+        return _in_turns(due)[:limit]
 
     async def get(self, id: str) -> StoredRun | None:
         async with self._reading() as connection:
@@ -136,20 +133,13 @@ class RunLists:
     async def next_due(self, portals: Collection[str] | None = None) -> datetime | None:
         """When a run is due, left by its process or expires next; None if there is none."""
         mine = of_portals(portals)
-        waiting = and_(runs.c.state.in_(("parked", "ready")), runs.c.wake_at.is_not(None), mine)
-        unexpired = runs.c.expires_at > to_stored(self._clock())
         firsts = (
-            (runs.c.wake_at, waiting),
-            (runs.c.lease_until, and_(runs.c.state == "running", mine)),
-            (runs.c.expires_at, unexpired),
+            _first(runs.c.wake_at).where(mine),
+            _first(runs.c.lease_until).where(mine),
+            _first(runs.c.expires_at).where(runs.c.expires_at > to_stored(self._clock())),
         )
         async with self._reading() as connection:
-            found = [
-                (
-                    await connection.execute(select(type_coerce(func.min(at), Number(optional=True))).where(which))
-                ).scalar()
-                for at, which in firsts
-            ]
+            found = [(await connection.execute(first)).scalar_one_or_none() for first in firsts]
         times = [at for at in found if at is not None]
         return from_stored(min(times)) if times else None
 
@@ -162,5 +152,16 @@ class RunLists:
         return await asyncio.to_thread(unseal, sealed, place, self._find_key)
 
 
-def _first(at: Column[int]) -> Select[tuple[int | None]]:
-    return select(type_coerce(func.min(at), Number(optional=True)))
+def _in_turns(due: Sequence[RowMapping]) -> Sequence[RunCandidate]:
+    turns: Counter[tuple[str, str]] = Counter()
+    found: list[RunCandidate] = []
+    for row in sorted(due, key=lambda row: (row["updated_at"], row["id"])):
+        whose = row["portal"], row["subject"]
+        turns[whose] += 1
+        found.append(RunCandidate(row["id"], *whose, row["revision"], turns[whose]))
+    return sorted(found, key=lambda candidate: candidate.turn)
+
+
+def _first(at: Column[int]) -> Select[int]:
+    # Not `min`, which with another condition looks at all of them.
+    return select(at).where(at.is_not(None)).order_by(at).limit(1)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import orjson
 import structlog
-from sqlalchemy import ColumnElement, RowMapping, and_, or_, true
+from sqlalchemy import ColumnElement, RowMapping, and_, func, true
 
 from portal.state.clock import from_stored, to_stored
 from portal.state.documents import check_name
@@ -55,25 +55,22 @@ def _written(parts: list[object]) -> str:
     return orjson.dumps(parts).decode()
 
 
-def claimable(now: datetime, lease: timedelta, portals: Collection[str] | None) -> ColumnElement[bool]:
-    """Which runs may be claimed: ready ones, parked ones that are due, running ones whose lease is over."""
+def ways_to_claim(now: datetime, lease: timedelta, portals: Collection[str] | None) -> tuple[ColumnElement[bool], ...]:
+    """Which runs may be claimed: ready ones and parked ones that are due, running ones whose lease is over, and those
+    with one that is wrong. No run is in two of them.
+
+    Each has an index of its own. The other conditions are written so that none is used for them: without statistics a
+    database takes theirs, and looks through all that wait.
+    """
     at = to_stored(now)
-    due = runs.c.wake_at <= at
     # No lease is that long: it is of a process whose clock is wrong.
     wrong = runs.c.lease_until > to_stored(now + MOST_LEASES * lease)
-    return and_(
-        or_(
-            and_(runs.c.state == "ready", or_(runs.c.wake_at.is_(None), due)),
-            and_(runs.c.state == "parked", due),
-            and_(runs.c.state == "running", or_(runs.c.lease_until <= at, wrong)),
-        ),
-        runs.c.expires_at > at,
-        of_portals(portals),
-    )
+    may = and_(func.coalesce(runs.c.expires_at, 0) > at, of_portals(portals))
+    return tuple(and_(way, may) for way in (runs.c.wake_at <= at, runs.c.lease_until <= at, wrong))
 
 
 def of_portals(portals: Collection[str] | None) -> ColumnElement[bool]:
-    return true() if portals is None else runs.c.portal.in_(sorted(portals))
+    return true() if portals is None else func.coalesce(runs.c.portal, "").in_(sorted(portals))
 
 
 def document_text(document: RunDocument) -> str:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -44,7 +45,6 @@ from portal.state.run_reading import (
     SHOWN,
     SHOWN_OF_CALL,
     check_parking,
-    claimable,
     document_text,
     place_of_call,
     place_of_resume,
@@ -53,6 +53,7 @@ from portal.state.run_reading import (
     read_document,
     read_resume,
     read_run,
+    ways_to_claim,
 )
 from portal.state.run_states import END_EVENTS, LIVE, EndState, ParkReason, states_before
 from portal.state.run_values import (
@@ -153,13 +154,13 @@ class RunRows(RunLists):
             if row is None:
                 whose = {"portal": parking.portal, "subject": parking.subject, "client": parking.client}
                 new = insert(runs).values(id=parking.id, **whose, revision=_FIRST, created_at=now, **values)
-                await connection.execute(new)
+                row = (await connection.execute(new.returning(*SHOWN))).mappings().one()
             else:
                 assert revision is not None
-                await self._change(connection, parking.id, revision, values)
+                row = await self._change(connection, parking.id, revision, values)
                 await connection.execute(delete(run_resumes).where(run_resumes.c.run == parking.id))
             changed.add(RUNS)
-            return await self._written(connection, parking.id)
+            return read_run(row)
 
     async def hold(
         self,
@@ -188,9 +189,9 @@ class RunRows(RunLists):
                 document=document,
             )
             values = {**await self._parked(connection, parking, row), "document": text}
-            await self._change(connection, id, revision, {**values, "updated_at": to_stored(self._clock())})
+            row = await self._change(connection, id, revision, {**values, "updated_at": to_stored(self._clock())})
             changed.add(RUNS)
-            return await self._written(connection, id)
+            return read_run(row)
 
     async def ready(self, id: str) -> bool:
         """What the run waits for is there, or may be: it may be claimed. Of one that runs, it may again once it is
@@ -212,13 +213,16 @@ class RunRows(RunLists):
         For decisions after which nobody called `ready`: their process was killed.
         """
         waiting = and_(runs.c.state == "parked", runs.c.approvals > 0)
-        now = to_stored(self._clock())
-        still = and_(approvals.c.run == runs.c.id, approvals.c.state == "pending", approvals.c.expires_at > now)
-        pending = select(func.count()).select_from(approvals).where(still).scalar_subquery()
+        still = and_(approvals.c.state == "pending", approvals.c.expires_at > to_stored(self._clock()))
+        # Counted once for all: a count for each run would look through all that are pending.
+        pending = (
+            select(approvals.c.run, func.count().label("number")).where(still).group_by(approvals.c.run).subquery()
+        )
+        query = select(runs.c.id).outerjoin(pending, pending.c.run == runs.c.id)
+        decided = query.where(waiting, runs.c.approvals > func.coalesce(pending.c.number, 0)).limit(MAX_LISTED)
         async with self._reading() as connection:
             # First without the lock of the writers: there may be thousands.
-            query = select(runs.c.id).where(waiting, runs.c.approvals > pending).limit(MAX_LISTED)
-            ids = (await connection.execute(query)).scalars().all()
+            ids = (await connection.execute(decided)).scalars().all()
         if not ids:
             return 0
         async with self._writing() as (connection, changed):
@@ -232,7 +236,7 @@ class RunRows(RunLists):
         nobody has got on with in `MOST_ATTEMPTS` claims, ends as lost instead."""
         now = self._clock()
         seen = and_(runs.c.id == candidate.id, runs.c.revision == candidate.revision)
-        take = update(runs).where(seen, claimable(now, lease, None))
+        take = update(runs).where(seen, or_(*ways_to_claim(now, lease, None)))
         values: dict[str, object] = {
             "state": "running",
             "reason": "",
@@ -246,14 +250,12 @@ class RunRows(RunLists):
             "updated_at": to_stored(now),
         }
         async with self._writing() as (connection, changed):
-            if (await connection.execute(take.values(**values))).rowcount != 1:
+            taken = take.values(**values).returning(*SHOWN, runs.c.secret)
+            row = (await connection.execute(taken)).mappings().first()
+            if row is None:
                 return None
-            row = await self._row(connection, candidate.id)
-            assert row is not None
             lost = f"{MOST_ATTEMPTS} processes have taken it up, and each of them ended without getting on with it"
             if row["attempts"] <= MOST_ATTEMPTS:
-                started = and_(run_calls.c.run == candidate.id, run_calls.c.state == "started")
-                await connection.execute(update(run_calls).where(started).values(state="unknown"))
                 try:
                     return await self._claimed(connection, row)
                 except SecretUnreadable as error:
@@ -293,7 +295,7 @@ class RunRows(RunLists):
             "state": "ready",
             "owner": None,
             "lease_until": None,
-            "wake_at": None if wake_at is None else to_stored(wake_at),
+            "wake_at": to_stored(self._clock() if wake_at is None else wake_at),
             "updated_at": to_stored(self._clock()),
         }
         if not in_vain:
@@ -468,10 +470,14 @@ class RunRows(RunLists):
             raise RunTaken(id)
         return row
 
-    async def _change(self, connection: AsyncConnection, id: str, revision: int, values: Mapping[str, object]) -> None:
-        changed = await connection.execute(update(runs).where(_is_mine(id, revision)).values(**values))
-        if changed.rowcount != 1:
+    async def _change(
+        self, connection: AsyncConnection, id: str, revision: int, values: Mapping[str, object]
+    ) -> RowMapping:
+        change = update(runs).where(_is_mine(id, revision)).values(**values).returning(*SHOWN)
+        row = (await connection.execute(change)).mappings().first()
+        if row is None:
             raise RunTaken(id)
+        return row
 
     async def _grow(
         self, connection: AsyncConnection, id: str, revision: int, size: int, values: Mapping[str, object]
@@ -498,15 +504,15 @@ class RunRows(RunLists):
             decided = pending < waits
         ready = decided or (row is not None and row["again"] != 0)
         wake_at = parking.wake_at
-        if wake_at is None and parking.reason == "drain":
-            # It waits for nothing but another process.
+        if ready or (wake_at is None and parking.reason == "drain"):
+            # It waits for nothing but a process.
             wake_at = now
         return {
             "state": "ready" if ready else "parked",
             "reason": "" if ready else parking.reason,
             "owner": None,
             "lease_until": None,
-            "wake_at": None if ready or wake_at is None else to_stored(wake_at),
+            "wake_at": None if wake_at is None else to_stored(wake_at),
             "approvals": waits,
             "again": 0,
             "attempts": 0,
@@ -520,7 +526,8 @@ class RunRows(RunLists):
         running: ColumnElement[bool],
     ) -> int:
         """Those of the first that are parked are ready; those of the second that run are to be once they are parked."""
-        values = {"state": "ready", "reason": "", "wake_at": None, "updated_at": to_stored(self._clock())}
+        now = to_stored(self._clock())
+        values = {"state": "ready", "reason": "", "wake_at": now, "updated_at": now}
         ready = update(runs).where(parked, runs.c.state.in_(states_before("ready"))).values(**values)
         number = (await connection.execute(ready)).rowcount
         if number:
@@ -542,32 +549,39 @@ class RunRows(RunLists):
         # PostgreSQL's sum of whole numbers is a decimal one.
         count, total = func.count(), cast(func.coalesce(func.sum(runs.c.size), 0), BigInteger)
         live = and_(runs.c.portal == parking.portal, runs.c.state.in_(LIVE))
-        new, limits = int(row is None), self._limits
-        whose = select(count, total).where(live, runs.c.subject == parking.subject)
+        # So that the index of the portal's runs is not taken for those of one subject.
+        theirs = and_(runs.c.portal == parking.portal, func.coalesce(runs.c.state, "").in_(LIVE))
+        new, limits = row is None, self._limits
+        whose = select(count, total).where(theirs, runs.c.subject == parking.subject)
         number, used = (await connection.execute(whose)).one()
-        if number + new > limits.of_subject or used + more > limits.bytes_of_subject:
+        if new and number >= limits.of_subject or used + more > limits.bytes_of_subject:
             raise RunsFull(
                 f"{number} of your programs wait already, with {used // _MIB} MiB, and more may not: end one with "
                 "codemode.runs.cancel(id), codemode.runs.list() shows them",
                 own=True,
             )
         number, used = (await connection.execute(select(count, total).where(live))).one()
-        if number + new > limits.of_portal or used + more > limits.bytes_of_portal:
+        if new and number >= limits.of_portal or used + more > limits.bytes_of_portal:
             raise RunsFull(
                 f"{number} programs wait at this portal, with {used // _MIB} MiB, and more may not: try again later",
                 own=False,
             )
 
     async def _claimed(self, connection: AsyncConnection, row: RowMapping) -> RunClaim:
+        """The claim of this row, which was read with its secret. What has started under a former claim is unknown."""
         id = row["id"]
-        sealed = (await connection.execute(select(runs.c.secret).where(runs.c.id == id))).scalar()
         place = place_of_run(row, "checkpoint", row["sealed"])
-        checkpoint = await self._unsealed(bytes(sealed or b""), place)
+        checkpoint = await self._unsealed(bytes(row["secret"] or b""), place)
         resumes = select(run_resumes).where(run_resumes.c.run == id).order_by(run_resumes.c.number)
         tail = [read_resume(resume, self._find_key) for resume in (await connection.execute(resumes)).mappings()]
         written = select(run_calls).where(run_calls.c.run == id).order_by(run_calls.c.seq)
-        calls = [read_call(call, self._find_key) for call in (await connection.execute(written)).mappings()]
-        return RunClaim(read_run(row), checkpoint, tuple(tail), tuple(calls))
+        calls = (await connection.execute(written)).mappings().all()
+        if any(call["state"] == "started" for call in calls):
+            started = and_(run_calls.c.run == id, run_calls.c.state == "started")
+            await connection.execute(update(run_calls).where(started).values(state="unknown"))
+            calls = (await connection.execute(written)).mappings().all()
+        found = tuple(read_call(call, self._find_key) for call in calls)
+        return RunClaim(read_run(row), checkpoint, tuple(tail), found)
 
     async def _is_written(self, connection: AsyncConnection, id: str, number: int, revision: int) -> bool:
         this = and_(run_resumes.c.run == id, run_resumes.c.number == number, run_resumes.c.revision == revision)

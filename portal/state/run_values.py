@@ -96,8 +96,8 @@ class Parking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """A run as it was read. `expires_at` is when it ends, and of one that has ended until when its result is kept.
-    `size` counts the bytes that are kept of it."""
+    """A run as it was read. `wake_at` is from when on it may be claimed, if that is known. `expires_at` is when it
+    ends, and of one that has ended until when its result is kept. `size` counts the bytes that are kept of it."""
 
     id: str
     portal: str

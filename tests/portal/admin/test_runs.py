@@ -208,7 +208,8 @@ async def test_what_a_run_waits_for_is_told_and_it_can_be_ended_while_it_is_paus
         paused = (await portal.code("return await codemode.up.echo({text: 'a'})")).structured_content
         assert paused["status"] == "paused"
         (listed,) = await portal.live()
-        assert listed["waiting"] == [{"tool": "up.echo", "text": "Log in to up"}] and LINK not in str(listed)
+        waits = {"tool": "up.echo", "text": "Log in to up", "kind": "question"}
+        assert listed["waiting"] == [waits] and LINK not in str(listed)
         await portal.end(listed["id"])
         await portal.live(0)
         assert (await portal.run(listed["id"]))["outcome"] == "cancelled"

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import event, func, insert, select, text, update
 
 from portal.state import (
     AlreadyExists,
@@ -39,6 +40,7 @@ from portal.state.run_values import (
 )
 from portal.state.schema import approvals, run_calls, run_resumes, runs
 from tests.portal.state.conftest import Opener
+from tests.portal.state.databases import new_state
 from tests.portal.state.run_parts import DAY, LEASE, SetClock, call_start, completed, parking
 
 pytestmark = pytest.mark.anyio
@@ -578,3 +580,26 @@ async def test_a_document_that_cannot_be_read_costs_nobody_the_run(store: Store,
         await connection.execute(update(runs).values(document="[]"))
     claim = await store.runs.claim("p1", LEASE)
     assert claim is not None and claim.checkpoint == b"heap" and claim.run.document == RunDocument()
+
+
+async def test_no_look_for_runs_goes_through_all_that_wait(tmp_path: Path, clock: SetClock) -> None:
+    asked: dict[str, object] = {}
+    async with Store.open(new_state(tmp_path), KeyRing.in_memory(), clock=clock) as store:
+        await store.runs.park(parking("a", clock.now), b"heap")
+        engine = store._database._engine
+        event.listen(engine.sync_engine, "before_cursor_execute", lambda *of: asked.setdefault(of[2], of[3]))
+        for portals in (None, ["main"]):
+            await store.runs.candidates(LEASE, portals)
+            await store.runs.next_due(portals)
+        await store.runs.expire_due()
+        await store.runs.purge()
+        await store.runs.list(RunFilter(portal="main", subject="ann", client="editor"))
+        await store.runs.park(parking("b", clock.now), b"heap")
+        queries = {query: values for query, values in asked.items() if query.startswith("SELECT") and " runs" in query}
+        plans: list[tuple[str, str]] = []
+        async with engine.connect() as connection:
+            for query, values in queries.items():
+                plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values)  # type: ignore[arg-type]
+                plans += [(query, row[-1]) for row in plan]
+    assert len(queries) >= 10 and any("SEARCH runs USING" in plan for _, plan in plans)
+    assert [one for one in plans if one[1].startswith("SCAN runs")] == []

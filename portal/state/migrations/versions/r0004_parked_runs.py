@@ -39,8 +39,9 @@ def _runs() -> None:
         sa.Column("secret", sa.LargeBinary),
         sa.Column("kid", sa.String(16)),
     )
-    op.create_index("runs_by_state", "runs", ["state", "wake_at"])
-    op.create_index("runs_by_subject", "runs", ["subject", "client"])
+    op.create_index("runs_by_wake", "runs", ["wake_at"])
+    op.create_index("runs_by_lease", "runs", ["lease_until"])
+    op.create_index("runs_by_subject", "runs", ["subject", "portal", "created_at"])
     op.create_index("runs_by_portal", "runs", ["portal", "created_at"])
     op.create_index("runs_by_room", "runs", ["portal", "state", "size"])
     op.create_index("runs_by_expiry", "runs", ["expires_at"])

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 import structlog
 from sqlalchemy import text
 
+import portal.runs
 from portal.runs import DurableRuns, DurableSettings, NextAttempt, NextHold, NextPark, Owner, RunOutcome
 from portal.state import (
     CallEnd,
@@ -22,6 +26,7 @@ from portal.state import (
     StateUnavailable,
     Store,
     StoredRun,
+    utc_now,
 )
 from portal.state.run_values import MAX_RESULT_BYTES, MOST_ATTEMPTS
 from tests.patience import PATIENCE
@@ -405,3 +410,13 @@ async def test_a_run_that_has_ended_is_kept_for_its_owner_and_then_purged(opener
         while await portal.store.runs.get("a") is not None:
             await asyncio.sleep(0)
     assert await portal.runs.wait("a", "main", ANN) is None
+
+
+async def test_the_example_of_the_chapter_runs(opened: Opener) -> None:
+    chapter = (Path(portal.runs.__file__).parent / "README.md").read_text(encoding="utf-8")
+    example = next(one for one in re.findall(r"```python\n(.*?)```", chapter, re.S) if "DurableRuns" in one)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    async with opened() as store:
+        with anyio.fail_after(PATIENCE):
+            assert await names["wait_elsewhere"](store, parking("a", utc_now()), b"heap") == b"heap"
