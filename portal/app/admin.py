@@ -41,7 +41,6 @@ async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str
         tester=InstanceTester(shared, portals),
         holdings=holdings,
         runs=shared.runs,
-        approvals=shared.approvals,
         contents=shared.kept,
         serving=InstanceServing(shared, portals, upstreams),
         approvals=shared.approvals,
