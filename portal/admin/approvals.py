@@ -110,8 +110,6 @@ class DecisionsBody(DecisionBody):
 class GrantQuery(BaseModel):
     """`identity` is the key of the person whose calls need no approval."""
 
-    model_config = ConfigDict(extra="forbid")
-
     portal_id: Text | None = None
     identity: Text | None = None
 

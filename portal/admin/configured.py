@@ -103,7 +103,8 @@ class ConfiguredProfile(Configured):
 class ConfiguredPolicy(Configured):
     """A policy that the document attaches: to a portal, a server, or calls of single `tools`. `portal` is null for
     every portal, "_" for the document's own. Without a `decision` it is the reusable policy of the id `policy`.
-    Policies of applications are asked together with these: those that need no sign-in first, then by `precedence`."""
+    Policies of applications are asked together with these: those that need no sign-in first, then by `precedence`. What
+    it wants approved is as the document says it."""
 
     about: Literal["portal", "server", "tools"]
     policy: str
@@ -116,6 +117,12 @@ class ConfiguredPolicy(Configured):
     exclude: tuple[RuleJson, ...] = ()
     tools: RuleJson | None = None
     calls_per_run: int | None = None
+    approval_required: bool = False
+    approval_groups: tuple[RuleJson, ...] = ()
+    approve_by: str = ""
+    approval_seconds: int | None = None
+    purpose_justification_required: bool = False
+    purpose_justification_prompt: str = ""
 
 
 class ConfiguredGroup(Configured):
@@ -354,12 +361,25 @@ def _policies(
             precedence=_number(one, "precedence"),
             tools=tools if isinstance(tools := one.get("tools"), Mapping) else None,
             calls_per_run=_number(one, "calls_per_run"),
+            approval_required=one.get("approval_required") is True,
+            approval_groups=_approvers(one),
+            approve_by=_text(one, "approve_by"),
+            approval_seconds=_number(one, "approval_seconds"),
+            purpose_justification_required=one.get("purpose_justification_required") is True,
+            purpose_justification_prompt=_text(one, "purpose_justification_prompt"),
             **_rule_sets(one),
         )
         for at, one in enumerate(written)
     ]
     for place, one in enumerate(sorted(found, key=lambda one: policy_place(one.decision, one.precedence)), 1):
         yield one.model_copy(update={"place": place})
+
+
+def _approvers(policy: RuleJson) -> tuple[RuleJson, ...]:
+    """The groups of people who approve."""
+    known = ("approvals_needed", "email_addresses", "email_list_uuid")
+    groups = [one for one in _as_list(policy.get("approval_groups")) if isinstance(one, Mapping)]
+    return tuple({name: one[name] for name in known if name in one} for one in groups)
 
 
 def _rule_sets(holder: RuleJson) -> dict[str, tuple[RuleJson, ...]]:

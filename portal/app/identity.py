@@ -14,12 +14,22 @@ from starlette.types import ASGIApp
 
 from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
+from portal.approvals import Approvals
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
 from portal.console import CONSOLE_FORMS
 from portal.credentials import forget_sign_ins, keep_sign_in
 from portal.elicitation import FORMS as SERVER_FORMS
 from portal.elicitation import Choices, Elicitations, Offered, PeoplesLogins, PeoplesServers, ServerRoutes
-from portal.home import RUN_FORMS, HomeRoutes, HomeSettings, PersonRunPages, UpstreamLogins, no_console
+from portal.home import (
+    APPROVAL_FORMS,
+    RUN_FORMS,
+    ApprovalPages,
+    HomeRoutes,
+    HomeSettings,
+    PersonRunPages,
+    UpstreamLogins,
+    no_console,
+)
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -226,7 +236,7 @@ class PortalIdentity:
         await self.uses.settled()
 
 
-LOGIN_FORMS: tuple[str, ...] = (*FORMS, *SERVER_FORMS, *CONSOLE_FORMS, *RUN_FORMS)
+LOGIN_FORMS: tuple[str, ...] = (*FORMS, *SERVER_FORMS, *CONSOLE_FORMS, *RUN_FORMS, *APPROVAL_FORMS)
 OAUTH_ENDPOINTS: tuple[str, ...] = ENDPOINTS
 
 
@@ -250,7 +260,8 @@ def portal_identity(
     announce: Callable[[str], object],
     offered: Offered,
     choices: Choices,
-    runs: Callable[[Identity], PersonRuns],
+    runs: Callable[[str], PersonRuns],
+    approvals: Approvals,
     fetch: Fetch | None = None,
     code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF,
     find_server: Callable[[str], ServerConfig | None] = lambda id: None,
@@ -259,9 +270,8 @@ def portal_identity(
 ) -> PortalIdentity:
     """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
     writes to the operator's console; `offered` are the servers of a person, `choices` those they have turned off,
-    `runs` their runs; `fetch` gets documents that OAuth clients name. `code_mode` is what the owner has decided by
-    now, `find_server` gives a server by its id, `events` takes rows of the log, `console` gives the path of the console
-    to those who may enter it.
+    `runs` those of a key; `fetch` gets documents that OAuth clients name. `code_mode` is what the owner has decided,
+    `find_server` gives a server by its id, `console` the path of the console to those who may enter it.
 
     Raises:
         ValueError: the public URL is not an origin.
@@ -280,14 +290,14 @@ def portal_identity(
     )
     server = AuthorizationServer(authority, login, settings.name)
     elicitations, verifier = Elicitations(store.tokens, now), Verifier(store, now, uses=uses)
-    server_routes = ServerRoutes(
-        login, servers, elicitations, admission.admit, server.waiting, find_server, settings.oauth.path
-    )
+    admit, endpoint = admission.admit, settings.oauth.path
+    server_routes = ServerRoutes(login, servers, elicitations, admit, server.waiting, find_server, endpoint)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
     shown = HomeSettings(scope, settings.oauth, code_mode, SERVERS_PATH, console)
     held, upstream = HeldGrants(store, grants, uses, scope), UpstreamLogins(store, find_server)
-    home = HomeRoutes(login, held, upstream, servers, shown, PersonRunPages(login, runs, now), now)
+    asked = ApprovalPages(login, approvals, scope, runs, now, partial(_client_name, clients))
+    home = HomeRoutes(login, held, upstream, servers, shown, PersonRunPages(login, runs, now), now, asked)
     rooms = (home, login_routes, server, server_routes, assertions, saas)
     routes = [route for room in rooms for route in room.routes()]
     public = [*filter(None, (origins.public_url, origins.host_url))]
@@ -321,6 +331,12 @@ def portal_identity(
             "events": events,
         },
     )
+
+
+async def _client_name(clients: Clients, id: str) -> str:
+    """What a client calls itself, "" for nothing. One with a document of its own is named by its address."""
+    client = None if id.startswith("https://") else await clients.get(id)
+    return client.name if client is not None else ""
 
 
 def _login(

@@ -186,6 +186,7 @@ class Portal:
 
         shared, parts = self._shared, self._shared.parts
         assert shared.identity is not None and shared.choices is not None and self.access is not None
+        assert shared.approvals is not None
         settings = IdentitySettings.of(self.definition, section, self.path)
         if parts.adjust_identity is not None:
             settings = parts.adjust_identity(settings)
@@ -200,6 +201,7 @@ class Portal:
             offered=offered_servers(self.access, shared.servers, lambda: self._served_for_all),
             choices=shared.choices,
             runs=self._runs_of,
+            approvals=shared.approvals,
             fetch=parts.fetch,
             code_mode=self._code_mode,
             find_server=self._find_server,
@@ -207,13 +209,13 @@ class Portal:
             console=ConsoleDoor(shared).path_for if self.definition.id == OWN else no_console,
         )
 
-    def _runs_of(self, person: Identity) -> PersonRuns:
-        """The runs of a person at this portal."""
+    def _runs_of(self, person: str) -> PersonRuns:
+        """The runs at this portal of the person with this key."""
         from portal.runs import PersonRuns, RunHistory
 
         shared = self._shared
         history = RunHistory(shared.runs, shared.log, shared.kept)
-        return PersonRuns(history, shared.runs, person.key, self.definition.id)
+        return PersonRuns(history, shared.runs, person, self.definition.id)
 
     def _mount(self) -> None:
         """Build the application again. New requests reach it; those in progress end in the former one."""

@@ -15,7 +15,7 @@ PORTAL_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 # The first segments of the instance's own paths: a portal of such an id could not be told from them.
 RESERVED_IDS = frozenset(
     "mcp healthz readyz metrics login logout authorize token revoke register servers servers-callback oauth "
-    "cdn-cgi admin runs".split()
+    "cdn-cgi admin runs approve approvals".split()
 )
 ALIAS = r"^[a-zA-Z0-9]+([_-][a-zA-Z0-9]+)*$"
 """How another name of a tool or prompt is written: letters and digits, with single `-` or `_` between them."""

@@ -28,6 +28,7 @@ from portal.admin import (
     not_found,
     policy_place,
 )
+from portal.console.approval_fields import approval_fields, sent_approvals, with_approval_fields
 from portal.console.configured import ConfiguredRow, configured
 from portal.console.frame import Confirmation, ConsoleFrame, deletion
 from portal.console.policies import DECISIONS
@@ -185,8 +186,10 @@ class ApplicationPages:
         app, policy = await _own_policy(visit)
         known = await read_known(visit)
         dates = {"created_at": app.created_at, "updated_at": app.updated_at}
+        shown = ShownPolicy.model_validate({"name": OWN_POLICY, **policy, **dates})
         values = {
-            "policy": ShownPolicy.model_validate({"name": OWN_POLICY, **policy, **dates}),
+            "policy": shown,
+            "approvals": approval_fields(shown, known),
             "sets": shown_sets(plain_sets(policy), known),
             "words": holder_words(policy, known),
             "decisions": DECISIONS,
@@ -202,6 +205,7 @@ class ApplicationPages:
         app, _ = await _own_policy(visit)
         sent = sent_sets(visit, await read_known(visit))
         members: dict[str, object] = {"name": visit.sent("name"), "decision": visit.sent("decision"), **sent.rules}
+        members |= sent_approvals(visit)
         members["session_duration"] = visit.sent("session_duration") or None
         entries = [
             {**one, **members} if one.get("id") == visit.id("policy") else one for one in _in_order(app.policies)
@@ -211,7 +215,7 @@ class ApplicationPages:
         except AdminError as error:
             # The place of the policy among the others is nothing that the form has.
             found = [replace(one, pointer=_WITHIN.sub("/", one.pointer, count=1)) for one in error.problems]
-            raise sent.placed(AdminError(error.status, found)) from None
+            raise with_approval_fields(visit, sent.placed(AdminError(error.status, found))) from None
         return Went(_own_path(visit, app), "saved")
 
     async def _remove_own(self, visit: Visit) -> Confirmation:

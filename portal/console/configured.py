@@ -217,8 +217,28 @@ def _policy(policy: ConfiguredPolicy, known: Known) -> tuple[State, list[Fact]]:
         Fact("Tools", _tools(policy), code=True),
         *(Fact(title, lines) for title, lines in holder_words(policy.model_dump(mode="json"), known, MAX_ITEMS)),
         Fact("At most", budget),
+        Fact("Each call", _approvals(policy, known)),
         Fact("Precedence", [] if policy.precedence is None else [str(policy.precedence)]),
     ]
+
+
+def _approvals(policy: ConfiguredPolicy, known: Known) -> list[str]:
+    """What has to happen before a call under a policy is made."""
+    lines = []
+    for group in policy.approval_groups:
+        emails, needed = group.get("email_addresses"), group.get("approvals_needed", 1)
+        named = [str(one) for one in emails[:MAX_ITEMS]] if isinstance(emails, list | tuple) else []
+        listed = [f"the list {known.list(id)}"] if (id := group.get("email_list_uuid")) else []
+        lines.append(f"{needed} of {', '.join([*named, *listed]) or 'nobody'} approve it")
+    if policy.approval_required and not lines:
+        client = ", also in their client" if policy.approve_by == "client" else ""
+        lines.append(f"its own person approves it{client}")
+    if lines and policy.approval_seconds is not None:
+        lines.append(f"it is waited for {policy.approval_seconds:,} seconds")
+    if policy.purpose_justification_required:
+        asked = f": {policy.purpose_justification_prompt}" if policy.purpose_justification_prompt else ""
+        lines.append(f"its own person says what it is for{asked}")
+    return lines
 
 
 def is_of_portal(row: ConfiguredRow, id: str) -> bool:

@@ -9,6 +9,7 @@ from starlette.routing import Route
 from portal.admin import (
     ACCOUNT,
     API_TOKENS,
+    APPROVALS,
     LOGS,
     ORGANIZATION,
     POLICIES,
@@ -22,6 +23,7 @@ from portal.console.administrator_roles import RoleRulePages
 from portal.console.administrators import AdministratorPages
 from portal.console.api_tokens import ApiTokenPages
 from portal.console.applications import ApplicationPages
+from portal.console.approvals import ApprovalQueuePages
 from portal.console.configured import ConfiguredPages
 from portal.console.data_flow import DataFlowPages
 from portal.console.dlp import DlpPages
@@ -56,6 +58,7 @@ from portal.state import Clock, utc_now
 OVERVIEW = (
     MenuEntry("overview", "Overview", "/admin"),
     MenuEntry("runs", "Runs", "/admin/runs", LOGS),
+    MenuEntry("approvals", "Approvals", "/admin/approvals", APPROVALS),
     MenuEntry("logs", "Logs", "/admin/logs", LOGS),
 )
 MCP = (
@@ -92,6 +95,7 @@ MENU: Sequence[MenuGroup] = (
 SECTIONS: Sequence[Callable[[ConsoleFrame], ConsoleSection]] = (
     OverviewPages,
     RunPages,
+    ApprovalQueuePages,
     LogPages,
     StartPages,
     ServerPages,

@@ -57,6 +57,8 @@ MARKS = "marks"
 """The field of a form with the state of what its page shows (`Marks`)."""
 KEYS_AT_ONCE, MAX_KEY = 100, 512
 PageHandler = Callable[[Visit], Awaitable[Answer]]
+CountOf = Callable[[Visit], Awaitable[int]]
+"""How many things wait in a part of the console."""
 RoleOf = Callable[[Identity], Awaitable[ConsoleRole | None]]
 NOT_ADMINISTRATOR = (
     "You are signed in as {who}, and as such you are no administrator of this portal. If you are one by another login, "
@@ -129,11 +131,22 @@ class ConsoleFrame:
         self._now = now
         self._pages = Pages("portal.console", own_scripts=True)
         self._paths: list[str] = []
+        self._counts: dict[str, CountOf] = {}
 
     @property
     def now(self) -> Clock:
         """The clock of the pages."""
         return self._now
+
+    def count(self, here: str, of: CountOf) -> None:
+        """Show beside the entry `here` of the navigation how many things wait there."""
+        self._counts[here] = of
+
+    async def _waiting(self, visit: Visit) -> Mapping[str, int]:
+        # A part of a page has no navigation, and is read again each second.
+        if visit.request.headers.get("hx-request") == "true":
+            return {}
+        return {here: await of(visit) for here, of in self._counts.items()}
 
     def page(self, path: str, here: str, handle: PageHandler, changes: Area | None = None) -> Route:
         """The route of a page. `here` is the id of its entry in the navigation. Who may not change what belongs to the
@@ -277,6 +290,7 @@ class ConsoleFrame:
             crumbs=answer.crumbs,
             menu=[*self._seen_by(visit)],
             here=here,
+            menu_counts=await self._waiting(visit),
             viewer=visit.identity.label,
             viewer_role=visit.role.name,
             editable=self._editable(visit, here),

@@ -38,6 +38,8 @@ NOTICES: Mapping[str, str] = {
     "gone-agent": "This agent has ended already.",
     "changed-role": "The role is changed. It holds from their next click on.",
     "run-ended": "The program is being ended. Its agent reads that an administrator did it.",
+    "decided": "Your decision is kept.",
+    "revoked": "Revoked. The next call is asked about again.",
     "undone": "Undone.",
     "refreshed": "Refreshed. It is valid for its whole duration from now on.",
     "rotated": "Rotated. The portal signs with a new key.",

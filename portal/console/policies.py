@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from portal.admin import POLICIES, AdminError, ShownApp, ShownPolicy
+from portal.console.approval_fields import approval_fields, sent_approvals, with_approval_fields
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, once_unused
 from portal.console.rule_fields import blank_sets, sent_sets, shown_sets
 from portal.console.rule_words import ACTION_TONES, ACTIONS, Known, holder_words, plain_sets, read_known
@@ -51,9 +52,11 @@ class PolicyPages:
         return Shown("policies.html", "Reusable policies", values)
 
     async def _new(self, visit: Visit) -> Answer:
+        known = await read_known(visit)
         values = {
             "policy": None,
-            "sets": blank_sets(await read_known(visit)),
+            "sets": blank_sets(known),
+            "approvals": approval_fields(None, known),
             "decisions": DECISIONS,
             "action": f"{LIST}/new",
             "back": LIST,
@@ -70,6 +73,7 @@ class PolicyPages:
         values = {
             "policy": policy,
             "sets": shown_sets(plain_sets(policy), known),
+            "approvals": approval_fields(policy, known),
             "words": holder_words(policy, known),
             "decisions": DECISIONS,
             "actions": ACTIONS,
@@ -115,10 +119,11 @@ async def _written(visit: Visit, known: Known, before: ShownPolicy | None) -> Sh
     sent = sent_sets(visit, known)
     former = before.model_dump(mode="json", by_alias=True, exclude_none=True) if before is not None else {}
     body = {**former, "name": visit.sent("name"), "decision": visit.sent("decision"), **sent.rules}
+    body |= sent_approvals(visit)
     body["session_duration"] = visit.sent("session_duration") or None
     try:
         if before is None:
             return await visit.api.made(ShownPolicy, "POST", API, body)
         return await visit.api.made(ShownPolicy, "PUT", ITEM, body, id=before.id)
     except AdminError as error:
-        raise sent.placed(error) from None
+        raise with_approval_fields(visit, sent.placed(error)) from None

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
+    from portal.home.approval_views import MAX_USES, approval_view, call_lines, grant_view, remember_of
+    from portal.home.approvals import APPROVAL_FORMS, ApprovalPages
     from portal.home.holdings import Ended, Holdings, held_since
     from portal.home.moments import ago, ahead
     from portal.home.offer import AddressOffer, Connecting, connecting, offered
@@ -21,6 +23,13 @@ else:
     __getattr__ = lazily(
         __name__,
         {
+            "APPROVAL_FORMS": "approvals",
+            "MAX_USES": "approval_views",
+            "approval_view": "approval_views",
+            "call_lines": "approval_views",
+            "grant_view": "approval_views",
+            "remember_of": "approval_views",
+            "ApprovalPages": "approvals",
             "CODE_MODE": "setups",
             "AddressOffer": "offer",
             "ClientSetup": "setups",
@@ -46,9 +55,12 @@ else:
     )
 
 __all__ = [
+    "APPROVAL_FORMS",
     "CODE_MODE",
+    "MAX_USES",
     "RUN_FORMS",
     "AddressOffer",
+    "ApprovalPages",
     "ClientSetup",
     "Connecting",
     "Ended",
@@ -60,11 +72,15 @@ __all__ = [
     "UpstreamLogins",
     "ago",
     "ahead",
+    "approval_view",
+    "call_lines",
     "client_setups",
     "connecting",
+    "grant_view",
     "held_since",
     "no_console",
     "offered",
     "public_home",
+    "remember_of",
     "server_name",
 ]

@@ -25,5 +25,6 @@ def public_home(name: str, endpoint: str, policy: CodeModePolicy, portal: str = 
         console="",
         servers=(),
         runs=None,
+        approvals=None,
         connect=connect,
     )

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from portal.config import CodeModePolicy
 from portal.elicitation import PeoplesServers, ServerOnPage
+from portal.home.approvals import ApprovalPages
 from portal.home.holdings import Ended, Holdings
 from portal.home.moments import ago, ahead
 from portal.home.offer import connecting
@@ -69,8 +70,10 @@ class HomeRoutes:
         settings: HomeSettings,
         runs: PersonRunPages,
         now: Callable[[], datetime] = utc_now,
+        approvals: ApprovalPages | None = None,
     ) -> None:
         self._login = login
+        self._approvals = approvals
         self._grants = grants
         self._upstream = upstream
         self._holdings = Holdings(login.sessions, grants, upstream)
@@ -87,6 +90,7 @@ class HomeRoutes:
             Route(LOGOUT_PATH, form_endpoint(self._login, self._logout), methods=["POST"]),
             Route(END_PATH, form_endpoint(self._login, self._end_agent), methods=["POST"]),
             *self._runs.routes(),
+            *(self._approvals.routes() if self._approvals is not None else ()),
         ]
 
     async def aclose(self) -> None:
@@ -114,6 +118,7 @@ class HomeRoutes:
             agents=[] if session is None else await self._agents(session.identity),
             servers=[] if session is None else await self._shown(replace(session.identity, ip=visitor.ip)),
             runs=None if session is None else await self._runs.recent(session.identity),
+            approvals=None if session is None else await self._approvals_of(session.identity),
             most_servers=MOST_SERVERS,
             servers_link=settings.servers_link,
             console="" if session is None else await settings.console(session.identity),
@@ -123,6 +128,10 @@ class HomeRoutes:
     async def _shown(self, identity: Identity) -> list[ServerOnPage]:
         """The servers of a person, first those that need something of them."""
         return sorted(await self._servers.of(identity), key=lambda server: server.connected)
+
+    async def _approvals_of(self, identity: Identity) -> int | None:
+        """How many calls wait for a decision of this person; None where no calls are approved."""
+        return None if self._approvals is None else await self._approvals.count(identity)
 
     # Agents
 

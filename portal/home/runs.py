@@ -81,11 +81,9 @@ class OwnRunPage:
 
 
 class PersonRunPages:
-    """`of` gives the runs of a person at this portal."""
+    """`of` gives the runs at this portal of the person with a key."""
 
-    def __init__(
-        self, login: Login, of: Callable[[Identity], PersonRuns], now: Callable[[], datetime] = utc_now
-    ) -> None:
+    def __init__(self, login: Login, of: Callable[[str], PersonRuns], now: Callable[[], datetime] = utc_now) -> None:
         self._login = login
         self._of = of
         self._now = now
@@ -108,7 +106,7 @@ class PersonRunPages:
         """The newest runs of somebody, and what waits for them. Nothing for who cannot be told from others."""
         if not identity.key:
             return OwnRunPage()
-        own, now = self._of(identity), self._now()
+        own, now = self._of(identity.key), self._now()
         waits = [_wait(run, one.tool, one.text, one.url) for run, one in own.waiting()] if before is None else []
         try:
             with self._room.held(identity.key):
@@ -150,7 +148,7 @@ class PersonRunPages:
         session = await self._login.sender(request, visitor, form, here)
         if isinstance(session, Response):
             return session
-        if not session.identity.key or not self._of(session.identity).end(run_id):
+        if not session.identity.key or not self._of(session.identity.key).end(run_id):
             home = visitor.address.path(HOME)
             return await self._login.message(visitor, 404, "Nothing to end", ENDED_ALREADY, home, "Back")
         self._login.events.write(
@@ -172,7 +170,7 @@ class PersonRunPages:
         try:
             if session.identity.key and len(run_id) <= MAX_ID:
                 with self._room.held(session.identity.key):
-                    story = await _story(self._of(session.identity), run_id, with_program=with_program)
+                    story = await _story(self._of(session.identity.key), run_id, with_program=with_program)
         except (LogUnavailable, Full):
             return await self._login.message(visitor, 503, "Not now", LOG_SILENT, home, "Back")
         if story is None:

@@ -26,8 +26,6 @@ MAX_FIELDS = 300
 """Fields of one form: a policy has some twenty, and one for each box that is ticked."""
 STALE_FORM = "This form is not from a page opened in this browser. Open the page again."
 ANOTHER_SIGN_IN = "Nothing was done: the page is of another sign-in in this browser. You are signed in as {who} now."
-MAX_FIELDS = 100
-"""Of one form."""
 """The sentence for a person whose form is from a page about somebody else."""
 
 

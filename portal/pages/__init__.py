@@ -1,5 +1,17 @@
 """What a person sees in a browser: the pages, their design, and the browser behind a request."""
 
+from portal.pages.approval_view import (
+    MAX_APPROVAL_WORDS,
+    REMEMBER,
+    REMEMBER_SECONDS,
+    ApprovalView,
+    CallLineView,
+    GrantView,
+    cards,
+    group_view,
+    vote_view,
+)
+from portal.pages.arguments import ArgumentsDrawing, arguments_drawing
 from portal.pages.assets import (
     ASSET_HEADERS,
     ASSETS_PATH,
@@ -16,7 +28,7 @@ from portal.pages.assets import (
 from portal.pages.blocks import APP, block_of
 from portal.pages.charts import ChartBar, ChartSlot, Drawing, LatencyPoint, bars, columns, lines, sparkline
 from portal.pages.notices import Surroundings, notice, standing_page, words_page
-from portal.pages.pages import ICON_PATH, STYLE_PATH, Pages, icon, style
+from portal.pages.pages import ICON_PATH, STRICT, STYLE_PATH, Pages, icon, style
 from portal.pages.returns import HOME, safe_return
 from portal.pages.rules import (
     DENIED,
@@ -41,6 +53,7 @@ from portal.pages.run_view import (
 )
 from portal.pages.scales import bytes_words, duration_words, moment_words, number_words
 from portal.pages.timeline import CallOutcome, ProgramTimeline, TimelineCall, listing, waterfall
+from portal.pages.unseen import in_ascii, seen_words, short_words
 from portal.pages.visitor import FORM_FIELD, Visitor, Visitors
 from portal.pages.whole import whole_page
 
@@ -56,15 +69,23 @@ __all__ = [
     "HTMX_CONFIG",
     "HTMX_SCRIPTS",
     "ICON_PATH",
+    "MAX_APPROVAL_WORDS",
+    "REMEMBER",
+    "REMEMBER_SECONDS",
+    "STRICT",
     "STYLE_PATH",
+    "ApprovalView",
+    "ArgumentsDrawing",
     "Asset",
     "Assets",
     "Block",
+    "CallLineView",
     "CallOutcome",
     "ChartBar",
     "ChartSlot",
     "Design",
     "Drawing",
+    "GrantView",
     "LatencyPoint",
     "LoginRules",
     "Pages",
@@ -79,13 +100,17 @@ __all__ = [
     "TimelineCall",
     "Visitor",
     "Visitors",
+    "arguments_drawing",
     "assets_route",
     "bars",
     "block_of",
     "bytes_words",
+    "cards",
     "columns",
     "duration_words",
+    "group_view",
     "icon",
+    "in_ascii",
     "lines",
     "listing",
     "moment_words",
@@ -98,11 +123,14 @@ __all__ = [
     "read_rules",
     "run_part",
     "safe_return",
+    "seen_words",
     "shipped_assets",
+    "short_words",
     "sparkline",
     "standing_page",
     "style",
     "tone_of",
+    "vote_view",
     "waterfall",
     "whole_page",
     "with_application",

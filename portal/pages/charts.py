@@ -8,7 +8,6 @@ a name or number says, it is escaped, and has a place in the picture.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,6 +25,7 @@ from portal.pages.scales import (
     percent,
     time_ticks,
 )
+from portal.pages.unseen import short_words
 
 PLOT_HEIGHT = 140
 """Of columns and lines, in px."""
@@ -33,10 +33,6 @@ SPARK_WIDTH, SPARK_HEIGHT = 100, 24
 MAX_NAME = 120
 MAX_POINTS = 500
 """Of one chart: what is more is left out from the front, because the newest matters most."""
-
-
-# What changes the order of a text for the eye, or is not seen, in what somebody must judge.
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
 class Drawing(str):
@@ -215,16 +211,6 @@ def safe_link(href: str) -> str:
     # A browser takes "/\" for "//", and leaves out tabs and line ends.
     plain = href.isprintable() and href[:1] in ("/", "?", "#") and href[1:2] not in ("/", "\\")
     return href if plain else ""
-
-
-def seen_words(text: str) -> str:
-    """The text with what is not seen, or turns the order of what is, written out: nothing hides in it."""
-    return _UNSEEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", text)
-
-
-def short_words(text: str, most: int) -> str:
-    """The same of its first `most` characters."""
-    return seen_words(text) if len(text) <= most else f"{seen_words(text[:most])}…"
 
 
 def drawn(macro: str, **values: object) -> Drawing:

@@ -24,7 +24,7 @@ from portal.pages.visitor import FORM_FIELD, Visitor
 
 STYLE_PATH = "/login/style.css"
 ICON_PATH = "/login/icon.svg"
-SHEETS = ("style.css", "charts.css", "console.css")
+SHEETS = ("style.css", "charts.css", "console.css", "approvals.css")
 """The files of the one style sheet."""
 STRICT = {
     "Cache-Control": "no-store",

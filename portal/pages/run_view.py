@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from portal.pages.charts import Drawing, seen_words, short_words
+from portal.pages.charts import Drawing
 from portal.pages.scales import duration_words, number_words
 from portal.pages.timeline import (
     MAX_CALLS,
@@ -19,6 +19,7 @@ from portal.pages.timeline import (
     margins,
     waterfall,
 )
+from portal.pages.unseen import seen_words, short_words
 
 MOST_WORDS = 200
 RUN_TONES: Mapping[str, str] = {"ok": "good", "running": "warn", "denied": "warn", "cancelled": "off", "unknown": "off"}

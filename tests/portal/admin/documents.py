@@ -11,6 +11,26 @@ SECRET = "hunter2hunter2hunter2hunter2"
 EVERYBODY: list[dict[str, Any]] = [{"everyone": {}}]
 
 
+TEN_EACH: dict[str, Any] = {
+    "id": "ten",
+    "name": "Ten each",
+    "decision": "allow",
+    "include": EVERYBODY,
+    "calls_per_run": 10,
+    "approval_required": True,
+    "approval_groups": [
+        {
+            "approvals_needed": 2,
+            "email_addresses": ["ada@acme.example"],
+            "email_list_uuid": "guests",
+        }
+    ],
+    "approval_seconds": 900,
+    "purpose_justification_required": True,
+    "purpose_justification_prompt": "Which ticket?",
+}
+
+
 def full_document(folder: Path, url: str = "http://127.0.0.1:9/mcp", *, pin: bool = False) -> dict[str, Any]:
     """The document. Its one HTTP server is at `url`, and pinned if asked."""
     return {
@@ -74,15 +94,7 @@ def full_document(folder: Path, url: str = "http://127.0.0.1:9/mcp", *, pin: boo
                 "hostname": "team.example.com",
                 "servers": [{"server_id": "docs", "updated_tools": [{"name": "echo", "alias": "say"}]}],
                 "policies": [{"id": "team", "name": "Of the team", "decision": "allow", "include": EVERYBODY}],
-                "toolPolicies": [
-                    {
-                        "id": "ten",
-                        "name": "Ten each",
-                        "decision": "allow",
-                        "include": EVERYBODY,
-                        "calls_per_run": 10,
-                    }
-                ],
+                "toolPolicies": [TEN_EACH],
             }
         },
     }

@@ -207,6 +207,11 @@ async def test_policies_of_the_document_and_of_applications_are_in_one_order(tmp
         await page.get_by_role("link", name="No deletes").click()
         await page.get_by_text("names: delete*").wait_for()
         await page.get_by_text("portal.identity.toolPolicies[0]").wait_for()
+        await admin.open("/policies")
+        await page.get_by_role("link", name="Ten each").click()
+        await page.get_by_text("2 of ada@acme.example, the list Guests approve it").wait_for()
+        await page.get_by_text("it is waited for 900 seconds").wait_for()
+        await page.get_by_text("its own person says what it is for: Which ticket?").wait_for()
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])

@@ -16,6 +16,7 @@ from portal.console import AdminConsole
 from portal.console.logs import FILTERS
 from portal.login import People
 from portal.pages import Assets
+from tests.portal.home.approving import asked, rule
 from tests.portal.login.browser import Browser, browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal, sign_in
 from tests.portal.upstreams.hosting import hosted
@@ -84,6 +85,7 @@ async def filled(portal: Guarded) -> dict[str, dict[str, str]]:
     made["/administrators/{id}"] = {"id": account.id, "role": "auditor"}
     made["/administrators/by-rules/{role}"] = {"role": "owner"}
     made["/people/{id}"] = {"id": person.id, "agent": "none"}
+    made["/approvals/{id}"] = {"id": (await asked(portal, rule(), {})).id}
     made["/configured/servers/{id}"] = {"id": "fix"}
     made["/configured/portals/{id}"] = {"id": "_"}
     made["/portals/{id}"]["server"] = "notes"
