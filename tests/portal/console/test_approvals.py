@@ -19,12 +19,6 @@ from tests.portal.login.guarded import EMAIL, PASSWORD, guarded_portal
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    expect.set_options(timeout=20_000)
-    return "asyncio"
-
-
 async def test_an_administrator_sees_what_waits_stops_a_call_and_approves_what_they_are_asked_to(
     tmp_path: Path,
 ) -> None:

@@ -233,9 +233,7 @@ async def test_what_comes_while_the_run_is_on_its_way_to_be_parked_makes_it_read
     assert (await store.runs.park(parking("a", clock.now), b"heap", revision=4)).state == "parked"
 
 
-async def test_a_login_wakes_the_runs_of_that_person_which_wait_for_one(
-    store: Store, clock: SetClock
-) -> None:
+async def test_a_login_wakes_the_runs_of_that_person_which_wait_for_one(store: Store, clock: SetClock) -> None:
     await store.runs.park(parking("a", clock.now), b"")
     await store.runs.park(parking("b", clock.now, subject="bob"), b"")
     await store.runs.park(parking("c", clock.now, portal="other"), b"")
