@@ -81,6 +81,16 @@ FROZEN = Section(
     ),
 )
 
+PARKED = Section(
+    "Parked programs: one that waits becomes a row of SQLite, which waits for the disk, and goes on from there",
+    "engine",
+    (
+        Row("park", "park", ours="parked"),
+        Row("claim, thaw and go on to the end", "go_on", ours="parked"),
+        Row("both", "both", ours="parked", bounds=(Bound(8e-3),)),
+    ),
+)
+
 DIRECT, FASTMCP = "portal_direct", "portal_fastmcp"
 
 WORKERS = Section(
@@ -346,6 +356,7 @@ SECTIONS: tuple[Section, ...] = (
     *(
         ENGINE,
         FROZEN,
+        PARKED,
         WORKERS,
         LARGE,
         FOUND,

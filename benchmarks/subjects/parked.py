@@ -1,0 +1,92 @@
+"""Ours, parked: a program that waits for a person becomes a row of the database, is claimed, and goes on; alone, in
+process. What is written is the checkpoint that a portal writes, in a file of SQLite, which waits for the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.cases import Case, Measurement, Reading
+from benchmarks.subjects.checks import catalog
+from codemode import CallOutcome, CodeTool, ParkedProgram, RunHandle, ToolCall, ToolReturned, Waiting
+from portal.state import FinishedRun, KeyRing, Parking, RunClaim, RunDocument, Store, utc_now
+from sandbox import Engine, InProcessExecutor
+
+ROUNDS = 200
+PROGRAM = "const found = await codemode.s1.list_1({}); return found.answer"
+LEASE = timedelta(seconds=30)
+
+
+def cases() -> Mapping[str, Case | Reading]:
+    return {part: Reading(partial(_read, part)) for part in ("park", "go_on", "both")}
+
+
+def _read(part: str, once: bool) -> Measurement:
+    return asyncio.run(_measured(part, once))
+
+
+class Person:
+    """A tool caller whose calls wait for a person until `there`."""
+
+    def __init__(self) -> None:
+        self.there = False
+
+    async def call_tool(self, call: ToolCall) -> CallOutcome:
+        if not self.there:
+            assert call.on_wait is not None
+            async with call.on_wait(Waiting("somebody", kind="approval", repeatable=True)):
+                await asyncio.get_running_loop().create_future()
+        return ToolReturned({"structuredContent": {"answer": 42}})
+
+
+async def _measured(part: str, once: bool) -> Measurement:
+    """Seconds to `park` a program that waits, to claim it and have it `go_on` to its end, or for `both`."""
+    found: list[float] = []
+    tools, engine = catalog(), Engine()
+    with TemporaryDirectory(prefix="codemode-bench-") as folder:
+        async with (
+            Store.open(f"sqlite:///{folder}/state.db", KeyRing.open(Path(folder) / "state.key")) as store,
+            InProcessExecutor(engine) as executor,
+        ):
+            tool = CodeTool(executor)
+            await tool.prepare(tools)
+            for number in range(1 if once else ROUNDS):
+                id, person = f"exec_{number}", Person()
+                waiting = RunHandle()
+                waiting.park()
+                parked = await tool.begin({"code": PROGRAM}, tools, person, handle=waiting, run_id=id)
+                assert isinstance(parked, ParkedProgram), parked
+                began = time.perf_counter()
+                await _park(store, id, parked)
+                stored = time.perf_counter()
+                claim = await _claimed(store, id)
+                person.there = True
+                again = await asyncio.to_thread(ParkedProgram.from_bytes, claim.checkpoint)
+                answer = await tool.resume(again, tools, person, handle=RunHandle())
+                ended = time.perf_counter()
+                if isinstance(answer, ParkedProgram) or answer["structuredContent"].get("result") != 42:
+                    raise RuntimeError(f"the parked program did not go on: {answer}")
+                finished = FinishedRun("completed", utc_now() + LEASE, RunDocument())
+                await store.runs.end(id, claim.run.revision, finished)
+                found.append({"park": stored - began, "go_on": ended - stored, "both": ended - began}[part])
+    return Measurement(min(found), statistics.median(found))
+
+
+async def _park(store: Store, id: str, parked: ParkedProgram) -> None:
+    data = await asyncio.to_thread(parked.as_bytes)
+    parking = Parking(id=id, portal="", subject="ada", client="", reason="login", expires_at=utc_now() + 100 * LEASE)
+    await store.runs.park(parking, data)
+
+
+async def _claimed(store: Store, id: str) -> RunClaim:
+    await store.runs.ready(id)
+    (candidate,) = await store.runs.candidates(LEASE)
+    claim = await store.runs.take(candidate, "benchmark", LEASE)
+    assert claim is not None, "nobody else claims"
+    return claim
