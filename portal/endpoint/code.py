@@ -156,7 +156,7 @@ class CodeMode:
         words = "; ".join(one["text"] for one in paused["structuredContent"]["waiting"])
         try:
             while (now := loop.time()) < (end := leaves_at()):
-                await progress.waiting(f"Waiting for a person: {words}")
+                await progress.waiting(f"Waiting: {words}")
                 answer = await parked.answer(run_id, min(end, now + every))
                 if answer is not None:
                     return answer
