@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from mcp.shared.exceptions import MCPError
 
@@ -81,6 +82,18 @@ class Place:
         async with self.client(caller, "&codemode=search_and_execute") as client:
             answer = await client.call_tool("code", {"code": program})
             found: dict[str, Any] = answer.structured_content
+            return found
+
+    async def raw(self, params: Mapping[str, object]) -> dict[str, Any]:
+        """The answer to a call of `echo` by Ada with exactly these params."""
+        about = {"protocolVersion": MODERN, "clientInfo": {"name": "raw", "version": "1"}, "clientCapabilities": {}}
+        meta = {f"io.modelcontextprotocol/{name}": value for name, value in about.items()}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {**params, "_meta": meta}}
+        headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": MODERN}
+        headers |= {"Mcp-Method": "tools/call", "Mcp-Name": "up_echo"}
+        async with httpx.AsyncClient(timeout=PATIENCE) as client:
+            answer = await client.post(f"{self.url}/mcp?caller=ada", headers=headers, json=body)
+            found: dict[str, Any] = answer.json()
             return found
 
     async def asked(self, count: int = 1) -> list[Approval]:
@@ -244,6 +257,21 @@ async def test_no_argument_of_a_call_approves_it(tmp_path: Path) -> None:
                 await client.call_tool("up_echo", arguments, meta=meta)
             assert caught.value.data["reason"] == "approval_required"
         assert at.calls == 0 and {one.state for one in await at.approvals.listed()} == {"pending"}
+
+
+@pytest.mark.parametrize("more", [{"inputResponses": {"sure": {"action": "accept"}}}, {"dryRun": False}])
+async def test_what_a_call_carries_besides_its_arguments_goes_with_no_approval(
+    tmp_path: Path, more: dict[str, object]
+) -> None:
+    call = {"name": "up_echo", "arguments": {"text": "x"}}
+    async with place(tmp_path, asking()) as at:
+        assert (await at.raw(call))["error"]["data"]["reason"] == "approval_required"
+        [asked] = await at.asked()
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        error = (await at.raw({**call, **more}))["error"]
+        assert next(iter(more)) in error["message"] and "It did not run" in error["message"]
+        assert at.calls == 0 and (await at.approvals.get(asked.id)).state == "approved"
+        assert (await at.raw(call))["result"]["content"][0]["text"] == "x"
 
 
 async def test_somebody_else_does_not_use_an_approval(tmp_path: Path) -> None:
