@@ -20,7 +20,16 @@ import structlog
 from portal.approvals.errors import ApprovalError, ApprovalNotAsked, ApprovalRefused, ApprovalUnknown
 from portal.approvals.model import Approval, ApprovalGrant, ApprovalNeed, ApprovalState, Decider, Remember
 from portal.approvals.votes import MAX_JUSTIFICATION, may_decide, may_see, paused_until, remembered, voted
-from portal.approvals.written import approval_of, canonical, digest_of, document_of, grant_of, sealed, unsealed
+from portal.approvals.written import (
+    approval_of,
+    canonical,
+    digest_of,
+    document_of,
+    grant_of,
+    mention_of,
+    sealed,
+    unsealed,
+)
 from portal.bounded import Bounded
 from portal.identity import Identity
 from portal.logs import NO_EVENTS, EventSink, event
@@ -437,7 +446,7 @@ class Approvals:
     async def _of_decider(self, which: ApprovalFilter, decider: Decider, limit: int) -> list[ApprovalRow]:
         """Rows that have the address of somebody, and those that are of their own calls, newest first."""
         found: dict[str, ApprovalRow] = {}
-        wanted = [replace(which, mentions=decider.email)] if decider.email else []
+        wanted = [replace(which, mentions=mention_of(decider.email))] if decider.email else []
         if which.subject in ("", decider.subject):
             wanted.append(replace(which, subject=decider.subject))
         for one in wanted:

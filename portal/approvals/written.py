@@ -81,6 +81,11 @@ def document_of(approval: Approval) -> str:
     ).model_dump_json()
 
 
+def mention_of(email: str) -> str:
+    """How a document names this address, and no other one that ends or begins like it."""
+    return json.dumps(email, ensure_ascii=False)
+
+
 def approval_of(row: ApprovalRow, justification: str = "") -> Approval:
     """
     Raises:
