@@ -266,15 +266,17 @@ class Approvals:
         comment: str = "",
         justification: str = "",
         remember: Remember | None = None,
+        at: datetime | None = None,
     ) -> Approval:
-        """The approval after the decision of one person. The same decision once more changes nothing.
+        """The approval after the decision of one person. The same decision once more changes nothing. Those that have
+        the same `at` are one decision: several that are denied so are one denial.
 
         Raises:
             ApprovalUnknown: there is none.
             ApprovalRefused: they may not decide so, or do not say what has to be said. Nothing is decided.
             ApprovalConflict: it is decided otherwise already, or has ended.
         """
-        return await self._decide(id, decider, approves, self._clock(), comment, justification, remember)
+        return await self._decide(id, decider, approves, at or self._clock(), comment, justification, remember)
 
     async def answer(self, id: str, person: Identity, approves: bool) -> Approval:
         """The approval after its person has answered in their client, where the policy lets them.
