@@ -12,11 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import structlog
 
+from codemode import off_loop
 from portal.approvals.errors import ApprovalError, ApprovalNotAsked, ApprovalRefused, ApprovalUnknown
 from portal.approvals.model import Approval, ApprovalGrant, ApprovalNeed, ApprovalState, Decider, Remember
 from portal.approvals.votes import MAX_JUSTIFICATION, may_decide, may_see, paused_until, remembered, voted
@@ -100,7 +102,7 @@ class Approvals:
         Raises:
             ApprovalNotAsked: nobody could be shown the call.
         """
-        approval = _wanted(need, canonical(need.arguments), self._clock())
+        approval = _wanted(need, await _text_of(need), self._clock())
         if need.run:
             self._asked[need.run] = True
         return await self._found(approval)
@@ -114,7 +116,7 @@ class Approvals:
         Raises:
             ApprovalNotAsked: it cannot be asked for. The message says why.
         """
-        text, now = canonical(need.arguments), self._clock()
+        text, now = await _text_of(need), self._clock()
         approval = _wanted(need, text, now)
         if need.run:
             self._asked[need.run] = True
@@ -528,6 +530,11 @@ class Approvals:
 
     async def _ended(self) -> None:
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+async def _text_of(need: ApprovalNeed) -> str:
+    """The arguments of a call as `canonical` writes them: many of them for up to a second, so not on the loop."""
+    return await off_loop(partial(canonical, need.arguments), need.arguments)
 
 
 def _wanted(need: ApprovalNeed, arguments: str, now: datetime) -> Approval:
