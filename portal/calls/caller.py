@@ -212,6 +212,7 @@ class Caller:
         except StateUnavailable as error:
             failure = _without_store(error)
             outcome = failure.outcome
+            await _give_back(failure, context)
             raise failure from error
         except BaseException as error:  # Not for us to handle, but it ended the call and belongs in its record.
             outcome, withdrawn = _ended_by(error)

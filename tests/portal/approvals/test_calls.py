@@ -17,9 +17,10 @@ from codemode import CodeTool
 from portal.access import LiveAccess
 from portal.app import Parts, serving
 from portal.approvals import Approval, ApprovalRefused, Approvals, Decider, Remember
+from portal.calls.pins import PinAdmission
 from portal.errors import DENIED
 from portal.identity import Identity
-from portal.state import APPROVALS, Store
+from portal.state import APPROVALS, StateUnavailable, Store
 from tests.house.source import ROOT
 from tests.patience import PATIENCE
 from tests.portal.access.guarded import ADA, ANYBODY, BOB, ROBOT, CallerInUrl, access, policy
@@ -224,6 +225,24 @@ async def test_an_approval_of_a_call_that_did_not_leave_is_good_for_the_next_try
             await client.call_tool("up_echo", {"text": "x"})
         assert at.kept.last.outcome == "unavailable" and at.kept.last.reason == "UpstreamUnavailable"
         assert (await at.approvals.get(asked.id)).state == "approved"
+
+
+async def test_an_approval_is_good_again_when_the_database_was_away_before_its_call_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StateUnavailable("the database is away")
+
+    async with place(tmp_path, asking()) as at:
+        call = {"name": "up_echo", "arguments": {"text": "x"}}
+        await at.raw(call)
+        [asked] = await at.asked()
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        with monkeypatch.context() as patched:
+            patched.setattr(PinAdmission, "admit", away)
+            assert (await at.raw(call))["error"]["code"] != DENIED
+        assert (at.calls, (await at.approvals.get(asked.id)).state) == (0, "approved")
+        assert (await at.raw(call))["result"]["content"][0]["text"] == "x"
 
 
 async def test_a_plain_call_says_where_and_the_same_call_uses_the_approval_once(tmp_path: Path) -> None:
