@@ -122,6 +122,7 @@ class _Wanted:
     approves: bool
     comment: str
     remember: Remember | None
+    at: datetime
 
 
 class CallApprovalOperations:
@@ -267,14 +268,14 @@ class CallApprovalOperations:
     async def _decide(self, request: ApiRequest) -> ShownApproval:
         body, decider = request.read(DecisionBody), await self._deciding.decider(request)
         await self._found(request.path["approval_id"], decider)
-        wanted = _wanted(body, decider)
+        wanted = _wanted(body, decider, self._clock())
         return shown_approval(await self._decided(request.path["approval_id"], wanted))
 
     async def _decide_several(self, request: ApiRequest) -> list[DecisionResult]:
         body, decider = request.read(DecisionsBody), await self._deciding.decider(request)
         if (body.run is None) is (body.ids is None):
             raise invalid("say either `run` or `ids`: what is decided about")
-        wanted = _wanted(body, decider)
+        wanted = _wanted(body, decider, self._clock())
         if body.run is not None:
             return await self._decide_run(body.run, wanted)
         return [await self._result(id, wanted) for id in dict.fromkeys(body.ids or ())]
@@ -309,7 +310,12 @@ class CallApprovalOperations:
         """
         try:
             return await self._approvals.decide(
-                id, wanted.decider, wanted.approves, comment=wanted.comment, remember=wanted.remember
+                id,
+                wanted.decider,
+                wanted.approves,
+                comment=wanted.comment,
+                remember=wanted.remember,
+                at=wanted.at,
             )
         except ApprovalUnknown:
             raise not_found("approval") from None
@@ -355,7 +361,7 @@ class CallApprovalOperations:
             raise not_found("remembered approval") from None
 
 
-def _wanted(body: DecisionBody, decider: Decider) -> _Wanted:
+def _wanted(body: DecisionBody, decider: Decider, at: datetime) -> _Wanted:
     """
     Raises:
         AdminError: a denial is to be remembered.
@@ -364,7 +370,7 @@ def _wanted(body: DecisionBody, decider: Decider) -> _Wanted:
     if said is not None and body.decision == "deny":
         raise invalid("only an approval is remembered", "/remember")
     remember = None if said is None else Remember(seconds=said.seconds, uses=said.uses, this_run=said.this_run)
-    return _Wanted(decider, body.decision == "approve", body.comment, remember)
+    return _Wanted(decider, body.decision == "approve", body.comment, remember, at)
 
 
 def _is_wanted(approval: Approval, asked: ApprovalQuery) -> bool:

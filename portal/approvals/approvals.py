@@ -12,15 +12,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import structlog
 
+from codemode import off_loop
 from portal.approvals.errors import ApprovalError, ApprovalNotAsked, ApprovalRefused, ApprovalUnknown
 from portal.approvals.model import Approval, ApprovalGrant, ApprovalNeed, ApprovalState, Decider, Remember
 from portal.approvals.votes import MAX_JUSTIFICATION, may_decide, may_see, paused_until, remembered, voted
-from portal.approvals.written import approval_of, canonical, digest_of, document_of, grant_of, sealed, unsealed
+from portal.approvals.written import (
+    approval_of,
+    canonical,
+    digest_of,
+    document_of,
+    grant_of,
+    mention_of,
+    sealed,
+    unsealed,
+)
 from portal.bounded import Bounded
 from portal.identity import Identity
 from portal.logs import NO_EVENTS, EventSink, event
@@ -91,7 +102,7 @@ class Approvals:
         Raises:
             ApprovalNotAsked: nobody could be shown the call.
         """
-        approval = _wanted(need, canonical(need.arguments), self._clock())
+        approval = _wanted(need, await _text_of(need), self._clock())
         if need.run:
             self._asked[need.run] = True
         return await self._found(approval)
@@ -105,7 +116,7 @@ class Approvals:
         Raises:
             ApprovalNotAsked: it cannot be asked for. The message says why.
         """
-        text, now = canonical(need.arguments), self._clock()
+        text, now = await _text_of(need), self._clock()
         approval = _wanted(need, text, now)
         if need.run:
             self._asked[need.run] = True
@@ -257,15 +268,17 @@ class Approvals:
         comment: str = "",
         justification: str = "",
         remember: Remember | None = None,
+        at: datetime | None = None,
     ) -> Approval:
-        """The approval after the decision of one person. The same decision once more changes nothing.
+        """The approval after the decision of one person. The same decision once more changes nothing. Those that have
+        the same `at` are one decision: several that are denied so are one denial.
 
         Raises:
             ApprovalUnknown: there is none.
             ApprovalRefused: they may not decide so, or do not say what has to be said. Nothing is decided.
             ApprovalConflict: it is decided otherwise already, or has ended.
         """
-        return await self._decide(id, decider, approves, self._clock(), comment, justification, remember)
+        return await self._decide(id, decider, approves, at or self._clock(), comment, justification, remember)
 
     async def answer(self, id: str, person: Identity, approves: bool) -> Approval:
         """The approval after its person has answered in their client, where the policy lets them.
@@ -437,7 +450,7 @@ class Approvals:
     async def _of_decider(self, which: ApprovalFilter, decider: Decider, limit: int) -> list[ApprovalRow]:
         """Rows that have the address of somebody, and those that are of their own calls, newest first."""
         found: dict[str, ApprovalRow] = {}
-        wanted = [replace(which, mentions=decider.email)] if decider.email else []
+        wanted = [replace(which, mentions=mention_of(decider.email))] if decider.email else []
         if which.subject in ("", decider.subject):
             wanted.append(replace(which, subject=decider.subject))
         for one in wanted:
@@ -517,6 +530,11 @@ class Approvals:
 
     async def _ended(self) -> None:
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+async def _text_of(need: ApprovalNeed) -> str:
+    """The arguments of a call as `canonical` writes them: many of them for up to a second, so not on the loop."""
+    return await off_loop(partial(canonical, need.arguments), need.arguments)
 
 
 def _wanted(need: ApprovalNeed, arguments: str, now: datetime) -> Approval:

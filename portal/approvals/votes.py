@@ -154,8 +154,9 @@ def _right(approval: Approval, decider: Decider, *, approves: bool) -> str | Non
         # Whoever wanted the call may take it back, and an administrator may stop anything.
         return None if own or member or decider.administers else "You are not among those who decide about this call."
     if rule.by == "group":
-        if own and rule.also_person and decider.via == "browser":
-            return None
+        if own and rule.also_person:
+            # A member of a group as well would have no other vote left for the browser.
+            return None if decider.via == "browser" else "This call is approved in the browser."
         if not member:
             return "Only members of the groups that the policy names approve this call."
         if rule.justified and not approval.justification and not own:
@@ -179,6 +180,8 @@ def _right_in_client(approval: Approval, *, own: bool) -> str | None:
 def _justified(approval: Approval, decider: Decider, justification: str) -> Approval:
     justification = justification.strip()[:MAX_JUSTIFICATION]
     if justification and decider.subject == approval.subject:
+        if approval.votes and justification != approval.justification:
+            raise ApprovalRefused("What this call is for stays as it was said: others have decided about it so.")
         approval = replace(approval, justification=justification)
     if approval.rule.justified and not approval.justification:
         raise ApprovalRefused(approval.rule.prompt or "Say first what this call is for.")

@@ -28,14 +28,18 @@ def canonical(arguments: Mapping[str, object]) -> str:
     """
     try:
         text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            # Half of a pair of surrogates, which is no character.
             text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), allow_nan=False)
+            size = len(text)
     except (ValueError, TypeError, RecursionError):
         raise ApprovalNotAsked(
             "This call needs the approval of people, who cannot be shown its arguments: they are nested too deeply, or "
             "no JSON. It did not run."
         ) from None
-    if len(text.encode()) > MAX_ARGUMENTS:
+    if size > MAX_ARGUMENTS:
         raise ApprovalNotAsked(
             f"This call needs the approval of people, and its arguments are larger than they can be shown: over "
             f"{MAX_ARGUMENTS} bytes. It did not run."
@@ -79,6 +83,11 @@ def document_of(approval: Approval) -> str:
         rule=approval.rule,
         votes=approval.votes,
     ).model_dump_json()
+
+
+def mention_of(email: str) -> str:
+    """How a document names this address, and no other one that ends or begins like it."""
+    return json.dumps(email, ensure_ascii=False)
 
 
 def approval_of(row: ApprovalRow, justification: str = "") -> Approval:

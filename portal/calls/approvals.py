@@ -26,6 +26,8 @@ from portal.upstream import CallContext
 _WITHOUT_CONTENT = RELEASES | {"logging/setLevel"}
 # Each of these is shown to people like a call of a tool.
 _SHOWN = {"tools/call", *READS} - {"completion/complete"}
+# The params of a call of a tool that people decide about.
+_ARGUMENTS_ONLY = {"name", "arguments"}
 # So often the policies may change while one call waits.
 _MOST_ROUNDS = 10
 _MAX_NAME = 128
@@ -117,6 +119,9 @@ class ApprovalAdmission:
             return f"{name}, and this portal has no database to keep one. The call did not run."
         if call.method not in _SHOWN:
             return f"{name}, and of such a request none can be given. It did not run."
+        if call.method == "tools/call" and (more := sorted(set(call.params) - _ARGUMENTS_ONLY)):
+            # It goes to the server as well, and may say what is done as much as the arguments do.
+            return f"{name}. People see its arguments, and not its {_shown(more[0])!r}: leave that out. It did not run."
         if not caller.key:
             return f"{name}, and it is not known whose call this is. It did not run. Sign in first."
         if (rule.by != "group" or rule.also_person or rule.justified) and not caller.logged_in:
@@ -216,5 +221,8 @@ def _who(approval: Approval) -> str:
 def _name(call: Call) -> str:
     """What people and agents read of the target: the tool, and nothing of the arguments."""
     name = call.name if call.method == "tools/call" else call.method
-    shown = "".join(character if character.isprintable() else "\ufffd" for character in name[:_MAX_NAME])
-    return f"{call.server}.{shown}"
+    return f"{call.server}.{_shown(name)}"
+
+
+def _shown(text: str) -> str:
+    return "".join(character if character.isprintable() else "\ufffd" for character in text[:_MAX_NAME])

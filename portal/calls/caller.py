@@ -32,6 +32,7 @@ from portal.calls.asking import Asking
 from portal.calls.flows import CallFlow, flow_of
 from portal.calls.gate import READS, Call, Denial, Gate, refuse
 from portal.calls.pins import PinAdmission
+from portal.calls.policy import count_in_budgets
 from portal.calls.rows import EndedRun, call_row, run_row
 from portal.calls.told import through_gate
 from portal.errors import CallDenied, CallError, LoginRequired, Outcome, StoreUnavailable, UpstreamError
@@ -211,6 +212,7 @@ class Caller:
         except StateUnavailable as error:
             failure = _without_store(error)
             outcome = failure.outcome
+            await _give_back(failure, context)
             raise failure from error
         except BaseException as error:  # Not for us to handle, but it ended the call and belongs in its record.
             outcome, withdrawn = _ended_by(error)
@@ -398,8 +400,7 @@ class LeasedRun:
             try:
                 result = await self._caller.call_on(self._lease, made, context, watcher)
             except LoginRequired as required:
-                # It did not run: with a login it may.
-                if context.on_login is None or not await context.on_login(required, call.on_wait):
+                if not await _logs_in(required, context):
                     raise
                 result = await self._caller.call_on(self._lease, made, context, watcher)
             return asking.explained(ToolReturned(result))
@@ -429,6 +430,16 @@ async def _leaves(journal: CallJournal, call: ToolCall, params: Mapping[str, obj
 
 def _without_store(error: StateUnavailable) -> StoreUnavailable:
     return StoreUnavailable(error.words, ran=error.ran, seconds=error.seconds)
+
+
+async def _logs_in(required: LoginRequired, context: CallContext) -> bool:
+    """Whether there is a login for a call now, which did not run. While it waits for that it is counted nowhere: a
+    program that is parked then makes it again, and once is what it may have."""
+    count_in_budgets(context, -1)
+    if context.on_login is not None and await context.on_login(required, context.on_wait):
+        return True
+    count_in_budgets(context, 1)
+    return False
 
 
 async def _give_back(error: CallError, context: CallContext) -> None:

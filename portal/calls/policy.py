@@ -46,9 +46,16 @@ class PolicyAdmission:
         for budget in budgets:
             if counts.get(budget.policy, 0) >= budget.calls:
                 return budget.spent()
-        for budget in budgets:
-            counts[budget.policy] = counts.get(budget.policy, 0) + 1
+        context.facts.budgets = tuple(budget.policy for budget in budgets)
+        count_in_budgets(context, 1)
         return decision
+
+
+def count_in_budgets(context: CallContext, calls: int) -> None:
+    """Count so many more calls in the budgets that the call of this context is counted in."""
+    if context.spent is not None:
+        for policy in context.facts.budgets:
+            context.spent[policy] = context.spent.get(policy, 0) + calls
 
 
 def annotations_of(servers: Servers, call: Call, context: CallContext) -> Mapping[str, object]:

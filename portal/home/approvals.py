@@ -315,13 +315,13 @@ class ApprovalPages:
         chosen = form.get("approve" if approves else "deny", "")
         shown = form.get("shown" if approves else "deniable", "").split()[:MOST_WAITING]
         ids = shown if chosen == "all" else [chosen]
-        refused: list[str] = []
+        refused, now = list[str](), self._now()
         for id in ids:
             approval = await self._of(id, looking.decider)
             try:
                 if approval is None:
                     raise ApprovalUnknown
-                await self._approvals.decide(id, looking.decider, approves)
+                await self._approvals.decide(id, looking.decider, approves, at=now)
             except StateUnavailable as error:
                 return await self._not_now(visitor, error)
             except ApprovalError as error:

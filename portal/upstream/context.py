@@ -71,7 +71,8 @@ class CallFacts:
 
     `findings` are those of screenings, each without what was found. `labels` are those of what is called.
     `policy` is a rule that let the call go on and is to be seen with it, and `approval` what people have approved it
-    with. `give_back` returns that approval if the call did not run. `rows` counts the rows of the log that were
+    with. `give_back` returns that approval if the call did not run. `budgets` are the policies whose budget for the run
+    it is counted in. `rows` counts the rows of the log that were
     written with this context. `trace` is what the server is told of the trace that the call is of. `server` is its
     configuration as the call found it, None if there is no such server. With `hides_name` the name or URI of its target
     has in it what was found, and is in no row.
@@ -82,6 +83,7 @@ class CallFacts:
     policy: str = ""
     approval: str = ""
     give_back: GiveBack | None = None
+    budgets: tuple[str, ...] = ()
     rows: int = 0
     trace: TraceContext | None = None
     server: ServerConfig | None = None
@@ -94,6 +96,7 @@ class CallFacts:
         self.policy = ""
         self.approval = ""
         self.give_back = None
+        self.budgets = ()
         self.trace = None
         self.server = None
         self.hides_name = False

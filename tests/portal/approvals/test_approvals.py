@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from portal.approvals import (
     ApprovalNotAsked,
     ApprovalRefused,
     ApprovalUnknown,
+    Decider,
     Remember,
     canonical,
 )
@@ -201,6 +204,45 @@ async def test_people_see_what_they_decide_about(tmp_path: Path) -> None:
             who.subject: {one.id for one in await at.approvals.listed(decider=who)} for who in (ADA, BOB, EVE, ADMIN)
         }
         assert seen == {"ada": {mine.id, ours.id}, "bob": {ours.id}, "eve": set(), "root": {mine.id, ours.id}}
+
+
+async def test_calls_of_somebody_with_a_longer_address_do_not_hide_what_waits_for_one(tmp_path: Path) -> None:
+    b = Decider(subject="b", email="b@example.com", via="browser")
+    async with desk(tmp_path) as at:
+        theirs = await at.approvals.request(need(rule(group(1, "b"))))
+        for number in range(2, 7):
+            at.time.passes(seconds=1)
+            await at.approvals.request(need(rule(group(1, "bob")), call=number))
+        assert [one.id for one in await at.approvals.listed(decider=b, limit=3)] == [theirs.id]
+
+
+async def test_arguments_of_any_size_are_written_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written_by: list[threading.Thread] = []
+
+    def watched(arguments: Mapping[str, object]) -> str:
+        written_by.append(threading.current_thread())
+        return canonical(arguments)
+
+    monkeypatch.setattr("portal.approvals.approvals.canonical", watched)
+    async with desk(tmp_path) as at:
+        for number in range(2):
+            with pytest.raises(ApprovalNotAsked, match="larger than they can be shown"):
+                await at.approvals.request(need(PERSON, call=number, arguments={"text": "\u00e9" * 1_000_000}))
+        with pytest.raises(ApprovalNotAsked):
+            await at.approvals.found(need(PERSON, arguments={str(number): number for number in range(200_000)}))
+    assert len(written_by) == 3 and threading.main_thread() not in written_by
+
+
+async def test_several_that_are_denied_with_one_decision_are_one_denial(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        asked = [await at.approvals.request(need(PERSON, run="", call=0, arguments={"n": n})) for n in range(3)]
+        moment = at.time()
+        for one in asked:
+            at.time.passes(seconds=1)
+            assert (await at.approvals.decide(one.id, ADA, False, at=moment)).state == "denied"
+        assert (await at.approvals.request(need(PERSON, run="", call=0))).state == "pending"
 
 
 async def test_a_purpose_is_said_first_and_kept_sealed(tmp_path: Path) -> None:

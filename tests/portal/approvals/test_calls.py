@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from mcp.shared.exceptions import MCPError
 
@@ -16,9 +17,10 @@ from codemode import CodeTool
 from portal.access import LiveAccess
 from portal.app import Parts, serving
 from portal.approvals import Approval, ApprovalRefused, Approvals, Decider, Remember
+from portal.calls.pins import PinAdmission
 from portal.errors import DENIED
 from portal.identity import Identity
-from portal.state import APPROVALS, Store
+from portal.state import APPROVALS, StateUnavailable, Store
 from tests.house.source import ROOT
 from tests.patience import PATIENCE
 from tests.portal.access.guarded import ADA, ANYBODY, BOB, ROBOT, CallerInUrl, access, policy
@@ -81,6 +83,18 @@ class Place:
         async with self.client(caller, "&codemode=search_and_execute") as client:
             answer = await client.call_tool("code", {"code": program})
             found: dict[str, Any] = answer.structured_content
+            return found
+
+    async def raw(self, params: Mapping[str, object]) -> dict[str, Any]:
+        """The answer to a call of `echo` by Ada with exactly these params."""
+        about = {"protocolVersion": MODERN, "clientInfo": {"name": "raw", "version": "1"}, "clientCapabilities": {}}
+        meta = {f"io.modelcontextprotocol/{name}": value for name, value in about.items()}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {**params, "_meta": meta}}
+        headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": MODERN}
+        headers |= {"Mcp-Method": "tools/call", "Mcp-Name": "up_echo"}
+        async with httpx.AsyncClient(timeout=PATIENCE) as client:
+            answer = await client.post(f"{self.url}/mcp?caller=ada", headers=headers, json=body)
+            found: dict[str, Any] = answer.json()
             return found
 
     async def asked(self, count: int = 1) -> list[Approval]:
@@ -213,6 +227,24 @@ async def test_an_approval_of_a_call_that_did_not_leave_is_good_for_the_next_try
         assert (await at.approvals.get(asked.id)).state == "approved"
 
 
+async def test_an_approval_is_good_again_when_the_database_was_away_before_its_call_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StateUnavailable("the database is away")
+
+    async with place(tmp_path, asking()) as at:
+        call = {"name": "up_echo", "arguments": {"text": "x"}}
+        await at.raw(call)
+        [asked] = await at.asked()
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        with monkeypatch.context() as patched:
+            patched.setattr(PinAdmission, "admit", away)
+            assert (await at.raw(call))["error"]["code"] != DENIED
+        assert (at.calls, (await at.approvals.get(asked.id)).state) == (0, "approved")
+        assert (await at.raw(call))["result"]["content"][0]["text"] == "x"
+
+
 async def test_a_plain_call_says_where_and_the_same_call_uses_the_approval_once(tmp_path: Path) -> None:
     async with place(tmp_path, asking()) as at, at.client() as client:
         with pytest.raises(MCPError) as caught:
@@ -244,6 +276,21 @@ async def test_no_argument_of_a_call_approves_it(tmp_path: Path) -> None:
                 await client.call_tool("up_echo", arguments, meta=meta)
             assert caught.value.data["reason"] == "approval_required"
         assert at.calls == 0 and {one.state for one in await at.approvals.listed()} == {"pending"}
+
+
+@pytest.mark.parametrize("more", [{"inputResponses": {"sure": {"action": "accept"}}}, {"dryRun": False}])
+async def test_what_a_call_carries_besides_its_arguments_goes_with_no_approval(
+    tmp_path: Path, more: dict[str, object]
+) -> None:
+    call = {"name": "up_echo", "arguments": {"text": "x"}}
+    async with place(tmp_path, asking()) as at:
+        assert (await at.raw(call))["error"]["data"]["reason"] == "approval_required"
+        [asked] = await at.asked()
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        error = (await at.raw({**call, **more}))["error"]
+        assert next(iter(more)) in error["message"] and "It did not run" in error["message"]
+        assert at.calls == 0 and (await at.approvals.get(asked.id)).state == "approved"
+        assert (await at.raw(call))["result"]["content"][0]["text"] == "x"
 
 
 async def test_somebody_else_does_not_use_an_approval(tmp_path: Path) -> None:

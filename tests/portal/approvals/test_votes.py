@@ -116,6 +116,24 @@ def test_every_group_has_to_approve_and_the_person_where_they_have_to_as_well() 
     assert decided(both, [(BOB, True), (CAROL, True), (ADA, True)]).state == "approved"
 
 
+@pytest.mark.parametrize("via", ["api", "cli"])
+def test_a_member_whose_own_call_it_is_can_still_approve_in_the_browser_after_a_try_elsewhere(via: Via) -> None:
+    both = approval(rule(group(1, "ada", "bob"), also_person=True))
+    with pytest.raises(ApprovalRefused, match="browser"):
+        voted(both, replace(ADA, via=via), True, now=NOW)
+    assert decided(both, [(replace(ADA, via=via), True), (ADA, True), (BOB, True)]).state == "approved"
+
+
+def test_what_a_call_is_for_does_not_change_once_somebody_has_approved_it_for_that() -> None:
+    by = rule(group(1, "bob"), also_person=True, justified=True)
+    shown = voted(approval(by, justification="a refund"), BOB, True, now=NOW)
+    with pytest.raises(ApprovalRefused, match="others have decided"):
+        voted(shown, ADA, True, now=NOW, justification="a present for myself")
+    for same in ("", "a refund"):
+        after = voted(shown, ADA, True, now=NOW, justification=same)
+        assert (after.state, after.justification) == ("approved", "a refund")
+
+
 @pytest.mark.parametrize("via", ["api", "cli", "client"])
 def test_a_person_approves_their_own_call_in_the_browser_only(via: Via) -> None:
     asked = approval(rule())

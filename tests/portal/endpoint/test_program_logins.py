@@ -17,7 +17,7 @@ from portal.endpoint.login_prompts import ANSWER
 from tests.patience import PATIENCE
 from tests.portal.endpoint.people import Place, listed, place_in
 from tests.portal.login.guarded import EMAIL, EVERYONE
-from tests.portal.portals import GENERATIONS
+from tests.portal.portals import GENERATIONS, MODERN
 from tests.portal.upstreams.hosting import hosted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
@@ -90,6 +90,25 @@ async def test_a_client_that_shows_links_is_asked_once_and_the_program_goes_on(
             assert (await run(client, ALL))["result"] == "abc"
         assert len(person.asked) == 2
         assert all(f"{place.portal.url}/authorize?elicitationId=" in asked.message for asked in person.asked)
+
+
+async def test_a_call_that_is_made_again_after_a_login_is_one_call_of_its_budget(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    program = """
+      const made = [];
+      for (const text of ["a", "b"]) made.push(await codemode.fix.echo({text}).catch((error) => error.data.policy));
+      return made;
+    """
+    async with three_in(tmp_path, code_tool) as place:
+        token, person = await known(place, ended=True), Person(place)
+        once = {"id": "once", "name": "Once", "decision": "allow", "include": [{"everyone": {}}], "calls_per_run": 1}
+        servers = [{"id": id, "policies": [EVERYONE]} for id in ("fix", "one", "two")]
+        document = {"portal": {"policies": [EVERYONE], "tool_policies": [once]}, "servers": servers}
+        place.portal.rules.access.replace(Access(read_document(document)))
+        async with place.client(token, MODERN, code=True, elicitation_callback=person) as client:
+            assert (await run(client, program))["result"] == ["a", "once"]
+        assert len(person.asked) == 1
 
 
 @both

@@ -174,6 +174,17 @@ async def test_a_hundred_calls_of_a_run_are_one_card_and_one_click(tmp_path: Pat
         assert states == ["approved"] * 100
 
 
+async def test_one_click_that_denies_several_calls_is_one_denial(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as bob:
+        by = rule(group(1, BOB))
+        for number in range(3):
+            await asked(portal, by, {"amount": number}, call=number)
+        page = await opened(portal, bob, "/approvals")
+        assert "Nothing waits for you" in (await bob.submit(page, "/approvals/decide", deny="all")).text
+        assert {one.state for one in await approvals_of(portal).of_run("exec_one")} == {"denied"}
+        assert (await asked(portal, by, {"amount": 9}, call=9)).state == "pending"
+
+
 async def test_a_call_of_another_portal_is_none_of_this_one(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as bob:
         there = await asked(portal, rule(group(1, BOB)), {"amount": 1}, portal="docs")
