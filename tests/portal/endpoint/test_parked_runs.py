@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from codemode import CodeTool
+from portal.credentials import stored_logins
 from portal.endpoint import code as code_module
 from portal.endpoint import parking as parking_module
 from portal.endpoint.parked import read_checkpoint
@@ -75,9 +76,11 @@ async def parked_runs(portal: Portal) -> list[StoredRun]:
 
 async def rows_of_runs(portal: Portal, run_id: str) -> list[str]:
     """The outcomes of the rows of a run itself."""
+    found: list[str] = []
     async with asyncio.timeout(PATIENCE):
-        while not (found := [one.outcome for one in portal.kept.runs if one.run == run_id]):
+        while not found:
             await asyncio.sleep(0.01)
+            found = [one.outcome for one in portal.kept.runs if one.run == run_id]
     return found
 
 
@@ -288,7 +291,7 @@ async def test_a_program_of_which_nobody_knows_whether_it_is_parked_does_not_go_
 async def test_a_program_that_is_parked_stays_so_if_the_database_fails_right_after(
     code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failures, looked = [1, 1], parking_module.stored_logins
+    failures, looked = [1, 1], stored_logins
 
     async def lossy(*arguments: Any, **options: Any) -> Any:
         if failures:
