@@ -281,6 +281,7 @@ async def test_a_program_of_which_nobody_knows_whether_it_is_parked_does_not_go_
     monkeypatch.setattr(RunRows, "park", lossy)
     async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
         run_id = (await run(client, TWO))["executionId"]
+        assert (login.waiting, len(await stored(portal))) == ((1, 0) if ran == "no" else (0, 1))
         await logged_in(portal, login)
         assert (await run(client, fetching(run_id)))["result"] == [{"text": "x"}, "y"]
         calls = [one.name for one in portal.kept.records if one.run == run_id and one.kind == "tool"]
