@@ -234,7 +234,9 @@ class Instance:
         return found
 
     def close_streams(self) -> None:
-        """Begin to shut down: end the streams that would otherwise stay open."""
+        """Begin to shut down: end the streams that would otherwise stay open, and the waits for parked programs."""
+        if self.shared.parked is not None:
+            self.shared.parked.send_away()
         for portal in self.portals.values():
             portal.endpoint.close_streams()
         if self.admin is not None:

@@ -4,6 +4,8 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
@@ -80,6 +82,7 @@ class CodeMode:
         self._questions = questions
         self._runs = runs
         self._programs = programs
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
         return [self._code_tool.definition(await self._catalogs.of(view))]
@@ -124,18 +127,27 @@ class CodeMode:
         task = run.start(self._programs.run(arguments, held, run, progress))
         self._runs.note(task)
         task.add_done_callback(lambda _: self._runs.dismiss(holder))
-        with line.through(CallContext(on_request=held.on_request, on_log=held.log)):
-            try:
+        try:
+            with line.through(CallContext(on_request=held.on_request, on_log=held.log)):
                 answer = await run.answer(leaves_at, every=settings.progress_every, on_waiting=progress.waiting)
-            except asyncio.CancelledError:
-                run.stop()
-                raise
-        if answer is not None and run.parked and parked is not None:
-            return await self._follow(run.id, answer, parked, leaves_at, progress)
-        if answer is not None:
-            return answer
-        progress.silent = True
-        return await self._paused(run, task, parked)
+            if answer is not None and run.parked and parked is not None:
+                return await self._follow(run.id, answer, parked, leaves_at, progress)
+            if answer is not None:
+                return answer
+            progress.silent = True
+            return await self._paused(run, task, parked)
+        except asyncio.CancelledError:
+            run.stop()
+            if run.parked and parked is not None:
+                await self._left(run.id, parked)
+            raise
+
+    async def _left(self, run_id: str, parked: OwnParkedRuns) -> None:
+        """End a parked run whose client has left: that goes on when the request has been cancelled again."""
+        leaving = asyncio.create_task(parked.left(run_id), name=f"the client of {run_id} left")
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        await asyncio.shield(leaving)
 
     def _parked_of(self, owner: Owner) -> OwnParkedRuns | None:
         if self._parking is None or self._durable is None:
@@ -162,9 +174,6 @@ class CodeMode:
                     return answer
             progress.silent = True
             return await parked.paused(run_id) or await parked.answer(run_id, end + 1.0) or paused
-        except asyncio.CancelledError:
-            await asyncio.shield(asyncio.ensure_future(parked.cancel(run_id)))
-            raise
         except (StateUnavailable, CatalogError):
             # It is stored. A later program gets its result.
             return paused
@@ -185,7 +194,9 @@ class CodeMode:
             request, data = read_checkpoint(claim.checkpoint)
             program = await asyncio.to_thread(ParkedProgram.from_bytes, data)
         except (CheckpointUnreadable, ParkedUnreadable) as error:
-            return parking.lost(claim, str(error))
+            lost = parking.lost(claim, str(error))
+            self.note_end(replace(claim.run, document=lost.document, updated_at=datetime.now(UTC)))
+            return lost
         login, identity = request.login, None
         failure: Failure | None = None
         if login is not None and (identity := await parking.logins.again(login)) is None:
@@ -200,8 +211,9 @@ class CodeMode:
         except Overloaded:
             return NextAttempt()
         line, read, owner = Line(), request.labels(), Owner(claim.run.subject, claim.run.client)
+        told_apart = identity is None or bool(identity.key)
         parked = self._parked_of(owner)
-        own = OwnRuns(self._runs, owner, claim.run.id, line, told_apart=bool(owner.person), read=read, parked=parked)
+        own = OwnRuns(self._runs, owner, claim.run.id, line, told_apart=told_apart, read=read, parked=parked)
         run = LiveRun(claim.run.id, owner, RunHandle(own), line, holder, read)
         outcome: list[RunOutcome] = []
 

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
 from codemode import CatalogError, Failure, OnWait, Run, Waiting, paused
-from portal.endpoint.parking import EndedRunResult, RunParking
+from portal.endpoint.parking import LEFT, EndedRunResult, RunParking
 from portal.endpoint.request import RawResult
 from portal.runs import DurableRuns, Owner
-from portal.state import LIVE, LabelRead, SecretUnreadable, StoredRun, WaitOfRun
+from portal.state import LIVE, LabelRead, SecretUnreadable, StateUnavailable, StoredRun, WaitOfRun
 
 CANCELLED = "the program was cancelled with codemode.runs.cancel"
 _WORDS: Final[Mapping[str, str]] = {
@@ -61,6 +61,12 @@ class OwnParkedRuns:
         if await self._durable.cancel(run_id, self._parking.portal, self._owner, CANCELLED):
             return Run(run_id, "", failure=Failure("cancelled", "RunCancelled", CANCELLED))
         return (await self._ended(run)).record
+
+    async def left(self, run_id: str) -> None:
+        """End a run whose client has left. Where the database does not answer it goes on, as one that was answered
+        `paused`."""
+        with suppress(StateUnavailable):
+            await self._durable.cancel(run_id, self._parking.portal, self._owner, LEFT)
 
     async def answer(self, run_id: str, until: float) -> RawResult | None:
         """The answer of a run that this owner's request began; None if it has not ended by then, a time of the event

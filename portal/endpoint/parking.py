@@ -3,14 +3,15 @@ words. When a parked run goes on is for others to say (`portal.runs.DurableRuns`
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 import orjson
 
-from codemode import Failure, ParkedProgram, Run, Waiting, ended_as_bytes, ended_from_bytes
+from codemode import Failure, ParkedProgram, Run, Waiting, answer_to, ended_as_bytes, ended_from_bytes
 from portal.config import RunSettings
 from portal.credentials import stored_logins
 from portal.endpoint.parked import ParkedRequest, checkpoint, read_checkpoint, request_of
@@ -18,6 +19,7 @@ from portal.endpoint.request import RawResult
 from portal.identity import Identity, caller_document, caller_from
 from portal.runs import LiveRun, NextPark
 from portal.state import (
+    AlreadyExists,
     EndOfRun,
     EndState,
     FinishedRun,
@@ -26,6 +28,7 @@ from portal.state import (
     ParkReason,
     RunClaim,
     RunDocument,
+    StateUnavailable,
     Store,
     StoredRun,
     WaitOfRun,
@@ -35,6 +38,8 @@ from portal.upstream import CallContext
 MOST_WAITS: Final = 64
 MAX_RESULT_BYTES: Final = 4 * 1024 * 1024
 MOST_WORDS: Final = 2048
+LEFT: Final = "its client left before it had its answer"
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 _STATES: Final[Mapping[str, EndState]] = {
     "denied": "denied",
     "cancelled": "cancelled",
@@ -125,17 +130,37 @@ class RunParking:
         )
         return NextPark(parking, data)
 
-    async def park(self, following: NextPark, *, since: int) -> StoredRun:
+    async def park(self, following: NextPark, *, since: int) -> None:
         """Store a program that is parked for the first time. It began `since` (microseconds since 1970).
 
         Raises:
             RunsFull, RunTooLarge, DocumentInvalid, StateUnavailable: it is not stored.
         """
-        stored = await self.rows.park(following.parking, following.checkpoint)
-        if following.parking.reason == "login" and await self._logged_in(following.parking.subject, since):
+        await self._stored(following)
+        if following.parking.reason == "login":
+            await _until_done(lambda: self._look_for_login(following.parking, since))
+
+    async def _stored(self, following: NextPark) -> None:
+        """As `park`. A program that may be stored does not go on beside what is stored of it: it is tried again until
+        that is known."""
+        try:
+            await self.rows.park(following.parking, following.checkpoint)
+            return
+        except StateUnavailable as error:
+            if error.ran == "no":
+                raise
+        # `AlreadyExists`: it is stored, and another process has taken it up meanwhile.
+        with suppress(AlreadyExists):
+            await _until_done(lambda: self.rows.park(following.parking, following.checkpoint))
+
+    async def _look_for_login(self, parking: Parking, since: int) -> None:
+        if await self._logged_in(parking.subject, since):
             # The person was faster than this writing, and nobody would tell of that login again.
-            await self.rows.ready(following.parking.id)
-        return stored
+            await self.rows.ready(parking.id)
+
+    async def left(self, run_id: str) -> None:
+        """End a run whose client has left while it was being parked."""
+        await self.rows.cancel(run_id, LEFT)
 
     async def _logged_in(self, subject: str, since: int) -> bool:
         """Whether the person has logged in to a server since then."""
@@ -175,7 +200,7 @@ class RunParking:
         if data is not None:
             return await asyncio.to_thread(_read_result, data)
         record = Run(run.id, "", failure=Failure(end.kind or "cancelled", end.name or "RunEnded", end.words))
-        return EndedRunResult(record, {})
+        return EndedRunResult(record, answer_to(record, []))
 
 
 def reason_of(waiting: Sequence[Waiting], *, wakes: bool) -> ParkReason:
@@ -217,6 +242,18 @@ def shown_waits(parked: ParkedProgram) -> Sequence[Waiting]:
         return parked.waiting
     at = datetime.fromtimestamp(parked.wake_at / 1000, UTC).isoformat(timespec="seconds")
     return (Waiting(f"Its own timer is due at {at}", kind="timer", repeatable=True),)
+
+
+async def _until_done(work: Callable[[], Awaitable[object]]) -> None:
+    """Do it as soon as the database answers."""
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            await work()
+            return
+        except StateUnavailable:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _result(record: Run, answer: RawResult, request: ParkedRequest) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -54,6 +55,7 @@ from portal.trace_context import new_span
 from portal.upstream import CallContext, CallSource, DownstreamClient, OnRequest
 
 _log = structlog.get_logger("portal.endpoint")
+_STORING_SECONDS = 5.0  # as long as anybody waits for the database
 _STEP = 0.001  # by which the progress of a program grows when no call is done
 
 
@@ -381,7 +383,7 @@ class ProgramRuns:
             return answer
         except (RunTaken, RunTooLarge, StateUnavailable, asyncio.CancelledError):
             # A run that was claimed has not ended then: whoever claims it next goes on with it.
-            job.parked = job.claim is not None
+            job.parked = job.parked or job.claim is not None
             raise
         finally:
             if not job.parked:
@@ -417,13 +419,30 @@ class ProgramRuns:
         try:
             following = await self._parking.following(job.run, parked, job.request, job.claim)
             if job.claim is None:
-                await self._parking.park(following, since=job.at)
+                await self._park_first(job, following)
             else:
                 job.next = following
         except (RunsFull, RunTooLarge, DocumentInvalid, StateUnavailable, ValueError) as error:
             _log.info("a run is not parked", run_id=job.run.id, reason=str(error))
             return False
         return True
+
+    async def _park_first(self, job: _Job, following: NextPark) -> None:
+        """Store it, also while it is cancelled: what is stored goes on, unless its client has left."""
+        assert self._parking is not None
+        storing = asyncio.create_task(self._parking.park(following, since=job.at))
+        try:
+            await asyncio.shield(storing)
+        except asyncio.CancelledError:
+            await asyncio.wait({storing}, timeout=_STORING_SECONDS)
+            is_stored = storing.done() and not storing.cancelled() and storing.exception() is None
+            storing.cancel()
+            if not job.run.left:
+                job.parked = is_stored
+            else:
+                with suppress(StateUnavailable):
+                    await self._parking.left(job.run.id)
+            raise
 
     def _write(self, job: _Job, answer: RawResult | None, received: int, failure: str | None) -> None:
         us = max(0, time.time_ns() // 1000 - job.at)

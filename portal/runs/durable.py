@@ -144,6 +144,8 @@ class DurableRuns:
         self._decided = True
         self._decisions_from = 0.0
         self._closing = asyncio.Event()
+        self._leaving = False
+        """Whether who waits for a run is sent away."""
         self._worker: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         self._log = structlog.get_logger("portal.runs")
@@ -182,6 +184,12 @@ class DurableRuns:
                 with suppress(StateUnavailable):
                     await self.rows.release(one.claim.run.id, one.claim.run.revision)
         self._mine.clear()
+        self.send_away()
+
+    def send_away(self) -> None:
+        """This process is about to stop: who waits for a run hears so now, while their request can still be
+        answered."""
+        self._leaving = True
         self._wake(dict.fromkeys(self._waiters, ""))
 
     def again(self) -> None:
@@ -230,7 +238,7 @@ class DurableRuns:
                 run = await self.find(seen.id, portal, owner)
                 if run is None or _stage(run.state) != _stage(seen.state):
                     return run
-                if self._closing.is_set():
+                if self._leaving:
                     raise StateUnavailable("the portal stops: ask again when it has started")
                 await changed
             finally:
@@ -374,7 +382,7 @@ class DurableRuns:
             # It was taken from this process, whose task for it has not ended yet.
             return 0
         now = self._clock()
-        claim = await self.rows.take(candidate, self._owner, self._lease)
+        claim = await self.rows.take(candidate, self._owner, self._lease, on_lost=self._on_end)
         if claim is None:
             return 0
         one = self._mine[candidate.id] = _Claimed(claim, now + self._lease)
@@ -411,13 +419,13 @@ class DurableRuns:
                 self._mine.pop(run.id, None)
             self._changed.set()
 
-    async def _outcome(self, claim: RunClaim) -> RunOutcome:
+    async def _outcome(self, claim: RunClaim) -> RunOutcome | RunTooLarge | DocumentInvalid:
         try:
             return await self._resume(claim)
         except RunTaken:
             raise
         except (RunTooLarge, DocumentInvalid) as error:
-            return self._failed(claim.run, error)
+            return error
         except StateUnavailable:
             # What was to be written ahead was not.
             return NextAttempt()
@@ -426,7 +434,7 @@ class DurableRuns:
             self._log.exception("a parked run could not be resumed", run_id=claim.run.id)
             return NextAttempt(in_vain=True)
 
-    async def _write(self, run: StoredRun, outcome: RunOutcome) -> None:
+    async def _write(self, run: StoredRun, outcome: RunOutcome | RunTooLarge | DocumentInvalid) -> None:
         try:
             match outcome:
                 case NextPark(parking, checkpoint):
@@ -438,8 +446,10 @@ class DurableRuns:
                 case NextAttempt(in_vain):
                     wake_at = self._clock() + _BACK_OFF
                     await self.rows.release(run.id, run.revision, wake_at=wake_at, in_vain=in_vain)
+                case RunTooLarge() | DocumentInvalid():
+                    raise outcome
         except (RunsFull, RunTooLarge, DocumentInvalid) as error:
-            await self.rows.end(run.id, run.revision, self._failed(run, error))
+            self._on_end(await self.rows.end(run.id, run.revision, self._failed(run, error)))
 
     def _failed(self, run: StoredRun, error: Exception) -> FinishedRun:
         end = EndOfRun(state="failed", kind="size", name=type(error).__name__, words=str(error)[:2048])

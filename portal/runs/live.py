@@ -47,6 +47,8 @@ class LiveRun:
         self.read = RunLabels() if read is None else read
         self.parked = False
         """Whether the program goes on from the database, and this run is over."""
+        self.left = False
+        """Whether its client has left it: nobody waits for its answer, and nobody will."""
         self._task: asyncio.Task[Result] | None = None
 
     @property
@@ -64,7 +66,8 @@ class LiveRun:
         return self._task
 
     def stop(self) -> None:
-        """Stop the program and its calls. It leaves no answer."""
+        """Stop the program and its calls: its client has left. It leaves no answer."""
+        self.left = True
         if self._task is not None:
             self._task.cancel()
 

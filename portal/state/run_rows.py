@@ -10,7 +10,7 @@ and it is `unknown` until a person says so. What was given to the program since 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -232,9 +232,16 @@ class RunRows(RunLists):
 
     # Claims
 
-    async def take(self, candidate: RunCandidate, owner: str, lease: timedelta) -> RunClaim | None:
+    async def take(
+        self,
+        candidate: RunCandidate,
+        owner: str,
+        lease: timedelta,
+        *,
+        on_lost: Callable[[StoredRun], None] = lambda run: None,
+    ) -> RunClaim | None:
         """The claim of this run; None if somebody else was faster. One whose checkpoint does not open, and one that
-        nobody has got on with in `MOST_ATTEMPTS` claims, ends as lost instead."""
+        nobody has got on with in `MOST_ATTEMPTS` claims, ends as lost instead: `on_lost` is told of it."""
         now = self._clock()
         seen = and_(runs.c.id == candidate.id, runs.c.revision == candidate.revision)
         take = update(runs).where(seen, or_(*ways_to_claim(now, lease, None)))
@@ -264,7 +271,9 @@ class RunRows(RunLists):
             end = EndOfRun(state="lost", kind="lost", name="RunLost", words=lost)
             await self._end_found(connection, row, "lost", end)
             changed.update((RUNS, APPROVALS))
-            return None
+            ended = await self._written(connection, candidate.id)
+        on_lost(ended)
+        return None
 
     async def claim(self, owner: str, lease: timedelta, *, portals: Collection[str] | None = None) -> RunClaim | None:
         """The claim of a run that is ready, due, or left by its process; None if there is none."""

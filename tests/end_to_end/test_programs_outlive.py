@@ -16,6 +16,7 @@ import pytest
 from portal.identity import Identity
 from portal.login import People
 from portal.oauth import ServiceTokens
+from portal.state import Verdict
 from tests.end_to_end.processes import PortalProcess
 from tests.end_to_end.whole import ACCEPT, MODERN
 from tests.forked import finished
@@ -55,6 +56,9 @@ class Place:
     portals: list[PortalProcess]
     made: list[int] = field(default_factory=list)
     """The arguments of the calls that reached the server."""
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    """A call has reached the server, which does not answer it while it `hangs`."""
+    hangs: bool = False
 
     async def run(self, portal: PortalProcess, program: str) -> dict[str, Any]:
         meta = {
@@ -97,12 +101,17 @@ class Place:
 
 @asynccontextmanager
 async def place(folder: Path) -> AsyncIterator[Place]:
-    made: list[int] = []
+    places: list[Place] = []
 
     async def echo(exchange: Exchange) -> None:
         arguments = exchange.message["params"]["arguments"]
-        made.append(arguments["n"])
-        await exchange.text(json.dumps(arguments))
+        (at,) = places
+        at.made.append(arguments["n"])
+        at.reached.set()
+        if at.hangs:
+            await exchange.gone.wait()
+        else:
+            await exchange.text(json.dumps(arguments))
 
     state = f"sqlite:///{folder}/state.db"
     config = folder / "codemode.json"
@@ -119,7 +128,8 @@ async def place(folder: Path) -> AsyncIterator[Place]:
         }
         portals = [PortalProcess(folder, config) for _ in range(2)]
         try:
-            yield Place(folder, config, headers, portals, made)
+            places.append(Place(folder, config, headers, portals))
+            yield places[0]
         finally:
             await asyncio.gather(*(portal.close() for portal in portals))
 
@@ -148,3 +158,46 @@ async def test_a_program_of_three_approvals_is_killed_at_each_wait_and_approved_
         assert [line["text"] for line in answer["logs"]] == ["begun"]
         row = json.loads(await at.command("runs", "show", run_id, "--json"))
         assert (row["id"], row["state"]) == (run_id, "completed")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "answer", "made"), [("happened", {"n": 7}, [1]), ("repeat", None, [1, 1]), ("refused", None, [1])]
+)
+async def test_a_call_during_which_a_process_is_killed_is_not_made_again_until_somebody_says_so(
+    tmp_path: Path, verdict: Verdict, answer: dict[str, int] | None, made: list[int]
+) -> None:
+    program = "try { return (await codemode.up.echo({n: 1})).n } catch (error) { return error.message }"
+    async with place(tmp_path) as at, store_at(f"sqlite:///{tmp_path}/state.db") as store:
+        at.hangs = True
+        await at.portals[0].start()
+        run_id = (await at.run(at.portals[0], program))["executionId"]
+        (asked,) = await at.pending()
+        await at.command("approvals", "approve", asked["id"], "--as", "bob@example.com")
+        async with asyncio.timeout(PATIENCE):
+            await at.reached.wait()
+        await at.portals[0].kill()
+        at.hangs = False
+        await at.portals[1].start()
+        async with asyncio.timeout(PATIENCE):
+            while (parked := await store.runs.get(run_id)) is None or parked.reason != "uncertain":
+                await asyncio.sleep(0.2)
+        assert at.made == [1]
+        shown = await at.command("runs", "show", run_id)
+        assert "uncertain" in shown and "echo" in shown
+        paused = await at.run(at.portals[1], f'return await codemode.runs.result("{run_id}")')
+        assert paused["status"] == "paused" and "nobody knows" in paused["waiting"][0]["text"]
+        given = None if answer is None else json.dumps(answer).encode()
+        assert await store.runs.resolve(run_id, 1, verdict, given)
+        async with asyncio.timeout(PATIENCE):
+            # The approval was used when the call left: to make it again takes another.
+            while verdict == "repeat" and not (again := await at.pending()):
+                await asyncio.sleep(0.2)
+        if verdict == "repeat":
+            await at.command("approvals", "approve", again[0]["id"], "--as", "bob@example.com")
+        async with asyncio.timeout(PATIENCE):
+            while (found := await at.run(at.portals[1], f'return await codemode.runs.result("{run_id}")'))[
+                "status"
+            ] == "paused":
+                await asyncio.sleep(0.1)
+        assert at.made == made
+        assert found["result"] == {"happened": 7, "repeat": 1}.get(verdict) or "nobody knows" in found["result"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,11 @@ from typing import Any
 import pytest
 
 from codemode import CodeTool
-from portal.state import LIVE, RunFilter, StoredRun
+from portal.credentials import stored_logins
+from portal.endpoint import code as code_module
+from portal.endpoint import parking as parking_module
+from portal.endpoint.parked import read_checkpoint
+from portal.state import LIVE, RunFilter, RunRows, StateUnavailable, StoredRun
 from tests.patience import PATIENCE
 from tests.portal.portals import GENERATIONS, MODERN, Portal, client_of, portal_over
 from tests.portal.runs.login import LINK, Login
@@ -59,6 +64,24 @@ async def stored(portal: Portal) -> list[StoredRun]:
     store = portal.instance.shared.store
     assert store is not None
     return [*await store.runs.list(RunFilter())]
+
+
+async def parked_runs(portal: Portal) -> list[StoredRun]:
+    """Those that are parked, as soon as there is one."""
+    async with asyncio.timeout(PATIENCE):
+        while not (found := [one for one in await stored(portal) if one.state == "parked"]):
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def rows_of_runs(portal: Portal, run_id: str) -> list[str]:
+    """The outcomes of the rows of a run itself."""
+    found: list[str] = []
+    async with asyncio.timeout(PATIENCE):
+        while not found:
+            await asyncio.sleep(0.01)
+            found = [one.outcome for one in portal.kept.runs if one.run == run_id]
+    return found
 
 
 async def logged_in(portal: Portal, login: Login) -> None:
@@ -189,3 +212,147 @@ async def test_without_durable_runs_a_program_waits_in_its_process(
         assert await stored(portal) == [] and login.waiting == 1
         login.done.set()
         assert (await run(client, fetching(run_id)))["result"] == [{"text": "x"}, "y"]
+
+
+@both
+async def test_a_client_that_waits_for_a_parked_program_reads_who_ended_it(
+    mode: str, code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
+) -> None:
+    async with (
+        serving(tmp_path, upstream, login, code_tool, patience=600) as portal,
+        client_of(portal.code, mode) as client,
+    ):
+        work = asyncio.create_task(client.call_tool("code", {"code": TWO}))
+        (parked,) = await parked_runs(portal)
+        durable = portal.instance.shared.parked
+        assert durable is not None and await durable.end(parked.id, "an operator ended it")
+        done = await work
+        assert done.is_error and done.structured_content is not None
+        error = done.structured_content["error"]
+        assert (error["kind"], error["message"]) == ("cancelled", "an operator ended it")
+        assert "an operator ended it" in done.content[0].text  # type: ignore[union-attr]
+        assert await rows_of_runs(portal, parked.id) == ["cancelled"]
+
+
+async def test_a_client_that_leaves_while_its_program_is_being_parked_ends_it(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, upstream, login, code_tool, patience=600) as portal:
+        store = portal.instance.shared.store
+        assert store is not None
+        is_stored, goes_on, park = asyncio.Event(), asyncio.Event(), RunRows.park
+
+        async def slowly(self: RunRows, *arguments: Any, **options: Any) -> StoredRun:
+            run = await park(self, *arguments, **options)
+            is_stored.set()
+            # The answer of its commit is on its way.
+            await goes_on.wait()
+            return run
+
+        monkeypatch.setattr(RunRows, "park", slowly)
+        async with client_of(portal.code, MODERN) as client:
+            work = asyncio.create_task(run(client, TWO))
+            async with asyncio.timeout(PATIENCE):
+                await is_stored.wait()
+            work.cancel()
+            await asyncio.wait({work})
+        goes_on.set()
+        async with asyncio.timeout(PATIENCE):
+            while (one := (await stored(portal))[0]).state in LIVE:
+                await asyncio.sleep(0.01)
+        assert one.state == "cancelled"
+        assert await rows_of_runs(portal, one.id) == ["cancelled"]
+
+
+@pytest.mark.parametrize("ran", ["no", "unknown"])
+async def test_a_program_of_which_nobody_knows_whether_it_is_parked_does_not_go_on_beside_it(
+    ran: Any, code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    park, failures = RunRows.park, [1]
+
+    async def lossy(self: RunRows, *arguments: Any, **options: Any) -> StoredRun:
+        found = await park(self, *arguments, **options) if ran == "unknown" or not failures else None
+        if failures:
+            failures.pop()
+            raise StateUnavailable("the connection was lost", ran=ran)
+        assert found is not None
+        return found
+
+    monkeypatch.setattr(RunRows, "park", lossy)
+    async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
+        run_id = (await run(client, TWO))["executionId"]
+        assert (login.waiting, len(await stored(portal))) == ((1, 0) if ran == "no" else (0, 1))
+        await logged_in(portal, login)
+        assert (await run(client, fetching(run_id)))["result"] == [{"text": "x"}, "y"]
+        calls = [one.name for one in portal.kept.records if one.run == run_id and one.kind == "tool"]
+        assert calls == ["structured", "echo"]
+        assert await rows_of_runs(portal, run_id) == ["ok"]
+
+
+async def test_a_program_that_is_parked_stays_so_if_the_database_fails_right_after(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures, looked = [1, 1], stored_logins
+
+    async def lossy(*arguments: Any, **options: Any) -> Any:
+        if failures:
+            failures.pop()
+            raise StateUnavailable("the connection was lost")
+        return await looked(*arguments, **options)
+
+    monkeypatch.setattr(parking_module, "stored_logins", lossy)
+    async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
+        run_id = (await run(client, TWO))["executionId"]
+        assert login.waiting == 0, "it is parked, and does not wait in this process too"
+        await logged_in(portal, login)
+        assert (await run(client, fetching(run_id)))["result"] == [{"text": "x"}, "y"]
+        calls = [one.name for one in portal.kept.records if one.run == run_id and one.kind == "tool"]
+        assert calls == ["structured", "echo"]
+
+
+@pytest.mark.parametrize("damage", ["sealed", "inside"])
+async def test_a_parked_program_that_is_lost_has_its_row(
+    damage: str, code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
+        run_id = (await run(client, TWO))["executionId"]
+        if damage == "sealed":
+            with sqlite3.connect(tmp_path / "state.db") as database:
+                database.execute("update runs set secret = ?", (b"x" * 200,))
+        else:
+            monkeypatch.setattr(code_module, "read_checkpoint", lambda data: read_checkpoint(b"x" + data))
+        await logged_in(portal, login)
+        error = (await run(client, fetching(run_id)))["error"]
+        assert (error["kind"], error["name"]) == ("lost", "RunLost")
+        assert await rows_of_runs(portal, run_id) == ["error"]
+
+
+async def test_a_program_that_was_parked_where_nobody_signs_in_sees_its_runs_as_before(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
+) -> None:
+    program = "const before = (await codemode.runs.list()).length; await codemode.one.echo({text: 'y'}); "
+    program += "return [before, (await codemode.runs.list()).length]"
+    async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
+        run_id = (await run(client, program))["executionId"]
+        await run(client, TWO)
+        await logged_in(portal, login)
+        before, after = (await run(client, fetching(run_id)))["result"]
+        assert before == 0 and after >= 1
+
+
+@both
+async def test_a_portal_that_stops_does_not_end_the_parked_program_of_a_client_that_waits(
+    mode: str, code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
+) -> None:
+    async with (
+        serving(tmp_path, upstream, login, code_tool, patience=600) as portal,
+        client_of(portal.code, mode) as client,
+    ):
+        work = asyncio.create_task(run(client, TWO))
+        (parked,) = await parked_runs(portal)
+        portal.instance.close_streams()
+        async with asyncio.timeout(PATIENCE):
+            answer = await work
+        assert (answer["status"], answer["executionId"]) == ("paused", parked.id)
+        assert [one.state for one in await stored(portal)] == ["parked"]
+        assert portal.kept.runs == []
