@@ -42,6 +42,7 @@ from portal.pages.rules import (
     with_application,
 )
 from portal.pages.run_view import (
+    WAITS,
     RunCallView,
     RunPart,
     RunPicture,
@@ -74,6 +75,7 @@ __all__ = [
     "REMEMBER_SECONDS",
     "STRICT",
     "STYLE_PATH",
+    "WAITS",
     "ApprovalView",
     "ArgumentsDrawing",
     "Asset",
