@@ -44,7 +44,7 @@ _AGAIN = 0.1  # seconds until a parked program asks again for an isolate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parking:
+class ParkedState:
     """How a program parked: what `ParkedProgram` has of it, besides its record, its text and its log."""
 
     frozen: bytes
@@ -81,7 +81,7 @@ async def drive(
     likeness: Likeness | None = None,
     log: ProgramLog | None = None,
     continuation: Continuation | None = None,
-) -> Parking | None:
+) -> ParkedState | None:
     """Run `source` to its end and fill in `run`; or park it. Raises nothing but its own cancellation, and what the
     journal of the handle raises.
 
@@ -99,7 +99,7 @@ async def drive(
     )
     handle.log = log
     course = _Course(run, execution, calls, pace, handle, log)
-    ended: Outcome | Parking | None = None
+    ended: Outcome | ParkedState | None = None
     try:
         async with WallTime(limits.wall_time, handle.waits, 0.0 if parked is None else parked.wall_used) as clock:
             async with execution:
@@ -109,7 +109,7 @@ async def drive(
                 else:
                     outcome = await course.go_on(continuation)
                 ended = await course.follow(outcome, clock)
-        if isinstance(ended, Parking):
+        if isinstance(ended, ParkedState):
             if handle.ending is None:
                 return ended
             run.failure = handle.ending  # somebody ended it while it was being parked
@@ -123,7 +123,7 @@ async def drive(
     except (LogDiffers, ParkedUnreadable) as difference:
         run.failure = lost(run, f"repeated here, {difference}")
     finally:
-        if run.failure is not None or not isinstance(ended, Parking):
+        if run.failure is not None or not isinstance(ended, ParkedState):
             run.cancel_pending()
         await calls.close()
     return None
@@ -208,7 +208,7 @@ class _Course:
             _compare(resume.calls, tuple(map(LoggedCall.of, outcome.calls)))
         return outcome
 
-    async def follow(self, outcome: Outcome, clock: WallTime) -> Outcome | Parking:
+    async def follow(self, outcome: Outcome, clock: WallTime) -> Outcome | ParkedState:
         """The end of the program, or how it parked."""
         run, calls, waits, log = self._run, self._calls, self._handle.waits, self._log
         while isinstance(outcome, Suspended):
@@ -249,7 +249,7 @@ class _Course:
                 self._enters = False
                 return outcome
 
-    async def _park(self, wake_at: float | None, clock: WallTime) -> Parking | None:
+    async def _park(self, wake_at: float | None, clock: WallTime) -> ParkedState | None:
         """How the program parked; None when it has to go on."""
         try:
             frozen = await self._execution.freeze()
@@ -260,7 +260,7 @@ class _Course:
         if not self._handle.wants_to_park:
             return None
         excused = clock.excused()
-        return Parking(
+        return ParkedState(
             frozen=frozen,
             pending=self._calls.pending(),
             waiting=self._calls.waited_for,

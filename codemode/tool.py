@@ -18,7 +18,7 @@ from codemode.catalog import Catalog
 from codemode.check.checker import MOST_INLINE, Checker
 from codemode.check.finding import place
 from codemode.description import description
-from codemode.driver import Continuation, Parking, drive, lost, replay
+from codemode.driver import Continuation, ParkedState, drive, lost, replay
 from codemode.entry import as_expression, may_stand_alone, may_take_globals, uncalled, without_given_parameters
 from codemode.exports import Script, as_script, may_have_modules
 from codemode.handle import RunHandle
@@ -372,7 +372,7 @@ class CodeTool:
             return None
 
     async def _parked(
-        self, run: Run, source: str, attempt: _Attempt, log: ProgramLog, parking: Parking, *, is_part: bool
+        self, run: Run, source: str, attempt: _Attempt, log: ProgramLog, parking: ParkedState, *, is_part: bool
     ) -> ParkedProgram:
         return ParkedProgram(
             run=run,

@@ -95,7 +95,7 @@ from portal.admin.portals import ShownPortal, ShownPortalServer
 from portal.admin.quotas import ShownQuota, ShownUse
 from portal.admin.role_rules import ShownRoles
 from portal.admin.roles import AdministratorRoles, PermissionGrant, ShownRole, role_id
-from portal.admin.run_shapes import RunPageInfo, RunWithCalls, ShownRun
+from portal.admin.run_shapes import RunPageInfo, RunWithCalls, ShownRun, ShownWait
 from portal.admin.served import OWN_PORTAL, ServedPortal, ServedPortalServer, ServedServer, Serving
 from portal.admin.server_logins import ShownLoginRequest
 from portal.admin.servers import ShownServer, Synced
@@ -224,6 +224,7 @@ __all__ = [
     "ShownToken",
     "ShownUse",
     "ShownUser",
+    "ShownWait",
     "ShownWordsEntry",
     "Synced",
     "TestedFact",

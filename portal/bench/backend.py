@@ -39,7 +39,7 @@ class MadeCall:
     outcome: CallOutcome | None = None
 
 
-class CallJournal:
+class SessionJournal:
     """A `ToolCaller` that forwards calls to another and keeps them in `calls`."""
 
     def __init__(self, caller: ToolCaller, catalog: Catalog) -> None:

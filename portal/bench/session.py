@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from codemode import CodeTool, RealPace
-from portal.bench.backend import Backend, CallJournal, MadeCall
+from portal.bench.backend import Backend, MadeCall, SessionJournal
 from portal.bench.recording import RecordedCall, Recording, RecordingPace
 from portal.bench.replay import Replay, ReplayDiverged
 from sandbox import Engine, Execution, Executor, Image, InProcessExecutor, Limits
@@ -86,7 +86,7 @@ class Bench:
 
         `input` is the program's global `input`, `title` the name in messages.
         """
-        journal = CallJournal(backend.caller, backend.catalog)
+        journal = SessionJournal(backend.caller, backend.catalog)
         pace = backend.pace or RealPace()
         recorder = RecordingPace(pace) if record else None
         tool = self._tool_with(input)
@@ -189,7 +189,7 @@ def _recording(
     input: Any,
     backend: Backend,
     recorder: RecordingPace,
-    journal: CallJournal,
+    journal: SessionJournal,
     answer: dict[str, Any],
 ) -> Recording:
     times = {call["seq"]: (call.get("at", 0.0), call.get("ms", 0.0)) for call in answer["calls"]}

@@ -1,4 +1,5 @@
-"""The pages of runs: the programs under way and those that have ended, and one beside its waterfall.
+"""The pages of runs: the programs that have not ended, parked ones among them, those that have, and one of them beside
+its waterfall.
 
 The text of a program is asked for by a link, and not at each look: showing it is a row of the log.
 """
@@ -12,10 +13,11 @@ from urllib.parse import quote, urlencode
 
 from starlette.routing import Route
 
-from portal.admin import LOGS, PORTALS, AdminError, RunPageInfo, RunWithCalls, ShownRun
+from portal.admin import LOGS, PORTALS, AdminError, RunPageInfo, RunWithCalls, ShownRun, ShownWait
 from portal.console.frame import ConsoleFrame
 from portal.console.visit import Answer, Crumb, Problems, Shown, Visit, Went
-from portal.pages import RunCallView, RunPart, RunView, RunWait, duration_words, outcome_words, run_part, tone_of
+from portal.pages import WAITS, RunCallView, RunPart, RunView, RunWait, duration_words, outcome_words, run_part, tone_of
+from portal.state import LIVE
 
 HERE, LIST = "runs", "/admin/runs"
 API = "/access/ai-controls/mcp/runs"
@@ -24,7 +26,7 @@ ABOVE = (Crumb("Runs", LIST),)
 PER_PAGE = "50"
 RUNNING = "running"
 OUTCOMES = ("ok", "tool_error", "error", "denied", "timeout", "unavailable", "cancelled")
-CHOICES = (("", "All"), (RUNNING, "Under way"), *((one, outcome_words(one)) for one in OUTCOMES))
+CHOICES = (("", "All"), (RUNNING, "Not ended"), *((one, outcome_words(one)) for one in OUTCOMES))
 FILTERS = ("email", "identity", "portal_id", "client", "outcome", "since", "until")
 UNAVAILABLE = 503
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d", re.ASCII)
@@ -61,8 +63,8 @@ class RunPages:
             problem = _words(error)
         kept = {name: value for name, value in asked.items() if value}
         values = {
-            "live": [one for one in items if one.live],
-            "ended": [one for one in items if not one.live],
+            "live": [one for one in items if goes_on(one)],
+            "ended": [one for one in items if not goes_on(one)],
             "info": info,
             "older": _older(kept, info),
             "asked": asked,
@@ -75,6 +77,8 @@ class RunPages:
             "took": duration_words,
             "outcome_words": outcome_words,
             "may_end": visit.may(PORTALS),
+            "state_words": lambda run: outcome_words("running" if run.live else run.state),
+            "waits": waits_in_words,
         }
         return Shown("runs.html", "Runs", values)
 
@@ -125,6 +129,26 @@ def for_field(moment: str) -> str:
     return moment[:19] if _MOMENT.match(moment) else ""
 
 
+def goes_on(run: ShownRun) -> bool:
+    """Whether it has not ended: it is under way here, or parked."""
+    return run.live or run.state in LIVE
+
+
+def waits_in_words(run: ShownRun) -> list[tuple[str, str]]:
+    """What it waits for: the tool and the words of each wait, those of its parking where nothing else is known."""
+    waits = [(one.tool, _wait_words(one)) for one in run.waiting]
+    return waits or [("", words) for words in (parked_words(run),) if words]
+
+
+def parked_words(run: ShownRun) -> str:
+    """What a parked run waits for, "" for one that is not parked."""
+    return WAITS.get(run.parked_for, "") if run.state == "parked" and not run.live else ""
+
+
+def _wait_words(wait: ShownWait) -> str:
+    return wait.text or (WAITS.get(wait.kind, "") if wait.kind != "question" else "")
+
+
 def view_of(run: RunWithCalls) -> RunView:
     """The run as its page shows it."""
     calls = [
@@ -164,6 +188,7 @@ def view_of(run: RunWithCalls) -> RunView:
         bytes_unseen=run.bytes_unseen,
         program=run.program,
         message=run.failure,
+        parked=parked_words(run),
     )
 
 
@@ -181,7 +206,7 @@ async def _read(visit: Visit, *, wanted: bool) -> tuple[RunWithCalls, str]:
 
 def _part(visit: Visit, run: RunWithCalls, *, lines: bool) -> RunPart:
     # The page on which it goes on is for its person alone.
-    waits = [RunWait(run.id, one.tool, one.text) for one in run.waiting]
+    waits = [RunWait(run.id, one.tool, _wait_words(one)) for one in run.waiting]
     here, link = f"{LIST}/{quote(run.id, safe='')}", partial(_row_link, visit)
     return run_part(view_of(run), here, waits, lines=lines, may_end=visit.may(PORTALS), row_link=link)
 

@@ -1,10 +1,12 @@
 """One portal's MCP endpoint as an ASGI application: the parts of this folder wired together."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import mcp_types as types
@@ -53,9 +55,12 @@ from portal.runs import DurableRuns, NextAttempt, RunOutcome, RunRegistry, Watch
 from portal.sdk import rename
 from portal.servers import Servers
 from portal.shares import Full, Shares, holder_of
-from portal.state import RunClaim, Store, StoredRun
+from portal.state import RunClaim, StoredRun
 from portal.trace_context import found_in
 from portal.upstream import MAX_INSTANCES
+
+if TYPE_CHECKING:
+    from portal.state import Store
 
 MUCH = 64 * 1024
 """Bytes of a body. Parsing a longer one takes so long that others would wait."""
@@ -130,42 +135,41 @@ class Endpoint:
         )
         tools = Tools(self._views, caller, self._questions)
         query = Query(self._catalogs, meanings)
-        code: CodeMode | None = None
+        parking: RunParking | None = None
+        if store is not None and durable is not None:
+            parking = RunParking(store, caller.portal, logins, lambda: self._run_settings)
+        watched = watched or WatchedRuns()
+        self._code: CodeMode | None = None
         if code_tool is not None:
-            parking: RunParking | None = None
-            if store is not None and durable is not None:
-                parking = RunParking(store, caller.portal, logins, lambda: self._run_settings)
             programs = ProgramRuns(
-                self._views,
-                caller,
-                self._catalogs,
-                code_tool,
-                prompts,
-                person_servers,
-                watched or WatchedRuns(),
-                parking,
+                self._views, caller, self._catalogs, code_tool, prompts, person_servers, watched, parking
             )
-            code = CodeMode(
-                self._views, self._catalogs, code_tool, self._questions, self._runs, programs, parking, durable
-            )
-        self._code = code
+            self._code = self._code_mode_of(code_tool, programs, parking, durable)
         self._tools = ToolMethods(self._views, self._modes(tools, query, prompts), cold=cold)
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._body_limit = http.body_limit
         self._server = server = self._make_server(settings, mark)
-        self._manager = ResumableSessions(
-            server,
-            ended=self._session_left,
-            max_request_body_size=http.body_limit,
-            max_sessions=http.sessions,
-            session_idle_timeout=http.session_idle,
-        )
+        self._manager = self._make_manager(server, http)
         self._room = SessionRoom(Shares(http.sessions, http.sessions_each), self._manager.end, self._sessions.busy)
         # Apart from each other: the work of a request whose client has left goes on.
         self._requests, self._work = UnderWay(http), UnderWay(http)
         self._express = Express(
             server, self._tools, self._sessions, http.session_idle, self._log, self._room.touch, on_trace
+        )
+
+    def _code_mode_of(
+        self, tool: CodeRunner, programs: ProgramRuns, parking: RunParking | None, durable: DurableRuns | None
+    ) -> CodeMode:
+        return CodeMode(self._views, self._catalogs, tool, self._questions, self._runs, programs, parking, durable)
+
+    def _make_manager(self, server: PortalMcpServer, http: HttpSettings) -> ResumableSessions:
+        return ResumableSessions(
+            server,
+            ended=self._session_left,
+            max_request_body_size=http.body_limit,
+            max_sessions=http.sessions,
+            session_idle_timeout=http.session_idle,
         )
 
     def _modes(self, tools: Tools, query: Query, prompts: LoginPrompts) -> dict[Mode, ToolMode]:

@@ -4,10 +4,12 @@ gets. And what it was left by the process before it.
 Every write names the revision of the claim. After a refusal nothing of this run leaves any more.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
@@ -20,12 +22,14 @@ from portal.state import (
     CallStart,
     Misused,
     RunClaim,
-    RunRows,
     RunTaken,
     RunTooLarge,
     StateUnavailable,
     StoredCall,
 )
+
+if TYPE_CHECKING:
+    from portal.state import RunRows
 
 TRIES: Final = 6
 PAUSE: Final = 0.5

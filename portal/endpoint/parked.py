@@ -58,7 +58,7 @@ class ParkedRequest:
 
     def scope(self, identity: Identity | None) -> Scope:
         """The ASGI scope of a request at the same address. It shows no credential, and has no body."""
-        scope: dict[str, Any] = {
+        scope: Scope = {
             "type": "http",
             "method": "POST",
             "scheme": self.scheme,
@@ -78,7 +78,7 @@ class ParkedRequest:
 
 
 def request_of(
-    scope: Mapping[str, Any],
+    scope: Scope,
     *,
     login: Mapping[str, object] | None,
     source: CallSource,
@@ -189,23 +189,35 @@ def _read_document(read: LabelRead) -> dict[str, object]:
     return {**{name: getattr(read, name) for name in texts}, **times}
 
 
-def _label_read(document: Any) -> LabelRead:
+def _label_read(document: Mapping[str, object]) -> LabelRead:
     texts = {name: _text(document[name]) for name in ("person", "client", "label", "portal", "server", "tool")}
-    at, until = datetime.fromisoformat(document["at"]), datetime.fromisoformat(document["until"])
-    return LabelRead(**texts, at=at, until=until, number=int(document["number"]))
+    at, until = (datetime.fromisoformat(_text(document[name])) for name in ("at", "until"))
+    return LabelRead(**texts, at=at, until=until, number=_number(document["number"]))
 
 
 def _trace_document(trace: TraceContext) -> dict[str, object]:
     return {**trace._asdict(), "baggage_to": sorted(trace.baggage_to)}
 
 
-def _trace(document: Any) -> TraceContext:
+def _trace(document: Mapping[str, object]) -> TraceContext:
     texts = {name: _text(document[name]) for name in ("trace", "span", "state", "baggage")}
-    to = frozenset(_text(one) for one in document["baggage_to"])
-    return TraceContext(flags=int(document["flags"]), recorded=bool(document["recorded"]), baggage_to=to, **texts)
+    to = frozenset(_text(one) for one in _list(document["baggage_to"]))
+    return TraceContext(flags=_number(document["flags"]), recorded=bool(document["recorded"]), baggage_to=to, **texts)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not a text")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError("not a number")
+    return value
+
+
+def _list(value: object) -> Sequence[object]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
     return value

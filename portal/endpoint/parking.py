@@ -1,19 +1,22 @@
 """Parks the runs of one portal in its database, and ends those that were parked: what is stored of them, and in which
 words. When a parked run goes on is for others to say (`portal.runs.DurableRuns`)."""
 
+from __future__ import annotations
+
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
+from starlette.types import Scope
 
 from codemode import Failure, ParkedProgram, Run, Waiting, answer_to, ended_as_bytes, ended_from_bytes
+from portal import credentials
 from portal.config import RunSettings
-from portal.credentials import stored_logins
 from portal.endpoint.parked import ParkedRequest, checkpoint, read_checkpoint, request_of
 from portal.endpoint.request import RawResult
 from portal.identity import Identity, caller_document, caller_from
@@ -29,11 +32,13 @@ from portal.state import (
     RunClaim,
     RunDocument,
     StateUnavailable,
-    Store,
     StoredRun,
     WaitOfRun,
 )
 from portal.upstream import CallContext
+
+if TYPE_CHECKING:
+    from portal.state import Store
 
 MOST_WAITS: Final = 64
 MAX_RESULT_BYTES: Final = 4 * 1024 * 1024
@@ -102,7 +107,7 @@ class RunParking:
         """Whether runs are parked."""
         return self._settings().durable != "off"
 
-    def request(self, scope: Mapping[str, Any], context: CallContext, holder: str, at: int) -> ParkedRequest:
+    def request(self, scope: Scope, context: CallContext, holder: str, at: int) -> ParkedRequest:
         """What is kept of the request behind a run that began `at` (microseconds since 1970)."""
         principal = context.principal
         login = None if principal is None else self.logins.document_of(principal)
@@ -164,7 +169,7 @@ class RunParking:
 
     async def _logged_in(self, subject: str, since: int) -> bool:
         """Whether the person has logged in to a server since then."""
-        found = await stored_logins(self._store, subject=subject)
+        found = await credentials.stored_logins(self._store, subject=subject)
         return any(one.modified_at.timestamp() * 1_000_000 >= since for one in found)
 
     def lost(self, claim: RunClaim, why: str) -> FinishedRun:
@@ -264,5 +269,5 @@ def _result(record: Run, answer: RawResult, request: ParkedRequest) -> bytes:
 def _read_result(data: bytes) -> EndedRunResult:
     request, data = read_checkpoint(data)
     size = int.from_bytes(data[:8], "little")
-    answer: Any = orjson.loads(data[8 + size :])
+    answer = orjson.loads(data[8 + size :])
     return EndedRunResult(ended_from_bytes(data[8 : 8 + size]), answer, request.read)

@@ -348,7 +348,7 @@ class ProgramRuns:
             run.handle.servers = ProgramServers(self._person_servers, principal, logins, at)
         return logins
 
-    def _first(self, arguments: Mapping[str, Any], run: LiveRun) -> Work:
+    def _first(self, arguments: Mapping[str, object], run: LiveRun) -> Work:
         async def work(catalog: Catalog, caller: ToolCaller) -> RawResult | ParkedProgram:
             return await self._code_tool.begin(
                 arguments, catalog, caller, identity=run.holder, run_id=run.id, handle=run.handle

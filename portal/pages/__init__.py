@@ -42,6 +42,7 @@ from portal.pages.rules import (
     with_application,
 )
 from portal.pages.run_view import (
+    WAITS,
     RunCallView,
     RunPart,
     RunPicture,
@@ -53,7 +54,7 @@ from portal.pages.run_view import (
 )
 from portal.pages.scales import bytes_words, duration_words, moment_words, number_words
 from portal.pages.timeline import CallOutcome, ProgramTimeline, TimelineCall, listing, waterfall
-from portal.pages.unseen import in_ascii, seen_words, short_words
+from portal.pages.unseen import in_ascii, json_escapes, seen_words, short_words, written_out
 from portal.pages.visitor import FORM_FIELD, Visitor, Visitors
 from portal.pages.whole import whole_page
 
@@ -74,6 +75,7 @@ __all__ = [
     "REMEMBER_SECONDS",
     "STRICT",
     "STYLE_PATH",
+    "WAITS",
     "ApprovalView",
     "ArgumentsDrawing",
     "Asset",
@@ -111,6 +113,7 @@ __all__ = [
     "group_view",
     "icon",
     "in_ascii",
+    "json_escapes",
     "lines",
     "listing",
     "moment_words",
@@ -135,4 +138,5 @@ __all__ = [
     "whole_page",
     "with_application",
     "words_page",
+    "written_out",
 ]

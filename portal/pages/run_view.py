@@ -22,7 +22,15 @@ from portal.pages.timeline import (
 from portal.pages.unseen import seen_words, short_words
 
 MOST_WORDS = 200
-RUN_TONES: Mapping[str, str] = {"ok": "good", "running": "warn", "denied": "warn", "cancelled": "off", "unknown": "off"}
+RUN_TONES: Mapping[str, str] = {
+    "ok": "good",
+    "running": "warn",
+    "parked": "warn",
+    "ready": "warn",
+    "denied": "warn",
+    "cancelled": "off",
+    "unknown": "off",
+}
 """The tone of each outcome of a run or call; of every other it is bad."""
 FAILURES: Mapping[str, str] = {
     "syntax": "syntax: it is neither JavaScript nor TypeScript",
@@ -41,6 +49,16 @@ FAILURES: Mapping[str, str] = {
     "expired": "expired: nobody came while it was parked",
 }
 """The kinds of errors of a run (`codemode`), with their words."""
+WAITS: Mapping[str, str] = {
+    "approval": "somebody who approves a call",
+    "login": "its person, who logs in to a server",
+    "question": "its person, who answers a question",
+    "timer": "its own timer",
+    "sleep": "its own timer",
+    "drain": "a process that takes it up again",
+    "uncertain": "somebody who says what became of a call",
+}
+"""What runs wait for, in words: by the kind of a wait, and by the reason why one is parked."""
 MOST_MESSAGE = 600
 UNSEEN_HINT = "What calls received, less what the run answered"
 _OUTCOMES: Mapping[str, CallOutcome] = {
@@ -76,7 +94,8 @@ class RunCallView:
 class RunView:
     """A run. `made` is how many calls it has made, None where that is not known; `more` says that some of them are
     left out. `bytes_unseen` is None until there is an answer, `program` where it is not to be shown. `message` is how
-    it failed, as its agent read it, "" where that is not to be shown."""
+    it failed, as its agent read it, "" where that is not to be shown. `parked` says what a parked run waits
+    for, "" for all others."""
 
     id: str
     live: bool
@@ -95,6 +114,7 @@ class RunView:
     bytes_unseen: int | None
     program: str | None = None
     message: str = ""
+    parked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +255,8 @@ def outcome_words(outcome: str) -> str:
     """`tool_error` as `Tool error`."""
     if outcome in ("running", "pending"):
         return "Under way"
+    if outcome == "ready":
+        return "Goes on next"
     return outcome.replace("_", " ").capitalize()
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Final, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
 
 import structlog
 
@@ -36,10 +36,12 @@ from portal.state import (
     RunTaken,
     RunTooLarge,
     StateUnavailable,
-    Store,
     StoredRun,
     utc_now,
 )
+
+if TYPE_CHECKING:
+    from portal.state import Store
 
 T = TypeVar("T")
 

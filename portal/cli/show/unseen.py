@@ -1,27 +1,19 @@
-"""What a text hides from the eye, written out: characters that are not seen, or that turn the order of others. Pure.
+"""Texts for a terminal on which somebody decides: what is not seen is escaped as JSON does it. Pure.
 
-Somebody decides by what they read here. `printable` is for text that is only looked at.
+`printable` is for text that is only looked at.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 
-MOST_MARKS_IN_A_ROW = 4
-"""Marks that combine with one letter. More of them are drawn over the lines around it."""
-# Control, format (bidi, zero width, tags), surrogates, private, unassigned, separators of lines and paragraphs.
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-# Fillers and selectors, which are letters or marks by their category and are drawn as nothing.
-_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\U0001d159")
-_SELECTORS = (("\u180b", "\u180f"), ("\ufe00", "\ufe0f"), ("\U000e0100", "\U000e01ef"))
-_SUSPECT = re.compile(r"[^\x20-\x7e]+")
+from portal.pages import json_escapes, written_out
 
 
-def seen(text: str, *, lines: bool = False) -> str:
-    """The text with what is not seen escaped as JSON does it. With `lines` the ends of lines stay."""
-    return _SUSPECT.sub(lambda found: _escaped(found[0], "\n" if lines else ""), text)
+def seen(text: str) -> str:
+    """The text in one line, with what is not seen escaped."""
+    escaped = written_out(text, json_escapes)
+    return escaped.replace("\n", "\\n").replace("\t", "\\t")
 
 
 def json_lines(text: str) -> str:
@@ -32,7 +24,7 @@ def json_lines(text: str) -> str:
         text = _written(value, "")
     except (ValueError, RecursionError):
         pass
-    return seen(text, lines=True)
+    return written_out(text, json_escapes).replace("\t", "\\t")
 
 
 class _Number(str):
@@ -58,19 +50,3 @@ def _written(value: object, indent: str) -> str:
 
 def _text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
-
-
-def _escaped(text: str, keep: str) -> str:
-    shown, marks = list[str](), 0
-    for character in text:
-        marks = marks + 1 if unicodedata.combining(character) else 0
-        hidden = character not in keep and (_is_unseen(character) or marks > MOST_MARKS_IN_A_ROW)
-        shown.append(json.dumps(character)[1:-1] if hidden else character)
-    return "".join(shown)
-
-
-def _is_unseen(character: str) -> bool:
-    category = unicodedata.category(character)
-    if category in _HIDDEN or (category == "Zs" and character != " "):
-        return True
-    return character in _BLANK or any(first <= character <= last for first, last in _SELECTORS)

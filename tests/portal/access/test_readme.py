@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.access import NO_SERVERS, SELECTORS, Access, ToolPolicy
+from portal.access import NO_SERVERS, SELECTORS, Access, Standing, ToolPolicy
 from portal.app.access import portal_access, read_stored
 from portal.app.definitions import definitions
 from portal.config import Config, parse_config
@@ -51,6 +51,22 @@ async def test_the_configuration_decides_as_it_says(tmp_path: Path) -> None:
     ada, bob = (Identity(id=name, email=f"{name}@example.com") for name in ("ada", "bob"))
     assert access.server(ada, "tickets").policy == "ops" and not access.server(bob, "tickets").allowed
     assert access.tool(ada, "tickets", "drop_all", {}).policy == "calm"
+
+
+@pytest.mark.anyio
+async def test_the_approval_of_the_first_chapter_is_asked_of_the_person_that_it_names(tmp_path: Path) -> None:
+    first = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    section = first.partition("### Approvals")[2].partition("\n#")[0]
+    [example] = re.findall(r"^```json\n(.*?)^```$", section, re.S | re.M)
+    async with Store.open(new_state(tmp_path), KeyRing.in_memory()) as store:
+        access = await compiled(parse_config(json.loads(example)), store)
+    assert access.warnings == ()
+    ada = Identity(id="ada", email="ada@acme.example")
+    standing = Standing(access, ada)
+    asks = standing.approval("bank", "pay_bill", {}, {})
+    assert asks is not None and standing.approval("bank", "balance", {}, {}) is None
+    [asked] = asks.groups
+    assert (asked.needed, asked.emails) == (1, frozenset({"grace@acme.example"}))
 
 
 def test_every_selector_has_a_row() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from tests.portal.browser import chromium
 from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.console.running import THREE, agent_of, stored
 from tests.portal.login.guarded import PASSWORD, Guarded, guarded_portal
+from tests.portal.state.run_parts import parking
 from tests.portal.upstreams.hosting import hosted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
@@ -251,6 +253,36 @@ async def test_whatever_a_program_and_its_tools_are_called_it_is_text_and_has_it
         assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         await page.locator("#L5000 .margin a").last.click()
         await expect(page.locator("#call-200")).to_be_in_viewport()
+
+
+async def test_a_parked_run_stands_with_those_that_have_not_ended_and_says_what_it_waits_for(tmp_path: Path) -> None:
+    async with (
+        guarded_portal(tmp_path, has_log=True) as portal,
+        chromium() as browser,
+        administrator(portal, browser) as admin,
+    ):
+        page, store = admin.page, portal.instance.shared.store
+        assert store is not None
+        now = datetime.now(UTC)
+        await store.runs.park(parking("exec_call", now, portal="", reason="login", waits=1), b"a checkpoint")
+        await store.runs.park(parking("exec_time", now, portal="", reason="sleep", wake_in=3600), b"a checkpoint")
+        await admin.open("/runs")
+        table = page.locator("section").filter(has=page.get_by_role("heading", name="Not ended"))
+        await expect(table.locator("tbody tr")).to_have_count(2)
+        row = table.get_by_role("row").filter(has_text="exec_call")
+        await expect(row).to_contain_text("shop.buy")
+        await expect(row).to_contain_text("somebody who approves a call")
+        # Nobody was asked for that one, so that this portal goes on with it; the timer of the other takes an hour.
+        row = table.get_by_role("row").filter(has_text="exec_time")
+        await expect(row).to_contain_text("Parked")
+        await expect(row).to_contain_text("its own timer")
+        await expect(page.get_by_role("heading", name="Ended", exact=True)).to_have_count(0)
+        await admin.check(axe_source(), PICTURES, "runs-parked")
+        await row.get_by_role("link").first.click()
+        await expect(page.get_by_text("no process has it until then")).to_be_visible()
+        await admin.check(axe_source(), PICTURES, "run-parked")
+        await page.get_by_role("button", name="End").click()
+        await expect(page.locator(".tiles")).to_contain_text("Cancelled")
 
 
 async def test_how_a_run_failed_is_shown_with_its_program_where_that_is_kept_and_has_no_secret(
