@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from mcp.client.stdio import StdioServerParameters
 from portal.demo.company import build_company
 from tests import node_tools
 from tests.clients.serving import Served, serving
+from tests.zygote import quick_entry
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
@@ -43,9 +43,7 @@ ARGUMENTS = json.dumps({"code": PROGRAM})
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    servers = {
-        name: {"command": sys.executable, "args": ["-m", f"portal.demo.{name}"]} for name in ("shop", "shipping")
-    }
+    servers = {name: quick_entry(f"portal.demo.{name}") for name in ("shop", "shipping")}
     with serving({"mcpServers": servers}, tmp_path_factory.mktemp("portal")) as served:
         yield served
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.end_to_end.whole import CODE, LEGACY, MODERN, Raw, Whole
 from tests.patience import PATIENCE
-from tests.portal.upstreams.hosting import Hosted, hosted, stdio_entry
+from tests.portal.upstreams.hosting import Hosted, hosted, real_stdio_entry
 
 pytestmark = [
     pytest.mark.anyio,
@@ -134,7 +134,7 @@ async def test_a_portal_told_to_end_stops_what_runs_and_leaves_no_process(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     async with hosted() as upstream:
-        served = await serve(tmp_path, {"one": {"url": upstream.url}, "pipe": stdio_entry()})
+        served = await serve(tmp_path, {"one": {"url": upstream.url}, "pipe": real_stdio_entry()})
         url = str((await served.event("listening"))["url"])
         await served.event("servers settled")
         below = descendants(served.process.pid)

@@ -10,7 +10,7 @@ import pytest
 from tests.deep import times
 from tests.end_to_end.holding import MiB, assert_no_more, settled, state
 from tests.end_to_end.whole import LEGACY, MODERN, Raw, Whole, whole
-from tests.portal.upstreams.hosting import Hosted, stdio_entry
+from tests.portal.upstreams.hosting import Hosted, real_stdio_entry
 
 pytestmark = [
     pytest.mark.anyio,
@@ -55,7 +55,7 @@ async def serve_many(portal: Whole, upstream: Hosted, rounds: int) -> None:
 
 @pytest.mark.parametrize("rounds", times(20, 60))
 async def test_hundreds_of_requests_leave_nothing_behind(upstream: Hosted, rounds: int) -> None:
-    servers = {"one": {"url": upstream.url}, "pipe": stdio_entry()}
+    servers = {"one": {"url": upstream.url}, "pipe": real_stdio_entry()}
     async with whole(servers, limits={"memory": 8 * MiB, "cpuTime": 5}) as portal:
         await serve_many(portal, upstream, 8)
         before = await state()

@@ -13,7 +13,7 @@ import structlog
 
 from portal.logs.setup import configure_logging
 from tests.end_to_end.whole import LEGACY, MODERN, Raw, whole
-from tests.portal.upstreams.hosting import stdio_entry
+from tests.portal.upstreams.hosting import real_stdio_entry
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 
 pytestmark = [
@@ -120,7 +120,7 @@ async def test_no_secret_leaves_the_portal_however_a_server_fails(version: str, 
 
 async def test_a_process_that_dies_shouting_its_environment_and_arguments_is_not_quoted(log: io.StringIO) -> None:
     shouting = "import os, sys; sys.exit(' '.join([os.environ['KEY'], *sys.argv]))"
-    entry = stdio_entry()
+    entry = real_stdio_entry()
     entries = {
         "shouts": {
             "command": entry["command"],

@@ -26,6 +26,7 @@ from portal.logs import Kind
 from tests.portal.cli.command import SECONDS
 from tests.portal.cli.command import in_process as codemode
 from tests.portal.cli.pseudo_terminal import Terminal
+from tests.zygote import quick
 
 BIN = Path(sys.executable).parent
 SHELLS = ("bash", "zsh", "fish", "powershell")
@@ -58,7 +59,7 @@ def completed(folder: Path, shell: str, line: str) -> list[str]:
         "_CODEMODE_COMPLETE": f"complete_{shell}",
     }
     done = subprocess.run(
-        [str(BIN / "codemode")], cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False,
+        quick("portal.cli"), cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False,
         env={**environment(folder), **asked},
     )  # fmt: skip
     assert done.stderr == ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import resource
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ import pytest
 from portal.cli.exits import Exit
 from portal.cli.process import MOST_DESCRIPTORS, allow_many_descriptors
 from tests.clients.serving import Served, serving
-
-SHOP = {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}
-SHIPPING = {"command": sys.executable, "args": ["-m", "portal.demo.shipping"]}
+from tests.zygote import quick_entry
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -26,7 +23,7 @@ pytestmark = pytest.mark.timeout(180)
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A portal for the tests that change nothing of it."""
-    servers = {"shop": SHOP, "gone": {"command": "no-such-program-anywhere"}}
+    servers = {"shop": quick_entry("portal.demo.shop"), "gone": {"command": "no-such-program-anywhere"}}
     with serving({"mcpServers": servers}, tmp_path_factory.mktemp("served")) as served:
         yield served
 
@@ -43,14 +40,15 @@ def test_it_says_where_it_listens_and_how_its_servers_are(served: Served) -> Non
 
 
 def test_a_stopped_portal_ends_well(tmp_path: Path) -> None:
-    with serving({"mcpServers": {"shop": SHOP}}, tmp_path) as served:
+    with serving({"mcpServers": {"shop": quick_entry("portal.demo.shop")}}, tmp_path) as served:
         assert served.stop() == Exit.OK
         assert served.event("stopped")
 
 
 def test_a_changed_configuration_is_taken_up(tmp_path: Path, shop: dict[str, Any]) -> None:
     with serving({"mcpServers": {"shop": shop}}, tmp_path) as served:
-        (tmp_path / "codemode.json").write_text(json.dumps({"mcpServers": {"shop": shop, "shipping": SHIPPING}}))
+        servers = {"shop": shop, "shipping": quick_entry("portal.demo.shipping")}
+        (tmp_path / "codemode.json").write_text(json.dumps({"mcpServers": servers}))
         assert served.event("configuration changed")["keys"] == ["mcpServers.shipping (new)"]
         while not any(event.get("server") == "shipping" and event["state"] == "ready" for event in served.events):
             served.next_event()

@@ -22,6 +22,7 @@ from portal.cli.exits import Exit
 from tests.patience import PATIENCE
 from tests.portal.cli.command import SECONDS, as_process, in_process
 from tests.portal.stdio.piping import INITIALIZE, INITIALIZED
+from tests.zygote import quick, quick_entry
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -32,6 +33,11 @@ ROOT = Path(__file__).parents[3]
 SHIPPING = {"command": sys.executable, "args": ["-m", "portal.demo.shipping"], "cwd": str(ROOT)}
 PROGRAM = "return (await codemode.shipping.list_shipments({limit: 1})).shipments.length"
 COMMAND = [sys.executable, "-m", "portal.cli", "stdio"]
+
+
+def quick_command() -> list[str]:
+    """The same without its imports, where neither its start nor the processes that it starts are the subject."""
+    return quick("portal.cli", "stdio")
 
 
 @pytest.fixture
@@ -54,9 +60,9 @@ def environment(folder: Path) -> dict[str, str]:
 class Started:
     """A process of the command, and its pipes."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, command: list[str]) -> None:
         self.process = subprocess.Popen(
-            [*COMMAND, *options],
+            command,
             cwd=folder,
             env=environment(folder),
             stdin=subprocess.PIPE,
@@ -92,8 +98,8 @@ class Started:
 
 
 @contextmanager
-def started(folder: Path, *options: str) -> Iterator[Started]:
-    found = Started(folder, *options)
+def started(folder: Path, *options: str, quickly: bool = True) -> Iterator[Started]:
+    found = Started(folder, [*(quick_command() if quickly else COMMAND), *options])
     try:
         yield found
     finally:
@@ -150,7 +156,14 @@ def test_a_prepared_list_of_messages_has_all_its_answers(tmp_path: Path) -> None
 
 def test_a_slow_and_a_broken_server_delay_no_first_answer(tmp_path: Path) -> None:
     slow = {"command": sys.executable, "args": ["-c", "import sys; sys.stdin.read()"]}
-    configured(tmp_path, {"slow": slow, "gone": {"command": "no-such-program-anywhere"}, "shipping": SHIPPING})
+    configured(
+        tmp_path,
+        {
+            "slow": slow,
+            "gone": {"command": "no-such-program-anywhere"},
+            "shipping": quick_entry("portal.demo.shipping"),
+        },
+    )
     with started(tmp_path) as process:
         process.begin()
         begun = time.monotonic()
@@ -182,7 +195,7 @@ main(sys.argv[1:])
 
 
 def test_what_is_printed_never_gets_between_the_messages(tmp_path: Path) -> None:
-    configured(tmp_path)
+    configured(tmp_path, {"shipping": quick_entry("portal.demo.shipping")})
     file = tmp_path / "printing.py"
     file.write_text(textwrap.dedent(PRINTING))
     messages = [INITIALIZE, INITIALIZED, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}]
@@ -229,7 +242,7 @@ def test_it_ends_with_its_client_and_leaves_no_process(tmp_path: Path, how: str)
     # It takes no notice of the end of its input.
     stubborn = {"command": "/bin/sh", "args": ["-c", "trap '' TERM; while :; do sleep 1000; done"]}
     configured(tmp_path, {"shipping": SHIPPING, "stubborn": stubborn})
-    with started(tmp_path) as process:
+    with started(tmp_path, quickly=False) as process:
         process.begin()
         process.say(called(1, "code", code=PROGRAM))
         assert process.answer(1)["result"]["structuredContent"]["result"] == 1
@@ -281,7 +294,7 @@ def test_a_changed_document_is_taken_up_and_the_client_is_told(tmp_path: Path) -
     configured(tmp_path, {})
     with started(tmp_path, "--mode", "tools") as process:
         process.begin()
-        configured(tmp_path, {"shipping": SHIPPING})
+        configured(tmp_path, {"shipping": quick_entry("portal.demo.shipping")})
         while process.next().get("method") != "notifications/tools/list_changed":
             pass
         process.say({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
@@ -289,7 +302,8 @@ def test_a_changed_document_is_taken_up_and_the_client_is_told(tmp_path: Path) -
 
 
 def test_several_at_once_share_the_database_of_a_document(tmp_path: Path) -> None:
-    configured(tmp_path, {"shipping": {**SHIPPING, "pin": True}}, portal={"state": "sqlite:///state.db", "logs": {}})
+    shipping = {**quick_entry("portal.demo.shipping"), "pin": True}
+    configured(tmp_path, {"shipping": shipping}, portal={"state": "sqlite:///state.db", "logs": {}})
     with started(tmp_path) as one, started(tmp_path) as two:
         for process in (one, two):
             process.begin()
@@ -316,10 +330,10 @@ def test_a_further_portal_shows_its_own_selection(tmp_path: Path) -> None:
 def test_the_portal_of_another_document_is_a_server_like_any_other(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    file = configured(other)
+    file = configured(other, {"shipping": quick_entry("portal.demo.shipping")})
     words = [*COMMAND[1:], "--config", str(file), "--mode", "tools"]
     configured(tmp_path, {"other": {"command": COMMAND[0], "args": words, "env": {"PYTHONPATH": str(ROOT)}}})
-    with started(tmp_path) as process:
+    with started(tmp_path, quickly=False) as process:
         process.begin()
         program = "return (await codemode.other.shipping_list_shipments({limit: 1})).shipments.length"
         process.say(called(1, "code", code=program))

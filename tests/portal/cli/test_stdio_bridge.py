@@ -18,7 +18,7 @@ from mcp.client.stdio import stdio_client
 from portal.cli.exits import Exit
 from tests.patience import PATIENCE
 from tests.portal.cli.command import as_process
-from tests.portal.cli.test_stdio import COMMAND, called, environment
+from tests.portal.cli.test_stdio import called, environment, quick_command
 from tests.portal.credentials.authority import login_authority, protected
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import guarded_portal, sign_in
@@ -90,7 +90,7 @@ class Bridge:
 @asynccontextmanager
 async def bridge(folder: Path, url: str, *options: str, **more: str) -> AsyncIterator[Bridge]:
     process = await asyncio.create_subprocess_exec(
-        *COMMAND,
+        *quick_command(),
         *("--url", url, "--mode", "tools", "--no-browser", *options),
         cwd=folder,
         env={**environment(folder), **more},

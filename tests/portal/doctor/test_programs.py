@@ -14,7 +14,7 @@ from portal.doctor import Diagnosis
 from portal.doctor.programs import how_to_install, program_facts, program_findings
 from portal.upstream import NO_PROCESS_LOGS, ProcessLogReader, ProcessLogs
 from tests.portal.doctor.finding import checks, found
-from tests.portal.upstreams.hosting import stdio_entry
+from tests.portal.upstreams.hosting import real_stdio_entry
 from tests.portal.upstreams.watching import server_config
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +40,7 @@ def python(text: str) -> dict[str, Any]:
 
 
 async def test_a_program_that_works_is_started_and_its_tools_are_counted() -> None:
-    findings = await looked_at(stdio_entry())
+    findings = await looked_at(real_stdio_entry())
     assert not checks(findings)
     assert found(findings, "program.found").level == "ok"
     assert "tools" in found(findings, "program.answers").text
@@ -119,10 +119,10 @@ async def test_a_command_line_in_command_and_a_file_that_may_not_be_started_are_
 
 
 async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    findings = await looked_at({**stdio_entry(), "cwd": str(tmp_path / "gone")})
+    findings = await looked_at({**real_stdio_entry(), "cwd": str(tmp_path / "gone")})
     one = found(findings, "program.folder")
     assert one.level == "trouble" and f"mkdir -p {tmp_path}/gone" in one.fix
-    assert "program.folder" not in checks(await looked_at({**stdio_entry(), "cwd": str(tmp_path)}))
+    assert "program.folder" not in checks(await looked_at({**real_stdio_entry(), "cwd": str(tmp_path)}))
 
 
 async def test_a_program_of_node_is_told_to_use_the_proxy(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tests.portal.login.guarded import EMAIL
 from tests.portal.oauth.agent import Agent
 from tests.portal.oauth.test_served import META, Address, claim
 from tests.portal.state.databases import new_state
+from tests.zygote import quick_entry
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ HUSH = "hush-7f3a-5f0c"
 
 def document(folder: Path, exports: dict[str, Any]) -> dict[str, Any]:
     return {
-        "mcpServers": {"shop": {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}},
+        "mcpServers": {"shop": quick_entry("portal.demo.shop")},
         "portal": {"state": new_state(folder), "identity": {}, "exports": exports},
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,13 +11,14 @@ from portal.cli.exits import Exit
 from portal.state import KeyRing, LabelRead, Store, utc_now
 from tests.portal.cli.command import in_process as codemode
 from tests.portal.state.databases import new_state
+from tests.zygote import quick_entry
 
-SHOP = {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}
 RULE = {"name": "no-leaks", "when": ["confidential"], "target": ["external"]}
 
 
 def test_a_program_of_the_command_line_is_held_by_the_rules_of_the_document(tmp_path: Path) -> None:
-    servers = {"crm": {**SHOP, "labels": ["confidential"]}, "mail": {**SHOP, "labels": ["external"]}}
+    shop = quick_entry("portal.demo.shop")
+    servers = {"crm": {**shop, "labels": ["confidential"]}, "mail": {**shop, "labels": ["external"]}}
     document = {"mcpServers": servers, "portal": {"dataFlow": {"rules": [RULE]}}}
     (tmp_path / "codemode.json").write_text(json.dumps(document))
     call = "await codemode.{}.list_orders({{limit: 1}});"

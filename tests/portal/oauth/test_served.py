@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tests.portal.login.browser import Browser, browser_at
 from tests.portal.login.guarded import EMAIL, PASSWORD, sign_in
 from tests.portal.oauth.agent import Agent, answer_in
 from tests.portal.state.databases import new_state
+from tests.zygote import quick_entry
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ class Address:
 
 def document(folder: Path, **identity: Any) -> dict[str, Any]:
     return {
-        "mcpServers": {"shop": {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}},
+        "mcpServers": {"shop": quick_entry("portal.demo.shop")},
         "portal": {"state": new_state(folder), "identity": identity},
     }
 

@@ -21,7 +21,7 @@ from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.last_words import LastWords
 from portal.upstream.transports.stdio import LineReader, StdioPipe
 from portal.upstream.transports.wire import id_of_answer
-from tests.portal.upstreams.hosting import stdio_entry
+from tests.portal.upstreams.hosting import real_stdio_entry, stdio_entry
 from tests.portal.upstreams.watching import ready, watched
 
 pytestmark = pytest.mark.anyio
@@ -95,7 +95,7 @@ async def test_the_process_gets_its_arguments_environment_and_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PORTAL_SECRET", "not for children")
-    entry = stdio_entry()
+    entry = real_stdio_entry()
     async with ready({**entry, "env": {**entry["env"], "GIVEN": "value"}, "cwd": str(tmp_path)}) as up:
         assert await up.text("environment", "GIVEN") == f"value {tmp_path}"
         assert await up.text("environment", "PORTAL_SECRET") == f" {tmp_path}"
@@ -147,7 +147,7 @@ async def test_the_process_gets_proxies_certificates_and_language_and_nothing_el
     secrets = {"LC_API_KEY": "x", "CODEMODE_TOKEN": "x", "AWS_SECRET_ACCESS_KEY": "x", "SSLKEYLOGFILE": "x"}
     for name, value in {**INHERITED, **secrets, "LC_ALL": "() { :; }"}.items():
         monkeypatch.setenv(name, value)
-    entry = stdio_entry()
+    entry = real_stdio_entry()
     async with ready({**entry, "env": {**entry["env"], "TZ": "UTC"}}) as up:
         for name, value in {**INHERITED, "TZ": "UTC"}.items():
             assert (await up.text("environment", name)).split(" ")[0] == value, name

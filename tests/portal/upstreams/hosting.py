@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tests.portal.upstreams.server import Behaviour, Upstream, listen, sse_app
+from tests.zygote import quick_entry
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -98,7 +99,12 @@ async def hosted(
 
 
 def stdio_entry(*switches: str) -> dict[str, Any]:
-    """A configuration entry that starts the server over stdio."""
+    """A configuration entry that starts the server over stdio, without its imports (tests/zygote.py)."""
+    return quick_entry("tests.portal.upstreams.server", "stdio", *switches)
+
+
+def real_stdio_entry(*switches: str) -> dict[str, Any]:
+    """The same as any program is started, where that is the subject."""
     return {
         "command": sys.executable,
         "args": ["-m", "tests.portal.upstreams.server", "stdio", *switches],
