@@ -15,7 +15,6 @@ import orjson
 from starlette.types import Scope
 
 from codemode import Failure, ParkedProgram, Run, Waiting, answer_to, ended_as_bytes, ended_from_bytes
-from portal import credentials
 from portal.config import RunSettings
 from portal.endpoint.parked import ParkedRequest, checkpoint, read_checkpoint, request_of
 from portal.endpoint.request import RawResult
@@ -159,18 +158,14 @@ class RunParking:
             await _until_done(lambda: self.rows.park(following.parking, following.checkpoint))
 
     async def _look_for_login(self, parking: Parking, since: int) -> None:
-        if await self._logged_in(parking.subject, since):
+        began = datetime.fromtimestamp(since / 1_000_000, UTC)
+        if await self._store.credentials.changed_since(parking.subject, began):
             # The person was faster than this writing, and nobody would tell of that login again.
             await self.rows.ready(parking.id)
 
     async def left(self, run_id: str) -> None:
         """End a run whose client has left while it was being parked."""
         await self.rows.cancel(run_id, LEFT)
-
-    async def _logged_in(self, subject: str, since: int) -> bool:
-        """Whether the person has logged in to a server since then."""
-        found = await credentials.stored_logins(self._store, subject=subject)
-        return any(one.modified_at.timestamp() * 1_000_000 >= since for one in found)
 
     def lost(self, claim: RunClaim, why: str) -> FinishedRun:
         """The end of a run that cannot go on."""

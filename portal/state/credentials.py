@@ -103,6 +103,12 @@ class CredentialRows:
                 found += [_credential(row, kind) for row in rows.mappings()]
         return [one for one in found if one is not None]
 
+    async def changed_since(self, subject: str, since: datetime) -> bool:
+        """Whether a credential of this subject, of any kind, was stored since then."""
+        mine = and_(named(credentials.c.subject, subject), credentials.c.modified_at >= to_stored(since))
+        async with self._reading() as connection:
+            return (await connection.execute(select(credentials.c.server).where(mine).limit(1))).first() is not None
+
     async def get(self, kind: Kind[D], key: CredentialKey) -> StoredCredential[D] | None:
         """The credential; None if there is none, or its document cannot be read."""
         async with self._reading() as connection:

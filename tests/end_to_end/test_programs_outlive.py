@@ -161,7 +161,13 @@ async def test_a_program_of_three_approvals_is_killed_at_each_wait_and_approved_
 
 
 @pytest.mark.parametrize(
-    ("verdict", "answer", "made"), [("happened", {"n": 7}, [1]), ("repeat", None, [1, 1]), ("refused", None, [1])]
+    ("verdict", "answer", "made"),
+    [
+        ("happened", {"n": 7}, [1]),
+        # Each waits for the end of a lease.
+        pytest.param("repeat", None, [1, 1], marks=pytest.mark.deep),
+        pytest.param("refused", None, [1], marks=pytest.mark.deep),
+    ],
 )
 async def test_a_call_during_which_a_process_is_killed_is_not_made_again_until_somebody_says_so(
     tmp_path: Path, verdict: Verdict, answer: dict[str, int] | None, made: list[int]

@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 
 from codemode import CodeTool
-from portal.credentials import stored_logins
 from portal.endpoint import code as code_module
-from portal.endpoint import parking as parking_module
 from portal.endpoint.parked import read_checkpoint
-from portal.state import LIVE, RunFilter, RunRows, StateUnavailable, StoredRun
+from portal.state import LIVE, CredentialRows, RunFilter, RunRows, StateUnavailable, StoredRun
 from tests.patience import PATIENCE
 from tests.portal.portals import GENERATIONS, MODERN, Portal, client_of, portal_over
 from tests.portal.runs.login import LINK, Login
@@ -292,7 +290,7 @@ async def test_a_program_of_which_nobody_knows_whether_it_is_parked_does_not_go_
 async def test_a_program_that_is_parked_stays_so_if_the_database_fails_right_after(
     code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failures, looked = [1, 1], stored_logins
+    failures, looked = [1, 1], CredentialRows.changed_since
 
     async def lossy(*arguments: Any, **options: Any) -> Any:
         if failures:
@@ -300,7 +298,7 @@ async def test_a_program_that_is_parked_stays_so_if_the_database_fails_right_aft
             raise StateUnavailable("the connection was lost")
         return await looked(*arguments, **options)
 
-    monkeypatch.setattr(parking_module, "stored_logins", lossy)
+    monkeypatch.setattr(CredentialRows, "changed_since", lossy)
     async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
         run_id = (await run(client, TWO))["executionId"]
         assert login.waiting == 0, "it is parked, and does not wait in this process too"

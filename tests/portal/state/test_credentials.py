@@ -61,6 +61,15 @@ async def test_one_that_is_put_again_replaces_the_other_and_one_that_is_deleted_
         assert await rows.settle(KIND, KEY, first.version, {}, b"late") is None
 
 
+async def test_whether_somebody_got_a_credential_since_a_time_is_known(opened: Opener) -> None:
+    clock = Clock()
+    async with opened(clock=clock) as store:
+        await store.credentials.put(KIND, KEY, {}, b"a token")
+        assert await store.credentials.changed_since("ann", clock.at)
+        assert not await store.credentials.changed_since("ann", clock.at + timedelta(microseconds=1))
+        assert not await store.credentials.changed_since("bob", clock.at)
+
+
 async def test_of_many_that_want_to_renew_it_one_may_until_its_lease_ends(opened: Opener) -> None:
     clock = Clock()
     async with opened(clock) as one, opened(clock) as other:
