@@ -19,8 +19,8 @@ class RunSettings(Section):
     which it gets every `progress_every`. Then the answer is `paused`, and the program is kept for `keep`, at most
     `most_for_each` for one person and `most` in all.
 
-    With `durable` a program that only waits is parked in the database of the portal, if it has one: it outlives the
-    process, and ends when it has not gone on for `expires`.
+    With `durable: on_park` a program that only waits is parked in the database of the portal, if it has one: it
+    outlives the process, and ends when it has not gone on for `expires`.
     """
 
     patience: Seconds = 45.0
@@ -29,5 +29,5 @@ class RunSettings(Section):
     keep: Seconds = 900.0
     most_for_each: int = Field(default=10, ge=0, le=10_000)
     most: int = Field(default=500, ge=0, le=10_000)
-    durable: Literal["off", "on_park"] = "on_park"
+    durable: Literal["off", "on_park"] = "off"
     expires: Parked = 86_400.0

@@ -117,7 +117,7 @@ async def place(folder: Path) -> AsyncIterator[Place]:
     config = folder / "codemode.json"
     async with raw_upstream(echo) as upstream:
         identity = {"policies": [ROBOTS], "toolPolicies": [PAYMENTS]}
-        portal = {"state": state, "identity": identity, "runs": {"patience": 0.001}}
+        portal = {"state": state, "identity": identity, "runs": {"patience": 0.001, "durable": "on_park"}}
         config.write_text(json.dumps({"mcpServers": {"up": {"url": upstream.url}}, "portal": portal}))
         async with store_at(state) as store:
             token = await ServiceTokens(store).create("agent", by="test")

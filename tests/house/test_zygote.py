@@ -24,7 +24,14 @@ def started(*arguments: str, folder: Path | None = None, **environment: str) -> 
         text=True,
         cwd=folder,
         env=environment,
+        # A suite that runs in the background of a script hands down that these are ignored.
+        preexec_fn=_heeds_signals,
     )
+
+
+def _heeds_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def test_a_program_has_its_pipes_arguments_folder_and_environment_alone(tmp_path: Path) -> None:

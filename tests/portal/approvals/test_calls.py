@@ -200,7 +200,7 @@ async def test_a_policy_that_denies_meanwhile_wins_over_the_approval(tmp_path: P
         at.decide_by({**asking(), "portal": {"policies": [ANYBODY], "tool_policies": [no]}})
         await at.approvals.decide(asked.id, ADA_DECIDES, True)
         error = (await running)["result"]
-        assert (error["kind"], at.calls) == ("denied", 0) and "a policy does not allow it" in error["message"]
+        assert (error["kind"], at.calls) == ("denied", 0)
 
 
 async def test_a_run_that_ends_takes_back_what_it_has_asked_for(tmp_path: Path, code_tool: CodeTool) -> None:

@@ -46,7 +46,7 @@ async def test_a_run_is_watched_as_it_goes_on_and_its_page_rests_when_it_has_end
             await admin.open("/runs")
             row = page.get_by_role("row").filter(has=page.get_by_role("button", name="End"))
             await expect(row).to_contain_text("ada@example.com")
-            await expect(row.get_by_role("cell").nth(4)).to_have_text("4")
+            await expect(row.locator("[data-label='Calls so far']")).to_have_text("4")
             await admin.check(axe, PICTURES, "runs-live")
             await row.get_by_role("link").first.click()
             await page.get_by_role("link", name="Show the program").click()

@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
 ]
 both = pytest.mark.parametrize("mode", GENERATIONS)
-AT_ONCE = {"patience": 0.001, "patienceWithProgress": 0.001}
+AT_ONCE = {"patience": 0.001, "patienceWithProgress": 0.001, "durable": "on_park"}
 TWO = "console.log('begun'); const a = await codemode.one.structured({text: 'x'}); const b = await codemode.one.echo("
 TWO += "{text: 'y'}); await codemode.emit({type: 'text', text: 'block'}); return [a, b]"
 
