@@ -136,7 +136,7 @@ async def create_admin(
     held, people = holdings or Holdings.over(store, clock), People(store, clock)
     roles = AdministratorRoles(store, lambda: settings.identity)
     deciding, approvals = Deciding(people, roles), approvals or Approvals(store, EventsInForce(settings), clock)
-    kept, history = OutlivingRuns(store, people, approvals), RunHistory(runs or WatchedRuns(), log, contents)
+    kept, history = OutlivingRuns(store, people), RunHistory(runs or WatchedRuns(), log, contents)
     guard = RoleGuard(lambda: settings.identity).require
     operations = [
         *servers.operations(),

@@ -13,7 +13,6 @@ import orjson
 from portal.admin.api import errors
 from portal.admin.api.errors import AdminError, Problem, conflict, invalid, not_found
 from portal.admin.run_shapes import ShownCall, ShownRun, kept_call, kept_run, members_of_kept
-from portal.approvals import Approvals
 from portal.identity import Identity
 from portal.login import People
 from portal.runs import RunStory
@@ -21,10 +20,9 @@ from portal.state import LIVE, RunFilter, RunState, SecretUnreadable, Store, Sto
 
 
 class OutlivingRuns:
-    def __init__(self, store: Store, people: People, approvals: Approvals) -> None:
+    def __init__(self, store: Store, people: People) -> None:
         self._rows = store.runs
         self._people = people
-        self._approvals = approvals
 
     async def unended(
         self, portal: str | None, subject: str | None, email: str | None, *, but: Collection[str], limit: int
@@ -75,11 +73,8 @@ class OutlivingRuns:
         return tuple(shown), opened
 
     async def cancel(self, id: str, words: str) -> bool:
-        """End it, whoever runs it, with what it has asked people for. False if there is none that has not ended."""
-        if await self._rows.cancel(id, words) is None:
-            return False
-        await self._approvals.withdraw(id)
-        return True
+        """End a run, whichever process runs it, and withdraw its approvals. False if it has ended, or there is none."""
+        return await self._rows.cancel(id, words) is not None
 
     async def resolve(self, id: str, call: int, verdict: Verdict, answer: object = None) -> StoredRun:
         """The run after somebody has said what became of a call, by its number.

@@ -4,13 +4,12 @@ from portal.approvals.approvals import Approvals
 from portal.approvals.errors import (
     ApprovalConflict,
     ApprovalError,
-    ApprovalNotAsked,
+    ApprovalImpossible,
     ApprovalRefused,
     ApprovalUnknown,
 )
 from portal.approvals.model import (
     Approval,
-    ApprovalGrant,
     ApprovalNeed,
     ApprovalState,
     ApprovalVote,
@@ -20,6 +19,7 @@ from portal.approvals.model import (
 )
 from portal.approvals.votes import MAX_COMMENT, MAX_JUSTIFICATION, may_decide, may_see, missing, tally
 from portal.approvals.written import MAX_ARGUMENTS, canonical, digest_of
+from portal.state import ApprovalGrant
 
 __all__ = [
     "MAX_ARGUMENTS",
@@ -29,8 +29,8 @@ __all__ = [
     "ApprovalConflict",
     "ApprovalError",
     "ApprovalGrant",
+    "ApprovalImpossible",
     "ApprovalNeed",
-    "ApprovalNotAsked",
     "ApprovalRefused",
     "ApprovalState",
     "ApprovalUnknown",

@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from codemode import off_loop
-from portal.approvals.errors import ApprovalError, ApprovalNotAsked, ApprovalRefused, ApprovalUnknown
-from portal.approvals.model import Approval, ApprovalGrant, ApprovalNeed, ApprovalState, Decider, Remember
+from portal.approvals.errors import ApprovalError, ApprovalImpossible, ApprovalRefused, ApprovalUnknown
+from portal.approvals.model import Approval, ApprovalNeed, ApprovalState, Decider, Remember
 from portal.approvals.votes import MAX_JUSTIFICATION, may_decide, may_see, paused_until, remembered, voted
 from portal.approvals.written import (
     approval_of,
     canonical,
     digest_of,
     document_of,
-    grant_of,
     mention_of,
     sealed,
     unsealed,
@@ -40,10 +39,10 @@ from portal.state import (
     ApprovalChange,
     ApprovalCounts,
     ApprovalFilter,
+    ApprovalGrant,
     ApprovalRow,
     Clock,
     DocumentInvalid,
-    GrantRow,
     StateError,
     StateUnavailable,
     background,
@@ -100,7 +99,7 @@ class Approvals:
         """The approval that was asked for this call already and says what becomes of it; None if there is none.
 
         Raises:
-            ApprovalNotAsked: nobody could be shown the call.
+            ApprovalImpossible: nobody could be shown the call.
         """
         approval = _wanted(need, await _text_of(need), self._clock())
         if need.run:
@@ -114,7 +113,7 @@ class Approvals:
         denied is not asked again at once: the denial is returned.
 
         Raises:
-            ApprovalNotAsked: it cannot be asked for. The message says why.
+            ApprovalImpossible: it cannot be asked for. The message says why.
         """
         text, now = await _text_of(need), self._clock()
         approval = _wanted(need, text, now)
@@ -133,7 +132,7 @@ class Approvals:
                 row, secret, fits, lambda counts: _admit(counts, now), since=now - _HOUR
             )
         except DocumentInvalid as error:
-            raise ApprovalNotAsked(
+            raise ApprovalImpossible(
                 f"This call needs the approval of people, and it cannot be kept for them: {error}. It did not run."
             ) from None
         return approval if made else await self._approval(kept)
@@ -343,7 +342,7 @@ class Approvals:
 
     async def grants(self, *, portal: str | None = None, subject: str = "") -> list[ApprovalGrant]:
         """The remembered approvals that hold, newest first."""
-        return [grant_of(row) for row in await self._store.approval_grants.list(portal=portal, subject=subject)]
+        return list(await self._store.approval_grants.list(portal=portal, subject=subject))
 
     async def use_grant(self, need: ApprovalNeed) -> bool:
         """Whether a remembered approval is good for this call. It has one use less then."""
@@ -375,7 +374,7 @@ class Approvals:
         name = f"{row.server}.{row.tool}"
         written = event("consent", "approval/revoke", name=name, policy=row.policy, reason=f"via {decider.via}")
         self._events.write(written._replace(portal=row.portal, identity=decider.subject, email=decider.email))
-        return grant_of(row)
+        return row
 
     # Ending
 
@@ -599,7 +598,7 @@ def _answers(found: ApprovalRow, now: datetime) -> bool:
 def _admit(counts: ApprovalCounts, now: datetime) -> None:
     """
     Raises:
-        ApprovalNotAsked: people are asked too much already.
+        ApprovalImpossible: people are asked too much already.
     """
     start = "This call needs the approval of people"
     if counts.of_subject >= MAX_PENDING_OF_PERSON:
@@ -616,10 +615,10 @@ def _admit(counts: ApprovalCounts, now: datetime) -> None:
         )
     else:
         return
-    raise ApprovalNotAsked(f"{start}, {words}. It did not run.")
+    raise ApprovalImpossible(f"{start}, {words}. It did not run.")
 
 
-def _remembered_as(approval: Approval, now: datetime) -> GrantRow | None:
+def _remembered_as(approval: Approval, now: datetime) -> ApprovalGrant | None:
     remember = remembered(approval)
     if remember is None:
         return None
@@ -641,8 +640,8 @@ def _remembered_as(approval: Approval, now: datetime) -> GrantRow | None:
     return _grant(need, now, until, last.email or last.subject, remember.uses)
 
 
-def _grant(need: ApprovalNeed, now: datetime, until: datetime, by: str, uses: int | None) -> GrantRow:
-    return GrantRow(
+def _grant(need: ApprovalNeed, now: datetime, until: datetime, by: str, uses: int | None) -> ApprovalGrant:
+    return ApprovalGrant(
         id=f"grant_{secrets.token_hex(16)}",
         portal=need.portal,
         subject=need.subject,

@@ -24,5 +24,5 @@ class ApprovalRefused(ApprovalError):
     """This person may not decide so, or what they have sent does not do."""
 
 
-class ApprovalNotAsked(ApprovalError):
-    """No approval is asked for: too many are waiting, people have denied several, or the call cannot be shown."""
+class ApprovalImpossible(ApprovalError):
+    """Nobody is asked: too many calls wait, people have denied several, or the call cannot be shown."""

@@ -115,22 +115,3 @@ class Approval:
     decided_at: datetime | None = None
     votes: tuple[ApprovalVote, ...] = ()
     method: str = "tools/call"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalGrant:
-    """A remembered approval. It can be revoked."""
-
-    id: str
-    portal: str
-    subject: str
-    client: str
-    run: str
-    server: str
-    tool: str
-    policy: str
-    policy_revision: str
-    uses_left: int | None
-    until: datetime
-    granted_by: str
-    created_at: datetime

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from portal.access import ApprovalRule
-from portal.approvals.errors import ApprovalNotAsked, ApprovalUnknown
-from portal.approvals.model import Approval, ApprovalGrant, ApprovalState, ApprovalVote
-from portal.state import ApprovalRow, GrantRow
+from portal.approvals.errors import ApprovalImpossible, ApprovalUnknown
+from portal.approvals.model import Approval, ApprovalState, ApprovalVote
+from portal.state import ApprovalRow
 
 MAX_ARGUMENTS = 1024 * 1024
 """Bytes of the arguments of a call that people can be shown."""
@@ -24,7 +23,7 @@ def canonical(arguments: Mapping[str, object]) -> str:
     """The arguments as JSON, with sorted keys, no blanks, and every number as it was: equal texts are equal calls.
 
     Raises:
-        ApprovalNotAsked: nobody could be shown them.
+        ApprovalImpossible: nobody could be shown them.
     """
     try:
         text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -35,12 +34,12 @@ def canonical(arguments: Mapping[str, object]) -> str:
             text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), allow_nan=False)
             size = len(text)
     except (ValueError, TypeError, RecursionError):
-        raise ApprovalNotAsked(
+        raise ApprovalImpossible(
             "This call needs the approval of people, who cannot be shown its arguments: they are nested too deeply, or "
             "no JSON. It did not run."
         ) from None
     if size > MAX_ARGUMENTS:
-        raise ApprovalNotAsked(
+        raise ApprovalImpossible(
             f"This call needs the approval of people, and its arguments are larger than they can be shown: over "
             f"{MAX_ARGUMENTS} bytes. It did not run."
         )
@@ -121,7 +120,3 @@ def approval_of(row: ApprovalRow, justification: str = "") -> Approval:
         votes=document.votes,
         method=document.method,
     )
-
-
-def grant_of(row: GrantRow) -> ApprovalGrant:
-    return ApprovalGrant(**asdict(row))

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from codemode import Waiting
 from portal.access import ApprovalRule, LiveAccess, hint
-from portal.approvals import Approval, ApprovalNeed, ApprovalNotAsked, Approvals, ApprovalUnknown
+from portal.approvals import Approval, ApprovalImpossible, ApprovalNeed, Approvals, ApprovalUnknown
 from portal.calls.gate import READS, RELEASES, Call, Denial
 from portal.calls.policy import annotations_of, arguments_of
 from portal.errors import ApprovalRequired
@@ -96,7 +96,7 @@ class ApprovalAdmission:
                 return True
             if approval.state == "pending":
                 approval = await self._decided(approval, call, context)
-        except ApprovalNotAsked as error:
+        except ApprovalImpossible as error:
             return str(error)
         except ApprovalUnknown:
             return f"The approval of {_name(call)} is kept no more. The call did not run."

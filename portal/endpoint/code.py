@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,6 +36,7 @@ from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.request_log import UnlistedName
 from portal.endpoint.views import Catalogs, View, Views
 from portal.flows import RunLabels
+from portal.identity import Identity
 from portal.runs import (
     DurableRuns,
     Line,
@@ -112,23 +113,16 @@ class CodeMode:
         settings = self._runs.settings()
         progress = RunProgress(held)
         owner = Owner(held.request.context.identity, _client_of(held.request))
-        line = Line()
-        principal = held.request.principal
-        told_apart = principal is None or bool(principal.key)
-        read = RunLabels()
         parked = self._parked_of(owner)
-        own = OwnRuns(self._runs, owner, run_id, line, told_apart=told_apart, read=read, parked=parked)
-        run = LiveRun(run_id, owner, RunHandle(own), line, holder, read)
+        run = self._live_run(run_id, owner, held.request.principal, holder, RunLabels(), parked)
 
         def leaves_at() -> float:
             has_progress = held.request.context.on_progress is not None
             return held.since + (settings.patience_with_progress if has_progress else settings.patience)
 
-        task = run.start(self._programs.run(arguments, held, run, progress))
-        self._runs.note(task)
-        task.add_done_callback(lambda _: self._runs.dismiss(holder))
+        task = self._started(run, self._programs.run(arguments, held, run, progress))
         try:
-            with line.through(CallContext(on_request=held.on_request, on_log=held.log)):
+            with run.line.through(CallContext(on_request=held.on_request, on_log=held.log)):
                 answer = await run.answer(leaves_at, every=settings.progress_every, on_waiting=progress.waiting)
             if answer is not None and run.parked and parked is not None:
                 return await self._follow(run.id, answer, parked, leaves_at, progress)
@@ -148,6 +142,27 @@ class CodeMode:
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
         await asyncio.shield(leaving)
+
+    def _live_run(
+        self,
+        run_id: str,
+        owner: Owner,
+        person: Identity | None,
+        holder: str,
+        read: RunLabels,
+        parked: OwnParkedRuns | None,
+    ) -> LiveRun:
+        """A run of this owner that has not started. `person` is whoever is signed in, None where nobody signs in."""
+        line, told_apart = Line(), person is None or bool(person.key)
+        own = OwnRuns(self._runs, owner, run_id, line, told_apart=told_apart, read=read, parked=parked)
+        return LiveRun(run_id, owner, RunHandle(own), line, holder, read)
+
+    def _started(self, run: LiveRun, work: Coroutine[object, object, RawResult]) -> asyncio.Task[RawResult]:
+        """The task of an admitted run, which is dismissed at its end."""
+        task = run.start(work)
+        self._runs.note(task)
+        task.add_done_callback(lambda _: self._runs.dismiss(run.holder))
+        return task
 
     def _parked_of(self, owner: Owner) -> OwnParkedRuns | None:
         if self._parking is None or self._durable is None:
@@ -210,22 +225,16 @@ class CodeMode:
             self._runs.admit(holder)
         except Overloaded:
             return NextAttempt()
-        line, read, owner = Line(), request.labels(), Owner(claim.run.subject, claim.run.client)
-        told_apart = identity is None or bool(identity.key)
-        parked = self._parked_of(owner)
-        own = OwnRuns(self._runs, owner, claim.run.id, line, told_apart=told_apart, read=read, parked=parked)
-        run = LiveRun(claim.run.id, owner, RunHandle(own), line, holder, read)
+        owner = Owner(claim.run.subject, claim.run.client)
+        run = self._live_run(claim.run.id, owner, identity, holder, request.labels(), self._parked_of(owner))
         outcome: list[RunOutcome] = []
 
         async def work() -> RawResult:
             outcome.append(await self._programs.go_on(claim, request, program, identity, run))
             return {}
 
-        task = run.start(work())
-        self._runs.note(task)
-        task.add_done_callback(lambda _: self._runs.dismiss(holder))
         try:
-            await task
+            await self._started(run, work())
         except asyncio.CancelledError:
             run.stop()
             raise

@@ -39,13 +39,9 @@ _REFUSED = "somebody has decided that it fails. Look what it did before it is ma
 
 
 class RunLedger:
-    """The journal of one claim (`codemode.RunJournal`, `portal.calls.CallJournal`).
-
-    `taken` is whether another process has the run, or it has ended.
-    """
+    """The journal of one claim (`codemode.RunJournal`, `portal.calls.CallJournal`)."""
 
     def __init__(self, rows: RunRows, claim: RunClaim) -> None:
-        self.taken = False
         self._rows = rows
         self._id, self._revision = claim.run.id, claim.run.revision
         self._number = len(claim.tail)
@@ -72,9 +68,6 @@ class RunLedger:
                     raise
                 await asyncio.sleep(pause)
                 pause *= 2
-            except RunTaken:
-                self.taken = True
-                raise
         self._number = number
         for end in ends:
             self._open.pop(end.call, None)
@@ -120,7 +113,6 @@ class RunLedger:
         except StateUnavailable as error:
             raise StoreUnavailable(error.words, ran="no", seconds=error.seconds) from error
         except RunTaken as error:
-            self.taken = True
             raise _not_made(call, "another process has taken this program over, or it has ended") from error
         except (RunTooLarge, Misused) as error:
             raise _not_made(call, str(error)) from error

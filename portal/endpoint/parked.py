@@ -39,8 +39,8 @@ class CheckpointUnreadable(Exception):
 class ParkedRequest:
     """`login` says whose run it is (`portal.oauth.Logins.document_of`), None where nobody signs in. `scheme`, `host`,
     `root_path`, `path` and `query` are of the request. `source` is that of its calls. `spent` are the budgets that it
-    has used, `read` is what it has read of what is labelled. It began `at` (microseconds since 1970), worked so many
-    `us` before it was parked, and its calls have `received` so many bytes. `holder` is in whose part it counts."""
+    has used, `read` is what it has read of what is labelled. It began `at` (microseconds since 1970), and its
+    calls have `received` so many bytes. `holder` is in whose part it counts."""
 
     login: Mapping[str, object] | None
     scheme: str
@@ -51,7 +51,6 @@ class ParkedRequest:
     source: CallSource
     holder: str
     at: int
-    us: int
     received: int
     spent: Mapping[str, int] = field(default_factory=dict)
     read: Sequence[LabelRead] = ()
@@ -97,7 +96,6 @@ def request_of(
         source=_bounded(source),
         holder=holder,
         at=at,
-        us=0,
         received=0,
     )
 
@@ -139,7 +137,7 @@ def _document(request: ParkedRequest) -> dict[str, object]:
     return {
         "login": None if request.login is None else dict(request.login),
         **{name: getattr(request, name) for name in ("scheme", "host", "root_path", "path", "query")},
-        **{name: getattr(request, name) for name in ("holder", "at", "us", "received")},
+        **{name: getattr(request, name) for name in ("holder", "at", "received")},
         "spent": dict(request.spent),
         "read": [_read_document(one) for one in request.read],
         "source": {
@@ -160,7 +158,6 @@ def _request(document: Any) -> ParkedRequest:
         login=None if login is None else dict(login),
         **texts,
         at=int(document["at"]),
-        us=int(document["us"]),
         received=int(document["received"]),
         spent={_text(name): int(count) for name, count in document["spent"].items()},
         read=tuple(_label_read(one) for one in document["read"]),

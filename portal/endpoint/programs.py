@@ -382,7 +382,7 @@ class ProgramRuns:
                 failure = words if job.is_kept and await self._caller.keeps_program(words) else None
             return answer
         except (RunTaken, RunTooLarge, StateUnavailable, asyncio.CancelledError):
-            # A run that was claimed has not ended then: whoever claims it next goes on with it.
+            # A claimed run has not ended: the next process that claims it goes on with it.
             job.parked = job.parked or job.claim is not None
             raise
         finally:

@@ -12,8 +12,8 @@ from portal.state.approval_row import (
     ApprovalChange,
     ApprovalCounts,
     ApprovalFilter,
+    ApprovalGrant,
     ApprovalRow,
-    GrantRow,
 )
 from portal.state.clock import Clock, utc_now
 from portal.state.errors import (
@@ -125,6 +125,7 @@ __all__ = [
     "ApprovalChange",
     "ApprovalCounts",
     "ApprovalFilter",
+    "ApprovalGrant",
     "ApprovalRow",
     "ApprovalRows",
     "Broken",
@@ -144,7 +145,6 @@ __all__ = [
     "FinishedRun",
     "Follower",
     "Found",
-    "GrantRow",
     "GrantRows",
     "Idle",
     "Keep",

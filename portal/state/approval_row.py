@@ -14,8 +14,9 @@ OPEN = ("pending", "approved")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GrantRow:
-    """One row. `uses_left` None is without bound; `run` is that of the only run it is for, "" for any."""
+class ApprovalGrant:
+    """A remembered approval, which can be revoked. `uses_left` None is without bound. `run` is the only run that it is
+    for, "" for any."""
 
     id: str
     portal: str
@@ -65,7 +66,7 @@ class ApprovalChange:
     document: str
     decided_at: datetime | None = None
     secret: bytes | None = field(default=None, repr=False)
-    grant: GrantRow | None = None
+    grant: ApprovalGrant | None = None
 
 
 @dataclass(frozen=True, slots=True)

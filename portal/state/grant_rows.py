@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, RowMapping, and_, case, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.state.approval_row import APPROVAL_GRANTS, GrantRow
+from portal.state.approval_row import APPROVAL_GRANTS, ApprovalGrant
 from portal.state.clock import Clock, from_stored, to_stored
 from portal.state.documents import check_name
 from portal.state.schema import approval_grants, named
@@ -25,7 +25,7 @@ class GrantRows:
         self._writing = writing
         self._clock = clock
 
-    async def list(self, *, portal: str | None = None, subject: str = "") -> Sequence[GrantRow]:
+    async def list(self, *, portal: str | None = None, subject: str = "") -> Sequence[ApprovalGrant]:
         """Those that hold now, newest first, at most `MAX_LISTED`."""
         query = select(approval_grants).where(_holds(to_stored(self._clock())))
         if portal is not None:
@@ -36,13 +36,13 @@ class GrantRows:
             rows = await connection.execute(query.order_by(approval_grants.c.created_at.desc()).limit(MAX_LISTED))
             return [_row(row) for row in rows.mappings()]
 
-    async def get(self, id: str) -> GrantRow | None:
+    async def get(self, id: str) -> ApprovalGrant | None:
         async with self._reading() as connection:
             found = await connection.execute(select(approval_grants).where(named(approval_grants.c.id, id)))
             row = found.mappings().first()
         return None if row is None else _row(row)
 
-    async def use(self, like: GrantRow) -> str | None:
+    async def use(self, like: ApprovalGrant) -> str | None:
         """The id of a grant that holds for this person, client, run, server, tool and revision of the policy, used once
         more; None if there is none."""
         fits = _fits(like, to_stored(self._clock()))
@@ -77,7 +77,7 @@ class GrantRows:
             await connection.execute(delete(approval_grants).where(over))
 
 
-async def insert_grant(connection: AsyncConnection, grant: GrantRow) -> None:
+async def insert_grant(connection: AsyncConnection, grant: ApprovalGrant) -> None:
     """Make this grant in the transaction of the decision that makes it."""
     texts = {name: check_name(getattr(grant, name), name) for name in _TEXTS}
     await connection.execute(
@@ -99,14 +99,14 @@ def _holds(now: int) -> ColumnElement[bool]:
     return and_(approval_grants.c.until > now, or_(left.is_(None), left > 0))
 
 
-def _fits(like: GrantRow, now: int) -> ColumnElement[bool]:
+def _fits(like: ApprovalGrant, now: int) -> ColumnElement[bool]:
     same = [named(approval_grants.c[name], getattr(like, name)) for name in _TEXTS if name != "run"]
     runs = or_(approval_grants.c.run == "", named(approval_grants.c.run, like.run))
     return and_(*same, runs, approval_grants.c.policy_revision == like.policy_revision, _holds(now))
 
 
-def _row(row: RowMapping) -> GrantRow:
-    return GrantRow(
+def _row(row: RowMapping) -> ApprovalGrant:
+    return ApprovalGrant(
         id=row["id"],
         portal=row["portal"],
         subject=row["subject"],

@@ -12,7 +12,7 @@ import pytest
 
 from portal.approvals import (
     ApprovalConflict,
-    ApprovalNotAsked,
+    ApprovalImpossible,
     ApprovalRefused,
     ApprovalUnknown,
     Decider,
@@ -111,7 +111,7 @@ async def test_three_denials_pause_a_client_and_no_other(tmp_path: Path) -> None
             asked = await at.approvals.request(need(PERSON, call=number))
             await at.approvals.decide(asked.id, ADA, False)
             at.time.passes(seconds=1)
-        with pytest.raises(ApprovalNotAsked, match="denied several"):
+        with pytest.raises(ApprovalImpossible, match="denied several"):
             await at.approvals.request(need(PERSON, call=9))
         assert (await at.approvals.request(need(PERSON, call=9, client="other"))).state == "pending"
         at.time.passes(minutes=10)
@@ -122,7 +122,7 @@ async def test_one_person_has_so_many_waiting_and_no_more(tmp_path: Path) -> Non
     async with desk(tmp_path) as at:
         for number in range(MAX_PENDING_OF_PERSON):
             await at.approvals.request(need(PERSON, call=number))
-        with pytest.raises(ApprovalNotAsked, match="wait for one already"):
+        with pytest.raises(ApprovalImpossible, match="wait for one already"):
             await at.approvals.request(need(PERSON, call=999))
         assert (await at.approvals.request(need(PERSON, subject="bob", run="exec_2"))).state == "pending"
         assert await at.approvals.withdraw("exec_1") == MAX_PENDING_OF_PERSON
@@ -228,9 +228,9 @@ async def test_arguments_of_any_size_are_written_beside_the_event_loop(
     monkeypatch.setattr("portal.approvals.approvals.canonical", watched)
     async with desk(tmp_path) as at:
         for number in range(2):
-            with pytest.raises(ApprovalNotAsked, match="larger than they can be shown"):
+            with pytest.raises(ApprovalImpossible, match="larger than they can be shown"):
                 await at.approvals.request(need(PERSON, call=number, arguments={"text": "\u00e9" * 1_000_000}))
-        with pytest.raises(ApprovalNotAsked):
+        with pytest.raises(ApprovalImpossible):
             await at.approvals.found(need(PERSON, arguments={str(number): number for number in range(200_000)}))
     assert len(written_by) == 3 and threading.main_thread() not in written_by
 

@@ -60,7 +60,6 @@ REQUESTS = st.builds(
     source=SOURCES,
     holder=TEXTS,
     at=NUMBERS,
-    us=NUMBERS,
     received=NUMBERS,
     spent=st.dictionaries(TEXTS, NUMBERS, max_size=3),
     read=st.lists(READS, max_size=3).map(tuple),
