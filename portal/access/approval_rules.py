@@ -40,7 +40,8 @@ class ApprovalGroup:
 class ApprovalRule:
     """The approval that one call needs. `revision` is another after each change of the policy. Every group has to
     approve. `also_person`: so has the person whose call it is, beside the groups. `justified`: the person says what
-    for. `seconds`: how long it is waited for."""
+    for. `seconds`: how long it is waited for. `because` says to whoever decides why this call needs it; without
+    `memorable` it is good for this call alone."""
 
     policy: str
     policy_name: str
@@ -51,6 +52,8 @@ class ApprovalRule:
     justified: bool = False
     prompt: str = ""
     seconds: float = DEFAULT_SECONDS
+    because: tuple[str, ...] = ()
+    memorable: bool = True
 
 
 def combined(rules: Sequence[ApprovalRule]) -> ApprovalRule | None:
@@ -70,6 +73,8 @@ def combined(rules: Sequence[ApprovalRule]) -> ApprovalRule | None:
         justified=any(rule.justified for rule in distinct),
         prompt="\n".join(dict.fromkeys(rule.prompt for rule in distinct if rule.prompt)),
         seconds=min(rule.seconds for rule in distinct),
+        because=tuple(dict.fromkeys(why for rule in distinct for why in rule.because)),
+        memorable=all(rule.memorable for rule in distinct),
     )
 
 

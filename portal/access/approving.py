@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from portal.access.approval_rules import (
     CLIENT_SECONDS,
@@ -14,7 +15,9 @@ from portal.access.approval_rules import (
     digest_of,
 )
 from portal.access.compiling import RuleCompiler
-from portal.access.documents import Policy, ToolPolicy
+from portal.access.documents import AccessList, Policy, ToolPolicy
+from portal.access.sources import NO_SOURCES
+from portal.config import RuleApproval
 from portal.objects import ApprovalGroupDocument
 
 
@@ -33,7 +36,7 @@ def rule_of(policy: Policy | ToolPolicy, compiler: RuleCompiler, where: str) -> 
     return ApprovalRule(
         policy=policy.id,
         policy_name=policy.name,
-        revision=digest_of([policy.model_dump(mode="json"), [sorted(group.emails) for group in groups]]),
+        revision=digest_of([policy.model_dump(mode="json"), _members(groups, compiler)]),
         by=by,
         groups=groups,
         justified=policy.purpose_justification_required,
@@ -42,7 +45,49 @@ def rule_of(policy: Policy | ToolPolicy, compiler: RuleCompiler, where: str) -> 
     )
 
 
-def _group(group: ApprovalGroupDocument, compiler: RuleCompiler, where: str) -> ApprovalGroup:
+class RuleApprovals:
+    """Compiles what rules other than policies say of approvals, with these lists of addresses. `mistakes` are sentences
+    about what nobody can approve."""
+
+    def __init__(self, lists: Iterable[AccessList]) -> None:
+        self._compiler = RuleCompiler((), lists, NO_SOURCES)
+
+    @property
+    def mistakes(self) -> tuple[str, ...]:
+        return self._compiler.warnings
+
+    def rule_of(self, called: str, stamp: str, says: RuleApproval) -> ApprovalRule:
+        """What calls need under the rule that denials call so. `stamp` is another after each change of the rule."""
+        groups = tuple(_group(group, self._compiler, called) for group in says.approval_groups)
+        revision = [called, stamp, says.model_dump(mode="json"), _members(groups, self._compiler)]
+        return ApprovalRule(
+            policy=called,
+            policy_name=called,
+            revision=digest_of(revision),
+            by="group" if groups else "person",
+            groups=groups,
+            justified=says.purpose_justification_required,
+            prompt=says.purpose_justification_prompt,
+            seconds=says.approval_seconds or DEFAULT_SECONDS,
+            memorable=says.remember,
+        )
+
+
+class _Approvers(Protocol):
+    @property
+    def approvals_needed(self) -> int: ...
+    @property
+    def email_addresses(self) -> Sequence[str]: ...
+    @property
+    def email_list_uuid(self) -> str | None: ...
+
+
+def _members(groups: Iterable[ApprovalGroup], compiler: RuleCompiler) -> list[object]:
+    """Who is in these groups, and which changes of their lists that is of."""
+    return [[sorted(group.emails), *map(compiler.stamp, group.lists)] for group in groups]
+
+
+def _group(group: _Approvers, compiler: RuleCompiler, where: str) -> ApprovalGroup:
     emails = {email.strip().lower() for email in group.email_addresses}
     # A caller without an address is in no group.
     emails.discard("")

@@ -85,6 +85,11 @@ class RuleCompiler:
             return None
         return frozenset(item.value.strip().lower() for item in found.items)
 
+    def stamp(self, id: str) -> str:
+        """What is another after each change of the list with this id, "" where nobody counts these."""
+        found = self._lists.get(id)
+        return "" if found is None else found.stamp
+
     def matching(self, holder: RuleHolder, where: str) -> Test:
         """The test whether any of `include`, all of `require` and none of `exclude` match."""
         for part in ("include", "require", "exclude"):

@@ -36,6 +36,8 @@ from portal.objects import (
 MAX_EXPRESSION = 2000
 Text = rules.Text
 MAX_PROMPT = 4096
+Stamp = Annotated[str, Field(max_length=128)]
+"""Which change of a stored object this is, "" of what is not stored."""
 _UNENFORCED = ("isolation_required", "mfa_config", "connection_rules")
 
 
@@ -72,12 +74,13 @@ class AccessList(_Document):
     name: str = ""
     type: Literal["EMAIL", "IP"]
     items: Annotated[tuple[Item, ...], Field(max_length=100_000)] = ()
+    stamp: Stamp = ""
 
     @classmethod
-    def of(cls, id: str, document: ListDocument) -> AccessList:
-        """The stored list of this id."""
+    def of(cls, id: str, document: ListDocument, stamp: str = "") -> AccessList:
+        """The stored list of this id. `stamp` is another after each of its changes."""
         items = tuple(cls.Item.model_construct(value=item.value) for item in document.items)
-        return cls.model_construct(id=id, name=document.name, type=document.type, items=items)
+        return cls.model_construct(id=id, name=document.name, type=document.type, items=items, stamp=stamp)
 
 
 class Policy(_Document):
@@ -95,6 +98,7 @@ class Policy(_Document):
     purpose_justification_required: bool = False
     purpose_justification_prompt: Annotated[str, Field(max_length=MAX_PROMPT)] | None = None
     unenforced: tuple[str, ...] = ()
+    stamp: Stamp = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -104,8 +108,9 @@ class Policy(_Document):
         return value
 
     @classmethod
-    def of(cls, id: str, document: PolicyDocument) -> Policy:
-        """The stored policy of this id, with the precedence of an application's own."""
+    def of(cls, id: str, document: PolicyDocument, stamp: str = "") -> Policy:
+        """The stored policy of this id, with the precedence of an application's own. `stamp` is another after each of
+        its changes."""
         return cls.model_construct(
             id=id,
             name=document.name,
@@ -119,6 +124,7 @@ class Policy(_Document):
             purpose_justification_required=document.purpose_justification_required,
             purpose_justification_prompt=document.purpose_justification_prompt,
             unenforced=tuple(name for name in _UNENFORCED if getattr(document, name)),
+            stamp=stamp,
         )
 
 

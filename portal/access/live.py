@@ -118,6 +118,13 @@ class LiveAccess:
             standing = self._standings[id(caller)] = Standing(self._current, caller)
         return standing
 
+    def judged(self, reading: Identity) -> Standing | None:
+        """All decisions about a caller with the signals that were read before (`standing(...).identity`), by the
+        access of now; None if the login has ended. So several who decide about one call decide about one caller."""
+        if self.signals.current(reading) is None:
+            return None
+        return Standing(self._current, reading)
+
     async def decide(self, identity: Identity) -> Standing | None:
         """As `standing`, with external evaluations renewed first: called once for each request."""
         if self._current.evaluations:

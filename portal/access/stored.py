@@ -67,7 +67,7 @@ class Objects:
     def reusable_policies(self) -> list[Policy]:
         """The policies that links refer to. One that cannot be read is replaced by one that denies everyone."""
         unreadable = [UnreadablePolicy.with_id(id) for id in sorted(self.broken_ids(POLICY.name))]
-        return [*(Policy.of(one.id, one.document) for one in self.policies), *unreadable]
+        return [*(Policy.of(one.id, one.document, one.stamp) for one in self.policies), *unreadable]
 
     @property
     def reusable_groups(self) -> list[AccessGroup]:
@@ -75,7 +75,7 @@ class Objects:
 
     @property
     def reusable_lists(self) -> list[AccessList]:
-        return [AccessList.of(one.id, one.document) for one in self.lists]
+        return [AccessList.of(one.id, one.document, one.stamp) for one in self.lists]
 
 
 NOTHING_STORED = Objects()
@@ -130,9 +130,9 @@ def attached_to(objects: Objects, server_id: str) -> list[Attachment]:
     )
 
 
-def policies_of(app: AppDocument) -> list[Attachment]:
-    """The policies of one application."""
-    return [_attachment(policy) for policy in app.policies]
+def policies_of(app: AppDocument, stamp: str = "") -> list[Attachment]:
+    """The policies of one application. `stamp` is another after each change of the application."""
+    return [_attachment(policy, stamp) for policy in app.policies]
 
 
 def server_access(server: Stored[ServerDocument], objects: Objects) -> ServerAccess:
@@ -147,11 +147,11 @@ def server_access(server: Stored[ServerDocument], objects: Objects) -> ServerAcc
 
 def _attached(apps: Iterable[Stored[AppDocument]], broken: Iterable[Broken]) -> list[Attachment]:
     unreadable: list[Attachment] = [UnreadablePolicy.with_id(app.id) for app in broken]
-    return [*unreadable, *(policy for app in apps for policy in policies_of(app.document))]
+    return [*unreadable, *(policy for app in apps for policy in policies_of(app.document, app.stamp))]
 
 
-def _attachment(policy: AttachedPolicy) -> Attachment:
-    return Policy.of(policy.id, policy) if isinstance(policy, OwnPolicy) else policy
+def _attachment(policy: AttachedPolicy, stamp: str) -> Attachment:
+    return Policy.of(policy.id, policy, stamp) if isinstance(policy, OwnPolicy) else policy
 
 
 def _broken_apps(objects: Objects) -> Iterable[Broken]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from portal.config import Config
-from portal.flows import FlowSettings, ServerLabels, compiled, refuses_everything
+from pydantic import ValidationError
+
+from portal.access import AccessList, RuleApprovals
+from portal.config import Config, FlowRule
+from portal.flows import CompiledRule, FlowSettings, ServerLabels, compiled, policy_name, refuses_everything
 
 if TYPE_CHECKING:
     from portal.app.access import StoredState
@@ -18,10 +22,11 @@ def flow_settings(config: Config, stored: StoredState | None = None) -> FlowSett
     """Rules of the document first, then stored ones in the order of their making. A server of the document has its
     labels of there, and those of a stored server of the same id besides."""
     section = config.portal.data_flow
-    rules = [compiled(rule) for rule in section.rules]
+    approvals = RuleApprovals(lists_of(config, stored))
+    rules = [_compiled(rule, "", approvals) for rule in section.rules]
     servers: dict[str, ServerLabels] = {}
     if stored is not None:
-        rules += [compiled(one.document.rule()) for one in stored.flow_rules]
+        rules += [_compiled(one.document.rule(), f"{one.id} {one.stamp}", approvals) for one in stored.flow_rules]
         rules += [refuses_everything(id) for id in stored.unreadable_flow_rules]
         for one in stored.objects.servers:
             servers[one.id] = ServerLabels.of(one.document.labels, _tools(one.document.updated_tools))
@@ -33,7 +38,24 @@ def flow_settings(config: Config, stored: StoredState | None = None) -> FlowSett
         servers={id: labels for id, labels in servers.items() if labels},
         window=timedelta(seconds=section.window),
         per_client=section.per == "client",
+        approvers_missing=approvals.mistakes,
     )
+
+
+def lists_of(config: Config, stored: StoredState | None) -> list[AccessList]:
+    """The lists of addresses of the document and of the store, which rules name the people by who approve."""
+    section, own = config.portal.identity, list[AccessList]()
+    for one in () if section is None else section.lists:
+        # One that cannot be read is reported where policies are compiled. Here it is not there.
+        with suppress(ValidationError):
+            own.append(AccessList.model_validate(one))
+    return [*own, *(stored.objects.reusable_lists if stored is not None else ())]
+
+
+def _compiled(rule: FlowRule, stamp: str, approvals: RuleApprovals) -> CompiledRule:
+    if rule.then == "deny":
+        return compiled(rule)
+    return compiled(rule, approvals.rule_of(policy_name(rule.name), stamp, rule))
 
 
 def _tools(settings: Settings) -> Mapping[str, tuple[str, ...]]:

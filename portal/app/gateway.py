@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 import structlog
 
+from portal.access import RuleApprovals
 from portal.app.access import StoredState
+from portal.app.flows import lists_of
 from portal.config import Config
 from portal.dlp import detection_installed
 from portal.gateway import (
@@ -27,13 +29,13 @@ from portal.gateway import (
 KEY = "portal.gateway"
 
 
-def checked_rules(config: Config, detector: Detecting | None) -> list[HttpRule]:
+def checked_rules(config: Config, detector: Detecting | None, approvals: RuleApprovals | None = None) -> list[HttpRule]:
     """The rules of the document.
 
     Raises:
         HttpRuleRefused: one cannot be used, or asks for secrets and nothing searches for them.
     """
-    rules = read_rules(config.portal.gateway.rules, f"{KEY}.rules")
+    rules = read_rules(config.portal.gateway.rules, f"{KEY}.rules", approvals)
     searches = detector is not None and detection_installed()
     if not searches and (asking := next((rule for rule in rules if rule.profiles), None)) is not None:
         problem = "asks for secrets, and nothing searches for them here: pip install 'codemode-portal[dlp]'"
@@ -47,8 +49,11 @@ def rulebook(config: Config, stored: StoredState, detector: Detecting | None) ->
     Raises:
         HttpRuleRefused: as `checked_rules`.
     """
-    rules = (*checked_rules(config, detector), *in_order(_stored(stored)))
+    approvals = RuleApprovals(lists_of(config, stored))
+    rules = (*checked_rules(config, detector, approvals), *in_order(_stored(stored, approvals)))
     log = structlog.get_logger("portal.gateway")
+    for mistake in approvals.mistakes:
+        log.warning("a rule asks people who are not there", reason=mistake)
     for rule in rules:
         missing = [profile for profile in rule.profiles if detector is None or not detector.knows(profile)]
         if missing:
@@ -60,13 +65,13 @@ def rulebook(config: Config, stored: StoredState, detector: Detecting | None) ->
     return Rulebook(rules)
 
 
-def _stored(stored: StoredState) -> Iterator[HttpRule]:
+def _stored(stored: StoredState, approvals: RuleApprovals) -> Iterator[HttpRule]:
     log = structlog.get_logger("portal.gateway")
     for one in stored.rules:
         if not one.document.enabled:
             continue
         try:
-            yield compile_rule(one.id, one.document)
+            yield compile_rule(one.id, one.document, one.stamp, approvals)
         except HttpRuleRefused as refused:
             log.error("a stored rule cannot be used; what it could be about is blocked", rule=one.id, why=str(refused))
             members = one.document.model_dump()

@@ -20,6 +20,7 @@ from portal.app.definitions import OWN, PortalDefinition
 from portal.app.shared import Shared
 from portal.calls import (
     ApprovalAdmission,
+    AskingRules,
     AssertionCredentials,
     Caller,
     Gate,
@@ -269,9 +270,9 @@ class Portal:
         if self.access is None:
             return Gate(admissions=[quotas], screenings=[gateway], programs=[gateway])
         # It waits for people. What decides by the moment decides after them, and once more.
-        approvals = ApprovalAdmission(
-            self.access, self._shared.servers, self._shared.approvals, self.definition.id, self._approval_page
-        )
+        shared, id = self._shared, self.definition.id
+        asking = AskingRules(self.access, shared.servers, id, shared.flows, gateway)
+        approvals = ApprovalAdmission(asking, shared.approvals, shared.servers, id, self._approval_page)
         return Gate(
             admissions=[approvals, PolicyAdmission(self.access, self._shared.servers), quotas],
             screenings=[gateway],

@@ -126,7 +126,8 @@ class Approvals:
         def fits(other: ApprovalRow) -> bool:
             return _same_call(other, row) and _answers(other, now)
 
-        secret = sealed(text, approval.justification)
+        seen = text if need.shown is None else await off_loop(partial(canonical, need.shown), need.shown)
+        secret = sealed(seen, approval.justification)
         try:
             kept, made = await self._store.approvals.request(
                 row, secret, fits, lambda counts: _admit(counts, now), since=now - _HOUR

@@ -22,7 +22,7 @@ _NO_PEOPLE = ("service:", "certificate:")
 class ApprovalNeed:
     """A call that needs an approval. `subject` is the key of whose call it is, `email` their address, `client` their
     client. `run` and `call` are its run and its number in it, "" and 0 for a call outside of any program. `arguments`
-    are those that the client or program gave."""
+    are those that are sent; `shown` is what people see in their place, None for all of it."""
 
     portal: str
     subject: str
@@ -37,6 +37,7 @@ class ApprovalNeed:
     destructive: bool = True
     justification: str = ""
     method: str = "tools/call"
+    shown: Mapping[str, object] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

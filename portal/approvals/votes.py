@@ -191,6 +191,8 @@ def _justified(approval: Approval, decider: Decider, justification: str) -> Appr
 def _require_memorable(approval: Approval, remember: Remember | None) -> None:
     if remember is None:
         return
+    if not approval.rule.memorable:
+        raise ApprovalRefused("What asks for this approval wants one for each call: it is not remembered.")
     if approval.method != "tools/call":
         raise ApprovalRefused("Only approvals of tools are remembered.")
     if not 60 <= remember.seconds <= MAX_REMEMBER.total_seconds():

@@ -1,6 +1,7 @@
 """Every call to an upstream server passes through here, from a client, a program or the command line."""
 
 from portal.calls.approvals import ApprovalAdmission
+from portal.calls.asked import AskingRules
 from portal.calls.assertions import AssertionCredentials
 from portal.calls.caller import Caller, CallJournal, LeasedRun, Records, RunWatcher
 from portal.calls.gate import Call, Gate
@@ -12,6 +13,7 @@ from portal.calls.rows import HIDDEN, EndedRequest, EndedRun, request_row, sessi
 __all__ = [
     "HIDDEN",
     "ApprovalAdmission",
+    "AskingRules",
     "AssertionCredentials",
     "Call",
     "CallJournal",

@@ -3,27 +3,27 @@
 It is asked first, because it may wait for hours; the policies that hold when it is through decide after it. A call of a
 program waits, and may be given up and made again meanwhile. Any other call fails with the page to open, and the same
 call once more uses what was approved there. An approval is found by who calls what with which arguments, never by
-something in the call.
+something in the call. What asks for one is in `asked.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from codemode import Waiting
-from portal.access import ApprovalRule, LiveAccess, hint
+from portal.access import ApprovalRule, hint
 from portal.approvals import Approval, ApprovalImpossible, ApprovalNeed, Approvals, ApprovalUnknown
-from portal.calls.gate import READS, RELEASES, Call, Denial
-from portal.calls.policy import annotations_of, arguments_of
+from portal.calls.asked import AskedCall, AskingRules, params_shown
+from portal.calls.gate import READS, WITHOUT_CONTENT, Call, Denial
+from portal.calls.policy import annotations_of
 from portal.errors import ApprovalRequired
 from portal.identity import ANONYMOUS, Identity
 from portal.servers import Servers
 from portal.state import StateError
 from portal.upstream import CallContext
 
-# They carry nothing, and the portal makes them by itself.
-_WITHOUT_CONTENT = RELEASES | {"logging/setLevel"}
 # Each of these is shown to people like a call of a tool.
 _SHOWN = {"tools/call", *READS} - {"completion/complete"}
 # The params of a call of a tool that people decide about.
@@ -35,18 +35,18 @@ _BEYOND_EXPIRY = 60.0
 
 
 class ApprovalAdmission:
-    """`portal` is the id of the portal whose calls it admits; `page` gives the address of the page for an approval.
-    Without `approvals` there is no database to keep any, and a call that needs one is denied."""
+    """`portal` is the id of the portal whose calls it admits, `asking` what asks there; `page` gives the address of the
+    page for an approval. Without `approvals` there is no database to keep any, and a call that needs one is denied."""
 
     def __init__(
         self,
-        access: LiveAccess,
-        servers: Servers,
+        asking: AskingRules,
         approvals: Approvals | None,
+        servers: Servers,
         portal: str,
         page: Callable[[str], str],
     ) -> None:
-        self._access = access
+        self._asking = asking
         self._servers = servers
         self._approvals = approvals
         self._portal = portal
@@ -57,23 +57,27 @@ class ApprovalAdmission:
 
         Raises:
             ApprovalRequired: they have not decided yet, and the caller does not wait.
-            StateUnavailable: the database does not answer.
+            StoreUnavailable: the database does not answer.
         """
-        if not self._access.current.asks or call.method in _WITHOUT_CONTENT:
+        if not self._asking.any or call.method in WITHOUT_CONTENT:
             return None
         caller = context.principal or ANONYMOUS
-        if self._access.current.evaluations:
-            await self._access.prepare(caller)
         for _ in range(_MOST_ROUNDS):
-            if (rule := self._rule(call, context, caller)) is None:
+            try:
+                asked = await self._asking.asked(call, context)
+            except ApprovalImpossible as error:
+                return Denial(str(error))
+            if asked is None:
                 return None
+            rule = asked.rule
             if (refusal := self._refusal(rule, call, caller)) is not None:
                 return Denial(refusal, rule.policy)
-            answer = await self._answer(self._need(rule, call, context, caller), call, context)
+            answer = await self._answer(self._need(asked, call, context, caller), call, context)
             if isinstance(answer, str):
                 return Denial(answer, rule.policy)
-            # The policies may be others by now: they are asked again what the call needs.
-            if answer and self._rule(call, context, caller) in (None, rule):
+            # What asks may be others by now: it is asked again what the call needs.
+            if answer and self._asking.still(asked, call, context):
+                context.facts.approved, context.facts.judged = asked.parts, asked.judged
                 return None
         return Denial(f"The policies about {_name(call)} change again and again. The call did not run.")
 
@@ -93,6 +97,7 @@ class ApprovalAdmission:
             if approval is None:
                 approval = await approvals.request(need)
             if approval.state == "approved" and await self._used(approval, need, context):
+                context.facts.shown = approval.digest
                 return True
             if approval.state == "pending":
                 approval = await self._decided(approval, call, context)
@@ -101,16 +106,6 @@ class ApprovalAdmission:
         except ApprovalUnknown:
             return f"The approval of {_name(call)} is kept no more. The call did not run."
         return _end_in_words(approval, call) or False
-
-    def _rule(self, call: Call, context: CallContext, caller: Identity) -> ApprovalRule | None:
-        """What the call needs by the policies of this moment. One that they deny needs nothing: they say why."""
-        standing = self._access.standing(caller)
-        if standing is None:
-            return None
-        if call.method != "tools/call":
-            return standing.approval(call.server, None, {})
-        annotations = annotations_of(self._servers, call, context)
-        return standing.approval(call.server, call.name, annotations, arguments_of(call))
 
     def _refusal(self, rule: ApprovalRule, call: Call, caller: Identity) -> str | None:
         """Why nobody is asked about the call."""
@@ -128,10 +123,10 @@ class ApprovalAdmission:
             return f"{name} by the person whose call it is, and there is none behind this caller. It did not run."
         return None
 
-    def _need(self, rule: ApprovalRule, call: Call, context: CallContext, caller: Identity) -> ApprovalNeed:
+    def _need(self, asked: AskedCall, call: Call, context: CallContext, caller: Identity) -> ApprovalNeed:
         tool = call.method == "tools/call"
         annotations = annotations_of(self._servers, call, context) if tool else {}
-        arguments: Mapping[str, object] = arguments_of(call) if tool else call.params
+        shown = None if asked.shown is None else params_shown(replace(call, params=asked.shown))
         return ApprovalNeed(
             portal=self._portal,
             subject=caller.key,
@@ -141,8 +136,9 @@ class ApprovalAdmission:
             call=context.number,
             server=call.server,
             tool=call.name if tool else call.method,
-            arguments=arguments,
-            rule=rule,
+            arguments=params_shown(asked.sent),
+            shown=shown,
+            rule=asked.rule,
             destructive=tool and hint(annotations, "destructiveHint"),
             method=call.method,
         )

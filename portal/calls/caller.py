@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from codemode import PARKED, CallOutcome, ToolCall, ToolDenied, ToolFailed, ToolReturned, off_loop, well_formed
+from portal.calls.asked import require_as_shown
 from portal.calls.asking import Asking
 from portal.calls.flows import CallFlow, flow_of
 from portal.calls.gate import READS, Call, Denial, Gate, refuse
@@ -187,8 +188,9 @@ class Caller:
                 context.facts.labels |= flow.labels
             await self._gate.admit(call, context)
             if flow is not None:
-                flow.admit()
+                flow.admit(context.facts.approved)
             sent = await self._gate.screen_params(call, context)
+            await require_as_shown(sent, context)
             current = self._servers.snapshot_for(context.on_behalf)
             refuse(await PinAdmission(current, lease.snapshot).admit(sent, context), sent)
             passed = sent.params

@@ -1,4 +1,7 @@
-"""Data flow of one call: may it be made after what was read, and what counts as read by it.
+"""Data flow of one call: may it be made after what was read, by whose approval, and what counts as read by it.
+
+An approval is of the params, under one rule, after reading these labels: what was read later is asked about anew, and
+an answer to a question of the server is in no approval.
 
 A result counts as read when it is handed over, an error of the server too: it may say anything. So do progress, log
 messages and questions, which come before the result. A call that is refused, or did not run, reads nothing.
@@ -6,23 +9,22 @@ messages and questions, which come before the result. A call that is refused, or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from portal.calls.gate import Call
+from portal.access import ApprovalRule, digest_of
+from portal.calls.gate import WITHOUT_CONTENT, Call
 from portal.errors import DENIED, CallDenied, CallError, ResponseTooLarge, RpcError, UpstreamError, UpstreamTimeout
-from portal.flows import FlowRefusal, Flows, LabelledCall, denial_text, policy_name
+from portal.flows import FlowRefusal, Flows, LabelledCall, denial_text, policy_name, reason_to_ask
 from portal.upstream import CallContext, CallFacts, OnLog, OnProgress, OnRequest
 
-# What carries nothing: the portal ends a subscription after its client, and a log level is one of eight words.
-_WITHOUT_CONTENT = frozenset({"resources/unsubscribe", "logging/setLevel"})
 # Their words are the portal's own, and nothing came back.
 _WITHOUT_WORDS = (UpstreamTimeout, ResponseTooLarge)
 
 
 def flow_of(flows: Flows | None, call: Call, context: CallContext, *, portal: str, holder: str) -> CallFlow | None:
     """The data flow of a call; None if what it is for has no labels."""
-    if flows is None or not flows.settings.servers or call.method in _WITHOUT_CONTENT:
+    if flows is None or not flows.settings.servers or call.method in WITHOUT_CONTENT:
         return None
     # By the name that is sent, which is what the server will run.
     tool = str(call.params.get("name", call.name)) if call.method == "tools/call" else ""
@@ -51,13 +53,30 @@ class CallFlow:
     def labels(self) -> frozenset[str]:
         return self._call.labels
 
-    def admit(self) -> None:
+    def asks(self) -> list[ApprovalRule] | None:
+        """What the call needs, by the rules that would refuse it now; None if one of them asks nobody.
+
+        Raises:
+            StoreUnavailable: it cannot be known whether one would.
         """
+        refusals = self._flows.refused(self._call)
+        rules = [self._asked(refused) for refused in refusals]
+        found = [rule for rule in rules if rule is not None]
+        return found if len(found) == len(rules) else None
+
+    def admit(self, approved: Collection[str] = ()) -> None:
+        """`approved` are the revisions of the rules that people let the call pass.
+
         Raises:
             CallDenied: a rule does not allow the call.
             StoreUnavailable: it cannot be known whether one does, or what it reads could not be written.
         """
-        if (refused := self._flows.admit(self._call)) is not None:
+
+        def passes(refused: FlowRefusal) -> bool:
+            rule = self._asked(refused)
+            return rule is not None and rule.revision in approved
+
+        if (refused := self._flows.admit(self._call, passes)) is not None:
             kind = "a call of" if self._call.tool else "a request to"
             raise self._denial(refused, f"{kind} {self._name}")
 
@@ -95,6 +114,15 @@ class CallFlow:
     @property
     def _name(self) -> str:
         return f"{self._call.server}.{self._call.tool}" if self._call.tool else self._call.server
+
+    def _asked(self, refused: FlowRefusal) -> ApprovalRule | None:
+        """What people are asked about the call by a rule that refuses it. It is another after reading other labels."""
+        rule, call = refused.asks, self._call
+        if not isinstance(rule, ApprovalRule):
+            return None
+        labels = [sorted(one.label for one in refused.read), sorted(refused.labels)]
+        why = reason_to_ask(refused, server=call.server, portal=call.portal, told=not call.by_stranger)
+        return replace(rule, revision=digest_of([rule.revision, labels]), because=(why,))
 
     def _denial(self, refused: FlowRefusal, what: str) -> CallDenied:
         call = self._call
@@ -142,10 +170,12 @@ class CallFlow:
             RpcError: for the server, which is not told what was read. The caller is told when the call has failed.
         """
         try:
-            refused = self._flows.refused(self._call)
+            refusals = self._flows.refused(self._call)
         except CallError:
             raise RpcError(DENIED, "The portal cannot pass on an answer now.") from None
-        if refused is not None:
+        if refusals:
+            # Whoever approves a call has not seen the answer.
+            refused = replace(refusals[0], asks=None)
             self._unanswered = self._denial(refused, f"an answer to a question of {self._name}")
             self._unanswered.ran = "yes"
             if self._facts is not None:

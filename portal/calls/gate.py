@@ -25,6 +25,8 @@ Members: TypeAlias = dict[str, Any]
 READS = frozenset({"prompts/get", "resources/read", "completion/complete"})
 # Ending a subscription needs no permission: the portal does it after the client, and its login, are gone.
 RELEASES = frozenset({"resources/unsubscribe"})
+# What carries nothing: a log level is one of eight words. Nobody approves it, and no label follows it.
+WITHOUT_CONTENT = RELEASES | {"logging/setLevel"}
 _KINDS: Mapping[str, Kind] = {
     "tools/call": "tool",
     "prompts/get": "prompt",

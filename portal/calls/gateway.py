@@ -7,10 +7,15 @@ and rules of that moment. So a change also holds for calls under way and for run
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from urllib.parse import unquote
 
+from portal.access import ApprovalRule, digest_of
+from portal.approvals import ApprovalImpossible, canonical
+from portal.approvals import digest_of as digest_of_call
 from portal.calls.gate import RELEASES, TARGET, Call, Denial, Members
 from portal.calls.rows import MAX_FINDINGS
 from portal.dlp import DetectionUnavailable
@@ -20,13 +25,17 @@ from portal.gateway import (
     Direction,
     JudgedContent,
     LiveGateway,
+    RuleBlock,
+    RuleMatch,
     Ruling,
     ServerAddress,
     ValueFacts,
     address_of,
     judge,
     log_entries,
+    masked,
     reason_of,
+    reason_to_ask,
 )
 from portal.identity import ANONYMOUS
 from portal.servers import Servers
@@ -39,6 +48,16 @@ PROGRAM = "code"
 """The name under which rules see a program that is about to run: a call of the tool `code`."""
 
 
+@dataclass(frozen=True, slots=True)
+class GatewayPreview:
+    """A call as the rules would let it out, what those ask people that let it pass with their approval alone, and its
+    params as people see them then: without what these rules found. None is all of what is sent."""
+
+    sent: Call
+    asks: tuple[ApprovalRule, ...] = ()
+    shown: Members | None = field(default=None, repr=False)
+
+
 class GatewayScreening:
     """The screening of one portal. `portal` is its id; `whole` says whether the portal itself has the gateway, and not
     only some of its servers."""
@@ -49,30 +68,41 @@ class GatewayScreening:
         self._portal = portal
         self._whole = whole
 
+    @property
+    def asks(self) -> bool:
+        """Whether a rule has people decide about calls of now."""
+        return self._gateway.current.asks
+
+    async def preview(self, call: Call, context: CallContext) -> GatewayPreview | None:
+        """What the rules would make of a call now, before people are asked about it; None if they stop it anyway."""
+        nothing = GatewayPreview(call)
+        if (asked := self._asked_about(call.params, "outgoing", call, context)) is None:
+            return nothing
+        judged, facts = asked
+        book = self._gateway.current
+        ruling = await self._judged(judged, facts)
+        if ruling.block is not None or not isinstance(ruling.value, dict):
+            return None
+        sent = replace(call, params=ruling.value)
+        if not ruling.asking:
+            return GatewayPreview(sent)
+        content = replace(judged, value=ruling.value)
+        shown = await masked(book, self._gateway.detector, content, [match.rule for match in ruling.asking])
+        if not isinstance(shown, dict):
+            return None
+        about = _digest(call.params)
+        asks = tuple(_asked_by(match, about) for match in ruling.asking)
+        return GatewayPreview(sent, asks, shown)
+
     async def screen(
         self, content: Members, direction: Direction, call: Call, context: CallContext
     ) -> Members | Denial:
         """The content that may pass, without what a rule redacts, or a denial."""
-        if not self._gateway.current.rules or call.method in RELEASES:
+        if (asked := self._asked_about(content, direction, call, context)) is None:
             return content
-        server = self._servers.snapshot_for(context.on_behalf).servers.get(call.server)
-        # A program goes on with the servers that it began with: the address is that of where the request goes.
-        used = context.facts.server
-        config = used if used is not None else (server.config if server is not None else None)
-        now = server.config if server is not None else config
-        if not (self._whole() or (now is not None and now.secure_web_gateway)):
-            return content
-        address = None if config is None else address_of(getattr(config, "url", ""))
-        outgoing = direction == "outgoing"
-        judged = JudgedContent(
-            content,
-            "params" if outgoing else "result",
-            arguments=outgoing,
-            fixed=TARGET if outgoing else (),
-        )
-        facts = self._facts(direction, call.method, call.server, call.name, address, context)
-        ruling = await self._judged(judged, facts)
-        if outgoing and _in_target(ruling, content):
+        judged, facts = asked
+        ruling = _approved(await self._judged(judged, facts), content, context.facts.approved)
+        if direction == "outgoing" and _in_target(ruling, content):
             context.facts.hides_name = True
         denial = self._noted(ruling, facts, context)
         if denial is not None:
@@ -80,13 +110,37 @@ class GatewayScreening:
         assert isinstance(ruling.value, dict)
         return ruling.value
 
+    def _asked_about(
+        self, content: Mapping[str, object], direction: Direction, call: Call, context: CallContext
+    ) -> tuple[JudgedContent, ValueFacts] | None:
+        """What the rules are asked about a value on its way; None if none is."""
+        if not self._gateway.current.rules or call.method in RELEASES:
+            return None
+        server = self._servers.snapshot_for(context.on_behalf).servers.get(call.server)
+        # A program goes on with the servers that it began with: the address is that of where the request goes.
+        used = context.facts.server
+        config = used if used is not None else (server.config if server is not None else None)
+        now = server.config if server is not None else config
+        if not (self._whole() or (now is not None and now.secure_web_gateway)):
+            return None
+        address = None if config is None else address_of(getattr(config, "url", ""))
+        outgoing = direction == "outgoing"
+        judged = JudgedContent(
+            dict(content),
+            "params" if outgoing else "result",
+            arguments=outgoing,
+            fixed=TARGET if outgoing else (),
+        )
+        return judged, self._facts(direction, call.method, call.server, call.name, address, context)
+
     async def screen_program(self, program: str, context: CallContext) -> Denial | None:
         """Why a program may not run, or None. Its text is not changed: what a rule would redact blocks it."""
         if not self._gateway.current.rules or not self._whole():
             return None
         facts = self._facts("outgoing", "tools/call", "", PROGRAM, NO_ADDRESS, context)
         judged = JudgedContent(program, "program", arguments=True, whole=True)
-        ruling = await self._judged(judged, facts)
+        # Nobody is asked about a program: its calls are asked about one by one.
+        ruling = _approved(await self._judged(judged, facts), {}, frozenset())
         return self._noted(ruling, facts, context, program=True)
 
     async def hides(self, text: str) -> bool:
@@ -153,6 +207,36 @@ class GatewayScreening:
         named = ruling.matches[0].rule if block is None else block.rule
         context.facts.policy = context.facts.policy or named.called
         return None if block is None else Denial(reason_of(block, facts.direction, program=program), named.called)
+
+
+def _asked_by(match: RuleMatch, about: str) -> ApprovalRule:
+    """What a rule that matched asks people about params that have this digest: it is asked again when they go out."""
+    assert match.rule.asks is not None
+    revision = digest_of([match.rule.asks.revision, about])
+    return replace(match.rule.asks, revision=revision, because=(reason_to_ask(match),))
+
+
+def _approved(ruling: Ruling, content: Mapping[str, object], approved: Collection[str]) -> Ruling:
+    """The ruling as it is with what people have approved: a rule that asks them blocks everything else."""
+    if ruling.block is not None or not (asking := ruling.asking):
+        return ruling
+    about = ""
+    if approved:
+        # What cannot be shown was approved by nobody.
+        with suppress(ApprovalImpossible):
+            about = _digest(content)
+    missing = next((match for match in asking if _asked_by(match, about).revision not in approved), None)
+    if missing is None:
+        return ruling
+    return replace(ruling, block=RuleBlock(missing.rule, "not approved", missing.findings))
+
+
+def _digest(params: Mapping[str, object]) -> str:
+    """
+    Raises:
+        ApprovalImpossible: nobody could be shown them.
+    """
+    return digest_of_call("", canonical(params)).hex()
 
 
 def _readings(text: str) -> list[str]:

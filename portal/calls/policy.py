@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from portal.access import LOGIN_ENDED, Decision, LiveAccess, Standing
-from portal.calls.gate import RELEASES, Call, Denial
+from portal.access import LOGIN_ENDED, ApprovalRule, Decision, LiveAccess, Standing
+from portal.calls.gate import RELEASES, WITHOUT_CONTENT, Call, Denial
 from portal.identity import ANONYMOUS
 from portal.servers import Servers
 from portal.upstream import CallContext
@@ -24,18 +24,35 @@ class PolicyAdmission:
         if call.method in RELEASES:
             return None
         identity = context.principal or ANONYMOUS
-        if self._access.current.evaluations:
-            await self._access.prepare(identity)
-        standing = self._access.standing(identity)
-        decision = LOGIN_ENDED if standing is None else self._decision(standing, call, context)
-        return None if decision.allowed else Denial(decision.reason, policy=decision.policy)
+        if (judged := context.facts.judged) is not None:
+            # What people were asked was decided with these signals. With others it might have been something else.
+            standing = self._access.judged(judged)
+        else:
+            if self._access.current.evaluations:
+                await self._access.prepare(identity)
+            standing = self._access.standing(identity)
+        if standing is None:
+            return Denial(LOGIN_ENDED.reason, policy=LOGIN_ENDED.policy)
+        decision = self._decision(standing, call, context)
+        if not decision.allowed:
+            return Denial(decision.reason, policy=decision.policy)
+        return self._unapproved(standing, call, context)
+
+    def _unapproved(self, standing: Standing, call: Call, context: CallContext) -> Denial | None:
+        """A denial of a call that needs an approval by now, and has another one, or none."""
+        if not standing.access.asks or call.method in WITHOUT_CONTENT:
+            return None
+        rule = approval_of(standing, self._servers, call, context)
+        if rule is None or rule.revision in context.facts.approved:
+            return None
+        name = rule.policy_name or rule.policy
+        reason = f"The policy {name!r} asks for an approval of this call by now. It did not run. Make it again."
+        return Denial(reason, rule.policy)
 
     def _decision(self, standing: Standing, call: Call, context: CallContext) -> Decision:
         if call.method == "tools/call":
             return self._tool(standing, call, context)
-        if call.method == "prompts/get" or (call.method == "completion/complete" and _of_prompt(call)):
-            return standing.prompt(call.server, call.name)
-        return standing.server(call.server)
+        return entry_of(standing, call)
 
     def _tool(self, standing: Standing, call: Call, context: CallContext) -> Decision:
         spent = context.spent
@@ -49,6 +66,28 @@ class PolicyAdmission:
         context.facts.budgets = tuple(budget.policy for budget in budgets)
         count_in_budgets(context, 1)
         return decision
+
+
+def entry_of(standing: Standing, call: Call) -> Decision:
+    """The decision about a call that is of no tool."""
+    if call.method == "prompts/get" or (call.method == "completion/complete" and _of_prompt(call)):
+        return standing.prompt(call.server, call.name)
+    return standing.server(call.server)
+
+
+def allows(standing: Standing, servers: Servers, call: Call, context: CallContext) -> bool:
+    """Whether policies let the caller make this call, whatever budgets say."""
+    if call.method != "tools/call":
+        return entry_of(standing, call).allowed
+    annotations = annotations_of(servers, call, context)
+    return standing.tool(call.server, call.name, annotations, arguments_of(call))[0].allowed
+
+
+def approval_of(standing: Standing, servers: Servers, call: Call, context: CallContext) -> ApprovalRule | None:
+    """What the call needs by policies; None if nothing, or if they deny it."""
+    if call.method != "tools/call":
+        return standing.approval(call.server, None, {})
+    return standing.approval(call.server, call.name, annotations_of(servers, call, context), arguments_of(call))
 
 
 def count_in_budgets(context: CallContext, calls: int) -> None:

@@ -29,6 +29,7 @@ from portal.config.data_flow import (
     MAX_LABELS,
     DataFlowSection,
     Exempt,
+    FlowEffect,
     FlowRule,
     Labels,
     LabelsOfTools,
@@ -59,6 +60,7 @@ from portal.config.portals import (
     PortalServerEntry,
 )
 from portal.config.quotas import HOUR, LONGEST_PERIOD, MAX_NAMED, MAX_QUOTAS, QuotaPart, QuotaSection
+from portal.config.rule_approval import RuleApproval
 from portal.config.runs import RunSettings
 from portal.config.server_entries import NewAddress, NewApi, NewProgram, ServerPlace, enabling, new_entry, server_place
 from portal.config.upstream_oauth import UpstreamOAuth
@@ -89,6 +91,7 @@ __all__ = [
     "Exempt",
     "Expansion",
     "ExportSection",
+    "FlowEffect",
     "FlowRule",
     "HeaderName",
     "HeaderValue",
@@ -109,6 +112,7 @@ __all__ = [
     "PortalSettings",
     "QuotaPart",
     "QuotaSection",
+    "RuleApproval",
     "RuleName",
     "RunSettings",
     "ServerConfig",

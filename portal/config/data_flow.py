@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from portal.config.rule_approval import RuleApproval
 from portal.config.section import Section
 
 MAX_LABELS = 16
@@ -68,16 +69,25 @@ def labels_of_tool(of_server: Sequence[str], of_tool: Sequence[str] | None) -> f
     return frozenset((set(of_server) | added) - removed)
 
 
-class FlowRule(Section):
+FlowEffect = Literal["deny", "approve"]
+
+
+class FlowRule(Section, RuleApproval):
     """After reading something labelled `when` (any of these; with `all`, all of them), nothing labelled `target` (any
-    of these) is called. `exempt` names servers, and tools as `server.tool`, which may be called all the same."""
+    of these) is called. `exempt` names servers, and tools as `server.tool`, which may be called all the same. With
+    `then` approve people may let such a call pass; the members of approvals say who."""
 
     name: RuleName
     when: SomeLabels
     all: bool = False
-    then: Literal["deny"] = "deny"
+    then: FlowEffect = "deny"
     target: SomeLabels
     exempt: Exempt = ()
+
+    @model_validator(mode="after")
+    def _only_one_that_asks_says_who(self) -> FlowRule:
+        self.check(asks=self.then == "approve", asking="`then` approve")
+        return self
 
 
 def _named_once(rules: tuple[FlowRule, ...]) -> tuple[FlowRule, ...]:

@@ -8,11 +8,11 @@ from portal.flows.decisions import (
     RunLabels,
     ServerLabels,
     compiled,
-    refusal,
+    refusals,
     refuses_everything,
 )
 from portal.flows.flows import Flows, LabelledCall
-from portal.flows.wording import denial_text, policy_name
+from portal.flows.wording import denial_text, policy_name, reason_to_ask
 
 __all__ = [
     "NO_FLOWS",
@@ -26,6 +26,7 @@ __all__ = [
     "compiled",
     "denial_text",
     "policy_name",
-    "refusal",
+    "reason_to_ask",
+    "refusals",
     "refuses_everything",
 ]

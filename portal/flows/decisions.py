@@ -33,7 +33,9 @@ class ServerLabels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledRule:
-    """A rule as it is evaluated. With `whatever` the labels do not matter: everything that is labelled is meant."""
+    """A rule as it is evaluated. With `whatever` the labels do not matter: everything that is labelled is meant. `asks`
+    is what people are asked who may let a call pass that it refuses, and None where nobody may: whoever compiles the
+    rule knows its type. It has to be a value that compares."""
 
     name: str
     when: Labels = NOTHING
@@ -41,6 +43,7 @@ class CompiledRule:
     target: Labels = NOTHING
     exempt: frozenset[str] = frozenset()
     whatever: bool = False
+    asks: object | None = None
 
     def is_about(self, labels: Labels, server: str, tool: str) -> bool:
         """Whether it may refuse a call with these labels. `tool` is "" for what is no tool."""
@@ -57,14 +60,15 @@ class CompiledRule:
         return [read[label] for label in self.when if label in read]
 
 
-def compiled(rule: FlowRule) -> CompiledRule:
-    """A rule of the document or the store."""
+def compiled(rule: FlowRule, asks: object | None = None) -> CompiledRule:
+    """A rule of the document or the store. Without `asks` it denies, whatever it says."""
     return CompiledRule(
         name=rule.name,
         when=frozenset(rule.when),
         every=rule.all,
         target=frozenset(rule.target),
         exempt=frozenset(rule.exempt),
+        asks=asks,
     )
 
 
@@ -83,6 +87,8 @@ class FlowSettings:
     servers: Mapping[str, ServerLabels] = field(default_factory=dict)
     window: timedelta = timedelta(hours=8)
     per_client: bool = False
+    # Sentences about rules that ask people who are not there.
+    approvers_missing: tuple[str, ...] = ()
 
     def labels_of(self, server: str, tool: str = "") -> Labels:
         """The labels of a tool, or those of a server for what is no tool."""
@@ -103,10 +109,18 @@ class FlowSettings:
         """Sentences about rules that name what is not there: they may be misspelled, and then they hold nothing off."""
         there = NOTHING.union(*(server.labels.union(*server.tools.values()) for server in self.servers.values()))
         return [
-            f"the data-flow rule {rule.name!r} names the label {label!r}, which no server or tool has"
-            for rule in self.rules
-            for label in sorted((rule.when | rule.target) - there)
+            *self.approvers_missing,
+            *(
+                f"the data-flow rule {rule.name!r} names the label {label!r}, which no server or tool has"
+                for rule in self.rules
+                for label in sorted((rule.when | rule.target) - there)
+            ),
         ]
+
+    @property
+    def asks(self) -> bool:
+        """Whether a rule lets people decide."""
+        return any(rule.asks is not None for rule in self.rules)
 
 
 NO_FLOWS = FlowSettings()
@@ -138,35 +152,39 @@ class RunLabels:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowRefusal:
     """`rule` does not allow a call that has these labels, after `read`; what of that was read by the same `run` alone
-    counts until the program ends."""
+    counts until the program ends. `asks` is what the rule has."""
 
     rule: str
     labels: Labels
     read: tuple[LabelRead, ...]
     run: bool
     every: bool
+    asks: object | None = None
 
 
-def refusal(
+def refusals(
     rules: Iterable[CompiledRule],
     labels: Labels,
     server: str,
     tool: str,
     person: Mapping[str, LabelRead],
     run: RunLabels | None,
-) -> FlowRefusal | None:
-    """The refusal of the first rule that does not allow a call, None if all do.
+) -> list[FlowRefusal]:
+    """The refusals of all rules that do not allow a call, in their order; of those that ask nobody first.
 
     `person` is what counts for whoever calls, by label.
     """
     read = person if run is None else {**{one.label: one for one in run}, **person}
     if not read:
-        return None
+        return []
+    found_all: list[FlowRefusal] = []
     for rule in rules:
         if not rule.is_about(labels, server, tool) or not (found := rule.matches(read)):
             continue
         named = labels if rule.whatever else labels & rule.target
         in_run_alone = run is not None and not rule.matches(person)
         ordered = tuple(sorted(found, key=lambda one: (one.until, one.label), reverse=True))
-        return FlowRefusal(rule=rule.name, labels=named, read=ordered, run=in_run_alone, every=rule.every)
-    return None
+        found_all.append(
+            FlowRefusal(rule=rule.name, labels=named, read=ordered, run=in_run_alone, every=rule.every, asks=rule.asks)
+        )
+    return sorted(found_all, key=lambda one: one.asks is not None)

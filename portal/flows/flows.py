@@ -12,7 +12,7 @@ memory alone. Without a database it is in memory alone, and so are labels that n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from portal.errors import CallDenied, Ran, StoreUnavailable
-from portal.flows.decisions import NO_FLOWS, FlowRefusal, FlowSettings, Labels, RunLabels, refusal
+from portal.flows.decisions import NO_FLOWS, FlowRefusal, FlowSettings, Labels, RunLabels, refusals
 from portal.state import LABELS_READ, Clock, Follower, LabelRead, StateUnavailable
 
 if TYPE_CHECKING:
@@ -124,40 +124,52 @@ class Flows:
             run=run,
         )
 
-    def admit(self, call: LabelledCall) -> FlowRefusal | None:
+    def admit(
+        self, call: LabelledCall, approved: Callable[[FlowRefusal], bool] = lambda refused: False
+    ) -> FlowRefusal | None:
         """Whether a rule refuses the call now. Its params were fixed before: what is read later cannot be in them.
+        `approved` says of a refusal whether people let the call pass.
 
         Raises:
             StoreUnavailable: a rule is about the call, and whether something was read elsewhere cannot be known now; or
                 what the call reads could not be written.
             CallDenied: what it reads could not be kept.
         """
-        refused = self.refused(call)
+        refusals = self.refused(call)
+        refused = next((one for one in refusals if one.asks is None or not approved(one)), None)
         if refused is not None:
             return refused
+        if refusals:
+            self._require_known(refusals[0].rule)
         if self._store is not None and self._store.health != "ok" and self._unwritten(call, self.now()):
             raise _not_written("no")
         self._require_room(call, "no")
         return None
 
-    def refused(self, call: LabelledCall) -> FlowRefusal | None:
-        """Whether a rule does not allow that something goes to what this call is for.
+    def refused(self, call: LabelledCall) -> Sequence[FlowRefusal]:
+        """The refusals of all rules that do not allow that something goes to what this call is for; of those that ask
+        nobody first.
 
         Raises:
             StoreUnavailable: a rule is about the call, and whether something was read elsewhere cannot be known now.
         """
         about = [rule for rule in self.settings.rules if rule.is_about(call.labels, call.server, call.tool)]
         if not about:
-            return None
+            return ()
         read = self.read_by(call.person, call.client)
-        refused = refusal(about, call.labels, call.server, call.tool, read, call.run)
-        if refused is None and self._store is not None and (self._behind or self._store.health == "unavailable"):
+        refused = refusals(about, call.labels, call.server, call.tool, read, call.run)
+        if not refused:
+            self._require_known(about[0].name)
+        return refused
+
+    def _require_known(self, rule: str) -> None:
+        """Raises `StoreUnavailable` if something may have been read elsewhere that is not known here."""
+        if self._store is not None and (self._behind or self._store.health == "unavailable"):
             words = (
                 "The portal's database does not answer, so it is not known what you have read elsewhere, and a "
-                f"data-flow rule ({about[0].name!r}) is about this call. Nothing was sent. Try again."
+                f"data-flow rule ({rule!r}) is about this call. Nothing was sent. Try again."
             )
             raise StoreUnavailable(words, ran="no", seconds=5)
-        return refused
 
     def read_by(self, person: str, client: str) -> Mapping[str, LabelRead]:
         """What counts now for this person, or for this client of theirs; of each label what counts longest."""

@@ -14,6 +14,14 @@ def policy_name(rule: str) -> str:
     return f"data-flow:{rule}"
 
 
+def reason_to_ask(refusal: FlowRefusal, *, server: str, portal: str, told: bool) -> str:
+    """Why people are asked about a call of `server`, for them: what was read, and where what they see would go."""
+    where = sorted({one.server for one in _here(refusal, portal)}) if told else []
+    of = f" of {_words(where)}" if where else ""
+    read, target = _words(sorted(one.label for one in refusal.read)), _words(sorted(refusal.labels))
+    return f"Rule {refusal.rule!r}: after reading {read}{of}, this sends to {target} {server}."
+
+
 def denial_text(refusal: FlowRefusal, *, what: str, portal: str, told: bool, now: datetime) -> str:
     """The reason of a denial of `what`, such as "a call of mail.send".
 
@@ -29,6 +37,8 @@ def denial_text(refusal: FlowRefusal, *, what: str, portal: str, told: bool, now
         ends = [one.until for one in refusal.read]
         end = f"It holds until {_time(min(ends) if refusal.every else max(ends), now)}."
     target, read = _words(sorted(refusal.labels)), _words(sorted(one.label for one in refusal.read))
+    if refusal.asks is not None:
+        end += " Its calls need the approval of people, and this one has none: make it again where they can be asked."
     return (
         f"The data-flow rule {refusal.rule!r} does not allow {what}, which is labelled {target}: {whoever} read "
         f"something labelled {read}{by}. Nothing was sent. {end} Go on without it, or ask the portal's "

@@ -54,7 +54,16 @@ class RuleMatch:
     findings: tuple[Detection, ...] = ()
 
 
-Why = Literal["matched", "unreadable", "unavailable", "incomplete", "unknown profile", "unknown server", "not redacted"]
+Why = Literal[
+    "matched",
+    "unreadable",
+    "unavailable",
+    "incomplete",
+    "unknown profile",
+    "unknown server",
+    "not redacted",
+    "not approved",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,11 @@ class Ruling:
     value: object
     matches: tuple[RuleMatch, ...] = ()
     block: RuleBlock | None = None
+
+    @property
+    def asking(self) -> tuple[RuleMatch, ...]:
+        """Those of the rules that matched which have people decide."""
+        return tuple(match for match in self.matches if match.rule.asks is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +122,7 @@ async def judge(book: Rulebook, detector: Detecting | None, content: JudgedConte
                 return Ruling(content.value, tuple(matches), RuleBlock(rule, "matched", found))
             case "allow":
                 return Ruling(content.value, tuple(matches))
-            case "log":
+            case "log" | "approve":
                 matches.append(RuleMatch(rule, found))
             case "redact":
                 redacted = await _without(content, rule, found, detector, book.profiles)
@@ -117,6 +131,24 @@ async def judge(book: Rulebook, detector: Detecting | None, content: JudgedConte
                 content, search = redacted
                 matches.append(RuleMatch(rule, found))
         at = step.next
+
+
+async def masked(
+    book: Rulebook, detector: Detecting | None, content: JudgedContent, rules: Iterable[HttpRule]
+) -> object | None:
+    """The content as people see it who decide about it: without what these rules found in it; None if that cannot be
+    taken out."""
+    for rule in rules:
+        if not rule.profiles:
+            continue
+        search = await _Search.of(content, detector, book.profiles)
+        if not search.says.complete:
+            return None
+        redacted = await _without(content, rule, search.found(rule), detector, book.profiles)
+        if redacted is None:
+            return None
+        content = redacted[0]
+    return content.value
 
 
 class _Search:

@@ -12,17 +12,18 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from portal.access import ApprovalRule, RuleApprovals
 from portal.errors import PortalError
 from portal.gateway.fields import ValueFacts
 from portal.gateway.matching import PatternRefused, Searched, Test, Truth, all_of, compiled, profiles_in
-from portal.gateway.reading import ExpressionRefused, Node, read_expression
+from portal.gateway.reading import All, Comparison, ExpressionRefused, Node, read_expression
 from portal.misfits import fitted, misfits
 from portal.objects import RuleAction, RuleDocument
 
 EXPRESSIONS = ("traffic", "identity", "device_posture")
 MAX_RULES = 1000
 # Of rules of the same precedence the strictest comes first, and what only takes note comes before what ends.
-_STRICTEST: Mapping[RuleAction, int] = {"log": 0, "block": 1, "redact": 2, "allow": 3}
+_STRICTEST: Mapping[RuleAction, int] = {"log": 0, "block": 1, "approve": 2, "redact": 3, "allow": 4}
 
 
 class HttpRuleRefused(PortalError):
@@ -39,7 +40,8 @@ class HttpRuleRefused(PortalError):
 class HttpRule:
     """A rule as it decides. `profiles` are those that it asks a search for; `reason` is what a block says.
 
-    `unreadable` says why nobody knows what the rule says; it then blocks.
+    `unreadable` says why nobody knows what the rule says; it then blocks. `asks` is what people are asked by a rule
+    with the action `approve`.
     """
 
     id: str
@@ -50,6 +52,7 @@ class HttpRule:
     reason: str = ""
     precedence: int = 0
     unreadable: str = ""
+    asks: ApprovalRule | None = None
 
     @property
     def called(self) -> str:
@@ -102,6 +105,11 @@ class Rulebook:
         return _PASSES
 
     @property
+    def asks(self) -> bool:
+        """Whether a rule has people decide."""
+        return any(rule.asks is not None for rule in self.rules)
+
+    @property
     def profiles(self) -> frozenset[str]:
         """The profiles that the rules name."""
         return frozenset(profile for rule in self.rules for profile in rule.profiles)
@@ -110,8 +118,9 @@ class Rulebook:
 NO_RULES = Rulebook()
 
 
-def compile_rule(id: str, document: RuleDocument) -> HttpRule:
-    """A rule that can decide.
+def compile_rule(id: str, document: RuleDocument, stamp: str = "", approvals: RuleApprovals | None = None) -> HttpRule:
+    """A rule that can decide. `stamp` is another after each change of a stored one. `approvals` knows who approves;
+    without it a list of addresses has nobody.
 
     Raises:
         HttpRuleRefused: an expression cannot be read, or the action has nothing to act on.
@@ -121,6 +130,17 @@ def compile_rule(id: str, document: RuleDocument) -> HttpRule:
     profiles = profiles_in(nodes["traffic"])
     if document.action == "redact" and not profiles:
         raise HttpRuleRefused("traffic", "must ask for what to redact: any(dlp.profiles[*] in {...})")
+    asks: ApprovalRule | None = None
+    if document.action == "approve":
+        if not _only_outgoing(nodes["traffic"]):
+            problem = (
+                'must say `mcp.direction == "outgoing" and ...`: people approve what a call sends before it is made. '
+                "A result is there already, and cannot wait for them: block or redact it"
+            )
+            raise HttpRuleRefused("traffic", problem)
+        # What it is about is in it too: people have approved a call under a rule that says this.
+        stamp = f"{id} {stamp} {document.model_dump_json()}"
+        asks = (approvals or RuleApprovals(())).rule_of(f"gateway:{document.name}", stamp, document.rule_settings)
     return HttpRule(
         id,
         document.name,
@@ -129,6 +149,7 @@ def compile_rule(id: str, document: RuleDocument) -> HttpRule:
         profiles,
         document.rule_settings.block_reason,
         document.precedence or 0,
+        asks=asks,
     )
 
 
@@ -148,18 +169,24 @@ def unreadable_rule(id: str, members: Mapping[str, object], problem: str) -> Htt
     )
 
 
-def read_rules(entries: Sequence[object], where: str = "rules") -> list[HttpRule]:
+def read_rules(
+    entries: Sequence[object], where: str = "rules", approvals: RuleApprovals | None = None
+) -> list[HttpRule]:
     """The rules that an operator wrote into the document and that are enabled, in their order.
 
     Raises:
         HttpRuleRefused: a rule cannot be used, or two have one id.
     """
     return [
-        replace(one.rule, precedence=one.precedence) for one in written_rules(entries, where) if one.document.enabled
+        replace(one.rule, precedence=one.precedence)
+        for one in written_rules(entries, where, approvals)
+        if one.document.enabled
     ]
 
 
-def written_rules(entries: Sequence[object], where: str = "rules") -> list[WrittenRule]:
+def written_rules(
+    entries: Sequence[object], where: str = "rules", approvals: RuleApprovals | None = None
+) -> list[WrittenRule]:
     """All rules that an operator wrote into the document, in the order in which they are asked. One without
     `precedence` has that of the one before it; one without `id` is known by its name.
 
@@ -178,7 +205,7 @@ def written_rules(entries: Sequence[object], where: str = "rules") -> list[Writt
             )
         ids.add(id)
         try:
-            rule = compile_rule(id, document)
+            rule = compile_rule(id, document, approvals=approvals)
         except HttpRuleRefused as refused:
             raise HttpRuleRefused(refused.member, refused.problem, here) from None
         before = before if document.precedence is None else document.precedence
@@ -217,6 +244,17 @@ def _document(entry: object, where: str) -> tuple[str, RuleDocument]:
     if id is not None and (not isinstance(id, str) or not 0 < len(id) <= 64 or not id.isprintable()):
         raise HttpRuleRefused("id", "must be text of 1 to 64 characters", where)
     return id or document.name, document
+
+
+def _only_outgoing(node: Node | None) -> bool:
+    """Whether an expression is false of everything that comes in, by one of the parts that have to be true."""
+    return any(
+        isinstance(part, Comparison)
+        and part.field.name == "mcp.direction"
+        and set(part.texts) == {"outgoing"}
+        and part.operator in ("==", "in")
+        for part in (node.parts if isinstance(node, All) else (node,))
+    )
 
 
 def _read(source: str, member: str) -> Node | None:

@@ -37,6 +37,9 @@ def reason_of(block: RuleBlock, direction: Direction, *, program: bool = False) 
 def _because(block: RuleBlock, direction: Direction) -> str:
     if block.why == "matched":
         return f"it found {_found(block.findings, direction)}" if block.findings else "its conditions hold"
+    if block.why == "not approved":
+        what = f"with {_found(block.findings, direction)}" if block.findings else "of its kind"
+        return f"it lets a call {what} pass only with the approval of people, and this has none"
     if block.why == "not redacted":
         return f"it found {_found(block.findings, direction)}, and that cannot be taken out"
     return _NOTHING_KNOWN[block.why]
@@ -59,6 +62,12 @@ def _advice(block: RuleBlock, direction: Direction) -> str:
     if block.why == "incomplete":
         return "Send less at once." if direction == "outgoing" else "Ask for less at once."
     return "Ask the portal's administrator if you need it."
+
+
+def reason_to_ask(match: RuleMatch) -> str:
+    """Why people are asked about a call, for them: the rule, and what kind of thing it found where."""
+    found = f"it found {_found(match.findings, 'outgoing')}" if match.findings else "its conditions hold"
+    return f"Rule {match.rule.name!r}: {found} in what this sends."
 
 
 def log_entries(

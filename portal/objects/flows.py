@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pydantic import model_validator
 
-from portal.config import Exempt, FlowRule, RuleName, SomeLabels
+from portal.config import Exempt, FlowEffect, FlowRule, RuleApproval, RuleName, SomeLabels
 from portal.objects.base import Document
 from portal.state import Kind
 
 
-class FlowRuleDocument(Document):
+class FlowRuleDocument(Document, RuleApproval):
     """A rule as `portal.config.FlowRule` has it."""
 
     name: RuleName
     when: SomeLabels
     all: bool = False
-    then: Literal["deny"] = "deny"
+    then: FlowEffect = "deny"
     target: SomeLabels
     exempt: Exempt = ()
+
+    @model_validator(mode="after")
+    def _only_one_that_asks_says_who(self) -> FlowRuleDocument:
+        self.check(asks=self.then == "approve", asking="`then` approve")
+        return self
 
     def rule(self) -> FlowRule:
         return FlowRule(
@@ -27,6 +32,7 @@ class FlowRuleDocument(Document):
             then=self.then,
             target=self.target,
             exempt=self.exempt,
+            **{name: getattr(self, name) for name in RuleApproval.model_fields},
         )
 
 

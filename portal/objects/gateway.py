@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from portal.config import RuleApproval
 from portal.objects.base import Document
 from portal.state import Kind
 
 MAX_EXPRESSION = 8192
 """Characters of an expression."""
 MAX_PRECEDENCE = 2**31
-RuleAction = Literal["allow", "block", "log", "redact"]
+RuleAction = Literal["allow", "approve", "block", "log", "redact"]
 Expression = Annotated[str, Field(max_length=MAX_EXPRESSION)]
 
 
@@ -28,8 +29,9 @@ def _only_for_dns(value: object) -> object:
     return value
 
 
-class RuleSettings(Document):
-    """`block_reason` is shown to a caller whose call the rule blocks. Every other setting of Cloudflare is refused."""
+class RuleSettings(Document, RuleApproval):
+    """`block_reason` is shown to a caller whose call the rule blocks. The members of approvals say who approves, where
+    the action is `approve`. Every other setting of Cloudflare is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,6 +61,7 @@ class RuleDocument(Document):
     def _only_a_block_has_a_reason(self) -> RuleDocument:
         if self.rule_settings.block_reason and self.action != "block":
             raise ValueError("has a block_reason, which is for rules with the action block")
+        self.rule_settings.check(asks=self.action == "approve", asking="the action approve")
         return self
 
 

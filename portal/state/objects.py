@@ -49,6 +49,11 @@ class Stored(Generic[D]):
     modified_at: datetime
     modified_by: str
 
+    @property
+    def stamp(self) -> str:
+        """A text that is another after each change, and after it was deleted and made again: none comes back."""
+        return f"{self.created_at.isoformat()} {self.revision}"
+
 
 @dataclass(frozen=True, slots=True)
 class Broken:

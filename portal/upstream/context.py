@@ -72,10 +72,11 @@ class CallFacts:
     `findings` are those of screenings, each without what was found. `labels` are those of what is called.
     `policy` is a rule that let the call go on and is to be seen with it, and `approval` what people have approved it
     with. `give_back` returns that approval if the call did not run. `budgets` are the policies whose budget for the run
-    it is counted in. `rows` counts the rows of the log that were
-    written with this context. `trace` is what the server is told of the trace that the call is of. `server` is its
-    configuration as the call found it, None if there is no such server. With `hides_name` the name or URI of its target
-    has in it what was found, and is in no row.
+    it is counted in. `approved` are the revisions of the rules that people let it pass, `shown` the digest of what is
+    sent as they saw it, and `judged` the caller with the signals by which it was decided what they are asked. `rows`
+    counts the rows of the log that were written with this context. `trace` is what the server is told of the trace
+    that the call is of. `server` is its configuration as the call found it, None if there is no such server. With
+    `hides_name` the name or URI of its target has in it what was found, and is in no row.
     """
 
     findings: list[Mapping[str, object]] = field(default_factory=list)
@@ -84,6 +85,9 @@ class CallFacts:
     approval: str = ""
     give_back: GiveBack | None = None
     budgets: tuple[str, ...] = ()
+    approved: frozenset[str] = frozenset()
+    shown: bytes | None = None
+    judged: Identity | None = None
     rows: int = 0
     trace: TraceContext | None = None
     server: ServerConfig | None = None
@@ -97,6 +101,9 @@ class CallFacts:
         self.approval = ""
         self.give_back = None
         self.budgets = ()
+        self.approved = frozenset()
+        self.shown = None
+        self.judged = None
         self.trace = None
         self.server = None
         self.hides_name = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +12,17 @@ from pydantic import ValidationError
 
 from portal.config import DataFlowSection, FlowRule, labels_of_tool
 from portal.config.config import HttpServer
-from portal.flows import FlowSettings, RunLabels, ServerLabels, compiled, denial_text, refusal, refuses_everything
+from portal.flows import (
+    CompiledRule,
+    FlowRefusal,
+    FlowSettings,
+    RunLabels,
+    ServerLabels,
+    compiled,
+    denial_text,
+    refusals,
+    refuses_everything,
+)
 from portal.state import LabelRead
 
 NOON = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
@@ -32,6 +42,18 @@ def read(label: str, hours: float = 8, **where: str) -> LabelRead:
         at=NOON,
         until=until,
     )
+
+
+def refusal(
+    rules: Iterable[CompiledRule],
+    labels: frozenset[str],
+    server: str,
+    tool: str,
+    person: Mapping[str, LabelRead],
+    run: RunLabels | None,
+) -> FlowRefusal | None:
+    """The first refusal, the one that is told."""
+    return next(iter(refusals(rules, labels, server, tool, person, run)), None)
 
 
 def reads(*names: str) -> Mapping[str, LabelRead]:
@@ -204,3 +226,26 @@ def test_a_denial_tells_where_it_was_read_to_those_alone_who_may_know() -> None:
     stranger = denial_text(found, what="a call", portal="hr", told=False, now=NOON)
     assert "(by crm.get)" in told and "crm" not in elsewhere and "crm" not in stranger
     assert "somebody of your network has read" in stranger
+
+
+def test_a_rule_that_denies_wins_over_those_that_ask() -> None:
+    rules = [compiled(rule("a", "x"), "people"), compiled(rule("a", "x")), compiled(rule("b", "x"), "others")]
+    found = refusals(rules, frozenset({"x"}), "mail", "send", reads("a", "b"), None)
+    assert [one.asks for one in found] == [None, "people", "others"]
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"approve_by": "person"}, "is for rules with `then` approve"),
+        ({"then": "approve", "approve_by": "group"}, "approve_by group needs approval_groups"),
+        ({"then": "approve", "approve_by": "client"}, "approve_by"),
+        ({"then": "approve", "approval_seconds": 299}, "approval_seconds"),
+        ({"then": "approve", "approval_groups": [{"approvals_needed": 0}]}, "approvals_needed"),
+        ({"then": "approve", "approval_groups": [{"email_addresses": ["nobody"]}]}, "email_addresses"),
+        ({"then": "ask"}, "then"),
+    ],
+)
+def test_a_rule_says_who_approves_only_where_it_asks(more: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        rule("a", "x", **more)

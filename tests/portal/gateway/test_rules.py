@@ -89,7 +89,7 @@ def test_a_rule_that_cannot_be_read_blocks_what_it_could_be_about() -> None:
     [
         ("text", "rules[0]: must be an object"),
         ({"action": "block"}, "rules[0].name: is missing"),
-        (rule("a", "isolate"), "rules[0].action: must be 'allow', 'block', 'log' or 'redact'"),
+        (rule("a", "isolate"), "rules[0].action: must be 'allow', 'approve', 'block', 'log' or 'redact'"),
         (rule("a", traffic="x"), "rules[0].traffic: column 1: "),
         (rule("a", identity='mcp.server.id == "a"'), "rules[0].identity: column 1: "),
         (rule("a", trafic="x"), "rules[0].trafic: is not known here"),
