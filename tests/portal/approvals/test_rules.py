@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from codemode import CodeTool
-from portal.access import LiveAccess
-from portal.app import Instance, Parts, serving
 from portal.approvals import ApprovalRefused, Remember
-from portal.config import parse_config
-from portal.logs import Discard
-from tests.portal.access.guarded import ADA, ANYBODY, BOB, ROBOT, CallerInUrl, access
-from tests.portal.approvals.people import Time
-from tests.portal.approvals.test_calls import ADA_DECIDES, BOB_DECIDES, BOBS_GROUP, Place, asking
-from tests.portal.portals import Kept, KeptEvents
-from tests.portal.state.databases import new_state
-from tests.portal.upstreams.hosting import Hosted, hosted
-from tests.portal.upstreams.server import Behaviour
+from tests.portal.access.guarded import ANYBODY
+from tests.portal.approvals.ruled import ruled
+from tests.portal.approvals.test_calls import ADA_DECIDES, BOB_DECIDES, BOBS_GROUP, asking
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
 ]
-NO_POLICY = {"portal": {"policies": [ANYBODY]}, "servers": [{"id": id, "policies": [ANYBODY]} for id in ("crm", "up")]}
 ASKS = {"name": "outside", "when": ["confidential"], "then": "approve", "target": ["external"]}
 SECRETS = {"name": "secrets", "when": ["secret"], "then": "approve", "target": ["external"]}
 READ = "await codemode.crm.echo({text: 'a customer'});"
@@ -36,50 +24,10 @@ SEND = "return await codemode.up.echo({text: 'planted-argument'})"
 CAUGHT = f"try {{ {READ} {SEND} }} catch (error) {{ return {{kind: error.kind, message: error.message}} }}"
 
 
-class Guarded(Place):
-    """A portal over `crm`, whose data is confidential, and `up`, which is external."""
-
-    instance: Instance
-    crm: Hosted
-
-    async def apply(self, rules: list[dict[str, Any]], labels: tuple[str, ...] = ("confidential",), **up: Any) -> None:
-        await self.instance.apply(parse_config(document(self.crm, self.upstream, rules, labels, **up), env={}))
-
-
-def document(
-    crm: Hosted, up: Hosted, rules: list[dict[str, Any]], labels: tuple[str, ...], *, state: str = "", **more: Any
-) -> dict[str, Any]:
-    servers = {"crm": {"url": crm.url, "labels": list(labels)}, "up": {"url": up.url, "labels": ["external"], **more}}
-    return {"mcpServers": servers, "portal": {"dataFlow": {"rules": rules}, **({"state": state} if state else {})}}
-
-
-@asynccontextmanager
-async def guarded(
-    folder: Path, rules: list[dict[str, Any]], code_tool: CodeTool, policies: Mapping[str, Any] = NO_POLICY
-) -> AsyncIterator[Guarded]:
-    kept, events, live, time = Kept(), KeptEvents(), LiveAccess(access(policies)), Time()
-    parts = Parts(code=code_tool, records=kept, events=events, access=live, now=time)
-    async with AsyncExitStack() as stack:
-        crm = await stack.enter_async_context(hosted(Behaviour(name="crm")))
-        up = await stack.enter_async_context(hosted(Behaviour(name="up")))
-        config = document(crm, up, rules, ("confidential",), state=new_state(folder))
-        instance = await stack.enter_async_context(
-            Instance.open(parse_config(config, env={}), Discard(), lambda text: None, parts)
-        )
-        await instance.servers.settled()
-        instance.app.add_middleware(CallerInUrl, callers={"ada": ADA, "bob": BOB, "robot": ROBOT})
-        approvals, store = instance.shared.approvals, instance.shared.store
-        assert approvals is not None and store is not None
-        url = await stack.enter_async_context(serving(instance))
-        at = Guarded(url, live, kept, events, approvals, store, up, time)
-        at.instance, at.crm = instance, crm
-        yield at
-
-
 async def test_a_call_that_a_rule_would_refuse_waits_for_its_approval_and_passes_once(
     tmp_path: Path, code_tool: CodeTool
 ) -> None:
-    async with guarded(tmp_path, [ASKS], code_tool) as at:
+    async with ruled(tmp_path, [ASKS], code_tool) as at:
         running = asyncio.create_task(at.run(f"{READ} {SEND}"))
         [asked] = await at.asked()
         assert (asked.server, asked.tool, asked.rule.policy, asked.rule.by) == (
@@ -105,7 +53,7 @@ async def test_a_call_that_a_rule_would_refuse_waits_for_its_approval_and_passes
 
 async def test_a_rule_that_denies_asks_nobody(tmp_path: Path, code_tool: CodeTool) -> None:
     strict = {**ASKS, "name": "strict", "then": "deny"}
-    async with guarded(tmp_path, [ASKS, strict], code_tool) as at:
+    async with ruled(tmp_path, [ASKS, strict], code_tool) as at:
         error = (await at.run(CAUGHT))["result"]
         assert error["kind"] == "denied" and "'strict' does not allow" in error["message"]
         assert await at.approvals.listed() == [] and at.calls == 0
@@ -118,7 +66,7 @@ async def test_a_policy_and_a_rule_that_both_ask_are_one_question_to_all_of_them
     policies["servers"].append({"id": "crm", "policies": [ANYBODY]})
     # The tool has the same name at both servers: the policy is about one of them.
     policies["portal"]["tool_policies"][0]["tools"] = {"names": ["echo"], "servers": ["up"]}
-    async with guarded(tmp_path, [ASKS], code_tool, policies) as at:
+    async with ruled(tmp_path, [ASKS], code_tool, policies) as at:
         running = asyncio.create_task(at.run(f"{READ} {SEND}"))
         [asked] = await at.asked()
         assert (asked.rule.policy, asked.rule.by) == ("payments+data-flow:outside", "group")
@@ -132,7 +80,7 @@ async def test_a_policy_and_a_rule_that_both_ask_are_one_question_to_all_of_them
 
 
 async def test_what_is_read_while_an_approval_waits_is_asked_about_too(tmp_path: Path, code_tool: CodeTool) -> None:
-    async with guarded(tmp_path, [ASKS, SECRETS], code_tool) as at:
+    async with ruled(tmp_path, [ASKS, SECRETS], code_tool) as at:
         running = asyncio.create_task(at.run(f"{READ} {SEND}"))
         [first] = await at.asked()
         # Ada reads something secret elsewhere meanwhile.
@@ -149,7 +97,7 @@ async def test_what_is_read_while_an_approval_waits_is_asked_about_too(tmp_path:
 async def test_an_approval_is_void_where_its_rule_or_the_address_of_the_server_is_another(
     tmp_path: Path, code_tool: CodeTool
 ) -> None:
-    async with guarded(tmp_path, [ASKS], code_tool) as at:
+    async with ruled(tmp_path, [ASKS], code_tool) as at:
         running = asyncio.create_task(at.run(f"{READ} {SEND}"))
         [first] = await at.asked()
         await at.apply([{**ASKS, "exempt": ["crm"]}])
@@ -166,7 +114,7 @@ async def test_an_approval_is_void_where_its_rule_or_the_address_of_the_server_i
 
 
 async def test_a_call_of_a_client_says_where_it_is_approved(tmp_path: Path, code_tool: CodeTool) -> None:
-    async with guarded(tmp_path, [ASKS], code_tool) as at, at.client() as client:
+    async with ruled(tmp_path, [ASKS], code_tool) as at, at.client() as client:
         await client.call_tool("crm_echo", {"text": "one"})
         answer = await at.raw({"name": "up_echo", "arguments": {"text": "planted-argument"}})
         assert "to approve this call of up.echo first" in answer["error"]["message"] and at.calls == 0
