@@ -3,7 +3,7 @@
 It is asked first, because it may wait for hours; the policies that hold when it is through decide after it. A call of a
 program waits, and may be given up and made again meanwhile. Any other call fails with the page to open, and the same
 call once more uses what was approved there. An approval is found by who calls what with which arguments, never by
-something in the call.
+something in the call. A server may answer an approved call with a question: the rounds that follow are of the same call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from portal.errors import ApprovalRequired
 from portal.identity import ANONYMOUS, Identity
 from portal.servers import Servers
 from portal.state import StateError
-from portal.upstream import CallContext
+from portal.upstream import ApprovedRound, CallContext
 
 # They carry nothing, and the portal makes them by itself.
 _WITHOUT_CONTENT = RELEASES | {"logging/setLevel"}
@@ -28,6 +28,8 @@ _WITHOUT_CONTENT = RELEASES | {"logging/setLevel"}
 _SHOWN = {"tools/call", *READS} - {"completion/complete"}
 # The params of a call of a tool that people decide about.
 _ARGUMENTS_ONLY = {"name", "arguments"}
+# Those of a further round of a call that they have approved: what its server asked, and what it goes on with.
+_OF_ROUNDS = {"inputResponses", "requestState"}
 # So often the policies may change while one call waits.
 _MOST_ROUNDS = 10
 _MAX_NAME = 128
@@ -67,6 +69,8 @@ class ApprovalAdmission:
         for _ in range(_MOST_ROUNDS):
             if (rule := self._rule(call, context, caller)) is None:
                 return None
+            if context.approved is not None and set(call.params) <= _ARGUMENTS_ONLY | _OF_ROUNDS:
+                return await self._next_round(context.approved, self._need(rule, call, context, caller), call, context)
             if (refusal := self._refusal(rule, call, caller)) is not None:
                 return Denial(refusal, rule.policy)
             answer = await self._answer(self._need(rule, call, context, caller), call, context)
@@ -171,6 +175,25 @@ class ApprovalAdmission:
         facts = context.facts
         facts.policy, facts.approval, facts.give_back = need.rule.policy, approval.id, give_back
         return True
+
+    async def _next_round(
+        self, earlier: ApprovedRound, need: ApprovalNeed, call: Call, context: CallContext
+    ) -> Denial | None:
+        """A denial unless the call may go on in another round."""
+        approvals, facts = self._approvals, context.facts
+        if approvals is not None and await approvals.again(earlier.approval, need, earlier.rounds):
+
+            async def give_back() -> None:
+                with suppress(StateError):
+                    await approvals.again(earlier.approval, need, earlier.rounds, back=True)
+
+            facts.policy, facts.approval, facts.give_back = need.rule.policy, earlier.approval, give_back
+            facts.rounds = earlier.rounds + 1
+            return None
+        if approvals is not None and await self._granted(need, context):
+            return None
+        words = f"This round of the call of {_name(call)} was made already, or what approved it does not hold any more."
+        return Denial(f"{words} The round did not run. Make the call anew, with its arguments alone.", need.rule.policy)
 
     async def _decided(self, approval: Approval, call: Call, context: CallContext) -> Approval:
         """The approval once people have decided.

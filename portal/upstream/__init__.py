@@ -3,6 +3,7 @@
 from portal.upstream.connection import ROOM, Connection, State
 from portal.upstream.context import (
     NO_CONTEXT,
+    ApprovedRound,
     CallContext,
     CallFacts,
     CallSource,
@@ -37,6 +38,7 @@ __all__ = [
     "ROOM",
     "SESSION_HEADER",
     "Body",
+    "ApprovedRound",
     "CallContext",
     "CallFacts",
     "CallSource",

@@ -65,13 +65,22 @@ class Traffic:
     received: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ApprovedRound:
+    """A call that its server has answered with a question goes on: what its first round was approved with, and how many
+    rounds it has had after that."""
+
+    approval: str
+    rounds: int
+
+
 @dataclass(slots=True)
 class CallFacts:
     """What comes out about one call while it is made, for its row.
 
     `findings` are those of screenings, each without what was found. `labels` are those of what is called.
     `policy` is a rule that let the call go on and is to be seen with it, and `approval` what people have approved it
-    with. `give_back` returns that approval if the call did not run. `budgets` are the policies whose budget for the run
+    with, in which round of the call. `give_back` returns that approval if the call did not run. `budgets` are the policies whose budget for the run
     it is counted in. `rows` counts the rows of the log that were
     written with this context. `trace` is what the server is told of the trace that the call is of. `server` is its
     configuration as the call found it, None if there is no such server. With `hides_name` the name or URI of its target
@@ -82,6 +91,7 @@ class CallFacts:
     labels: set[str] = field(default_factory=set)
     policy: str = ""
     approval: str = ""
+    rounds: int = 0
     give_back: GiveBack | None = None
     budgets: tuple[str, ...] = ()
     rows: int = 0
@@ -95,6 +105,7 @@ class CallFacts:
         self.labels.clear()
         self.policy = ""
         self.approval = ""
+        self.rounds = 0
         self.give_back = None
         self.budgets = ()
         self.trace = None
@@ -122,6 +133,8 @@ class CallContext:
     `on_login(required, on_wait)` asks the person for a login, and says whether there is another one now.
     `on_send(params, effect)` is awaited before the request of a tool leaves; what it raises stops the call.
 
+    `approved` is there for a further round of a call that people have approved.
+
     `source`, and `number` and `line`, those of the call in its program (0 for none), are for the log. `traffic` counts
     what is sent and received. `facts` are of one call, and two calls at a time have two.
     """
@@ -143,6 +156,7 @@ class CallContext:
     on_wait: OnWait | None = None
     on_login: OnLogin | None = None
     on_send: OnSend | None = None
+    approved: ApprovedRound | None = None
     source: CallSource = CallSource()
     number: int = 0
     line: int = 0
