@@ -3,7 +3,7 @@
 It is asked first, because it may wait for hours; the policies that hold when it is through decide after it. A call of a
 program waits, and may be given up and made again meanwhile. Any other call fails with the page to open, and the same
 call once more uses what was approved there. An approval is found by who calls what with which arguments, never by
-something in the call. A server may answer an approved call with a question: the rounds that follow are of the same call.
+something in the call. A server may answer an approved call with a question: further rounds are of the same call.
 """
 
 from __future__ import annotations

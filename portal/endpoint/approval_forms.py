@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from portal.approvals import Approval, Remember, decided_in_client
+from portal.unseen import json_escapes, written_out
 
 MAX_SHOWN: Final = 4000
 """Characters of arguments in a form. Of more of them the form has the link, and decides nothing."""
@@ -50,9 +51,6 @@ class ApprovalQuestion:
 def shown_arguments(text: str) -> str | None:
     """Canonical arguments as people read them in a client: indented, with what hides written out; None if there are too
     many. It stays JSON of the same value."""
-    # The libraries of the pages are loaded with the first question.
-    from portal.pages import json_escapes, written_out
-
     if len(text) > MAX_SHOWN:
         return None
     indented = json.dumps(json.loads(text), indent=1, sort_keys=True, ensure_ascii=False)
@@ -107,19 +105,16 @@ def answer_in(approval: Approval, answer: Mapping[str, object]) -> FormAnswer | 
 
 def plain_name(text: str) -> str:
     """A name of others in a message: what does not print is visible, and no markup begins in it."""
-    kept = (
-        character if character.isprintable() and character not in "`<>[]*" else "�" for character in text[:MAX_NAME]
-    )
-    return "".join(kept) + ("…" if len(text) > MAX_NAME else "")
+    short = text[:MAX_NAME]
+    kept = "".join(one if one.isprintable() and one not in "`<>[]*" else "\ufffd" for one in short)
+    return kept if len(text) == len(short) else f"{kept}…"
 
 
 def _asks(approval: Approval) -> str:
-    rule, tool = approval.rule, approval.tool if approval.method == "tools/call" else approval.method
-    policy = plain_name(rule.policy_name or rule.policy)
-    return (
-        f"An agent wants to call `{plain_name(tool)}` of the server `{plain_name(approval.server)}`, which by the "
-        + (f"policy “{policy}” needs an approval.")
-    )
+    tool = approval.tool if approval.method == "tools/call" else approval.method
+    policy = plain_name(approval.rule.policy_name or approval.rule.policy)
+    call = f"An agent wants to call `{plain_name(tool)}` of the server `{plain_name(approval.server)}`"
+    return f"{call}, which by the policy “{policy}” needs an approval."
 
 
 def _choices(approval: Approval) -> list[str]:

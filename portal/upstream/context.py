@@ -80,8 +80,8 @@ class CallFacts:
 
     `findings` are those of screenings, each without what was found. `labels` are those of what is called.
     `policy` is a rule that let the call go on and is to be seen with it, and `approval` what people have approved it
-    with, in which round of the call. `give_back` returns that approval if the call did not run. `budgets` are the policies whose budget for the run
-    it is counted in. `rows` counts the rows of the log that were
+    with, in which of its `rounds`. `give_back` returns that if the call did not run. `budgets` are the policies whose
+    budget for the run it is counted in. `rows` counts the rows of the log that were
     written with this context. `trace` is what the server is told of the trace that the call is of. `server` is its
     configuration as the call found it, None if there is no such server. With `hides_name` the name or URI of its target
     has in it what was found, and is in no row.

@@ -12,9 +12,7 @@ import mcp_types as types
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from portal.approvals import Approval
 from portal.endpoint import approval_prompts
-from tests.patience import PATIENCE
 from tests.portal.approvals.test_calls import ADA_DECIDES, BOB_DECIDES, BOBS_GROUP, Place, asking, place
 from tests.portal.portals import GENERATIONS, MODERN, Heard, client_of
 
@@ -164,3 +162,49 @@ async def test_an_approval_that_ends_while_it_is_waited_for_ends_the_wait(mode: 
         with pytest.raises(MCPError, match="has denied"):
             await calling
         assert sorted(await states(at)) == ["denied", "expired"]
+
+
+def asking_of_ask(**more: Any) -> dict[str, Any]:
+    """A document whose approval is for a tool that asks its user something."""
+    document = asking(**more)
+    document["portal"]["tool_policies"][0]["tools"] = {"names": ["ask"]}
+    return document
+
+
+@both
+async def test_a_question_of_the_server_is_a_round_of_the_approved_call(mode: str, tmp_path: Path) -> None:
+    said = {"ask": SAFE["echo"]}
+    async with place(tmp_path, asking_of_ask(approve_by="client"), said=said) as at:
+        async with asked_client(at, mode, accepted(decision="approve")) as (client, heard):
+            assert text(await client.call_tool("up_ask", {"text": "your name?"})) == "accept asked"
+        assert [question.message[:11] for question in heard.of("question")] == ["An agent wa", "your name?"]
+        [approval] = await at.approvals.listed()
+        assert (approval.state, approval.rounds) == ("used", 1 if mode == MODERN else 0)
+
+
+async def test_a_round_is_made_once_and_only_with_what_was_approved(tmp_path: Path) -> None:
+    async with place(tmp_path, asking_of_ask()) as at, asked_client(at, MODERN, accepted()) as (client, _):
+
+        async def call(words: str = "name?", **again: Any) -> Any:
+            return await client.session.call_tool("up_ask", {"text": words}, allow_input_required=True, **again)
+
+        asked = await call()
+        [approval] = await at.asked()
+        await at.approvals.decide(approval.id, ADA_DECIDES, True)
+        first = await call()
+        back = {
+            "input_responses": dict.fromkeys(first.input_requests, accepted()),
+            "request_state": first.request_state,
+        }
+        with pytest.raises(MCPError, match="Invalid or expired requestState"):
+            await call("another", **back)
+        await at.upstream.stop()
+        with pytest.raises(MCPError):
+            await call(**back)
+        await at.upstream.start()
+        assert text(await call(**back)) == "accept asked"
+        for _ in range(2):
+            with pytest.raises(MCPError, match="was made already"):
+                await call(**back)
+        assert (asked.request_state, (await call()).request_state) == (None, None)
+        assert sorted(await states(at)) == ["pending", "used"]
