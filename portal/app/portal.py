@@ -96,6 +96,8 @@ class Portal:
             store=shared.store,
             logins=None if shared.identity is None else shared.identity.logins,
             durable=shared.parked,
+            approvals=shared.approvals,
+            approval_page=self._approval_page,
         )
         self._mount()
 

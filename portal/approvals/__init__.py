@@ -17,7 +17,15 @@ from portal.approvals.model import (
     Remember,
     Via,
 )
-from portal.approvals.votes import MAX_COMMENT, MAX_JUSTIFICATION, may_decide, may_see, missing, tally
+from portal.approvals.votes import (
+    MAX_COMMENT,
+    MAX_JUSTIFICATION,
+    decided_in_client,
+    may_decide,
+    may_see,
+    missing,
+    tally,
+)
 from portal.approvals.written import MAX_ARGUMENTS, canonical, digest_of
 from portal.state import ApprovalGrant
 
@@ -40,6 +48,7 @@ __all__ = [
     "Remember",
     "Via",
     "canonical",
+    "decided_in_client",
     "digest_of",
     "may_decide",
     "may_see",

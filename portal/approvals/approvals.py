@@ -148,6 +148,25 @@ class Approvals:
         is."""
         return await self._store.approvals.give_back(id, digest, policy_revision)
 
+    async def again(self, id: str, need: ApprovalNeed, rounds: int, *, back: bool = False) -> bool:
+        """Whether the call that used this approval may have its next round, after so many: its server has asked
+        something before it ends. Each round may be made once. With `back` the round did not reach the server, and may
+        be made again."""
+        digest, done = digest_of(need.method, await _text_of(need)), list[bool]()
+        before, after = (rounds + 1, rounds) if back else (rounds, rounds + 1)
+
+        def decide(row: ApprovalRow) -> ApprovalChange | None:
+            approval, whose = approval_of(row), (row.portal, row.subject, row.client, row.server, row.tool)
+            is_this = whose == (need.portal, need.subject, need.client, need.server, need.tool)
+            holds = row.digest == digest and row.policy_revision == need.rule.revision
+            if row.state != "used" or approval.rounds != before or not (is_this and holds):
+                return None
+            done.append(True)
+            return ApprovalChange(state="used", document=document_of(replace(approval, rounds=after)))
+
+        await self._store.approvals.change(id, decide)
+        return bool(done)
+
     async def changed(self, id: str, patience: float) -> Approval:
         """The approval as soon as it is not pending any more, or as it is after so many seconds.
 
@@ -280,7 +299,7 @@ class Approvals:
         """
         return await self._decide(id, decider, approves, at or self._clock(), comment, justification, remember)
 
-    async def answer(self, id: str, person: Identity, approves: bool) -> Approval:
+    async def answer(self, id: str, person: Identity, approves: bool, *, remember: Remember | None = None) -> Approval:
         """The approval after its person has answered in their client, where the policy lets them.
 
         Raises:
@@ -292,7 +311,7 @@ class Approvals:
             decider = Decider.of(person, "client")
         except ValueError as error:
             raise ApprovalRefused(f"This is not yours to decide: {error}.") from None
-        return await self.decide(id, decider, approves)
+        return await self.decide(id, decider, approves, remember=remember)
 
     async def decide_all(
         self,

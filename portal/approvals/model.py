@@ -94,7 +94,7 @@ class ApprovalVote:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
     """An approval as it stands. `digest` is the SHA-256 of the canonical arguments. The arguments themselves are read
-    with `Approvals.arguments`: they are sealed."""
+    with `Approvals.arguments`: they are sealed. `rounds` counts those that its call had after the first one."""
 
     id: str
     portal: str
@@ -116,3 +116,4 @@ class Approval:
     decided_at: datetime | None = None
     votes: tuple[ApprovalVote, ...] = ()
     method: str = "tools/call"
+    rounds: int = 0

@@ -168,11 +168,18 @@ def _right(approval: Approval, decider: Decider, *, approves: bool) -> str | Non
     return None if decider.via == "browser" else "This call is approved in the browser."
 
 
+def decided_in_client(approval: Approval) -> bool:
+    """Whether the policy lets its person decide in their client, which may answer by itself."""
+    return _right_in_client(approval, own=True) is None
+
+
 def _right_in_client(approval: Approval, *, own: bool) -> str | None:
     if not own:
         return "Only the person whose call it is decides in their client."
     if approval.rule.by != "client":
         return "The policy does not let this call be decided in the client. Open the page."
+    if approval.rule.justified:
+        return "A call whose purpose is to be said is decided in the browser."
     # A client may answer by itself.
     return "A tool that may destroy something is decided in the browser." if approval.destructive else None
 

@@ -71,6 +71,7 @@ class _Document(BaseModel):
     destructive: bool
     rule: ApprovalRule
     votes: tuple[ApprovalVote, ...]
+    rounds: int = 0
 
 
 def document_of(approval: Approval) -> str:
@@ -81,6 +82,7 @@ def document_of(approval: Approval) -> str:
         destructive=approval.destructive,
         rule=approval.rule,
         votes=approval.votes,
+        rounds=approval.rounds,
     ).model_dump_json()
 
 
@@ -119,4 +121,5 @@ def approval_of(row: ApprovalRow, justification: str = "") -> Approval:
         decided_at=row.decided_at,
         votes=document.votes,
         method=document.method,
+        rounds=document.rounds,
     )

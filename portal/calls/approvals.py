@@ -3,7 +3,8 @@
 It is asked first, because it may wait for hours; the policies that hold when it is through decide after it. A call of a
 program waits, and may be given up and made again meanwhile. Any other call fails with the page to open, and the same
 call once more uses what was approved there. An approval is found by who calls what with which arguments, never by
-something in the call. What asks for one is in `asked.py`.
+something in the call. A server may answer an approved call with a question: further rounds are of the same call. What
+asks for approvals is in `asked.py`.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from dataclasses import replace
 from codemode import Waiting
 from portal.access import ApprovalRule, hint
 from portal.approvals import Approval, ApprovalImpossible, ApprovalNeed, Approvals, ApprovalUnknown
-from portal.calls.asked import AskedCall, AskingRules, params_shown
+from portal.calls.asked import AskedCall, AskingRules, digest_sent, params_shown
 from portal.calls.gate import READS, WITHOUT_CONTENT, Call, Denial
 from portal.calls.policy import annotations_of
 from portal.errors import ApprovalRequired
 from portal.identity import ANONYMOUS, Identity
 from portal.servers import Servers
 from portal.state import StateError
-from portal.upstream import CallContext
+from portal.upstream import ApprovedRound, CallContext
 
 # Each of these is shown to people like a call of a tool.
 _SHOWN = {"tools/call", *READS} - {"completion/complete"}
 # The params of a call of a tool that people decide about.
 _ARGUMENTS_ONLY = {"name", "arguments"}
+# Those of a further round of a call that they have approved: what its server asked, and what it goes on with.
+_OF_ROUNDS = {"inputResponses", "requestState"}
 # So often the policies may change while one call waits.
 _MOST_ROUNDS = 10
 _MAX_NAME = 128
@@ -70,6 +73,9 @@ class ApprovalAdmission:
             if asked is None:
                 return None
             rule = asked.rule
+            if context.approved is not None and set(call.params) <= _ARGUMENTS_ONLY | _OF_ROUNDS:
+                need = self._need(asked, call, context, caller)
+                return await self._next_round(context.approved, asked, need, context)
             if (refusal := self._refusal(rule, call, caller)) is not None:
                 return Denial(refusal, rule.policy)
             answer = await self._answer(self._need(asked, call, context, caller), call, context)
@@ -167,6 +173,27 @@ class ApprovalAdmission:
         facts = context.facts
         facts.policy, facts.approval, facts.give_back = need.rule.policy, approval.id, give_back
         return True
+
+    async def _next_round(
+        self, earlier: ApprovedRound, asked: AskedCall, need: ApprovalNeed, context: CallContext
+    ) -> Denial | None:
+        """A denial unless the call may go on in another round."""
+        approvals, facts = self._approvals, context.facts
+        facts.approved, facts.judged = asked.parts, asked.judged
+        facts.shown = await digest_sent(asked.sent)
+        if approvals is not None and await approvals.again(earlier.approval, need, earlier.rounds):
+
+            async def give_back() -> None:
+                with suppress(StateError):
+                    await approvals.again(earlier.approval, need, earlier.rounds, back=True)
+
+            facts.policy, facts.approval, facts.give_back = need.rule.policy, earlier.approval, give_back
+            facts.rounds = earlier.rounds + 1
+            return None
+        if approvals is not None and await self._granted(need, context):
+            return None
+        words = f"This round of the call of {_name(asked.sent)} was made already, or what approved it does not hold any more."
+        return Denial(f"{words} The round did not run. Make the call anew, with its arguments alone.", need.rule.policy)
 
     async def _decided(self, approval: Approval, call: Call, context: CallContext) -> Approval:
         """The approval once people have decided.

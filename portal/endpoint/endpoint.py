@@ -17,8 +17,10 @@ from starlette.types import Receive, Scope, Send
 
 from codemode import Meanings, work_for
 from portal.access import LiveAccess, Standing, denied, keep_standing, portal_decision, standing_of
+from portal.approvals import Approvals
 from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings, RunSettings
+from portal.endpoint.approval_prompts import ApprovalPrompts
 from portal.endpoint.background import Background
 from portal.endpoint.changes import STREAMS, ChangeNotices, ListenStreams, asks_for_stream
 from portal.endpoint.code import CODE, CodeMode
@@ -100,13 +102,16 @@ class Endpoint:
         store: Store | None = None,
         logins: WrittenLogins | None = None,
         durable: DurableRuns | None = None,
+        approvals: Approvals | None = None,
+        approval_page: Callable[[str], str] = str,
     ) -> None:
         """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
         `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.
         `meanings` belongs to the caller; None where search goes by words alone. `events` takes the rows of requests.
         `on_trace` gives each request its place in a trace. `watched` has the runs under way; portals may share it.
         `cold`: it begins with its client, before its servers are there. `mark` is that of its instance. With `store`
-        and `durable` programs that wait are parked in the store, with who began them by `logins`.
+        and `durable` programs that wait are parked in the store, with who began them by `logins`. People are asked for
+        `approvals`, each of which has an `approval_page`.
         """
         self._log = RequestLog(events, caller.hides)
         self._on_trace = on_trace
@@ -127,7 +132,8 @@ class Endpoint:
         self._watches = Watches(self._views, caller, streams, self._background)
         self._changes = ChangeNotices(self._views, self._sessions, bus, streams, self._background)
         prompts = LoginPrompts(servers, login_pages)
-        self._questions = Questions(servers.protocol_of, prompts)
+        self._approval_prompts = ApprovalPrompts(approvals, approval_page)
+        self._questions = Questions(servers.protocol_of, prompts, self._approval_prompts)
         self._run_settings = settings.runs
         self._runs = RunRegistry(lambda: self._run_settings)
         self._catalogs = Catalogs(
@@ -299,6 +305,7 @@ class Endpoint:
         finally:
             for end in unsubscribe:
                 end()
+            self._approval_prompts.close()
             self._questions.close()
             await self._runs.aclose()
             await self._background.aclose()

@@ -197,14 +197,20 @@ class ProgramLogins:
 
 
 def channel_of(request: ClientRequest) -> Channel | None:
-    """How the client can show a person a link; None if it cannot. Without a mode a client shows forms."""
+    """How the client can show a person a link; None if it cannot."""
+    channels = shows(request)
+    return "url" if "url" in channels else "form" if "form" in channels else None
+
+
+def shows(request: ClientRequest) -> frozenset[Channel]:
+    """What the client can show its person. Without a mode a client shows forms."""
     client = request.context.client
     elicitation = client.capabilities.get("elicitation") if client is not None else None
     if not isinstance(elicitation, Mapping) or (not request.modern and request.context.on_request is None):
-        return None
-    if "url" in elicitation:
-        return "url"
-    return "form" if "form" in elicitation or not elicitation else None
+        return frozenset()
+    declared: tuple[Channel, ...] = ("url", "form")
+    found = frozenset(channel for channel in declared if channel in elicitation)
+    return found if elicitation else frozenset({"form"})
 
 
 def login_words(required: LoginRequired) -> str:

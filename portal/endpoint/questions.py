@@ -6,6 +6,7 @@ its answers, a call to a 2025 upstream or a program, is held here between the ro
 """
 
 import asyncio
+import json
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter, ValidationError
 
 from portal.calls import Call, Caller
+from portal.endpoint.approval_prompts import ApprovalPrompts
 from portal.endpoint.generations import deliverable
 from portal.endpoint.login_prompts import LoginPrompts
 from portal.endpoint.request import CAPABILITIES, ClientRequest, own_result, require_capability
@@ -27,7 +29,7 @@ from portal.errors import INVALID_PARAMS as WRONG_PARAMS
 from portal.errors import NO_ROOM, ResponseInvalid, RpcError
 from portal.exact import encode
 from portal.shares import Full, Shares, holder_of
-from portal.upstream import CallContext, OnRequest
+from portal.upstream import ApprovedRound, CallContext, OnRequest
 
 PARK_SECONDS = 600.0
 MAX_PARKED, MAX_PARKED_FOR_EACH = 1000, 100
@@ -39,7 +41,7 @@ COME_BACK_SECONDS = 60
 MAX_ROUNDS = 10
 MAX_QUESTIONS, MAX_QUESTION_BYTES = 16, 4 * 1024 * 1024
 """How many questions one round has, and how many bytes together. The others come in the next one."""
-_PARKED, _UPSTREAM = "portal:", "upstream:"
+_PARKED, _UPSTREAM, _ROUND = "portal:", "upstream:", "round:"
 _INPUT_REQUEST: TypeAdapter[object] = TypeAdapter(InputRequest)
 
 Result = dict[str, Any]
@@ -184,9 +186,12 @@ Work = Callable[[HeldWork], Awaitable[Result]]
 class Questions:
     """Does the work in which an upstream may ask back. `protocol_of` gives an upstream's protocol version."""
 
-    def __init__(self, protocol_of: Callable[[str], str | None], logins: LoginPrompts) -> None:
+    def __init__(
+        self, protocol_of: Callable[[str], str | None], logins: LoginPrompts, approvals: ApprovalPrompts
+    ) -> None:
         self._protocol_of = protocol_of
         self._logins = logins
+        self._approvals = approvals
         self._parked: dict[str, HeldWork] = {}
         self._room = Shares(MAX_PARKED, MAX_PARKED_FOR_EACH)
         self._bytes = Shares(MAX_OPEN_BYTES, MAX_OPEN_BYTES_FOR_EACH)
@@ -199,12 +204,17 @@ class Questions:
         return await self._logins.answer(request, call, attempt)
 
     async def answer(self, request: ClientRequest, caller: Caller, call: Call) -> Result:
-        """As `call`: the result as the portal's own, which the client can read. A login that it needs is asked for.
+        """As `call`: the result as the portal's own, which the client can read. A login or an approval that it needs is
+        asked for.
 
         Raises:
             ResponseInvalid: there is nothing in the result that the client could read.
         """
-        result = own_result(await self._logins.answer(request, call, partial(self.call, request, caller)))
+
+        async def with_login(call: Call) -> Result:
+            return await self._logins.answer(request, call, partial(self.call, request, caller))
+
+        result = own_result(await self._approvals.answer(request, call, with_login))
         return await deliverable(request.generation, call, result)
 
     async def call(self, request: ClientRequest, caller: Caller, call: Call) -> Result:
@@ -221,11 +231,11 @@ class Questions:
         if isinstance(state, str) and state.startswith(_PARKED):
             return await self._resume(request, state.removeprefix(_PARKED))
         if isinstance(state, str):
-            call = replace(call, params={**call.params, "requestState": state.removeprefix(_UPSTREAM)})
+            call, context = _of_round(call, context, state)
         if context.client is None or not context.client.interactive:
             return await _call_for_silent_client(caller, call, context)
         if self._protocol_of(call.server) in MODERN_PROTOCOL_VERSIONS:
-            return _marked(await caller.call(call, context))
+            return _marked(await caller.call(call, context), context)
 
         async def work(held: HeldWork) -> Result:
             on_progress = held.progress if context.on_progress is not None else None
@@ -379,10 +389,26 @@ async def _call_for_silent_client(caller: Caller, call: Call, context: CallConte
             raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, message, {"requiredCapabilities": required})
         if (state := result.get("requestState")) is not None:
             call = replace(call, params={**call.params, "requestState": state})
+        if context.facts.approval:
+            context = replace(context, approved=ApprovedRound(context.facts.approval, context.facts.rounds))
     raise ResponseInvalid(f"the server has not answered the call after {MAX_ROUNDS} rounds", server=call.server)
 
 
-def _marked(result: Result) -> Result:
-    """Mark an upstream's own state, so that no upstream can make up the state of a parked call."""
-    state = result.get("requestState")
+def _marked(result: Result, context: CallContext) -> Result:
+    """Mark an upstream's own state, so that no upstream can make up the state of a parked call. With it goes what has
+    approved the call: its next round needs no other approval."""
+    state, facts = result.get("requestState"), context.facts
+    if result.get("resultType") == "input_required" and facts.approval:
+        inner = state if isinstance(state, str) else None
+        return {**result, "requestState": _ROUND + json.dumps([facts.approval, facts.rounds, inner])}
     return {**result, "requestState": _UPSTREAM + state} if isinstance(state, str) else result
+
+
+def _of_round(call: Call, context: CallContext, state: str) -> tuple[Call, CallContext]:
+    """A call that comes back with this state, which this portal has sealed, as its upstream knows it."""
+    inner: str | None = state.removeprefix(_UPSTREAM)
+    if state.startswith(_ROUND):
+        approval, rounds, inner = json.loads(state.removeprefix(_ROUND))
+        context = replace(context, approved=ApprovedRound(approval, rounds))
+    params = {key: value for key, value in call.params.items() if key != "requestState"}
+    return replace(call, params=params if inner is None else {**params, "requestState": inner}), context

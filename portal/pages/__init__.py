@@ -54,9 +54,9 @@ from portal.pages.run_view import (
 )
 from portal.pages.scales import bytes_words, duration_words, moment_words, number_words
 from portal.pages.timeline import CallOutcome, ProgramTimeline, TimelineCall, listing, waterfall
-from portal.pages.unseen import in_ascii, json_escapes, seen_words, short_words, written_out
 from portal.pages.visitor import FORM_FIELD, Visitor, Visitors
 from portal.pages.whole import whole_page
+from portal.unseen import in_ascii, json_escapes, seen_words, short_words, written_out
 
 __all__ = [
     "APP",

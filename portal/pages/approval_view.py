@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from portal.pages.arguments import ArgumentsDrawing
-from portal.pages.unseen import seen_words, short_words
+from portal.unseen import seen_words, short_words
 
 MOST_NAMES = 12
 """Members of a group that are named."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from portal.pages.charts import Drawing
 from portal.pages.scales import number_words
-from portal.pages.unseen import json_escapes, written_out
+from portal.unseen import json_escapes, written_out
 
 FOLDED_CHARACTERS, FOLDED_LINES = 2_000, 40
 """An argument with more of them is folded."""

@@ -25,7 +25,7 @@ from portal.pages.scales import (
     percent,
     time_ticks,
 )
-from portal.pages.unseen import short_words
+from portal.unseen import short_words
 
 PLOT_HEIGHT = 140
 """Of columns and lines, in px."""

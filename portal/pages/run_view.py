@@ -19,7 +19,7 @@ from portal.pages.timeline import (
     margins,
     waterfall,
 )
-from portal.pages.unseen import seen_words, short_words
+from portal.unseen import seen_words, short_words
 
 MOST_WORDS = 200
 RUN_TONES: Mapping[str, str] = {

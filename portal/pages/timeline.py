@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from portal.pages.charts import MAX_NAME, Drawing, drawn, safe_link
 from portal.pages.scales import duration_ticks, duration_words, finite, percent
-from portal.pages.unseen import seen_words, short_words
+from portal.unseen import seen_words, short_words
 
 MAX_CALLS = 200
 MAX_LINES = 5_000

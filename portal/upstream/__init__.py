@@ -3,6 +3,7 @@
 from portal.upstream.connection import ROOM, Connection, State
 from portal.upstream.context import (
     NO_CONTEXT,
+    ApprovedRound,
     CallContext,
     CallFacts,
     CallSource,
@@ -36,6 +37,7 @@ __all__ = [
     "PORTAL_INFO",
     "ROOM",
     "SESSION_HEADER",
+    "ApprovedRound",
     "Body",
     "CallContext",
     "CallFacts",

@@ -65,24 +65,34 @@ class Traffic:
     received: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ApprovedRound:
+    """A call that its server has answered with a question goes on: what its first round was approved with, and how many
+    rounds it has had after that."""
+
+    approval: str
+    rounds: int
+
+
 @dataclass(slots=True)
 class CallFacts:
     """What comes out about one call while it is made, for its row.
 
     `findings` are those of screenings, each without what was found. `labels` are those of what is called.
     `policy` is a rule that let the call go on and is to be seen with it, and `approval` what people have approved it
-    with. `give_back` returns that approval if the call did not run. `budgets` are the policies whose budget for the run
-    it is counted in. `approved` are the revisions of the rules that people let it pass, `shown` the digest of what is
-    sent as they saw it, and `judged` the caller with the signals by which it was decided what they are asked. `rows`
-    counts the rows of the log that were written with this context. `trace` is what the server is told of the trace
-    that the call is of. `server` is its configuration as the call found it, None if there is no such server. With
-    `hides_name` the name or URI of its target has in it what was found, and is in no row.
+    with, in which of its `rounds`. `give_back` returns that if the call did not run. `budgets` are the policies whose
+    budget for the run it is counted in. `approved` are the revisions of the rules that people let it pass, `shown` the
+    digest of what is sent as they saw it, and `judged` the caller with the signals by which it was decided what they are
+    asked. `rows` counts the rows of the log that were written with this context. `trace` is what the server is told of
+    the trace that the call is of. `server` is its configuration as the call found it, None if there is no such server.
+    With `hides_name` the name or URI of its target has in it what was found, and is in no row.
     """
 
     findings: list[Mapping[str, object]] = field(default_factory=list)
     labels: set[str] = field(default_factory=set)
     policy: str = ""
     approval: str = ""
+    rounds: int = 0
     give_back: GiveBack | None = None
     budgets: tuple[str, ...] = ()
     approved: frozenset[str] = frozenset()
@@ -99,6 +109,7 @@ class CallFacts:
         self.labels.clear()
         self.policy = ""
         self.approval = ""
+        self.rounds = 0
         self.give_back = None
         self.budgets = ()
         self.approved = frozenset()
@@ -129,6 +140,8 @@ class CallContext:
     `on_login(required, on_wait)` asks the person for a login, and says whether there is another one now.
     `on_send(params, effect)` is awaited before the request of a tool leaves; what it raises stops the call.
 
+    `approved` is there for a further round of a call that people have approved.
+
     `source`, and `number` and `line`, those of the call in its program (0 for none), are for the log. `traffic` counts
     what is sent and received. `facts` are of one call, and two calls at a time have two.
     """
@@ -150,6 +163,7 @@ class CallContext:
     on_wait: OnWait | None = None
     on_login: OnLogin | None = None
     on_send: OnSend | None = None
+    approved: ApprovedRound | None = None
     source: CallSource = CallSource()
     number: int = 0
     line: int = 0

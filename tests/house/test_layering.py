@@ -28,6 +28,7 @@ ROOMS = (
         "misfits",
         "sdk",
         "trace_context",
+        "unseen",
         "version",
         "yaml_text",
     ),

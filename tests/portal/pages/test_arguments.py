@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.pages.arguments import MOST_MARKS, arguments_drawing
-from portal.pages.unseen import in_ascii, is_unseen, seen_words, short_words
+from portal.unseen import in_ascii, is_unseen, seen_words, short_words
 from tests.deep import examples
 
 HIDDEN = "\x7f\x80\u202e\u2066\u200b\u200d\ufeff\u00ad\u00a0\u2028\x1b\x07\u3164\U000e0041\u061c\ue000"
