@@ -130,9 +130,7 @@ class Endpoint:
         self._changes = ChangeNotices(self._views, self._sessions, bus, streams, self._background)
         prompts = LoginPrompts(servers, login_pages)
         self._run_settings = settings.runs
-        parking: RunParking | None = None
-        if store is not None and durable is not None:
-            parking = RunParking(store, caller.portal, logins, lambda: self._run_settings)
+        parking = self._parking_of(store, caller.portal, logins) if durable is not None else None
         ids = TaskIds(caller.portal, None if store is None else store.keys)
         self._tasks = Tasks(ids, lambda: self._run_settings, self._background, parking, durable)
         self._questions = Questions(servers.protocol_of, prompts, self._tasks)
@@ -161,6 +159,9 @@ class Endpoint:
         self._express = Express(
             server, self._tools, self._sessions, http.session_idle, self._log, self._room.touch, on_trace
         )
+
+    def _parking_of(self, store: Store | None, portal: str, logins: WrittenLogins | None) -> RunParking | None:
+        return None if store is None else RunParking(store, portal, logins, lambda: self._run_settings)
 
     def _code_mode_of(
         self, tool: CodeRunner, programs: ProgramRuns, parking: RunParking | None, durable: DurableRuns | None

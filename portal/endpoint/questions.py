@@ -299,11 +299,10 @@ class Questions:
         """A call, or one round of it."""
         context = held.request.context
         on_progress = held.progress if context.on_progress is not None else None
-        request = replace(held.request, context=replace(context, on_progress=on_progress, on_log=held.log))
-        interactive = context.client is not None and context.client.interactive
-        if not interactive or self._protocol_of(call.server) in MODERN_PROTOCOL_VERSIONS:
+        asking = replace(context, on_progress=on_progress, on_log=held.log, on_request=held.on_request)
+        request = replace(held.request, context=asking)
+        if held.on_request is None or self._protocol_of(call.server) in MODERN_PROTOCOL_VERSIONS:
             return await self._answered(request, caller, call)
-        asking = replace(request.context, on_request=held.ask)
 
         async def attempt(call: Call) -> Result:
             return await caller.call(call, asking)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import mcp_types as types
 from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
@@ -40,6 +40,9 @@ from portal.exact import encode
 from portal.runs import DurableRuns, Owner
 from portal.shares import Full, Shares
 from portal.state import LIVE, StateUnavailable, StoredRun
+
+if TYPE_CHECKING:
+    from mcp.server.session import ServerSession
 
 MOST_LIVE: Final = 1000
 MOST_LIVE_EACH: Final = 100
@@ -66,19 +69,19 @@ class TaskParams(types.RequestParams):
 class TaskUpdateParams(TaskParams):
     """The params of `tasks/update`."""
 
-    input_responses: dict[str, Any] = Field(alias="inputResponses")
+    input_responses: dict[str, object] = Field(alias="inputResponses")
 
 
 class _Acknowledged(BaseModel):
     """That a stream was opened, with what it is told of."""
 
     method: str = "notifications/subscriptions/acknowledged"
-    params: dict[str, Any]
+    params: dict[str, object]
 
 
 class _TaskNotice(BaseModel):
     method: str = "notifications/tasks"
-    params: dict[str, Any]
+    params: dict[str, object]
 
 
 @dataclass(slots=True, eq=False)
@@ -236,7 +239,7 @@ class Tasks:
         stream = _TaskStream(ctx, known)
         telling = [asyncio.create_task(self._tell(request, id, stream), name="a task is told of") for id in known]
         try:
-            yield replace(ctx, session=cast("Any", stream))
+            yield replace(ctx, session=cast("ServerSession", stream))
         finally:
             for one in telling:
                 one.cancel()
@@ -418,7 +421,9 @@ class _TaskStream:
         self._ctx = ctx
         self._ids = ids
 
-    async def send_notification(self, notification: types.ServerNotification, related_request_id: Any = None) -> None:
+    async def send_notification(
+        self, notification: types.ServerNotification, related_request_id: types.RequestId | None = None
+    ) -> None:
         if isinstance(notification, types.SubscriptionsAcknowledgedNotification):
             params = notification.params.model_dump(by_alias=True, mode="json", exclude_none=True)
             params["notifications"] = {**params.get("notifications", {}), "taskIds": self._ids}
