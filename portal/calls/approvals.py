@@ -180,7 +180,10 @@ class ApprovalAdmission:
         """A denial unless the call may go on in another round."""
         approvals, facts = self._approvals, context.facts
         facts.approved, facts.judged = asked.parts, asked.judged
-        facts.shown = await digest_sent(asked.sent)
+        try:
+            facts.shown = await digest_sent(asked.sent)
+        except ApprovalImpossible as error:
+            return Denial(str(error), need.rule.policy)
         if approvals is not None and await approvals.again(earlier.approval, need, earlier.rounds):
 
             async def give_back() -> None:
@@ -192,7 +195,8 @@ class ApprovalAdmission:
             return None
         if approvals is not None and await self._granted(need, context):
             return None
-        words = f"This round of the call of {_name(asked.sent)} was made already, or what approved it does not hold any more."
+        name = _name(asked.sent)
+        words = f"This round of the call of {name} was made already, or what approved it does not hold any more."
         return Denial(f"{words} The round did not run. Make the call anew, with its arguments alone.", need.rule.policy)
 
     async def _decided(self, approval: Approval, call: Call, context: CallContext) -> Approval:

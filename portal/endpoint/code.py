@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
@@ -26,7 +27,7 @@ from codemode import (
     refused,
 )
 from portal.endpoint.generations import Generation
-from portal.endpoint.own_parked import OwnParkedRuns
+from portal.endpoint.own_parked import OwnParkedRuns, owner_of
 from portal.endpoint.parked import CheckpointUnreadable, read_checkpoint
 from portal.endpoint.parking import RunParking
 from portal.endpoint.presence import presence_of
@@ -34,6 +35,7 @@ from portal.endpoint.programs import CodeRunner, ProgramRuns, RunProgress
 from portal.endpoint.questions import HeldWork, Questions
 from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.request_log import UnlistedName
+from portal.endpoint.tasks import Tasks
 from portal.endpoint.views import Catalogs, View, Views
 from portal.flows import RunLabels
 from portal.identity import Identity
@@ -73,8 +75,10 @@ class CodeMode:
         programs: ProgramRuns,
         parking: RunParking | None = None,
         durable: DurableRuns | None = None,
+        tasks: Tasks | None = None,
     ) -> None:
         """Without `parking` and `durable` a run ends with this process at the latest."""
+        self._tasks = tasks
         self._parking = parking
         self._durable = durable
         self._views = views
@@ -112,7 +116,7 @@ class CodeMode:
             raise
         settings = self._runs.settings()
         progress = RunProgress(held)
-        owner = Owner(held.request.context.identity, _client_of(held.request))
+        owner = owner_of(held.request)
         parked = self._parked_of(owner)
         run = self._live_run(run_id, owner, held.request.principal, holder, RunLabels(), parked)
 
@@ -120,12 +124,22 @@ class CodeMode:
             has_progress = held.request.context.on_progress is not None
             return held.since + (settings.patience_with_progress if has_progress else settings.patience)
 
+        held.id, held.waits = run_id, lambda: run.handle.waits.open
         task = self._started(run, self._programs.run(arguments, held, run, progress))
         try:
             with run.line.through(CallContext(on_request=held.on_request, on_log=held.log)):
-                answer = await run.answer(leaves_at, every=settings.progress_every, on_waiting=progress.waiting)
+                answer = await run.answer(
+                    lambda: inf if held.becomes_task else leaves_at(),
+                    every=settings.progress_every,
+                    on_waiting=progress.waiting,
+                )
             if answer is not None and run.parked and parked is not None:
-                return await self._follow(run.id, answer, parked, leaves_at, progress)
+                # From now on its row says what becomes of it.
+                held.stored = True
+                if held.is_task:
+                    return answer
+                found = await self._follow(run.id, answer, parked, leaves_at, progress)
+                return await self._as_task(held, run.id, found)
             if answer is not None:
                 return answer
             progress.silent = True
@@ -192,6 +206,13 @@ class CodeMode:
         except (StateUnavailable, CatalogError):
             # It is stored. A later program gets its result.
             return paused
+
+    async def _as_task(self, held: HeldWork, run_id: str, answer: RawResult) -> RawResult:
+        """The answer of a run that was parked; its task instead of `paused`, for a client that takes tasks."""
+        is_paused = answer.get("structuredContent", {}).get("status") == "paused"
+        if not is_paused or not held.becomes_task or self._tasks is None:
+            return answer
+        return await self._tasks.of_run(held.request, run_id) or answer
 
     def note_end(self, run: StoredRun) -> None:
         """Write the row of a parked run that has ended without going on."""
@@ -287,14 +308,6 @@ async def _paused_of(parked: OwnParkedRuns, run_id: str) -> RawResult | None:
     with suppress(StateUnavailable):
         return await parked.paused(run_id)
     return None
-
-
-def _client_of(request: ClientRequest) -> str:
-    """Which client of a person this is: by its token, or by the name with which it introduces itself."""
-    if client_id := request.context.source.client_id:
-        return f"token:{client_id}"
-    client = request.context.client
-    return "" if client is None else f"name:{client.info.get('name')}"
 
 
 def _made(record: Run) -> str:

@@ -45,6 +45,8 @@ from portal.endpoint.server import Handler, PortalMcpServer, walled
 from portal.endpoint.session_room import SessionRoom, begins_session, has_sessions, session_named
 from portal.endpoint.sessions import Session, Sessions, scope_of
 from portal.endpoint.sight import Sight, sight_of
+from portal.endpoint.task_ids import TaskIds
+from portal.endpoint.tasks import TaskParams, Tasks, TaskUpdateParams
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
 from portal.endpoint.under_way import SECONDS as UNDER_WAY_SECONDS
 from portal.endpoint.under_way import Begun, NoRoom, UnderWay, counted, size_of
@@ -133,17 +135,17 @@ class Endpoint:
         self._changes = ChangeNotices(self._views, self._sessions, bus, streams, self._background)
         prompts = LoginPrompts(servers, login_pages)
         self._approval_prompts = ApprovalPrompts(approvals, approval_page)
-        self._questions = Questions(servers.protocol_of, prompts, self._approval_prompts)
         self._run_settings = settings.runs
+        parking = self._parking_of(store, caller.portal, logins) if durable is not None else None
+        ids = TaskIds(caller.portal, None if store is None else store.keys)
+        self._tasks = Tasks(ids, lambda: self._run_settings, self._background, parking, durable)
+        self._questions = Questions(servers.protocol_of, prompts, self._approval_prompts, self._tasks)
         self._runs = RunRegistry(lambda: self._run_settings)
         self._catalogs = Catalogs(
             self._background, code_tool.prepare if code_tool is not None else partial(warm_search, meanings=meanings)
         )
         tools = Tools(self._views, caller, self._questions)
         query = Query(self._catalogs, meanings)
-        parking: RunParking | None = None
-        if store is not None and durable is not None:
-            parking = RunParking(store, caller.portal, logins, lambda: self._run_settings)
         watched = watched or WatchedRuns()
         self._code: CodeMode | None = None
         if code_tool is not None:
@@ -164,10 +166,15 @@ class Endpoint:
             server, self._tools, self._sessions, http.session_idle, self._log, self._room.touch, on_trace
         )
 
+    def _parking_of(self, store: Store | None, portal: str, logins: WrittenLogins | None) -> RunParking | None:
+        return None if store is None else RunParking(store, portal, logins, lambda: self._run_settings)
+
     def _code_mode_of(
         self, tool: CodeRunner, programs: ProgramRuns, parking: RunParking | None, durable: DurableRuns | None
     ) -> CodeMode:
-        return CodeMode(self._views, self._catalogs, tool, self._questions, self._runs, programs, parking, durable)
+        return CodeMode(
+            self._views, self._catalogs, tool, self._questions, self._runs, programs, parking, durable, self._tasks
+        )
 
     def _make_manager(self, server: PortalMcpServer, http: HttpSettings) -> ResumableSessions:
         return ResumableSessions(
@@ -307,6 +314,7 @@ class Endpoint:
                 end()
             self._approval_prompts.close()
             self._questions.close()
+            self._tasks.close()
             await self._runs.aclose()
             await self._background.aclose()
 
@@ -419,10 +427,13 @@ class Endpoint:
             ("resources/unsubscribe", types.UnsubscribeRequestParams, self._resources.unsubscribe),
             ("completion/complete", types.CompleteRequestParams, self._prompts.complete),
             ("logging/setLevel", types.SetLevelRequestParams, self._set_level),
+            ("tasks/get", TaskParams, self._tasks.get),
+            ("tasks/update", TaskUpdateParams, self._tasks.update),
+            ("tasks/cancel", TaskParams, self._tasks.cancel),
         ):
             server.add_request_handler(method, params, walled(self._from_sdk(handler)))  # type: ignore[arg-type]
         listen = types.SubscriptionsListenRequestParams
-        server.add_request_handler("subscriptions/listen", listen, walled(self._watches.listen))
+        server.add_request_handler("subscriptions/listen", listen, walled(self._listen))
         server.add_notification_handler("notifications/initialized", types.NotificationParams, self._initialized)
         server.add_notification_handler("notifications/cancelled", types.CancelledNotificationParams, self._cancelled)
         return server
@@ -445,6 +456,12 @@ class Endpoint:
                 begun.end()
 
         return handle
+
+    async def _listen(
+        self, ctx: SdkContext, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        async with self._tasks.told(ctx, sdk_request(ctx, None, self._on_trace), params) as told:
+            return await self._watches.listen(told, params)
 
     async def _list_tools(self, request: ClientRequest, params: types.PaginatedRequestParams) -> HandlerResult:
         refuse_cursor(params)

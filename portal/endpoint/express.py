@@ -340,7 +340,8 @@ class Express:
             return await off_loop(lambda: encode(result), result)
         result = {"resultType": "complete", **result}
         asks = result["resultType"] == ASKS
-        if request.mode is not Mode.CODE or asks:
+        # What an extension has defined the SDK does not know.
+        if asks or (request.mode is not Mode.CODE and result["resultType"] == "complete"):
             try:
                 result = await serialized(plain.method, plain.version, result)
             except ValueError as error:

@@ -7,7 +7,7 @@ from typing import Final
 
 from codemode import CatalogError, Failure, OnWait, Run, Waiting, paused
 from portal.endpoint.parking import LEFT, EndedRunResult, RunParking
-from portal.endpoint.request import RawResult
+from portal.endpoint.request import ClientRequest, RawResult
 from portal.runs import DurableRuns, Owner
 from portal.state import LIVE, LabelRead, SecretUnreadable, StateUnavailable, StoredRun, WaitOfRun
 
@@ -83,6 +83,10 @@ class OwnParkedRuns:
         run = await self.find(run_id)
         return None if run is None or run.state not in LIVE else paused(run.id, waits_of(run), [])
 
+    async def answer_of(self, run: StoredRun) -> RawResult:
+        """The answer to the request that began a run which has ended. Raises as `_ended`."""
+        return (await self._ended(run)).answer
+
     async def _ended(self, run: StoredRun) -> EndedRunResult:
         """What is kept of a run that has ended.
 
@@ -96,6 +100,15 @@ class OwnParkedRuns:
         if found is None:
             raise CatalogError(f"the run {run.id!r} has no result that is kept")
         return found
+
+
+def owner_of(request: ClientRequest) -> Owner:
+    """Whose runs a request begins: those of a person with one client, which is known by its token, or else by the name
+    with which it introduces itself."""
+    if client_id := request.context.source.client_id:
+        return Owner(request.context.identity, f"token:{client_id}")
+    client = request.context.client
+    return Owner(request.context.identity, "" if client is None else f"name:{client.info.get('name')}")
 
 
 def waits_of(run: StoredRun) -> tuple[Waiting, ...]:

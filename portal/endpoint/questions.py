@@ -8,17 +8,18 @@ its answers, a call to a 2025 upstream or a program, is held here between the ro
 import asyncio
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY, InputRequest
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter, ValidationError
 
+from codemode import Waiting
 from portal.calls import Call, Caller
 from portal.endpoint.approval_prompts import ApprovalPrompts
 from portal.endpoint.generations import deliverable
@@ -65,6 +66,10 @@ class HeldWork:
     latest request is answered, so nothing can be sent on it. `open` are the questions without an answer, by the name
     that the client knows them by: no name is used twice. `holder` is whose part it takes; `room` is that for the bytes
     of questions.
+
+    `patience` are the seconds after which it becomes a task, None where it does not; it has become one when it
+    `is_task`, and `on_change` is called then when something is asked or answered. `id` is that of its run, if it has
+    one, and `waits` are what that waits for; it is `stored` once it goes on from the database.
     """
 
     request: ClientRequest
@@ -78,6 +83,12 @@ class HeldWork:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[Result] | None = None
     expiry: asyncio.TimerHandle | None = None
+    patience: float | None = None
+    is_task: bool = False
+    on_change: Callable[[], None] = lambda: None
+    id: str = ""
+    waits: Callable[[], Sequence[Waiting]] = tuple
+    stored: bool = False
 
     @classmethod
     def of(cls, request: ClientRequest, *, between_rounds: bool = False, room: Shares | None = None) -> "HeldWork":
@@ -87,7 +98,21 @@ class HeldWork:
     @property
     def on_request(self) -> OnRequest | None:
         """Asks the client; None if it answers nothing."""
-        return self.ask if self.between_rounds else self.request.context.on_request
+        if not self.between_rounds:
+            return self.request.context.on_request
+        client = self.request.context.client
+        return self.ask if client is not None and client.interactive else None
+
+    @property
+    def becomes_task(self) -> bool:
+        """Whether its client takes a task for it, now or later."""
+        return self.is_task or self.patience is not None
+
+    def left(self) -> float | None:
+        """For how many seconds its client waits before it becomes a task; None where it does not."""
+        if self.patience is None:
+            return None
+        return max(0.0, self.since + self.patience - asyncio.get_running_loop().time())
 
     async def ask(self, method: str, params: Mapping[str, object]) -> Mapping[str, object]:
         """The client's answer, in a later round.
@@ -104,10 +129,12 @@ class HeldWork:
             name = f"answer-{self.names}"
             self.open[name] = question
             self.asked.set()
+            self.on_change()
             try:
                 return await question.answer
             finally:
                 self.open.pop(name, None)
+                self.on_change()
 
     @contextmanager
     def _taken(self, size: int) -> Iterator[None]:
@@ -150,13 +177,17 @@ class HeldWork:
     def take(self, request: ClientRequest, responses: object) -> None:
         """The client has come back, with answers to some of the open questions."""
         self.request, self.since, self.away = request, asyncio.get_running_loop().time(), False
+        self.answer(responses)
+        self.asked.clear()
+        if self.unanswered:
+            self.asked.set()
+
+    def answer(self, responses: object) -> None:
+        """The client's answers to some of the open questions. Others are ignored."""
         for name, answer in responses.items() if isinstance(responses, Mapping) else ():
             question = self.open.get(name) if isinstance(name, str) else None
             if question is not None and isinstance(answer, Mapping) and not question.answer.done():
                 question.answer.set_result(answer)
-        self.asked.clear()
-        if self.unanswered:
-            self.asked.set()
 
     @property
     def unanswered(self) -> dict[str, Question]:
@@ -173,6 +204,25 @@ class HeldWork:
             requests[name] = question.request
         return requests
 
+    async def answers(self, asked: Mapping[str, object]) -> dict[str, object]:
+        """The client's answers to the questions of a result (`inputRequests`), all of which it is asked at once.
+
+        Raises:
+            RpcError: as `ask`.
+        """
+
+        async def answer(one: object) -> Mapping[str, object]:
+            question = one if isinstance(one, Mapping) else {}
+            params = question.get("params")
+            return await self.ask(str(question.get("method")), params if isinstance(params, Mapping) else {})
+
+        asking = [asyncio.ensure_future(answer(one)) for one in asked.values()]
+        try:
+            return dict(zip(asked, await asyncio.gather(*asking), strict=True))
+        finally:
+            for one in asking:
+                one.cancel()
+
     def stop(self) -> None:
         if self.task is not None:
             self.task.cancel()
@@ -183,12 +233,26 @@ class HeldWork:
 Work = Callable[[HeldWork], Awaitable[Result]]
 
 
+class KeepsTasks(Protocol):
+    """Keeps work that goes on without its request (`portal.endpoint.tasks`)."""
+
+    def patience(self, request: ClientRequest) -> float | None: ...
+
+    def keep(self, held: HeldWork) -> Result | None: ...
+
+
 class Questions:
     """Does the work in which an upstream may ask back. `protocol_of` gives an upstream's protocol version."""
 
     def __init__(
-        self, protocol_of: Callable[[str], str | None], logins: LoginPrompts, approvals: ApprovalPrompts
+        self,
+        protocol_of: Callable[[str], str | None],
+        logins: LoginPrompts,
+        approvals: ApprovalPrompts,
+        tasks: KeepsTasks | None = None,
     ) -> None:
+        """Without `tasks` every request is waited for."""
+        self._keeper = tasks
         self._protocol_of = protocol_of
         self._logins = logins
         self._approvals = approvals
@@ -210,12 +274,59 @@ class Questions:
         Raises:
             ResponseInvalid: there is nothing in the result that the client could read.
         """
+        if call.method == "tools/call" and self._patience(request) is not None:
+            return await self._answer_or_task(request, caller, call)
+        return await self._answered(request, caller, call)
+
+    async def _answered(self, request: ClientRequest, caller: Caller, call: Call) -> Result:
+        result = own_result(await self._admitted(request, call, partial(self.call, request, caller)))
+        return await deliverable(request.generation, call, result)
+
+    async def _answer_or_task(self, request: ClientRequest, caller: Caller, call: Call) -> Result:
+        """As `answer`, for a request that becomes a task if it takes long. Until then questions are asked by
+        `input_required`, and later by the task."""
+        state = call.params.get("requestState")
+        if isinstance(state, str) and state.startswith(_PARKED):
+            return await self._resume(request, state.removeprefix(_PARKED))
+
+        async def work(held: HeldWork) -> Result:
+            again = call
+            for _ in range(MAX_ROUNDS):
+                result = await self._round(held, caller, again)
+                asked = result.get("inputRequests")
+                if result.get("resultType") != "input_required" or not held.is_task:
+                    return result
+                answers = await held.answers(asked if isinstance(asked, Mapping) else {})
+                state = {"requestState": result["requestState"]} if "requestState" in result else {}
+                again = replace(call, params={**call.params, "inputResponses": answers, **state})
+            raise ResponseInvalid(f"the server still asks after {MAX_ROUNDS} rounds", server=call.server)
+
+        return await self._begin(request, work)
+
+    async def _round(self, held: HeldWork, caller: Caller, call: Call) -> Result:
+        """A call, or one round of it."""
+        context = held.request.context
+        on_progress = held.progress if context.on_progress is not None else None
+        asking = replace(context, on_progress=on_progress, on_log=held.log, on_request=held.on_request)
+        request = replace(held.request, context=asking)
+        if held.on_request is None or self._protocol_of(call.server) in MODERN_PROTOCOL_VERSIONS:
+            return await self._answered(request, caller, call)
+
+        async def attempt(call: Call) -> Result:
+            return await caller.call(call, asking)
+
+        result = own_result(await self._admitted(request, call, attempt))
+        return await deliverable(request.generation, call, result)
+
+    async def _admitted(
+        self, request: ClientRequest, call: Call, attempt: Callable[[Call], Awaitable[Result]]
+    ) -> Result:
+        """The result of `attempt`, or what asks for the approval or the login that it needs."""
 
         async def with_login(call: Call) -> Result:
-            return await self._logins.answer(request, call, partial(self.call, request, caller))
+            return await self._logins.answer(request, call, attempt)
 
-        result = own_result(await self._approvals.answer(request, call, with_login))
-        return await deliverable(request.generation, call, result)
+        return await self._approvals.answer(request, call, with_login)
 
     async def call(self, request: ClientRequest, caller: Caller, call: Call) -> Result:
         """The upstream's raw result, or an `input_required` one that leads back here.
@@ -259,7 +370,7 @@ class Questions:
         if isinstance(state, str):
             return await self._resume(request, state.removeprefix(_PARKED))
         client = request.context.client
-        if client is None or not client.interactive:
+        if self._patience(request) is None and (client is None or not client.interactive):
             return await work(HeldWork.of(request))
         return await self._begin(request, work)
 
@@ -268,8 +379,12 @@ class Questions:
         for key in tuple(self._parked):
             self._expire(key)
 
+    def _patience(self, request: ClientRequest) -> float | None:
+        return None if self._keeper is None else self._keeper.patience(request)
+
     async def _begin(self, request: ClientRequest, work: Work) -> Result:
         held = HeldWork.of(request, between_rounds=True, room=self._bytes)
+        held.patience = self._patience(request)
 
         async def do() -> Result:
             return await work(held)
@@ -280,12 +395,14 @@ class Questions:
         return await self._wait(held)
 
     async def _wait(self, held: HeldWork) -> Result:
-        """Wait until the work is done or asks. A client that leaves meanwhile stops it."""
+        """Wait until the work is done, asks, or becomes a task. A client that leaves meanwhile stops it."""
         assert held.task is not None
+        waits_on = False
         while not held.task.done():
             asks = asyncio.ensure_future(held.asked.wait())
             try:
-                await asyncio.wait({held.task, asks}, return_when=asyncio.FIRST_COMPLETED)
+                left = None if waits_on else held.left()
+                await asyncio.wait({held.task, asks}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             except asyncio.CancelledError:
                 held.stop()
                 raise
@@ -293,6 +410,11 @@ class Questions:
                 asks.cancel()
             if not held.task.done() and held.unanswered:
                 return self._park(held)
+            if not held.task.done() and not waits_on and held.left() == 0.0:
+                # What is stored ends by itself now. Where there is no room for a task the client waits on.
+                waits_on = True
+                if not held.stored and self._keeper is not None and (task := self._keeper.keep(held)) is not None:
+                    return task
             held.asked.clear()  # what was asked has ended with its call
         return held.task.result()
 
@@ -328,6 +450,7 @@ class Questions:
         if held.expiry is not None:
             held.expiry.cancel()
         held.take(request, request.params.get("inputResponses"))
+        held.patience = self._patience(request)
         return await self._wait(held)
 
     def _ended(self, task: asyncio.Task[Result]) -> None:

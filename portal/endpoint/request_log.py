@@ -1,7 +1,8 @@
 """The rows of requests: what the portal answers itself, and what it refuses before there is a call.
 
-A request has one row, or those of its calls and of its run. Without one are pings, notifications, and requests that
-end with a question to the client or go on behind their answer (`paused`): what comes of them has rows.
+A request has one row, or those of its calls and of its run. Without one are pings, notifications, looks at a task, and
+requests that end with a question to the client or go on behind their answer (`paused`, or a task): what comes of them
+has rows.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ CONTEXT = "portal.call_context"
 """The key of the ASGI scope under which a handler leaves the context of its request."""
 MAX_VERSION = 32
 _SILENT = "ping"
+_POLL = "tasks/get"
 _NAMES = ("name", "uri")
 _WORDS = {INVALID_PARAMS: "invalid params", METHOD_NOT_FOUND: "unknown method"}
 _NO_ROOM = ("share", "full")
-_UNFINISHED = ("paused", "input_required")
+_UNFINISHED = ("paused", "input_required", "task")
 _STATE = "requestState"
 
 
@@ -143,7 +145,7 @@ class RequestLog:
         if ctx.method == "tools/call":
             if isinstance(result, dict):
                 self.tool_answered(_name_in(ctx), context, begun, result)
-        elif not context.facts.rows:
+        elif not context.facts.rows and ctx.method != _POLL:
             size = await off_loop(partial(_size, result), result)
             self.answered(ctx.method, _name_in(ctx), context, begun, size)
         return result

@@ -21,6 +21,7 @@ from starlette.requests import Request
 
 from portal.endpoint.params import INITIALIZE, fit_params
 from portal.endpoint.request import SdkContext
+from portal.endpoint.task_shapes import TASKS
 from portal.errors import CallError, StoreUnavailable
 from portal.identity import key_of, principal_of
 from portal.sdk import remove_telemetry, sealed
@@ -66,6 +67,7 @@ class PortalMcpServer(Server[Any]):
         self.middleware.append(partial(_marking, marks))
         self.middleware.append(fit_params)
         security = RequestStateSecurity(keys=[secrets.token_bytes(32)], bind_principal=_caller)
+        self.extensions = {TASKS: {}}
         self._boundary = RequestStateBoundary(security, default_audience=name)
         self.middleware.append(self._boundary)
 
@@ -79,9 +81,13 @@ class PortalMcpServer(Server[Any]):
         experimental_capabilities: dict[str, dict[str, Any]] | None = None,
         extensions: dict[str, dict[str, Any]] | None = None,
     ) -> InitializationOptions:
-        """The SDK's HTTP sessions pass no options and would say that lists never change."""
+        """The SDK's HTTP sessions pass no options and would say that lists never change. The extensions of a server are
+        for clients that have no session."""
         options = notification_options or NotificationOptions(True, True, True)
-        return super().create_initialization_options(options, experimental_capabilities, extensions)
+        found = super().create_initialization_options(options, experimental_capabilities, extensions)
+        if extensions is None:
+            found.capabilities.extensions = None
+        return found
 
 
 async def _marking(marks: Callable[[], Sequence[str]], ctx: SdkContext, call_next: CallNext) -> HandlerResult:

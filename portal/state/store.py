@@ -158,6 +158,11 @@ class Store:
         portal._scope = scope
         return portal
 
+    @property
+    def keys(self) -> KeyRing:
+        """The keys of its secrets, for what others carry about sealed."""
+        return self._keys
+
     @classmethod
     def open(cls, url: str, keys: KeyRing, *, clock: Clock = utc_now, lasting: bool = True) -> Self:
         """The store of this database, to be entered. One that is used for a moment is not `lasting`: only whoever uses

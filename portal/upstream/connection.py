@@ -30,6 +30,7 @@ from portal.errors import (
 )
 from portal.shares import Full, holder_of
 from portal.turns import FairTurns, Room
+from portal.upstream.awaited_tasks import TASK, task_result
 from portal.upstream.backoff import LONGEST, SHORTEST
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.credential import Confidential, Credential
@@ -48,7 +49,7 @@ from portal.upstream.subscriptions import (
 )
 from portal.upstream.transports.bounds import PerSecond, check_result
 from portal.upstream.transports.link import Link, log_entry
-from portal.upstream.transports.protocol import Agreement, Introduction
+from portal.upstream.transports.protocol import Agreement, Introduction, declares_tasks
 from portal.upstream.transports.wire import redact, redact_value
 
 
@@ -301,12 +302,19 @@ class Connection:
             if result.get("resultType") == ASKS:
                 async with asyncio.timeout(self.config.max_timeout):
                     result = await complete(once, params, result, context)
+            if result.get("resultType") == TASK and declares_tasks(context):
+
+                async def follow(method: str, params: Mapping[str, object]) -> dict[str, object]:
+                    return await self._request(method, params, context, credentials, method == "tasks/get")
+
+                async with asyncio.timeout(self.config.max_timeout):
+                    result = await task_result(follow, result, context)
             await check_result(method, result)
             return result
         except Full as full:
             raise _crowded(full, self.config.id) from None
         except TimeoutError:
-            raise UpstreamTimeout("the questions it asks were not answered in time") from None
+            raise UpstreamTimeout("its questions were not answered in time, or its task did not end") from None
         except UpstreamError as error:
             error.server = self.config.id
             secrets = self._secrets

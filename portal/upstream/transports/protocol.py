@@ -39,6 +39,7 @@ from portal.trace_context import TRACEPARENT
 from portal.upstream.context import CallContext
 from portal.version import portal_version
 
+TASKS = "io.modelcontextprotocol/tasks"
 _CONNECTION_META = {
     "progressToken",
     PROTOCOL_VERSION_META_KEY,
@@ -164,10 +165,30 @@ def outgoing_params(
         client = context.client
         meta[PROTOCOL_VERSION_META_KEY] = version
         meta[CLIENT_INFO_META_KEY] = (client.info if client is not None else None) or introduction.info
-        meta[CLIENT_CAPABILITIES_META_KEY] = client.capabilities if client is not None else introduction.capabilities
+        capabilities = client.capabilities if client is not None else introduction.capabilities
+        meta[CLIENT_CAPABILITIES_META_KEY] = _with_tasks(capabilities, declares_tasks(context))
     if meta:
         sent["_meta"] = meta
     return sent
+
+
+def declares_tasks(context: CallContext) -> bool:
+    """Whether the downstream request declares the extension for tasks. It is the one that the portal knows."""
+    found: object = context.meta.get(CLIENT_CAPABILITIES_META_KEY)
+    for member in ("extensions", TASKS):
+        found = found.get(member) if isinstance(found, Mapping) else None
+    return isinstance(found, Mapping)
+
+
+def _with_tasks(capabilities: Mapping[str, object], declared: bool) -> Mapping[str, object]:
+    """The capabilities with the extension for tasks, or without it. Others pass as they are."""
+    extensions = capabilities.get("extensions")
+    others = {name: one for name, one in extensions.items() if name != TASKS} if isinstance(extensions, Mapping) else {}
+    wanted = {**others, **({TASKS: {}} if declared else {})}
+    if wanted == (extensions or {}):
+        return capabilities
+    rest = {name: one for name, one in capabilities.items() if name != "extensions"}
+    return {**rest, "extensions": wanted} if wanted else rest
 
 
 def outgoing_headers(
@@ -181,7 +202,7 @@ def outgoing_headers(
         headers.update(context.facts.trace.members())
     if version in MODERN_PROTOCOL_VERSIONS:
         headers[MCP_METHOD_HEADER] = method
-        field_name = NAME_BEARING_METHODS.get(method)
+        field_name = NAME_BEARING_METHODS.get(method, "taskId" if method.startswith("tasks/") else None)
         if field_name is not None and isinstance(name := params.get(field_name), str):
             headers[MCP_NAME_HEADER] = encode_header_value(name)
         prefix = MCP_PARAM_HEADER_PREFIX.lower()

@@ -2,7 +2,8 @@
 
 The SDK's everything-server is the portal's only upstream, shown as it is (`prefix` false), and the suite's server
 scenarios are run against the portal with both of its releases: the stable one for the 2025 versions, and the one that
-knows 2026-07-28. Exits with 1 unless every check passes and none is missing.
+knows 2026-07-28. The scenarios of the Tasks extension have an upstream of their own (`tasking_upstream`). Exits with 1
+unless every check passes and none is missing.
 """
 
 import asyncio
@@ -19,10 +20,13 @@ from portal.logs import Discard
 from tests.house.source import ROOT
 from tests.node_tools import install, node
 from tests.portal.endpoint.everything import everything_server
+from tests.portal.endpoint.tasking_upstream import PATIENCE, served, tasking_server
 
 PACKAGE = "@modelcontextprotocol/conformance"
 SUITE_SECONDS = 300
 _LINE = re.compile(r"^[✓✗] (?P<scenario>[\w.-]+): (?P<passed>\d+) passed, (?P<failed>\d+) failed", re.MULTILINE)
+
+_TOTAL = re.compile(r"^Passed: (?P<passed>\d+)/\d+, (?P<failed>\d+) failed", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,21 @@ SUITES = (
 )
 
 
+TASKS_RELEASE, TASKS_OPTIONS = "0.2.0-alpha.12", ("--spec-version", "2026-07-28", "--force")
+TASK_SCENARIOS = {
+    "tasks-capability-negotiation": 5,
+    "tasks-dispatch-and-envelope": 9,
+    "tasks-lifecycle": 9,
+    "tasks-mrtr-composition": 2,
+    "tasks-mrtr-input": 4,
+    "tasks-request-headers": 5,
+    "tasks-request-state-removal": 3,
+    "tasks-required-task-error": 3,
+    "tasks-wire-fields": 4,
+}
+"""The scenarios of the Tasks extension and how many checks each has. One more, of notifications, checks nothing yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run said. `failed` names the scenarios with a failed check."""
@@ -58,7 +77,7 @@ class Outcome:
     def __str__(self) -> str:
         mark = "ok  " if self.green else "FAIL"
         failed = f"; failed: {', '.join(self.failed)}" if self.failed else ""
-        return f"{mark} {self.suite.name:20} {self.passed}/{self.suite.checks} checks passed{failed}"
+        return f"{mark} {self.suite.name:28} {self.passed}/{self.suite.checks} checks passed{failed}"
 
 
 @asynccontextmanager
@@ -69,6 +88,19 @@ async def portal_over(upstream: str) -> AsyncIterator[str]:
         await instance.servers.settled()
         async with serving(instance) as url:
             yield url.replace("127.0.0.1", "localhost") + "/mcp"
+
+
+@asynccontextmanager
+async def portal_with_tasks() -> AsyncIterator[str]:
+    """A portal for the scenarios of tasks, whose clients have little patience; gives its MCP URL."""
+    async with served(tasking_server()) as upstream:
+        servers = {"tasking": {"url": upstream, "prefix": False}}
+        portal = {"runs": {"patience": PATIENCE, "patienceWithProgress": PATIENCE}}
+        config = parse_config({"mcpServers": servers, "portal": portal})
+        async with Instance.open(config, Discard(), parts=Parts(code=None)) as instance:
+            await instance.servers.settled()
+            async with serving(instance) as url:
+                yield url.replace("127.0.0.1", "localhost") + "/mcp"
 
 
 async def output_of(release: str, *arguments: str) -> str:
@@ -101,6 +133,27 @@ async def run_suite(suite: Suite, url: str) -> Outcome:
     return Outcome(suite, sum(int(match["passed"]) for match in found), failed, output)
 
 
+async def run_scenario(name: str, url: str) -> Outcome:
+    """Run one scenario of tasks against a server. Raises as `run_suite`."""
+    suite = Suite(name, TASKS_RELEASE, TASKS_OPTIONS, TASK_SCENARIOS[name])
+    output = await output_of(suite.release, "server", "--url", url, "--scenario", name, *suite.options)
+    found = _TOTAL.search(output)
+    failed = (name,) if found is None or found["failed"] != "0" else ()
+    return Outcome(suite, 0 if found is None else int(found["passed"]), failed, output)
+
+
+async def run_task_scenarios(at_once: int = 3) -> list[Outcome]:
+    """Run the scenarios of tasks, some at a time: they mostly wait. Raises as `run_suite`."""
+    turns = asyncio.Semaphore(at_once)
+
+    async def run(name: str, url: str) -> Outcome:
+        async with turns:
+            return await run_scenario(name, url)
+
+    async with portal_with_tasks() as url:
+        return await asyncio.gather(*(run(name, url) for name in TASK_SCENARIOS))
+
+
 async def main() -> int:
     outcomes = []
     async with everything_server() as upstream, portal_over(upstream) as url:
@@ -109,6 +162,9 @@ async def main() -> int:
             sys.stdout.write(f"{outcome}\n")
             sys.stdout.flush()
             outcomes.append(outcome)
+    for outcome in await run_task_scenarios():
+        sys.stdout.write(f"{outcome}\n")
+        outcomes.append(outcome)
     for outcome in outcomes:
         if not outcome.green:
             sys.stdout.write(f"\n--- {outcome.suite.name} ---\n{outcome.output[-6000:]}\n")
