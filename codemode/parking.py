@@ -32,7 +32,7 @@ from codemode.packed import (
     texts,
     typed,
 )
-from codemode.recorded import Recorded
+from codemode.recorded import Recorded, RecordedEnd
 from codemode.results import Block
 from codemode.returned import KEPT_RESULTS, Returned
 from codemode.run import MOST_CAUSES, Cause, Failure, Rejection, Run, RunCall, RunFailed, UnknownName
@@ -182,6 +182,11 @@ class ProgramLog:
         """The program has logged these lines."""
         if self.recorded is not None and self.whole:
             self.recorded.logs += lines
+
+    def stop(self, failure: Failure) -> None:
+        """The program is ended while it is parked."""
+        if self.recorded is not None:
+            self.recorded.end = RecordedEnd(failure=failure, stopped=True)
 
     def write(self) -> ProgramLog:
         """This log, with all that has been noted."""

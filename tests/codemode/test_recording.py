@@ -185,7 +185,8 @@ async def test_a_catalog_of_a_part_is_in_the_recording(engines: Engines) -> None
         recording = RunRecording.from_bytes(RunRecording.of(handle.log).as_bytes())
         assert recording.names is None
         assert "it is closed" in orjson.dumps(recording.end.value).decode()
-        assert (await CodeTool(b.executor).repeat(recording)).difference is None
+        async with InProcessExecutor(engines(Limits())) as executor:
+            assert (await CodeTool(executor).repeat(recording)).difference is None
 
 
 async def test_what_cannot_be_repeated_is_not_a_recording(engines: Engines) -> None:
