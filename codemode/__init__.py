@@ -10,7 +10,14 @@ from codemode.check.compiler import Compiler
 from codemode.check.declared import isolate_declarations
 from codemode.check.install import HOW_TO as HOW_TO_INSTALL_CHECKER
 from codemode.check.install import install as install_checker
-from codemode.errors import CatalogError, CheckUnavailable, CodemodeError, MeaningUnavailable, ParkedUnreadable
+from codemode.errors import (
+    CatalogError,
+    CheckUnavailable,
+    CodemodeError,
+    MeaningUnavailable,
+    NotRecordable,
+    ParkedUnreadable,
+)
 from codemode.expose import ExposedTools, expose, expose_server
 from codemode.handle import KeptRuns, OwnServers, RunHandle, RunJournal
 from codemode.kept import only_fetches
@@ -29,6 +36,7 @@ from codemode.parking import (
     ended_as_bytes,
     ended_from_bytes,
 )
+from codemode.recording import ReplayDifference, Replayed, RunRecording
 from codemode.results import content_blocks, well_formed
 from codemode.run import Failure, Run
 from codemode.threads import FairThreads, on_behalf_of, work_for
@@ -59,6 +67,7 @@ __all__ = [
     "LoggedResume",
     "MeaningUnavailable",
     "Meanings",
+    "NotRecordable",
     "OnWait",
     "OwnServers",
     "Pace",
@@ -68,9 +77,12 @@ __all__ = [
     "ProgramLog",
     "RealPace",
     "Repetition",
+    "ReplayDifference",
+    "Replayed",
     "Run",
     "RunHandle",
     "RunJournal",
+    "RunRecording",
     "ToolCall",
     "ToolCaller",
     "ToolDenied",

@@ -26,7 +26,7 @@ from codemode.offload import off_loop
 from codemode.outcome import ToolError, Value, settle
 from codemode.pace import Pace, RealPace
 from codemode.packed import json_bytes, json_value
-from codemode.parking import PendingCall, ProgramLog
+from codemode.parking import LoggedCall, PendingCall, ProgramLog
 from codemode.returned import Returned
 from codemode.run import Failure, Rejection, Run, RunCall, RunFailed
 from codemode.waits import Waiting
@@ -47,7 +47,14 @@ _Made: TypeAlias = tuple[HostCall, RunCall | None]
 
 
 class LogDiffers(Exception):
-    """A program that is repeated does not do what its log says. The message begins with a verb's subject: "it"."""
+    """A program that is repeated does not do what its log says. The message begins with a verb's subject: "it".
+
+    `then` is the call in the log and `now` the one in its place, where it is about a call that is another one."""
+
+    def __init__(self, words: str, then: LoggedCall | None = None, now: HostCall | None = None) -> None:
+        super().__init__(words)
+        self.then = then
+        self.now = now
 
 
 class _ToPark(Exception):

@@ -67,6 +67,8 @@ _FUNCTIONS = """\
   }[]>;
   /** Adds an MCP content block (image, audio, resource) to the answer, after the result. */
   emit(block: { type: string; [member: string]: unknown }): Promise<void>;
+  /** Calls the function. The name is for readers alone. */
+  step<T>(name: string, work: () => T): Promise<Awaited<T>>;
 """
 _RUNS = """\
   /** Runs of yours that answered `paused`. Their logs, calls and emitted blocks come with the answer that ends them. */

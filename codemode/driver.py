@@ -22,6 +22,7 @@ from codemode.handle import RunHandle
 from codemode.pace import Pace, RealPace
 from codemode.parking import LoggedCall, LoggedResume, ParkedProgram, PendingCall, ProgramLog
 from codemode.places import in_characters
+from codemode.recorded import end_of
 from codemode.run import Failure, Run
 from codemode.waits import Waiting, WallTime
 from sandbox import (
@@ -29,6 +30,7 @@ from sandbox import (
     EngineError,
     Execution,
     Failed,
+    HostCall,
     Limits,
     LocalStateError,
     Outcome,
@@ -115,6 +117,8 @@ async def drive(
             run.failure = handle.ending  # somebody ended it while it was being parked
         else:
             _end(run, source, calls, ended)
+            if log is not None:
+                log.say(ended.logs)
     except TimeoutError:
         message = f"the run took longer than {limits.wall_time:g} s, waiting for calls included"
         run.failure = handle.ending or Failure("wall_time", "WallTimeExceeded", message)
@@ -125,6 +129,8 @@ async def drive(
     finally:
         if run.failure is not None or not isinstance(ended, ParkedState):
             run.cancel_pending()
+            if log is not None and log.recorded is not None:
+                log.recorded.end = end_of(run, ended)
         await calls.close()
     return None
 
@@ -132,18 +138,32 @@ async def drive(
 async def replay(run: Run, log: ProgramLog, execution: Execution, calls: Calls) -> str | None:
     """Repeat a whole log and fill in `run`, as far as the log goes. Calls nobody. Returns the first difference."""
     try:
-        async with execution:
-            outcome = await _repeat(execution, log, run, calls)
-        if not isinstance(outcome, Suspended):
-            _end(run, log.source, calls, outcome)
-            run.cancel_pending()
+        await repeat(run, log, execution, calls)
     except LogDiffers as difference:
         return str(difference)
     except EngineError as error:
         run.failure = Failure.of_engine(error)
+    return None
+
+
+async def repeat(run: Run, log: ProgramLog, execution: Execution, calls: Calls) -> bool:
+    """Repeat a whole log and fill in `run`, as far as the log goes. Calls nobody. Whether the program ended with it.
+
+    Raises:
+        LogDiffers: the program does not do what the log says.
+        EngineError: it cannot run here.
+    """
+    try:
+        async with execution:
+            outcome = await _repeat(execution, log, run, calls)
+        if isinstance(outcome, Suspended):
+            run.logs += outcome.logs
+            return False
+        _end(run, log.source, calls, outcome)
+        run.cancel_pending()
+        return True
     finally:
         await calls.close()
-    return None
 
 
 def lost(run: Run, why: str) -> Failure:
@@ -199,13 +219,14 @@ class _Course:
             if not isinstance(outcome, Suspended):
                 raise LogDiffers("it ended where it had waited")
             self._run.logs += outcome.logs
+            log.say(outcome.logs)
             self._calls.queue(outcome.calls)
             self._calls.repeat(resume.settlements)
             excused, self._excused = self._excused or 0.0, None
             given = log.resume(resume.now, resume.settlements)
             outcome = await self._with_room(partial(self._execution.resume, given, resume.now, excused))
             log.receive(outcome.calls)
-            _compare(resume.calls, tuple(map(LoggedCall.of, outcome.calls)))
+            _compare(resume.calls, outcome.calls)
         return outcome
 
     async def follow(self, outcome: Outcome, clock: WallTime) -> Outcome | ParkedState:
@@ -213,6 +234,8 @@ class _Course:
         run, calls, waits, log = self._run, self._calls, self._handle.waits, self._log
         while isinstance(outcome, Suspended):
             run.logs += outcome.logs
+            if log is not None:
+                log.say(outcome.logs)
             waits.suspend(timer=outcome.wake_at is not None)
             settlements: Sequence[Settlement] | None = await calls.settlements(outcome.calls, outcome.wake_at)
             while settlements is None:
@@ -292,7 +315,7 @@ async def _repeat(execution: Execution, log: ProgramLog, run: Run | None = None,
     Raises LogDiffers at the first call that the log does not have.
     """
     outcome = await execution.start(log.source, log.now, log.seed, log.begin)
-    _compare(log.calls, tuple(map(LoggedCall.of, outcome.calls)))
+    _compare(log.calls, outcome.calls)
     for resume in log.resumes:
         if not isinstance(outcome, Suspended):
             raise LogDiffers("it ended where it had waited")
@@ -304,21 +327,23 @@ async def _repeat(execution: Execution, log: ProgramLog, run: Run | None = None,
             outcome = await execution.resume(resume.settlements, resume.now)
         except LocalStateError as error:
             raise LogDiffers(f"it did not wait for what it had got: {error}") from None
-        _compare(resume.calls, tuple(map(LoggedCall.of, outcome.calls)))
+        _compare(resume.calls, outcome.calls)
     return outcome
 
 
-def _compare(logged: Sequence[LoggedCall] | None, made: Sequence[LoggedCall]) -> None:
+def _compare(logged: Sequence[LoggedCall] | None, made: Sequence[HostCall]) -> None:
     """Raises LogDiffers at the first call that is another than the logged one."""
     if logged is None:
         return
     for before, now in zip_longest(logged, made):
-        if before == now:
+        if before is not None and now is not None and before == LoggedCall.of(now):
             continue
         if now is None:
-            raise LogDiffers(f"it did not make call {before.id}, of codemode.{before.name}")
-        if before is None:
-            raise LogDiffers(f"it made call {now.id}, of codemode.{now.name}, which it had not made")
-        if before.name != now.name:
-            raise LogDiffers(f"it called codemode.{now.name} where it had called codemode.{before.name}, call {now.id}")
-        raise LogDiffers(f"it called codemode.{now.name} with other arguments than before, call {now.id}")
+            words = f"it did not make call {before.id}, of codemode.{before.name}"
+        elif before is None:
+            words = f"it made call {now.id}, of codemode.{now.name}, which it had not made"
+        elif before.name != now.name:
+            words = f"it called codemode.{now.name} where it had called codemode.{before.name}, call {now.id}"
+        else:
+            words = f"it called codemode.{now.name} with other arguments than before, call {now.id}"
+        raise LogDiffers(words, before, now)

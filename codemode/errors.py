@@ -4,6 +4,7 @@ CodemodeError
 ├── CatalogError        a question that a catalog cannot answer: an unknown path or server, a wrong limit
 ├── CheckUnavailable    types cannot be checked, or the compiler cannot be installed
 ├── MeaningUnavailable  tools cannot be searched by meaning
+├── NotRecordable       a run of which no recording can be made
 └── ParkedUnreadable    bytes that are no parked program of this version
 """
 
@@ -26,3 +27,7 @@ class MeaningUnavailable(CodemodeError):
 
 class ParkedUnreadable(CodemodeError):
     """Bytes that are no parked program of this version, or damaged ones. The message says what is wrong with them."""
+
+
+class NotRecordable(CodemodeError):
+    """No recording can be made of a run. The message says why, in a clause that begins with "it"."""

@@ -61,7 +61,7 @@ class RunHandle:
     `servers` those of its person.
 
     `record` is None until the program is known, and so is `log`, which only a run that may park has. `journal` is for
-    a run that goes on after it was parked.
+    a run that goes on after it was parked. `records`: the log keeps what it takes to repeat the run when it has ended.
     """
 
     def __init__(self, runs: KeptRuns | None = None, servers: OwnServers | None = None) -> None:
@@ -72,6 +72,7 @@ class RunHandle:
         self.ending: Failure | None = None
         self.journal: RunJournal | None = None
         self.log: ProgramLog | None = None
+        self.records = False
         self.wants_to_park = False
         """Whether the run parks as soon as all that it waits for can be made again."""
         self._wished: Callable[[], None] | None = None

@@ -32,6 +32,7 @@ from codemode.packed import (
     texts,
     typed,
 )
+from codemode.recorded import Recorded, RecordedEnd
 from codemode.results import Block
 from codemode.returned import KEPT_RESULTS, Returned
 from codemode.run import MOST_CAUSES, Cause, Failure, Rejection, Run, RunCall, RunFailed, UnknownName
@@ -105,7 +106,8 @@ class ProgramLog:
     """What a program received, and which calls it made: enough to repeat it exactly.
 
     `begin`: what its image lacked of the catalog. `calls`: those that it made before its first resume. `whole` is False
-    once the log has more than `MAX_LOG_BYTES`; then it is empty. `made`: the id of the last call.
+    once the log has more than `MAX_LOG_BYTES`; then it is empty. `made`: the id of the last call. `recorded`: of a run
+    that is to be repeated when it has ended (`codemode.RunRecording`).
 
     While a program runs, what happens is only noted, because most programs never park; `write` makes the log of it.
     """
@@ -120,6 +122,7 @@ class ProgramLog:
     made: int = 0
     last_now: float = 0.0
     size: int = 0
+    recorded: Recorded | None = None
     _notes: list[_Note] = field(default_factory=list)
     _open: Sequence[Settlement] | None = None
 
@@ -153,7 +156,10 @@ class ProgramLog:
             return
         size = self.size + _OVERHEAD
         for call in calls:
-            text = _canonical(call.arguments)
+            text = canonical(call.arguments)
+            if self.recorded is not None:
+                self.recorded.arguments.append(text)
+                size += len(text)
             if len(text) > _DIGEST_NOW:
                 text = hashlib.sha256(text).digest()
                 noted.append((call.id, call.name, text, True))
@@ -168,6 +174,19 @@ class ProgramLog:
             self.calls = ()
             self.resumes.clear()
             self._notes.clear()
+            if self.recorded is not None:
+                self.recorded.arguments.clear()
+                self.recorded.logs.clear()
+
+    def say(self, lines: Sequence[LogLine]) -> None:
+        """The program has logged these lines."""
+        if self.recorded is not None and self.whole:
+            self.recorded.logs += lines
+
+    def stop(self, failure: Failure) -> None:
+        """The program is ended while it is parked."""
+        if self.recorded is not None:
+            self.recorded.end = RecordedEnd(failure=failure, stopped=True)
 
     def write(self) -> ProgramLog:
         """This log, with all that has been noted."""
@@ -218,7 +237,7 @@ class ParkedProgram:
         rows = [
             _row_of_run(self.run, packer),
             [self.source, self.own_lines, self.placed, self.is_part, self.build],
-            _row_of_log(self.log.write(), packer),
+            row_of_log(self.log.write(), packer),
             [[one.id, one.name, packer.add_json(one.arguments), one.line, one.seq] for one in self.pending],
             [[one.text, one.url, one.tool, one.run, one.asked, one.kind, one.repeatable] for one in self.waiting],
             [self.wake_at, self.wall_used, self.excused, self.elapsed, list(self.taken)],
@@ -238,7 +257,7 @@ class ParkedProgram:
             own_lines=own_lines,
             placed=placed,
             is_part=is_part,
-            log=_log(log, read),
+            log=log_of(log, read),
             frozen=read.tail,
             build=build,
             pending=_pending(pending, read),
@@ -271,10 +290,11 @@ def ended_from_bytes(data: bytes) -> Run:
 
 def digest_of(arguments: object) -> bytes:
     """The SHA-256 of arguments as JSON with sorted names."""
-    return hashlib.sha256(_canonical(arguments)).digest()
+    return hashlib.sha256(canonical(arguments)).digest()
 
 
-def _canonical(arguments: object) -> bytes:
+def canonical(arguments: object) -> bytes:
+    """Arguments as JSON with sorted names."""
     try:
         return orjson.dumps(arguments, None, orjson.OPT_SORT_KEYS)
     except TypeError:  # nested deeper than its writer goes
@@ -308,17 +328,23 @@ def _id(value: object) -> int:
     return int(found)
 
 
-def _row_of_log(log: ProgramLog, packer: Packer) -> list[object]:
+def row_of_log(log: ProgramLog, packer: Packer) -> list[object]:
+    """A log, of which all that has been noted is written, for `log_of`."""
+    recorded = log.recorded
     return [
         *(log.source, log.begin, log.seed.hex(), log.now, log.whole, log.made, log.last_now),
         _rows_of_calls(log.calls),
         [_row_of_resume(one, packer) for one in log.resumes],
+        *([] if recorded is None else [_row_of_recorded(recorded, packer)]),
     ]
 
 
-def _log(value: object, read: Unpacked) -> ProgramLog:
-    types = (str, str, str, float, bool, int, float, list, list)
-    source, begin, seed, now, whole, made, last_now, calls, resumes = row(value, *types)
+def log_of(value: object, read: Unpacked) -> ProgramLog:
+    """Raises ParkedUnreadable for another row than that of `row_of_log`."""
+    types = [str, str, str, float, bool, int, float, list, list]
+    # Only that of a recorded run has one more.
+    has_more = isinstance(value, list) and len(value) > len(types)
+    source, begin, seed, now, whole, made, last_now, calls, resumes, *more = row(value, *types, *([list] * has_more))
     log = ProgramLog(
         *(source, begin, hex_bytes(seed, _SEED), now),
         calls=tuple(each(calls, _call)),
@@ -326,12 +352,30 @@ def _log(value: object, read: Unpacked) -> ProgramLog:
         whole=whole,
         made=made,
         last_now=last_now,
+        recorded=_recorded(more[0], read) if more else None,
     )
     log.size = sum(map(_size, (log.calls, *(one.calls or () for one in log.resumes))))
     log.size += sum(_OVERHEAD + len(orjson.dumps(given.payload)) for one in log.resumes for given in one.settlements)
+    if log.recorded is not None:
+        log.size += sum(map(len, log.recorded.arguments))
     if not 0 <= made < _LARGEST_ID:
         raise ParkedUnreadable("the id of the last call is out of range")
     return log
+
+
+def _row_of_recorded(recorded: Recorded, packer: Packer) -> list[object]:
+    names = None if recorded.names is None else packer.add(recorded.names.encode("utf-8", "surrogatepass"))
+    arguments = [packer.add(one) for one in recorded.arguments]
+    return [names, recorded.build, arguments, [[line.level, line.text] for line in recorded.logs]]
+
+
+def _recorded(value: object, read: Unpacked) -> Recorded:
+    names, build, arguments, logs = row(value, MAYBE_INT, str, list, list)
+    try:
+        table = None if names is None else read.value(names).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        raise ParkedUnreadable("the names in it are no text") from None
+    return Recorded(table, build, each(arguments, read.value), each(logs, lambda one: LogLine(*row(one, str, str))))
 
 
 def _size(calls: Iterable[LoggedCall]) -> int:

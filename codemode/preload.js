@@ -12,7 +12,7 @@
 "use strict";
 
 const { call } = host;
-const { Error, Map, Set, Proxy, Object, Reflect, Symbol } = globalThis;
+const { Error, TypeError, Map, Set, Proxy, Object, Reflect, Symbol } = globalThis;
 const { create, defineProperty } = Object;
 const { apply, get: reflectGet, has: reflectHas, ownKeys, getOwnPropertyDescriptor } = Reflect;
 const uncurry = Function.prototype.bind.bind(Function.prototype.call);
@@ -364,7 +364,12 @@ functions.search = (query, options) => then(call("search", [query, options]), wi
 functions.describe = (target, options) => call("describe", [target, options]);
 functions.tools = (options) => then(call("tools", [options]), withPaths);
 functions.emit = (block) => call("emit", [block]);
-const functionNames = ["search", "describe", "tools", "emit", "runs", "portal"];
+// Other environments run a step once and remember what it gave. Here the whole program goes on where it was.
+functions.step = async (name, work) => {
+  if (typeof work !== "function") throw new TypeError("codemode.step takes a name and a function");
+  return work();
+};
+const functionNames = ["search", "describe", "tools", "emit", "step", "runs", "portal"];
 
 // A function of `codemode` that has other properties too, which `find` returns and `list` names. `otherwise` throws for a
 // name that is neither one of these nor a function's own.

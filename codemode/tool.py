@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +14,12 @@ from codemode.advice import advise, being_read
 from codemode.answer import OUTPUT_SCHEMA, answer
 from codemode.bounded import RecentlyUsed
 from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolFailed
-from codemode.calls import Calls
+from codemode.calls import Calls, LogDiffers
 from codemode.catalog import Catalog
 from codemode.check.checker import MOST_INLINE, Checker
 from codemode.check.finding import place
 from codemode.description import description
-from codemode.driver import Continuation, ParkedState, drive, lost, replay
+from codemode.driver import Continuation, ParkedState, drive, lost, repeat, replay
 from codemode.entry import as_expression, may_stand_alone, may_take_globals, uncalled, without_given_parameters
 from codemode.exports import Script, as_script, may_have_modules
 from codemode.handle import RunHandle
@@ -29,6 +30,8 @@ from codemode.pace import Pace, RealPace
 from codemode.parking import LoggedResume, ParkedProgram, ProgramLog
 from codemode.places import placed, within
 from codemode.preload import preload
+from codemode.recorded import Recorded
+from codemode.recording import Replayed, RunRecording, comparison
 from codemode.remarks import remark
 from codemode.results import Block
 from codemode.run import Failure, Run, is_of_isolate
@@ -202,6 +205,7 @@ class CodeTool:
         """
         run, handle = parked.run, handle or RunHandle()
         handle.record = run
+        handle.records = parked.log.recorded is not None
         job = _Job(catalog, caller, identity, pace, handle, may_park=True)
         try:
             ended = await self._go_on(run, parked, tail, job)
@@ -222,6 +226,31 @@ class CodeTool:
         pace, handle = RealPace(log.now), RunHandle()
         calls = Calls(run, catalog, _Nobody(), limits, pace, handle, None, followed=False, taken=())
         return Repetition(run, await replay(run, log, execution, calls))
+
+    async def repeat(self, recording: RunRecording, *, identity: str = "") -> Replayed:
+        """Repeat a recorded run under the limits of today, and say what is different. Calls nobody, and needs nothing
+        but the recording.
+
+        Raises:
+            EngineError: it cannot run here now.
+            TimeoutError: it took longer than a run may.
+        """
+        log, limits = recording.log, self._executor.limits
+        names = recording.names
+        key = "" if names is None else f"recorded {hashlib.sha256(names.encode('utf-8', 'replace')).hexdigest()}"
+        image = await self._image_named(key, lambda: names)
+        run, handle = Run("replay", log.source), RunHandle()
+        nothing, pace = Catalog.build(()), RealPace(log.now)
+        calls = Calls(run, nothing, _Nobody(), limits, pace, handle, None, followed=False, taken=())
+        differs: LogDiffers | None = None
+        ended = False
+        async with asyncio.timeout(limits.wall_time):
+            try:
+                ended = await repeat(run, log, self._executor.execution(image, identity=identity), calls)
+            except LogDiffers as difference:
+                differs = difference
+        build = await self._executor.build()
+        return await off_loop(lambda: comparison(recording, run, build, ended=ended, differs=differs), run.value)
 
     async def _first(
         self, arguments: Arguments, catalog: Catalog, run_id: str | None, job: _Job
@@ -309,7 +338,7 @@ class CodeTool:
         """Run one text. If it does nothing but define the function that its environment calls, call that too."""
         image, limits = await self._image(job.catalog), self._executor.limits
         while True:
-            log = ProgramLog(attempt.text, job.catalog.begin) if job.may_park else None
+            log = await self._log_of(attempt, job) if job.may_park else None
             parking = await drive(
                 run,
                 attempt.text,
@@ -330,6 +359,13 @@ class CodeTool:
                 return None
             attempt = following
 
+    async def _log_of(self, attempt: _Attempt, job: _Job) -> ProgramLog:
+        catalog, log = job.catalog, ProgramLog(attempt.text, job.catalog.begin)
+        if job.handle is not None and job.handle.records:
+            names = None if catalog.is_part else catalog.table
+            log.recorded = Recorded(names, await self._executor.build())
+        return log
+
     async def _go_on(
         self, run: Run, parked: ParkedProgram, tail: Sequence[LoggedResume], job: _Job
     ) -> ParkedProgram | None:
@@ -341,7 +377,7 @@ class CodeTool:
             if not log.whole:
                 run.failure = lost(run, "another version froze it, and its log was too long to be kept")
                 return None
-            image = await self._image_named("" if parked.is_part else job.catalog.tools_id, job.catalog)
+            image = await self._image_of(job.catalog, is_common=parked.is_part)
             execution = self._executor.execution(image, identity=job.identity)
         parking = await drive(
             run,
@@ -413,22 +449,24 @@ class CodeTool:
         A catalog of whole servers has an image of its own, which its first run makes; it is kept for the catalogs used
         last. The catalogs of parts have one in common, and each run begins with the names of its own (`Catalog.begin`).
         """
-        return await self._image_named("" if catalog.is_part else catalog.tools_id, catalog)
+        return await self._image_of(catalog, is_common=catalog.is_part)
 
-    async def _image_named(self, name: str, catalog: Catalog) -> Image:
+    async def _image_of(self, catalog: Catalog, *, is_common: bool) -> Image:
+        return await self._image_named("" if is_common else catalog.tools_id, lambda: catalog.table)
+
+    async def _image_named(self, name: str, table: Callable[[], str | None]) -> Image:
+        """The image of this name, made with the names of this table; that of all catalogs of parts has no name."""
         task = self._images.get(name)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             # For nobody in particular: others must not wait until it is the turn of whoever asks first.
             with on_behalf_of(""):
-                task = asyncio.create_task(self._make_image(catalog, is_common=not name))
+                task = asyncio.create_task(self._make_image(table if name else lambda: None))
             self._images.put(name, task)
         # Another run may wait for the same image: a cancelled run must not cancel its making.
         return task.result() if task.done() else await asyncio.shield(task)
 
-    async def _make_image(self, catalog: Catalog, *, is_common: bool) -> Image:
-        return await self._executor.image(
-            await asyncio.to_thread(lambda: preload(None if is_common else catalog.table))
-        )
+    async def _make_image(self, table: Callable[[], str | None]) -> Image:
+        return await self._executor.image(await asyncio.to_thread(lambda: preload(table())))
 
 
 async def _following(run: Run, attempt: _Attempt) -> _Attempt | None:

@@ -30,7 +30,7 @@ _MEMBER_OF_CALL = re.compile(
 GENERIC_CALLS = frozenset("call callTool call_tool execute executeTool invoke invokeTool run runTool use".split())
 HOW_TO_CALL = "Call a tool as codemode.<server>.<tool>(input), or by a path that search gave: codemode[path](input)."
 _FUNCTIONS = frozenset({"search", "describe", "tools", "emit"})
-_MEMBERS = _FUNCTIONS | {"runs", "portal"}
+_MEMBERS = _FUNCTIONS | {"step", "runs", "portal"}
 # The members of every object, and those that the language itself reads.
 _INHERITED = frozenset(
     "constructor hasOwnProperty isPrototypeOf propertyIsEnumerable toLocaleString toString valueOf then toJSON "

@@ -28,6 +28,7 @@ _MEMBERS = """\
   describe(target: string | readonly (string | readonly string[])[], options?: object): Promise<string>;
   tools(options?: object | string): Promise<any[]>;
   emit(block: object): Promise<void>;
+  step<T>(name: string, work: () => T): Promise<Awaited<T>>;
   runs: { result(id: string): Promise<any>; list(): Promise<any[]>; cancel(id: string): Promise<boolean> };
   portal: {
     servers(): Promise<any[]>; enable(id: string): Promise<boolean>; disable(id: string): Promise<void>;

@@ -93,6 +93,7 @@ from portal.admin.policy_test import (
 )
 from portal.admin.portals import ShownPortal, ShownPortalServer
 from portal.admin.quotas import ShownQuota, ShownUse
+from portal.admin.replays import ShownDifference, ShownReplay, shown_replay
 from portal.admin.role_rules import ShownRoles
 from portal.admin.roles import AdministratorRoles, PermissionGrant, ShownRole, role_id
 from portal.admin.run_shapes import RunPageInfo, RunWithCalls, ShownRun, ShownWait
@@ -191,6 +192,7 @@ __all__ = [
     "ShownCustomProfile",
     "ShownDataset",
     "ShownDatasetEntry",
+    "ShownDifference",
     "ShownEntry",
     "ShownFlowRule",
     "ShownGrant",
@@ -213,6 +215,7 @@ __all__ = [
     "ShownProfile",
     "ShownProvider",
     "ShownQuota",
+    "ShownReplay",
     "ShownRole",
     "ShownRoles",
     "ShownRule",
@@ -257,4 +260,5 @@ __all__ = [
     "read_if_match",
     "role_id",
     "rule_of_profiles",
+    "shown_replay",
 ]

@@ -40,6 +40,7 @@ from portal.admin.policies import GroupOperations, PolicyOperations, check_decis
 from portal.admin.policy_test import PolicyTester, PolicyTestOperations
 from portal.admin.portals import PortalOperations
 from portal.admin.quotas import QuotaOperations
+from portal.admin.replays import ReplayOperations
 from portal.admin.role_guard import RoleGuard
 from portal.admin.role_rules import RoleRulesOperations
 from portal.admin.roles import AdministratorRoles
@@ -58,7 +59,7 @@ from portal.login import People
 from portal.oauth import ServiceTokens, SigningKeys
 from portal.objects import Document
 from portal.quotas import Quotas
-from portal.runs import RunHistory, WatchedRuns
+from portal.runs import RunHistory, RunReplays, RunsPrograms, WatchedRuns
 from portal.sdk import mount_any_path
 from portal.state import AlreadyExists, Clock, Kind, Store, utc_now
 
@@ -116,6 +117,7 @@ async def create_admin(
     contents: ContentLog | None = None,
     serving: Serving | None = None,
     approvals: Approvals | None = None,
+    programs: RunsPrograms | None = None,
 ) -> Admin:
     """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
     `waiting`, without `quotas` no call was counted, without `exports` no job of the export runs, without `runs` no
@@ -124,7 +126,8 @@ async def create_admin(
     `tester` answers what policies say of somebody, and `serving` what is in service; without them no portal runs in
     this process. `rules` is the folder of the compiled rules of detection. `profile_uses` says what uses a profile of
     detection: that one is not removed. `holdings` are what people have begun, and are the caller's to close.
-    `approvals` are those of the instance; without them decisions are made here, over the same store.
+    `approvals` are those of the instance; without them decisions are made here, over the same store. `programs` repeats
+    recorded runs.
     """
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
@@ -167,6 +170,7 @@ async def create_admin(
         *NameOperations(store, people).operations(),
         *LogOperations(reading).operations(),
         *RunOperations(reading, history, runs, kept, deciding, settings).operations(),
+        *ReplayOperations(reading, RunReplays(log, contents, programs)).operations(),
         *CallApprovalOperations(approvals, deciding, reading, settings, clock).operations(),
         *AnalyticsOperations(reading, clock).operations(),
         *OverviewOperations(reading, clock).operations(),

@@ -44,6 +44,7 @@ async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str
         contents=shared.kept,
         serving=InstanceServing(shared, portals, upstreams),
         approvals=shared.approvals,
+        programs=shared.runner,
     )
 
 

@@ -19,7 +19,9 @@ from codemode import (
     LoggedResume,
     Meanings,
     ParkedProgram,
+    Replayed,
     RunHandle,
+    RunRecording,
     ToolCaller,
 )
 from portal.config import Config
@@ -118,6 +120,10 @@ class Programs:
     ) -> dict[str, object] | ParkedProgram:
         with self._in_use() as tool:
             return await tool.resume(parked, catalog, caller, identity=identity, handle=handle, tail=tail)
+
+    async def repeat(self, recording: RunRecording, *, identity: str = "") -> Replayed:
+        with self._in_use() as tool:
+            return await tool.repeat(recording, identity=identity)
 
     @contextmanager
     def _in_use(self) -> Iterator[CodeTool]:

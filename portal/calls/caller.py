@@ -21,7 +21,7 @@ Credentials come last before the request, so that no token is made for a call th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -39,7 +39,7 @@ from portal.calls.told import through_gate
 from portal.errors import CallDenied, CallError, LoginRequired, Outcome, StoreUnavailable, UpstreamError
 from portal.flows import Flows, RunLabels
 from portal.identity import NOBODY, Identity, OnBehalf
-from portal.logs import Content, LogRow, RowName, Wanted
+from portal.logs import Content, LogRow, Recordable, RowName, Wanted
 from portal.servers import Lease, Servers, Snapshot
 from portal.shares import holder_of
 from portal.state import CallEffect, StateUnavailable
@@ -72,6 +72,9 @@ class KeptContents(Protocol):
     def take(self, name: RowName, at: int, content: Content, size: int, holder: str = "") -> None:
         """Keep the content of the call or run whose row has this name and began `at` (microseconds since 1970), of
         about `size` bytes. Quick, and never raises."""
+
+    def record(self, name: RowName, at: int, recording: Recordable | str, holder: str = "") -> None:
+        """Keep the recording of such a run, or why there is none. Quick, and never raises."""
 
 
 class Observer(Protocol):
@@ -313,15 +316,33 @@ class Caller:
         anything in it. Where only some servers are screened, a program with that in it may run."""
         return self._contents is not None and self._contents.wants_programs() and not await self.hides(program)
 
+    @property
+    def keeps_recordings(self) -> bool:
+        """Whether there is a place for recordings of runs."""
+        return self._contents is not None
+
+    async def keeps_texts(self, texts: Iterable[str]) -> bool:
+        """Whether all of these texts, of whatever a program had, may be kept: no rule asks for anything in them."""
+        for text in texts:
+            if text and await self.hides(text):
+                return False
+        return self.keeps_recordings
+
     def row_of(self, run: EndedRun, context: CallContext) -> LogRow:
         """The row of a run of a program, which is not written."""
         return run_row(run, context, portal=self.portal)
 
     def write_run(
-        self, run: EndedRun, context: CallContext, program: str | None = None, failure: str | None = None
+        self,
+        run: EndedRun,
+        context: CallContext,
+        program: str | None = None,
+        failure: str | None = None,
+        recording: Recordable | str | None = None,
     ) -> None:
         """Write the row of a run of a program, and keep the program, if there is one that is kept (`keeps_program`),
-        with the words that say how it failed."""
+        with the words that say how it failed; and the recording of one that is recorded (`keeps_texts`), or why there
+        is none."""
         context.facts.rows += 1
         if self._on_run_end is not None:
             self._on_run_end(run.id)
@@ -330,6 +351,8 @@ class Caller:
         if self._contents is not None and name is not None and program and self._contents.wants_programs():
             content = Content(program=program, failure=failure or None)
             self._contents.take(name, row.at, content, 256 + len(program) + len(failure or ""), holder)
+        if self._contents is not None and name is not None and recording is not None:
+            self._contents.record(name, row.at, recording, holder)
 
     def whose(self, server: str, principal: Identity | None) -> str:
         """A text that is the same for all callers whose calls of a server use the same connections."""

@@ -347,6 +347,29 @@ def test(
     finish(lambda: command(options))
 
 
+@app.command()
+def replay(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run, as its agent and the log have it.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Repeat a recorded run without any server, and compare.
+
+    The program gets again what it got then, and each call with its
+    arguments, each line of its logs and its result are compared. Runs are
+    recorded with `"runs": {"record": "on"}` in the `portal` section.
+
+    Ends with 0 if all is equal, 1 if something differs, and 2 if the run
+    cannot be replayed. That it was replayed is a row of the log.
+
+    \b
+    codemode replay exec_35aff83a7dab5b49cb212de2
+    """
+    from portal.cli.commands.replay import replay_run as command
+
+    finish(lambda: command(run, config, as_json=json))
+
+
 @app.command("bench-ui")
 def bench_ui(
     file: Annotated[str | None, typer.Argument(metavar="FILE", help="A program to begin with.")] = None,

@@ -9,7 +9,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     "Servers": ("tools", "add", "remove", "enable", "disable", "login", "logout", "credentials", "pins"),
     "Clients": ("connect", "import"),
     "Programs": ("search", "describe", "call", "run", "test", "stubs", "typecheck", "bench-ui"),
-    "Governance": ("policy", "approvals", "runs", "logs", "scan"),
+    "Governance": ("policy", "approvals", "runs", "replay", "logs", "scan"),
     "State": ("plan", "apply", "export", "admin", "api-token", "keys"),
 }
 """The sections of the top-level help, each with its commands in their order."""

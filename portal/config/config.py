@@ -390,6 +390,7 @@ def _parse(document: Mapping[str, object], file: str, environment: Mapping[str, 
     portal = _portal(document.get("portal", {}), file, expansion, folder)
     _pins_have_a_place(portal, servers, key, file)
     _contents_have_a_key(portal, file)
+    _recordings_have_a_place(portal, file)
     there = servers.keys() | {one.id for one in reading.omissions}
     portals = _portals(document.get("portals", {}), portal, there, file, expansion)
     return Config(
@@ -474,6 +475,14 @@ def _contents_have_a_key(portal: PortalSettings, file: str) -> None:
         problem = "needs a database of the portal: arguments and results are sealed with its keys."
         fix = 'Set `portal.state`, for example `"state": "sqlite:///state.db"`, or remove this.'
         raise ConfigError(problem, file=file, key="portal.logs.contents", fix=fix)
+
+
+def _recordings_have_a_place(portal: PortalSettings, file: str) -> None:
+    if portal.runs.record == "off" or (portal.has_store and portal.has_log):
+        return
+    problem = "needs the log of calls and a database of the portal: recordings are with that log, sealed with its keys."
+    fix = 'Set `portal.state`, for example `"state": "sqlite:///state.db"`, and do not switch `portal.logs` off.'
+    raise ConfigError(problem, file=file, key="portal.runs.record", fix=fix)
 
 
 def server_id(name: str) -> str:

@@ -21,6 +21,8 @@ class RunSettings(Section):
 
     With `durable: on_park` a program that only waits is parked in the database of the portal, if it has one: it
     outlives the process, and ends when it has not gone on for `expires`.
+
+    With `record: on` each program is recorded with the log of calls, sealed: it can be replayed without a server.
     """
 
     patience: Seconds = 45.0
@@ -31,3 +33,4 @@ class RunSettings(Section):
     most: int = Field(default=500, ge=0, le=10_000)
     durable: Literal["off", "on_park"] = "off"
     expires: Parked = 86_400.0
+    record: Literal["off", "on"] = "off"

@@ -150,7 +150,8 @@ class Endpoint:
         self._code: CodeMode | None = None
         if code_tool is not None:
             programs = ProgramRuns(
-                self._views, caller, self._catalogs, code_tool, prompts, person_servers, watched, parking
+                *(self._views, caller, self._catalogs, code_tool, prompts, person_servers, watched, parking),
+                records=lambda: self._run_settings.record == "on",
             )
             self._code = self._code_mode_of(code_tool, programs, parking, durable)
         self._tools = ToolMethods(self._views, self._modes(tools, query, prompts), cold=cold)

@@ -16,9 +16,13 @@ from codemode import (
     Catalog,
     Failure,
     LoggedResume,
+    NotRecordable,
     ParkedProgram,
+    ProgramLog,
+    Replayed,
     Run,
     RunHandle,
+    RunRecording,
     ToolCall,
     ToolCaller,
     answer_to,
@@ -56,6 +60,7 @@ from portal.upstream import CallContext, CallSource, DownstreamClient, OnRequest
 
 _log = structlog.get_logger("portal.endpoint")
 _STORING_SECONDS = 5.0  # as long as anybody waits for the database
+_HIDDEN = "it has something that a rule of data loss prevention asks for"
 _STEP = 0.001  # by which the progress of a program grows when no call is done
 
 
@@ -87,6 +92,8 @@ class CodeRunner(Protocol):
         handle: RunHandle,
         tail: Sequence[LoggedResume] = (),
     ) -> RawResult | ParkedProgram: ...
+
+    async def repeat(self, recording: RunRecording, *, identity: str = "") -> Replayed: ...
 
 
 class AliasCaller:
@@ -143,7 +150,8 @@ class ProgressCaller:
 class _Job:
     """One program on its way to its end. `context` is that of its calls, `scope` of the request behind it. `at` is when
     it began (microseconds since 1970), `received` the bytes that its calls got before it was parked. `request` is what
-    is kept of its request where it may be parked, `claim` and `ledger` are there once it was."""
+    is kept of its request where it may be parked, `claim` and `ledger` are there once it was. `recording` is that of a
+    recorded one that has ended, or why there is none."""
 
     run: LiveRun
     watched: WatchedRun
@@ -159,6 +167,7 @@ class _Job:
     ledger: RunLedger | None = None
     progress: RunProgress | None = None
     parked: bool = False
+    recording: RunRecording | str | None = None
     next: NextPark | None = None
 
 
@@ -167,7 +176,7 @@ Work = Callable[[Catalog, ToolCaller], Awaitable[RawResult | ParkedProgram]]
 
 class ProgramRuns:
     """Runs programs over the views of a portal. `watched` has the runs under way; `parking` parks runs, and is None
-    where they are not."""
+    where they are not. `records` says whether they are recorded."""
 
     def __init__(
         self,
@@ -179,6 +188,7 @@ class ProgramRuns:
         person_servers: PersonServers | None,
         watched: WatchedRuns,
         parking: RunParking | None = None,
+        records: Callable[[], bool] = lambda: False,
     ) -> None:
         self._views = views
         self._caller = caller
@@ -188,6 +198,7 @@ class ProgramRuns:
         self._person_servers = person_servers
         self._watched = watched
         self._parking = parking
+        self._records = lambda: records() and caller.keeps_recordings
 
     async def run(self, arguments: Mapping[str, Any], held: HeldWork, run: LiveRun, progress: RunProgress) -> RawResult:
         """The answer of a program; `paused` for one that is parked. Meanwhile others can see and end the run. In a task
@@ -241,7 +252,8 @@ class ProgramRuns:
         context = CallContext(identity=key_of(identity), principal=identity, source=request.source, run_id=record.id)
         us = max(0, time.time_ns() // 1000 - request.at)
         end = ended(record.id, record.program, result, request.received, request.at, us)
-        self._caller.write_run(end, context)
+        parked.log.stop(failure)
+        self._caller.write_run(end, context, recording=await self._recording(parked.log))
         return await self._parking.finished(record, result, request)
 
     async def go_on(
@@ -338,6 +350,7 @@ class ProgramRuns:
         if self._parking is not None and self._parking.on:
             job.request = self._parking.request(request.scope, context, run.holder, at)
             run.handle.park()
+        run.handle.records = self._records()
         return await self._to_end(job, self._first(arguments, run))
 
     def _log_in_by(self, request: ClientRequest, run: LiveRun, ask: OnRequest | None) -> ProgramLogins:
@@ -377,6 +390,7 @@ class ProgramRuns:
             # What it has read its client reads now, also if it was long ago.
             await self._caller.hand_over_run(job.context)
             answer = result
+            job.recording = await self._recording(job.run.handle.log)
             if words := failure_of(answer):
                 job.watched.failed(words)
                 failure = words if job.is_kept and await self._caller.keeps_program(words) else None
@@ -444,12 +458,23 @@ class ProgramRuns:
                     await self._parking.left(job.run.id)
             raise
 
+    async def _recording(self, log: ProgramLog | None) -> RunRecording | str | None:
+        """The recording of a run with this log, or why there is none; None where runs are not recorded."""
+        if not self._records() or (log is not None and log.recorded is None):
+            return None
+        try:
+            recording = RunRecording.of(log)
+        except NotRecordable as error:
+            return str(error)
+        return recording if await self._caller.keeps_texts(recording.texts()) else _HIDDEN
+
     def _write(self, job: _Job, answer: RawResult | None, received: int, failure: str | None) -> None:
         us = max(0, time.time_ns() // 1000 - job.at)
         end = ended(job.run.id, job.program, answer, job.received + received, job.at, us)
         record = job.run.handle.record if job.is_kept else None
         text = None if record is None else record.program
-        self._caller.write_run(replace(end, parent_span=job.parent_span), job.context, text, failure)
+        row = replace(end, parent_span=job.parent_span)
+        self._caller.write_run(row, job.context, text, failure, job.recording)
 
     async def _screen(self, program: object, run: LiveRun, context: CallContext) -> bool:
         """Whether a program is kept. A run whose program may not run is ended before it begins."""

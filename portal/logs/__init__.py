@@ -3,7 +3,15 @@
 from typing import TYPE_CHECKING
 
 from portal.lazy import lazily
-from portal.logs.content import MOST_FAILURE, Content, ContentRule, ContentSettings, Wanted
+from portal.logs.content import (
+    MOST_FAILURE,
+    Content,
+    ContentRule,
+    ContentSettings,
+    KeptRecording,
+    Recordable,
+    Wanted,
+)
 from portal.logs.events import NO_EVENTS, EventLog, EventSink, NoEvents, PortalEvents, event
 from portal.logs.masking import Masks
 from portal.logs.records import Discard, RecordLog, RecordSink
@@ -13,7 +21,7 @@ from portal.logs.setup import configure_logging, set_level
 if TYPE_CHECKING:
     from portal.logs.batch import Leaving
     from portal.logs.chain import LogKey, LogKeyUnusable
-    from portal.logs.contents import ContentLog, read_content, rewrap_contents
+    from portal.logs.contents import ContentLog, read_content, read_recording, rewrap_contents
     from portal.logs.database import LogDatabase, LogUnavailable, LogUnusable
     from portal.logs.journal import JournalUnusable
     from portal.logs.log import CallLog, LogPlace, LogSettings
@@ -37,6 +45,7 @@ else:
             "Filters": "query",
             "FoundSums": "totals",
             "read_content": "contents",
+            "read_recording": "contents",
             "rewrap_contents": "contents",
             "JournalUnusable": "journal",
             "Leaving": "batch",
@@ -96,6 +105,7 @@ __all__ = [
     "Filters",
     "FoundSums",
     "JournalUnusable",
+    "KeptRecording",
     "Kind",
     "Leaving",
     "LogDatabase",
@@ -113,6 +123,7 @@ __all__ = [
     "PortalEvents",
     "RecordLog",
     "RecordSink",
+    "Recordable",
     "RowName",
     "StoredRow",
     "Sums",
@@ -138,6 +149,7 @@ __all__ = [
     "newest_id",
     "older",
     "read_content",
+    "read_recording",
     "rewrap_contents",
     "run_of",
     "set_level",

@@ -1,11 +1,14 @@
-"""Which arguments and results of calls, and which programs, are kept: none, but where the operator says so. Pure."""
+"""Which arguments and results of calls, which programs and recordings are kept: none, but where the operator says so.
+
+Pure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from portal.logs.masking import Masks
 
@@ -50,6 +53,22 @@ class ContentSettings:
             if rule.covers(server, tool):
                 arguments, results = arguments or rule.arguments, results or rule.results
         return Wanted(arguments, results)
+
+
+class Recordable(Protocol):
+    """A recorded run (`codemode.RunRecording`). `size` is about how many bytes it has in memory."""
+
+    @property
+    def size(self) -> int: ...
+
+    def as_bytes(self) -> bytes: ...
+
+
+class KeptRecording(NamedTuple):
+    """What is kept of a recorded run: its bytes, or else `why` there are none, in a clause that begins with "it"."""
+
+    data: bytes | None
+    why: str = ""
 
 
 class Content(NamedTuple):

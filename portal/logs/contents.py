@@ -1,6 +1,8 @@
-"""Arguments and results of calls, and programs, where the operator has said so: masked, sealed, kept for a time.
+"""Arguments and results of calls, programs and recorded runs, where the operator has said so: sealed, kept for a time.
 
     take ─▶ waiting in memory ─▶ a thread: masked, cut, sealed ─▶ a table of the log's database ─▶ removed in time
+
+A recording is neither masked nor cut: changed it could not be repeated. Of one that is too large, the reason is kept.
 
 A content has the name of the row of its call or run (instance and number), and is sealed for that name alone with the
 keys of the portal's database (`portal.state`). It is never in the journal, nor anywhere else in the clear: a process
@@ -20,29 +22,33 @@ from types import TracebackType
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Table, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from portal.logs.content import MOST_FAILURE, Content, ContentSettings, Wanted
+from portal.logs.content import MOST_FAILURE, Content, ContentSettings, KeptRecording, Recordable, Wanted
 from portal.logs.database import LogDatabase, LogUnavailable
 from portal.logs.masking import masked
 from portal.logs.row import RowName
-from portal.logs.schema import DAY, contents
+from portal.logs.schema import DAY, SEALED_TABLES, contents, recordings
 from portal.shares import Shares
 from portal.state import Key, KeyRing, KeysUnusable, Place, SecretUnreadable, rewrap, seal, unseal
 
 ROOM_BYTES = 16 * 1024 * 1024
 """Of contents that wait, as they came; of one caller half as much."""
+MAX_RECORDING = 4 * 1024 * 1024
+"""Bytes of a recording, which are compressed."""
 BATCH = 100
 PAUSE_SECONDS = 0.25
 REMOVE_ROWS = 5_000
 _CLOSING_SECONDS = 5.0
+_DATA, _NONE = b"\x01", b"\x00"
+_OF = {contents.name: "call", recordings.name: "run"}
 
 
 class _Waiting(NamedTuple):
     name: RowName
     at: int
-    content: Content
+    content: Content | Recordable | str
     size: int
     holder: str
 
@@ -99,13 +105,29 @@ class ContentLog:
             LogUnavailable: the database does not answer.
             SecretUnreadable: it was changed or moved, or its key is not in the file any more.
         """
+        await self._has(name)
+        return await self._database.read(partial(read_content, name=name, keys=self._keys))
+
+    async def recording(self, name: RowName) -> KeptRecording | None:
+        """What is kept of the run whose row has this name, as `read_recording`. Raises as `read`."""
+        await self._has(name)
+        return await self._database.read(partial(read_recording, name=name, keys=self._keys))
+
+    async def _has(self, name: RowName) -> None:
         if any(one.name == name for one in self._waiting):
             await self.stored()
-        return await self._database.read(partial(read_content, name=name, keys=self._keys))
 
     def take(self, name: RowName, at: int, content: Content, size: int, holder: str = "") -> None:
         """Keep the content of the call or run whose row has this name and began `at`. `size` is about how many bytes it
         has. Does not wait and does not fail."""
+        self._take(name, at, content, size, holder)
+
+    def record(self, name: RowName, at: int, recording: Recordable | str, holder: str = "") -> None:
+        """Keep the recording of the run whose row has this name and began `at`, or why there is none. Does not wait and
+        does not fail."""
+        self._take(name, at, recording, 256 + (0 if isinstance(recording, str) else recording.size), holder)
+
+    def _take(self, name: RowName, at: int, content: Content | Recordable | str, size: int, holder: str) -> None:
         if self._closing or self._room.full_for(holder, size) is not None:
             self._drop(1, "there is no room")
             return
@@ -159,7 +181,9 @@ class ContentLog:
         await self._database.write(partial(_insert, rows=rows))
 
 
-_Sealed = dict[str, object]
+class _Sealed(NamedTuple):
+    table: Table
+    row: dict[str, object]
 
 
 def _sealed(taken: Sequence[_Waiting], settings: ContentSettings, keys: KeyRing) -> list[_Sealed]:
@@ -171,29 +195,48 @@ def _sealed(taken: Sequence[_Waiting], settings: ContentSettings, keys: KeyRing)
 
 
 def _sealed_one(one: _Waiting, settings: ContentSettings, key: Key) -> _Sealed:
-    kept = {name: value for name, value in one.content._asdict().items() if value is not None}
+    if isinstance(one.content, Content):
+        table, data = contents, _content(one.content, settings)
+    else:
+        table, data = recordings, _recording(one.content)
+    row = {
+        "instance": one.name.instance,
+        "number": one.name.number,
+        "day": one.at // DAY,
+        "kid": key.kid,
+        "sealed": seal(data, _place(table, one.name), key),
+    }
+    return _Sealed(table, row)
+
+
+def _content(content: Content, settings: ContentSettings) -> bytes:
+    kept = {name: value for name, value in content._asdict().items() if value is not None}
     # How a run failed is short, and leaves the program its room.
     room = settings.most // max(1, len(kept.keys() - {"failure"}))
     rooms = {name: MOST_FAILURE if name == "failure" else room for name in kept}
     members = {name: masked(value, settings.masks, rooms[name]) for name, value in kept.items()}
     # Not orjson: a number of any size, and half a character, are kept as they were.
-    sealed = seal(json.dumps(members).encode(), _place(one.name), key)
-    return {
-        "instance": one.name.instance,
-        "number": one.name.number,
-        "day": one.at // DAY,
-        "kid": key.kid,
-        "sealed": sealed,
-    }
+    return json.dumps(members).encode()
 
 
-def _place(name: RowName) -> Place:
-    return Place(contents.name, "call", f"{name.instance}/{name.number}", "sealed")
+def _recording(recording: Recordable | str) -> bytes:
+    if isinstance(recording, str):
+        return _NONE + recording.encode()
+    data = recording.as_bytes()
+    if len(data) > MAX_RECORDING:
+        return _NONE + f"it has {len(data):,} bytes, and at most {MAX_RECORDING:,} of a run are kept".encode()
+    return _DATA + data
+
+
+def _place(table: Table, name: RowName) -> Place:
+    return Place(table.name, _OF[table.name], f"{name.instance}/{name.number}", "sealed")
 
 
 def _insert(connection: Connection, rows: Sequence[_Sealed]) -> None:
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(dialect.insert(contents).on_conflict_do_nothing(), list(rows))
+    for table in SEALED_TABLES:
+        if some := [one.row for one in rows if one.table is table]:
+            connection.execute(dialect.insert(table).on_conflict_do_nothing(), some)
 
 
 def read_content(connection: Connection, name: RowName, keys: KeyRing) -> dict[str, object] | None:
@@ -203,38 +246,63 @@ def read_content(connection: Connection, name: RowName, keys: KeyRing) -> dict[s
     Raises:
         SecretUnreadable: it was changed or moved, or its key is not in the file any more.
     """
-    if not connection.dialect.has_table(connection, contents.name):
+    data = _opened(connection, contents, name, keys)
+    if data is None:
         return None
-    query = select(contents.c.sealed).where(contents.c.instance == name.instance, contents.c.number == name.number)
-    found = connection.execute(query).scalar()
-    if found is None:
-        return None
-    opened: dict[str, object] = json.loads(unseal(bytes(found), _place(name), keys.find))
+    opened: dict[str, object] = json.loads(data)
     return opened
 
 
+def read_recording(connection: Connection, name: RowName, keys: KeyRing) -> KeptRecording | None:
+    """What is kept of the run whose row has this name; None if it was not to be recorded, or it is gone. Raises as
+    `read_content`."""
+    data = _opened(connection, recordings, name, keys)
+    if data is None:
+        return None
+    return KeptRecording(data[1:]) if data[:1] == _DATA else KeptRecording(None, data[1:].decode())
+
+
+def _opened(connection: Connection, table: Table, name: RowName, keys: KeyRing) -> bytes | None:
+    if not connection.dialect.has_table(connection, table.name):
+        return None
+    query = select(table.c.sealed).where(table.c.instance == name.instance, table.c.number == name.number)
+    found = connection.execute(query).scalar()
+    return None if found is None else unseal(bytes(found), _place(table, name), keys.find)
+
+
 def remove_contents(connection: Connection, day: int, most: int = REMOVE_ROWS) -> int:
-    """Remove contents that are older than this day, counted from 1970, at most so many. How many are gone."""
-    old = select(contents.c.instance, contents.c.number).where(contents.c.day < day).limit(most)
-    found = [tuple(row) for row in connection.execute(old)]
-    for instance, number in found:
-        this = contents.c.instance == instance, contents.c.number == number
-        connection.execute(delete(contents).where(*this))
-    return len(found)
+    """Remove contents and recordings that are older than this day, counted from 1970, at most so many. How many are
+    gone."""
+    gone = 0
+    for table in SEALED_TABLES:
+        old = select(table.c.instance, table.c.number).where(table.c.day < day).limit(most - gone)
+        found = [tuple(row) for row in connection.execute(old)]
+        for instance, number in found:
+            this = table.c.instance == instance, table.c.number == number
+            connection.execute(delete(table).where(*this))
+        gone += len(found)
+    return gone
 
 
 def rewrap_contents(connection: Connection, keys: KeyRing, kid: str, most: int = BATCH) -> int:
-    """Put contents under the key of this id, at most so many. How many that were; one whose key is gone is removed."""
-    if not connection.dialect.has_table(connection, contents.name):
-        return 0
-    columns = contents.c.instance, contents.c.number, contents.c.sealed
-    found = connection.execute(select(*columns).where(contents.c.kid != kid).limit(most)).all()
+    """Put contents and recordings under the key of this id, at most so many. How many that were; one whose key is gone
+    is removed."""
+    done = 0
+    for table in SEALED_TABLES:
+        if done < most and connection.dialect.has_table(connection, table.name):
+            done += _rewrap(connection, table, keys, kid, most - done)
+    return done
+
+
+def _rewrap(connection: Connection, table: Table, keys: KeyRing, kid: str, most: int) -> int:
+    columns = table.c.instance, table.c.number, table.c.sealed
+    found = connection.execute(select(*columns).where(table.c.kid != kid).limit(most)).all()
     for instance, number, sealed in found:
-        this = contents.c.instance == instance, contents.c.number == number
+        this = table.c.instance == instance, table.c.number == number
         try:
             fresh = rewrap(bytes(sealed), keys.find, keys.find(kid))
         except SecretUnreadable:
-            connection.execute(delete(contents).where(*this))
+            connection.execute(delete(table).where(*this))
             continue
-        connection.execute(update(contents).where(*this).values(sealed=fresh, kid=kid))
+        connection.execute(update(table).where(*this).values(sealed=fresh, kid=kid))
     return len(found)

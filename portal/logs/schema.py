@@ -137,16 +137,23 @@ writers = Table(
     Column("at", BigInteger, nullable=False),
 )
 
-# Of the calls whose contents are kept: sealed, under the key `kid`.
-contents = Table(
-    "contents",
-    metadata,
-    Column("instance", String(32), primary_key=True),
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("day", BigInteger, nullable=False, index=True),
-    Column("kid", String(16), nullable=False, index=True),
-    Column("sealed", LargeBinary, nullable=False),
-)
+
+def _sealed_table(name: str) -> Table:
+    """Of rows, by their names, something that is sealed under the key `kid`."""
+    return Table(
+        name,
+        metadata,
+        Column("instance", String(32), primary_key=True),
+        Column("number", BigInteger, primary_key=True, autoincrement=False),
+        Column("day", BigInteger, nullable=False, index=True),
+        Column("kid", String(16), nullable=False, index=True),
+        Column("sealed", LargeBinary, nullable=False),
+    )
+
+
+# Of the calls whose contents are kept, and of the runs that are recorded.
+contents, recordings = _sealed_table("contents"), _sealed_table("recordings")
+SEALED_TABLES = (contents, recordings)
 
 facts = Table(
     "log_facts", metadata, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False)

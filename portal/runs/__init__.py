@@ -12,6 +12,7 @@ from portal.runs.waterfall import CallOfRun, RunFacts, RunStory, parallel_width
 if TYPE_CHECKING:
     from portal.runs.durable import DurableRuns, DurableSettings, NextAttempt, NextHold, NextPark, RunOutcome
     from portal.runs.history import PersonRuns, RunHistory, RunPage
+    from portal.runs.replay import ReplayImpossible, RunReplays, RunsPrograms, recording_of, repeated, row_of_run
 else:
     # It reads the log, with a database library that a portal without a log does not load.
     __getattr__ = lazily(
@@ -23,9 +24,15 @@ else:
             "NextHold": "durable",
             "NextPark": "durable",
             "PersonRuns": "history",
+            "ReplayImpossible": "replay",
             "RunHistory": "history",
             "RunOutcome": "durable",
             "RunPage": "history",
+            "RunReplays": "replay",
+            "RunsPrograms": "replay",
+            "recording_of": "replay",
+            "repeated": "replay",
+            "row_of_run": "replay",
         },
     )
 
@@ -41,16 +48,22 @@ __all__ = [
     "OwnRuns",
     "Owner",
     "PersonRuns",
+    "ReplayImpossible",
     "RunFacts",
     "RunHistory",
     "RunOutcome",
     "RunPage",
     "RunRegistry",
+    "RunReplays",
     "RunStory",
+    "RunsPrograms",
     "TooManyRuns",
     "WatchedRun",
     "WatchedRuns",
     "ended_by",
     "in_words",
     "parallel_width",
+    "recording_of",
+    "repeated",
+    "row_of_run",
 ]

@@ -148,9 +148,12 @@ async def uninterrupted(tool: CodeTool, code: str) -> dict[str, Any]:
     return await tool.run({"code": code}, CATALOG, director, run_id="exec_1", pace=director, handle=director.handle)
 
 
-async def interrupted(tool: CodeTool, code: str, decide: Callable[[int], Decision]) -> tuple[dict[str, Any], Director]:
+async def interrupted(
+    tool: CodeTool, code: str, decide: Callable[[int], Decision], *, records: bool = False
+) -> tuple[dict[str, Any], Director]:
     """The answer of a run that is parked where `decide` says so, and goes on from its bytes and its journal."""
     director, journal, data = Director(decide), Journal(), b""
+    director.handle.records = records
     ended: dict[str, Any] | ParkedProgram | None = await tool.begin(
         {"code": code}, CATALOG, director, run_id="exec_1", pace=director, handle=director.handle
     )

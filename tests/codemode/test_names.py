@@ -67,7 +67,7 @@ async def test_every_spelling_reaches_the_tool(engines: Engines, spelling: str, 
 
 async def test_keys_and_in_tell_the_truth(engines: Engines) -> None:
     assert await value(engines, "Object.keys(codemode)") == [
-        *("fix", "time_zone", "search", "describe", "tools", "emit", "runs", "portal"),
+        *("fix", "time_zone", "search", "describe", "tools", "emit", "step", "runs", "portal"),
     ]
     assert await value(engines, "Object.keys(codemode.fix)") == [
         *("_3d", "delete_", "echo", "my_tool", "search", "slow", "then_"),

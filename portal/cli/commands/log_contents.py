@@ -14,6 +14,7 @@ from portal.cli.exits import CommandError, Exit
 from portal.cli.session import load
 from portal.cli.show.console import consoles
 from portal.cli.show.log_rows import as_document
+from portal.config import Config
 from portal.logs import RowName, event, find, read_content
 from portal.state import KeyRing, KeysUnusable, SecretUnreadable
 
@@ -28,7 +29,7 @@ async def show_content(config: Path | None, id: int, *, as_json: bool) -> Exit:
         if found is None:
             raise CommandError(f"The log has no row {id}. `codemode logs --json` shows the ids.")
         _, document = load(config, stderr, quiet=True)
-        keys = _keys(keys_of(document.portal.state)) if document.portal.has_store else None
+        keys = keys_of_document(document)
         content: dict[str, object] | None = None
         if keys is not None:
             try:
@@ -52,8 +53,15 @@ async def show_content(config: Path | None, id: int, *, as_json: bool) -> Exit:
     return Exit.OK
 
 
-def _keys(file: Path) -> KeyRing | None:
-    """The keys in this file; None if there is none: a command makes no key."""
+def keys_of_document(document: Config) -> KeyRing | None:
+    """The keys that seal what this configuration keeps; None if there are none: a command makes no key.
+
+    Raises:
+        CommandError: they cannot be read.
+    """
+    if not document.portal.has_store:
+        return None
+    file = keys_of(document.portal.state)
     try:
         return KeyRing.open(file) if file.exists() else None
     except KeysUnusable as error:

@@ -1,0 +1,104 @@
+"""Replays of recorded runs: read from the log, repeated in this process, and compared. No server is called.
+
+One at a time, under the limits of a run and in the part of whoever asks, so that programs of people have their turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from codemode import ParkedUnreadable, Replayed, RunRecording
+from portal.logs import CallLog, ContentLog, KeptRecording, RowName, StoredRow, run_of
+from portal.state import SecretUnreadable
+from sandbox import EngineError
+
+HOW_TO_RECORD = (
+    'With `"runs": {"record": "on"}` in its `portal` section, programs that begin from then on are recorded.'
+)
+
+
+class ReplayImpossible(Exception):
+    """A run cannot be replayed: it has no recording, or this process cannot repeat it now. `str()` says why, in whole
+    sentences. `known`: there is such a run; `now`: it may be tried again."""
+
+    def __init__(self, words: str, *, known: bool = True, now: bool = False) -> None:
+        super().__init__(words)
+        self.known = known
+        self.now = now
+
+
+class RunsPrograms(Protocol):
+    """What repeats a recorded program (`codemode.CodeTool`)."""
+
+    async def repeat(self, recording: RunRecording, *, identity: str = "") -> Replayed: ...
+
+
+class RunReplays:
+    """`log` and `contents` are None where there is none, `programs` where nothing runs programs."""
+
+    def __init__(self, log: CallLog | None, contents: ContentLog | None, programs: RunsPrograms | None) -> None:
+        self._log = log
+        self._contents = contents
+        self._programs = programs
+        self._turn = asyncio.Lock()
+
+    async def replay(self, run_id: str, identity: str = "") -> Replayed:
+        """What came of repeating the run with this id. `identity`: who asks, in whose part it counts.
+
+        Raises:
+            LogUnavailable: the log does not answer.
+            ReplayImpossible: it cannot be replayed.
+        """
+        if self._log is None or self._contents is None:
+            raise ReplayImpossible("This portal has no log, and no recordings.", known=False)
+        if self._programs is None:
+            raise ReplayImpossible("Nothing in this process runs programs.")
+        row = await self._log.database.read(partial(row_of_run, run_id=run_id))
+        if row is None:
+            raise ReplayImpossible("The log has no run with this id that has ended.", known=False)
+        try:
+            kept = await self._contents.recording(RowName(row.instance, row.number))
+        except SecretUnreadable as error:
+            raise ReplayImpossible(f"Its recording cannot be opened: {error}.") from None
+        recording = await recording_of(kept)
+        async with self._turn:
+            return await repeated(self._programs, recording, identity)
+
+
+def row_of_run(connection: Connection, run_id: str) -> StoredRow | None:
+    """The row of the run with this id, if it has ended."""
+    return run_of(connection, run_id)[0] if run_id else None
+
+
+async def recording_of(kept: KeptRecording | None) -> RunRecording:
+    """What the log keeps of a run, as the recording that it is.
+
+    Raises:
+        ReplayImpossible: it is none.
+    """
+    if kept is None:
+        raise ReplayImpossible(f"This run was not recorded, or its recording is gone by now. {HOW_TO_RECORD}")
+    if kept.data is None:
+        raise ReplayImpossible(f"This run has no recording: {kept.why}.")
+    try:
+        return await asyncio.to_thread(RunRecording.from_bytes, kept.data)
+    except ParkedUnreadable as error:
+        raise ReplayImpossible(f"Its recording cannot be read: {error}.") from None
+
+
+async def repeated(programs: RunsPrograms, recording: RunRecording, identity: str = "") -> Replayed:
+    """What came of a repetition.
+
+    Raises:
+        ReplayImpossible: it cannot be repeated here now.
+    """
+    try:
+        return await programs.repeat(recording, identity=identity)
+    except TimeoutError:
+        raise ReplayImpossible("It took longer than a run may, and was stopped.", now=True) from None
+    except EngineError as error:
+        raise ReplayImpossible(f"It cannot run here now: {error}.", now=True) from None

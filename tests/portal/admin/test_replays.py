@@ -1,0 +1,166 @@
+"""Recorded runs of a real portal, replayed over the admin API and on the command line: equal, different, impossible."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cloudflare
+import pytest
+
+from codemode import CodeTool, RunRecording
+from portal.app import Instance, Parts, serving
+from portal.cli.exits import Exit
+from portal.config import parse_config
+from portal.errors import ConfigError
+from portal.logs import RowName
+from portal.logs.contents import _recording
+from portal.logs.schema import recordings
+from portal.runs import row_of_run
+from portal.state import Place, seal
+from tests.portal.admin.conftest import Api, admin_api
+from tests.portal.admin.test_logs import MCP, words
+from tests.portal.admin.test_runs import may_read
+from tests.portal.cli.command import in_process
+from tests.portal.portals import MODERN, KeptEvents, client_of, opened
+from tests.portal.upstreams.hosting import Hosted, hosted
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
+SECRET = "planted-with-an-upstream-77f1"
+PROGRAM = f"""
+const found = await codemode.up.echo({{ text: "{SECRET}" }});
+console.log("echoed", found);
+const all = await Promise.all([1, 2, 3].map((n) => codemode.up.echo({{ text: "n" + n }})));
+return [all.length, Math.random(), Date.now(), found]
+"""
+
+
+@dataclass
+class Recorder:
+    api: Api
+    instance: Instance
+    upstream: Hosted
+    mcp: str
+    folder: Path
+
+    async def code(self, program: str) -> str:
+        """The id of a run that has ended, with its recording stored."""
+        async with client_of(f"{self.mcp}?codemode=search_and_execute", MODERN) as client:
+            answer = await client.call_tool("code", {"code": program})
+        shared = self.instance.shared
+        assert shared.log is not None and shared.kept is not None
+        await shared.log.stored()
+        await shared.kept.stored()
+        return str(answer.structured_content["executionId"])
+
+    async def replay(self, run_id: str, token: str = "") -> Any:
+        async with replace(self.api, token=token or self.api.token).async_sdk() as sdk:
+            found: Any = await sdk.post(f"/accounts/{self.api.account}{MCP}/runs/{run_id}/replay", cast_to=object)
+            return found["result"]
+
+    async def refusal(self, run_id: str, token: str = "") -> cloudflare.APIStatusError:
+        with pytest.raises(cloudflare.APIStatusError) as caught:
+            await self.replay(run_id, token)
+        return caught.value
+
+    @property
+    def calls(self) -> int:
+        """How many calls the upstream has had."""
+        return sum(entry.startswith("call ") for entry in self.upstream.upstream.journal.entries)
+
+    async def change(self, run_id: str, value: Any) -> None:
+        """Let the recording say that the run returned this."""
+        shared = self.instance.shared
+        assert shared.log is not None and shared.kept is not None
+        row = await shared.log.database.read(partial(row_of_run, run_id=run_id))
+        assert row is not None
+        name = RowName(row.instance, row.number)
+        kept = await shared.kept.recording(name)
+        assert kept is not None and kept.data is not None
+        recording = RunRecording.from_bytes(kept.data)
+        changed = replace(recording, end=replace(recording.end, value=value))
+        key = shared.kept._keys.newest
+        sealed = seal(_recording(changed), Place("recordings", "run", f"{name.instance}/{name.number}", "sealed"), key)
+        statement = recordings.update().where(recordings.c.number == name.number).values(sealed=sealed)
+        await shared.log.database.write(lambda connection: connection.execute(statement))
+
+    async def command(self, *arguments: str) -> Any:
+        return await asyncio.to_thread(in_process, self.folder, "replay", *arguments)
+
+
+@asynccontextmanager
+async def recording(folder: Path, code_tool: CodeTool, **runs: Any) -> AsyncIterator[Recorder]:
+    async with hosted() as upstream:
+        settings = {"state": f"sqlite:///{folder}/state.db", "logs": {}, "runs": {"record": "on", **runs}}
+        document = {"mcpServers": {"up": {"url": upstream.url}}, "portal": settings}
+        (folder / "codemode.json").write_text(json.dumps(document))
+        (folder / "api").mkdir()
+        async with opened(document, parts=Parts(code=code_tool)) as instance:
+            await instance.servers.settled()
+            shared = instance.shared
+            more: Any = {"log": shared.log, "runs": shared.runs, "contents": shared.kept, "programs": code_tool}
+            async with admin_api(folder / "api", **more) as api, serving(instance) as url:
+                yield Recorder(api, instance, upstream, f"{url}/mcp", folder)
+
+
+async def test_a_recorded_run_is_replayed_without_its_servers_beside_the_portal_and_without_it(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with recording(tmp_path, code_tool) as portal:
+        events = KeptEvents()
+        portal.api.admin.settings.events = events
+        run = await portal.code(PROGRAM)
+        assert portal.calls == 4
+        replayed = await portal.replay(run)
+        assert (replayed["equal"], replayed["calls"], replayed["logs"], replayed["ended"]) == (True, 4, 1, "result")
+        assert replayed["difference"] is None and replayed["same_build"]
+        (row,) = [one for one in events.rows if "replay" in one.name]
+        assert (row.kind, row.outcome) == ("change", "ok") and run in row.name
+        beside = await portal.command(run)
+        assert (beside.returncode, beside.stdout) == (
+            Exit.OK,
+            f"Equal: {run} again has 4 calls, 1 line logged, and a result.\n",
+        )
+        await portal.change(run, "something else")
+        changed = await portal.replay(run)
+        assert not changed["equal"] and changed["difference"]["what"] == "result"
+        assert changed["difference"]["then"] == '"something else"' and SECRET in changed["difference"]["now"]
+        token = await may_read(portal.api)
+        assert (await portal.refusal(run, token)).status_code == 403
+        assert (await portal.refusal("exec_none")).status_code == 404
+        assert portal.calls == 4
+    without = await portal.command(run)
+    assert without.returncode == Exit.PROGRAM_FAILED
+    assert without.stdout.startswith('Different at its result: it returned something else.\n- "something else"\n+ [3,')
+    as_json = await portal.command(run, "--json")
+    assert json.loads(as_json.stdout)["difference"]["what"] == "result"
+    none = await portal.command("exec_none")
+    assert none.returncode == Exit.USAGE and "The log has no run 'exec_none'" in none.stderr
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            assert SECRET.encode() not in file.read_bytes(), file
+
+
+async def test_a_run_that_is_not_recorded_says_so_and_how_it_is_switched_on(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with recording(tmp_path, code_tool, record="off") as portal:
+        run = await portal.code("return 1")
+        error = await portal.refusal(run)
+        assert error.status_code == 409 and '"record": "on"' in words(error)
+        done = await portal.command(run)
+        assert done.returncode == Exit.USAGE and "This run was not recorded" in done.stderr
+
+
+def test_recordings_need_a_place() -> None:
+    with pytest.raises(ConfigError, match="portal.runs.record"):
+        parse_config({"mcpServers": {}, "portal": {"runs": {"record": "on"}}}, file="codemode.json")
