@@ -29,6 +29,7 @@ from codemode.parking import (
     ended_as_bytes,
     ended_from_bytes,
 )
+from codemode.plan import Adherence, PlannedCall, ProgramPlan, matches
 from codemode.results import content_blocks, well_formed
 from codemode.run import Failure, Run
 from codemode.threads import FairThreads, on_behalf_of, work_for
@@ -39,6 +40,7 @@ from codemode.waits import OnWait, Waiting, Waits
 __all__ = [
     "HOW_TO_INSTALL_CHECKER",
     "PARKED",
+    "Adherence",
     "ArgumentCheck",
     "CallOutcome",
     "Catalog",
@@ -65,7 +67,9 @@ __all__ = [
     "ParkedProgram",
     "ParkedUnreadable",
     "PendingCall",
+    "PlannedCall",
     "ProgramLog",
+    "ProgramPlan",
     "RealPace",
     "Repetition",
     "Run",
@@ -91,6 +95,7 @@ __all__ = [
     "heavy",
     "install_checker",
     "isolate_declarations",
+    "matches",
     "named_servers",
     "off_loop",
     "on_behalf_of",

@@ -72,6 +72,8 @@ class RunHandle:
         self.ending: Failure | None = None
         self.journal: RunJournal | None = None
         self.log: ProgramLog | None = None
+        self.checks_arguments = True
+        """Whether calls whose arguments do not match the schema end before they reach the caller."""
         self.wants_to_park = False
         """Whether the run parks as soon as all that it waits for can be made again."""
         self._wished: Callable[[], None] | None = None
