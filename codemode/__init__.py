@@ -36,6 +36,7 @@ from codemode.parking import (
     ended_as_bytes,
     ended_from_bytes,
 )
+from codemode.plan import Adherence, PlannedCall, ProgramPlan, matches
 from codemode.recording import ReplayDifference, Replayed, RunRecording
 from codemode.results import content_blocks, well_formed
 from codemode.run import Failure, Run
@@ -47,6 +48,7 @@ from codemode.waits import OnWait, Waiting, Waits
 __all__ = [
     "HOW_TO_INSTALL_CHECKER",
     "PARKED",
+    "Adherence",
     "ArgumentCheck",
     "CallOutcome",
     "Catalog",
@@ -74,7 +76,9 @@ __all__ = [
     "ParkedProgram",
     "ParkedUnreadable",
     "PendingCall",
+    "PlannedCall",
     "ProgramLog",
+    "ProgramPlan",
     "RealPace",
     "Repetition",
     "ReplayDifference",
@@ -103,6 +107,7 @@ __all__ = [
     "heavy",
     "install_checker",
     "isolate_declarations",
+    "matches",
     "named_servers",
     "off_loop",
     "on_behalf_of",

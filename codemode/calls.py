@@ -369,9 +369,10 @@ class Calls:
     async def _result(self, entry: CatalogTool, call: HostCall, record: RunCall) -> Value | ToolError:
         arguments = {} if call.arguments is None else call.arguments
         if not isinstance(arguments, dict):
-            return self._wrong_arguments(entry, "the one argument must be an object")
-        if mismatches := self._catalog.argument_check(entry.path).mismatches(arguments):
-            return self._wrong_arguments(entry, clipped("; ".join(mismatches), _MISMATCH_TOKENS))
+            reason = _wrong(self._catalog, entry.path, "the one argument must be an object")
+            return ToolError(reason, about_arguments=True)
+        if self._handle.checks_arguments and (wrong := wrong_arguments(self._catalog, entry.path, arguments)):
+            return ToolError(wrong, about_arguments=True)
         on_wait = partial(self._wait, call.id, entry.path) if self._followed else None
         made = ToolCall(
             self._run.id, record.seq, entry.server.id, entry.tool.name, arguments, on_wait, record.line, call.id
@@ -382,11 +383,6 @@ class Calls:
 
     def _wait(self, call: int, path: str, waiting: Waiting) -> AbstractAsyncContextManager[None]:
         return self._waits.wait(call, replace(waiting, tool=path, run=self._run.id))
-
-    def _wrong_arguments(self, entry: CatalogTool, reason: str) -> ToolError:
-        """The error of a call whose arguments do not match the schema: it shows what the tool expects."""
-        message = f"codemode.{entry.path}: {reason}\nExpected: {self._catalog.brief(entry.path)}"
-        return ToolError(message, about_arguments=True)
 
     async def _outcome(self, call: ToolCall) -> CallOutcome:
         try:
@@ -403,6 +399,17 @@ class Calls:
 
     def _elapsed(self) -> float:
         return round(self._pace.elapsed(), 3)
+
+
+def wrong_arguments(catalog: Catalog, path: str, arguments: dict[str, object]) -> str | None:
+    """The message for arguments that do not match the schema of a tool: it shows what the tool expects. None where they
+    match."""
+    mismatches = catalog.argument_check(path).mismatches(arguments)
+    return _wrong(catalog, path, clipped("; ".join(mismatches), _MISMATCH_TOKENS)) if mismatches else None
+
+
+def _wrong(catalog: Catalog, path: str, reason: str) -> str:
+    return f"codemode.{path}: {reason}\nExpected: {catalog.brief(path)}"
 
 
 def _content(outcome: CallOutcome) -> tuple[object, ...]:

@@ -73,6 +73,8 @@ class RunHandle:
         self.journal: RunJournal | None = None
         self.log: ProgramLog | None = None
         self.records = False
+        self.checks_arguments = True
+        """Whether calls whose arguments do not match the schema end before they reach the caller."""
         self.wants_to_park = False
         """Whether the run parks as soon as all that it waits for can be made again."""
         self._wished: Callable[[], None] | None = None

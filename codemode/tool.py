@@ -29,6 +29,8 @@ from codemode.offload import off_loop
 from codemode.pace import Pace, RealPace
 from codemode.parking import LoggedResume, ParkedProgram, ProgramLog
 from codemode.places import placed, within
+from codemode.plan import ProgramPlan
+from codemode.planning import Labels, plan_of
 from codemode.preload import preload
 from codemode.recorded import Recorded
 from codemode.recording import Replayed, RunRecording, comparison
@@ -216,6 +218,34 @@ class CodeTool:
             return ended
         run.cancel_pending()
         return await self._answer(run, parked.source, catalog)
+
+    async def plan(
+        self,
+        arguments: Arguments,
+        catalog: Catalog,
+        caller: ToolCaller,
+        *,
+        identity: str = "",
+        run_id: str | None = None,
+        handle: RunHandle | None = None,
+        labels: Labels | None = None,
+    ) -> ProgramPlan:
+        """What `arguments["code"]` would do: calls that only read are made, all others are written down and not made.
+        `handle`: of a host that follows it, or may end it. `labels`: those of tools, for the plan."""
+        program = {"code": arguments.get("code")}
+
+        async def once(caller: ToolCaller, pace: Pace, handle: RunHandle) -> Block:
+            return await self.run(program, catalog, caller, identity=identity, run_id=run_id, pace=pace, handle=handle)
+
+        return await plan_of(
+            str(program["code"]),
+            once,
+            catalog,
+            caller,
+            wall_time=self._executor.limits.wall_time,
+            handle=handle,
+            labels=labels,
+        )
 
     async def replay(self, log: ProgramLog, catalog: Catalog, *, identity: str = "") -> Repetition:
         """Repeat what a program did, from its log alone: no call leaves. The catalog only says what its names are."""

@@ -68,16 +68,19 @@ class Mocks:
         file = Path(title)
         return cls(title, list(mocks), lambda now: Answers(by_path=_from_mapping(mocks, file)), servers=servers)
 
-    def backend(self, *, now: float | None = None, seed: bytes | None = None, wall_time: float = 60.0) -> Backend:
+    def backend(
+        self, *, now: float | None = None, seed: bytes | None = None, wall_time: float = 60.0, delays: bool = True
+    ) -> Backend:
         """A backend for one run, in virtual time.
 
-        Time starts at `now`, or the time that the mocks set, or else the present. `wall_time` is in seconds.
+        Time starts at `now`, or the time that the mocks set, or else the present. `wall_time` is in seconds. Without
+        `delays` every mock answers at once, whatever the pace of the run.
         """
         start = now if now is not None else self._now
         pace = VirtualPace(start, seed if seed is not None else self._seed, wall_time=wall_time)
         answers = self._fresh(pace.begin()[0])
         by_place = {place: answers.by_path[path] for path, place in self._places.items()}
-        caller = _MockCaller(self.catalog, by_place, pace, self.title)
+        caller = _MockCaller(self.catalog, by_place, pace, self.title, delays)
         return Backend(self.catalog, caller, pace, answers.finish, notes=caller.notes)
 
 
@@ -196,6 +199,7 @@ class _MockCaller:
     answers: Mapping[str, Answer]
     pace: VirtualPace
     title: str
+    delays: bool = True
     notes: list[str] = field(default_factory=list)
     _checked: set[str] = field(default_factory=set)
 
@@ -208,7 +212,8 @@ class _MockCaller:
         if reply is None:
             return ToolFailed(f"no mock of {path} in {self.title} answers call {call.seq}: {_short(call.arguments)}")
         self._note(path, reply.outcome)
-        await self.pace.sleep(reply.delay_ms)
+        if self.delays:
+            await self.pace.sleep(reply.delay_ms)
         return reply.outcome
 
     def _note(self, path: str, outcome: CallOutcome) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final
 
-from codemode import CodeTool, RealPace
+from codemode import CodeTool, ProgramPlan, RealPace
 from portal.bench.backend import Backend, MadeCall, SessionJournal
 from portal.bench.recording import RecordedCall, Recording, RecordingPace
 from portal.bench.replay import Replay, ReplayDiverged
@@ -129,6 +129,14 @@ class Bench:
             divergence=divergence,
             notes=tuple(backend.notes),
         )
+
+    async def plan(self, source: str, backend: Backend, *, input: object = NO_INPUT) -> ProgramPlan:
+        """What a program would do: only calls that read reach the backend, which answers them at once."""
+        try:
+            return await self._tool_with(input).plan({"code": source}, backend.catalog, backend.caller)
+        finally:
+            if backend.finish is not None:
+                await backend.finish()
 
     def _tool_with(self, input: Any) -> CodeTool:
         assert self._tool is not None and self._executor is not None, "the bench is used inside `async with`"

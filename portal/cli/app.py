@@ -144,6 +144,9 @@ def run(
     ] = None,
     input: Annotated[str | None, typer.Option(metavar="JSON", help="The value of `input` in the program.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Run again whenever a file changes.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="List the calls it would make; only calls that read are made.")
+    ] = False,
     json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result, as JSON.")] = False,
 ) -> None:
@@ -158,6 +161,7 @@ def run(
     codemode run report.js --quiet | jq .
     codemode run report.js --mock mocks.json --watch
     codemode run report.js --record last-run; codemode run --replay last-run
+    codemode run cleanup.js --plan
     """
     from portal.cli.commands.run import RunOptions, RunOutput, read_program
     from portal.cli.commands.run import run as command
@@ -167,7 +171,7 @@ def run(
             file,
             read_program(file) if file is not None else None,
             config,
-            RunOptions(mock=mock, tools=tools, record=record, replay=replay, input=input, watch=watch),
+            RunOptions(mock=mock, tools=tools, record=record, replay=replay, input=input, watch=watch, plan=plan),
             RunOutput(json=json, result_only=quiet),
         )
     )

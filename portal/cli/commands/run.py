@@ -58,6 +58,7 @@ class RunOptions:
     replay: Path | None = None
     input: str | None = None
     watch: bool = False
+    plan: bool = False
 
     def __post_init__(self) -> None:
         """Raises CommandError for options that exclude each other."""
@@ -65,6 +66,8 @@ class RunOptions:
             raise CommandError("Either --mock or --replay: a recording answers every call itself.")
         if self.record is not None and self.replay is not None:
             raise CommandError("Either --record or --replay: a replay is the recording.")
+        if self.plan and (self.record is not None or self.replay is not None):
+            raise CommandError("--plan runs nothing that could be recorded or replayed.")
         if self.tools is not None and self.mock is None:
             raise CommandError("--tools says which tools mocks stand for; it goes with --mock.")
         if self.input is not None and self.replay is not None:
@@ -94,7 +97,8 @@ async def run(
 ) -> Exit:
     """Run a program. `program` is the source and title of `file`.
 
-    The exit code is 0 if the program completed, 1 if it failed or a replay diverged.
+    The exit code is 0 if the program completed, 1 if it failed or a replay diverged. With `plan` it is 0
+    if there is one.
     """
     if file is None and options.replay is None:
         raise CommandError("Name a program: a file, or - for standard input.")
@@ -129,7 +133,7 @@ class _RunSetup:
                 yield Replay(self.recording()).backend()
             elif options.mock is not None:
                 mocks = await open_mocks(stack, options.mock, tools=options.tools)
-                yield mocks.backend(wall_time=self.bench.limits.wall_time)
+                yield mocks.backend(wall_time=self.bench.limits.wall_time, delays=not options.plan)
             else:
                 assert self.session is not None
                 caller = stack.enter_context(self.session.caller.run(CallContext()))
@@ -170,6 +174,8 @@ async def _run_once(
         program = recorded.source, recorded.title
     source, title = program
     program_input = _input(options.input) if recorded is None else recorded.input if recorded.has_input else NO_INPUT
+    if options.plan:
+        return await _plan_once(source, title, options, output, setup, stdout, stderr)
     async with setup.backend(options) as backend:
         with WaitLine(stderr, f"Running {title} ...", quiet=output.result_only):
             program_run = await setup.bench.run(
@@ -201,6 +207,27 @@ async def _run_once(
         for note in program_run.notes:
             stderr.print(Text(f"Note: {note}", style="yellow"), soft_wrap=True)
     return Exit.OK if program_run.completed else Exit.PROGRAM_FAILED
+
+
+async def _plan_once(
+    source: str,
+    title: str,
+    options: RunOptions,
+    output: RunOutput,
+    setup: _RunSetup,
+    stdout: Console,
+    stderr: Console,
+) -> Exit:
+    """Show what a program would do."""
+    async with setup.backend(options) as backend:
+        with WaitLine(stderr, f"Planning {title} ...", quiet=output.result_only):
+            plan = await setup.bench.plan(source, backend, input=_input(options.input))
+    if output.json or output.result_only:
+        stdout.print_json(data=plan.as_dict(), indent=2 if output.json and stdout.is_terminal else None)
+    else:
+        stdout.print(program_frame(source, title))
+        stdout.print(Text(plan.as_text()), soft_wrap=True)
+    return Exit.OK if plan.failure is None else Exit.PROGRAM_FAILED
 
 
 def _misses_input(answer: Mapping[str, object]) -> bool:

@@ -120,10 +120,24 @@ def test_a_run_is_recorded_and_replayed_from_its_folder_alone(codemode: Command)
     assert told["replay"] == {"diverged": False, "same": False} and told["result"] == 7
 
 
+def test_a_plan_lists_what_a_program_would_do_and_calls_only_what_reads(codemode: Command) -> None:
+    tools = [{"name": "find", "annotations": {"readOnlyHint": True}}, {"name": "buy"}]
+    Path("tools.json").write_text(json.dumps({"servers": [{"id": "shop", "tools": tools}]}))
+    program = "for (const word of await codemode.shop.find({word: input})) await codemode.shop.buy({word}); 1"
+    arguments = ("run", "-", "--plan", "--mock", "mocks.json", "--tools", "tools.json", "--input", '"late"')
+    done = codemode(*arguments, stdin=program)
+    assert done.code == Exit.OK and '2. shop.buy, line 1 {"word": "a"}' in done.out and "The plan is exact" in done.out
+    plan = json.loads(codemode(*arguments, "--json", stdin=program).out)
+    assert [entry["arguments"] for entry in plan["entries"]] == [{"word": "a"}, {"word": "b"}] and plan["whole"]
+    failed = codemode(*arguments, stdin="throw new Error('no')")
+    assert failed.code == Exit.PROGRAM_FAILED and "The program fails: no" in failed.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("run",), "Name a program"),
+        (("run", "p.js", "--plan", "--record", "a"), "--plan runs nothing"),
         (("run", "p.js", "--mock", "none.json"), "There is no file none.json"),
         (("run", "p.js", "--mock", "p.js"), "export default"),
         (("run", "p.js", "--mock", "mocks.json", "--replay", "x"), "Either --mock or --replay"),

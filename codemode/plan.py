@@ -1,0 +1,441 @@
+"""The plan of a program: which calls it would make, found by running it with made-up answers. Pure values.
+
+The arguments of a planned call are a form: JSON in which three marks stand for what is not known before the calls are
+made.
+
+    {"⟨hole⟩": "3.number", "types": ["integer"]}    a part of the answer to call 3, as it comes
+    {"⟨text⟩": ["Issue ", {"⟨hole⟩": "3.number"}]}  a text around such parts
+    {"⟨computed⟩": ["string"]}                      a value of this type that the program computes from answers
+
+A member of a program's own whose name begins with ⟨ has that character twice, so no program writes a mark.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+import orjson
+
+from codemode.samples import ABSENT, Absent, Hole, Values, json_type, key_of, types_of
+
+Form: TypeAlias = object
+"""JSON with marks."""
+PlannedEffect: TypeAlias = Literal["read", "effect"]
+
+HOLE, TEXT, COMPUTED = "⟨hole⟩", "⟨text⟩", "⟨computed⟩"
+_MARK = "⟨"
+_LEAST_EDGE = 3
+"""So many characters in common are no accident, in texts of which nothing else is known."""
+_SHOWN_ARGUMENTS, _SHOWN_ENTRIES = 2_000, 100
+# What stands for a part of an answer in a text: see `samples`.
+_TOKENS: Final = re.compile(
+    r"⟨[^⟨⟩]{1,200}⟩"
+    r"|https://plan\.invalid/\w+"
+    r"|\w+@plan\.invalid"
+    r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+    r"|\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\dZ)?"
+    r"|\d+(?:\.\d+)?"
+)
+
+
+class FormsDiffer(Exception):
+    """The arguments of a call are not of one form: the program decides by an answer what it sends."""
+
+
+class Holes:
+    """The holes of all the answers that a planned program has been given."""
+
+    def __init__(self, holes: Iterable[Hole] = ()) -> None:
+        self._exact: dict[tuple[bytes, ...], Hole] = {}
+        self._texts: dict[str, list[Hole]] = {}
+        self.count = 0
+        self.add(holes)
+
+    def add(self, holes: Iterable[Hole]) -> None:
+        for hole in holes:
+            self.count += 1
+            self._exact.setdefault(tuple(map(key_of, hole.values)), hole)
+            text = _as_text(hole.values[0])
+            if text is not None and _TOKENS.fullmatch(text):
+                self._texts.setdefault(text, []).append(hole)
+
+    def exact(self, values: Values) -> Hole | None:
+        """The hole that has these values in the variants."""
+        return self._exact.get(tuple(map(key_of, values)))
+
+    def text(self, texts: Sequence[str]) -> list[object] | None:
+        """A text around holes, as fixed texts and marks, that becomes these texts in the variants; None if none does.
+
+        Where nothing else is known, what the texts have in common at both ends is fixed."""
+        parts: list[str | Hole] = []
+        end = 0
+        for found in _TOKENS.finditer(texts[0]):
+            candidates = self._texts.get(found[0], ())
+            hole = next(
+                (one for one in candidates if all(_in_text(one, at) in text for at, text in enumerate(texts))), None
+            )
+            if hole is not None:
+                parts += [texts[0][end : found.start()], hole]
+                end = found.end()
+        parts.append(texts[0][end:])
+        if end and all(_filled(parts, variant) == text for variant, text in enumerate(texts)):
+            return [_mark(part) if isinstance(part, Hole) else part for part in parts if part != ""]
+        return _edges(texts)
+
+
+def form_of(values: Values, holes: Holes) -> Form:
+    """What the variants of one value have in common.
+
+    Raises:
+        FormsDiffer: they are no variants of one thing: members or items differ by more than a hole.
+    """
+    first = key_of(values[0])
+    if all(key_of(value) == first for value in values[1:]):
+        return _constant(values[0])
+    if (hole := holes.exact(values)) is not None:
+        return _mark(hole)
+    if any(value is ABSENT for value in values):
+        raise FormsDiffer
+    if all(isinstance(value, dict) for value in values):
+        return _form_of_members(values, holes)
+    if all(isinstance(value, list) for value in values):
+        lists = [value for value in values if isinstance(value, list)]
+        if len(set(map(len, lists))) > 1:
+            return {COMPUTED: ["array"]}
+        return [form_of(items, holes) for items in zip(*lists, strict=True)]
+    if any(isinstance(value, dict | list) for value in values):
+        raise FormsDiffer
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) == len(values) and (around := holes.text(texts)) is not None:
+        return {TEXT: around}
+    return {COMPUTED: list(types_of(values))}
+
+
+def _form_of_members(values: Values, holes: Holes) -> Form:
+    members: dict[str, Values] = {}
+    dicts = [value for value in values if isinstance(value, dict)]
+    for name in {name: None for one in dicts for name in one}:
+        members[name] = tuple(one.get(name, ABSENT) for one in dicts)
+    return {_escaped(name): form_of(parts, holes) for name, parts in members.items()}
+
+
+def matches(form: Form, value: object) -> bool:
+    """Whether a value is of this form: what is fixed is equal, and for a hole stands a value of its types."""
+    if isinstance(form, dict):
+        if HOLE in form:
+            return value is not ABSENT and _has_type(form.get("types"), value)
+        if TEXT in form:
+            parts = form[TEXT]
+            return isinstance(value, str) and isinstance(parts, list) and _text_matches(parts, value)
+        if COMPUTED in form:
+            return value is not ABSENT and _has_type(form[COMPUTED], value)
+        if not isinstance(value, dict):
+            return False
+        names = {_escaped(name): part for name, part in value.items()}
+        if not names.keys() <= form.keys():
+            return False
+        return all(matches(part, names[name]) if name in names else _may_miss(part) for name, part in form.items())
+    if isinstance(form, list):
+        if not isinstance(value, list) or len(form) != len(value):
+            return False
+        return all(matches(part, item) for part, item in zip(form, value, strict=True))
+    return value is not ABSENT and not isinstance(value, dict | list) and key_of(form) == key_of(value)
+
+
+def _text_matches(parts: Sequence[object], text: str) -> bool:
+    """Whether a text has the fixed parts in their order, the first and the last at its ends where no hole is."""
+    fixed: list[str] = [""]
+    for part in parts:
+        if isinstance(part, str):
+            fixed[-1] += part
+        else:
+            fixed.append("")
+    if len(fixed) == 1:
+        return text == fixed[0]
+    first, *middle, last = fixed
+    if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
+        return False
+    at, end = len(first), len(text) - len(last)
+    # The leftmost place of each leaves the most room for the others.
+    for part in middle:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
+
+
+def _has_type(types: object, value: object) -> bool:
+    if not isinstance(types, list) or not types:
+        return True
+    kind = json_type(value)
+    return kind in types or (kind == "integer" and "number" in types)
+
+
+def _may_miss(form: Form) -> bool:
+    return isinstance(form, dict) and HOLE in form and form.get("optional") is True
+
+
+def _mark(hole: Hole) -> dict[str, object]:
+    mark: dict[str, object] = {HOLE: hole.name, "types": list(hole.types)}
+    return {**mark, "optional": True} if any(isinstance(value, Absent) for value in hole.values) else mark
+
+
+def _constant(value: object) -> Form:
+    if isinstance(value, dict):
+        return {_escaped(name): _constant(part) for name, part in value.items()}
+    return [_constant(part) for part in value] if isinstance(value, list) else value
+
+
+def _escaped(name: str) -> str:
+    return _MARK + name if name.startswith(_MARK) else name
+
+
+def _as_text(value: object) -> str | None:
+    """A value in the middle of a text, as JavaScript writes it there; None for one that has parts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Absent):
+        return "undefined"
+    if isinstance(value, dict | list):
+        return None
+    return key_of(value).decode()
+
+
+def _in_text(hole: Hole, variant: int) -> str:
+    return _as_text(hole.values[variant]) or ""
+
+
+def _filled(parts: Sequence[str | Hole], variant: int) -> str:
+    return "".join(_in_text(part, variant) if isinstance(part, Hole) else part for part in parts)
+
+
+def _edges(texts: Sequence[str]) -> list[object] | None:
+    """What texts have in common at their ends, around a computed part; None where that is too little."""
+    shortest = min(map(len, texts))
+    start = _common(texts, shortest)
+    end = _common([text[::-1] for text in texts], shortest - start)
+    start, end = (size if size >= _LEAST_EDGE else 0 for size in (start, end))
+    if not start and not end:
+        return None
+    parts = [texts[0][:start], {COMPUTED: ["string"]}, texts[0][len(texts[0]) - end :]]
+    return [part for part in parts if part != ""]
+
+
+def _common(texts: Sequence[str], most: int) -> int:
+    same = (len({text[at] for text in texts}) == 1 for at in range(most))
+    return next((at for at, is_same in enumerate(same) if not is_same), most)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCall:
+    """A call that the program would make. `position`: its number among the calls of the program. `server` is the id and
+    `tool` the raw name. `effect` "read": it only reads, and was not made because its arguments are not known before."""
+
+    position: int
+    server: str
+    tool: str
+    arguments: Form
+    effect: PlannedEffect
+    line: int = 0
+    labels: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.server}.{self.tool}"
+
+    def as_dict(self) -> dict[str, object]:
+        labels = {"labels": list(self.labels)} if self.labels else {}
+        return {
+            "position": self.position,
+            "server": self.server,
+            "tool": self.tool,
+            "arguments": self.arguments,
+            "effect": self.effect,
+            "line": self.line,
+            **labels,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramPlan:
+    """What a program would do. `program` is the SHA-256 of its text, in hex. `reads`: the calls that were made to find
+    out. Up to the call at `exact_up_to` the plan is exact; `ends_because` says what is behind that, and is "" where the
+    program ends there. `failure`: how the program fails before it is known what it would do, as its agent reads it."""
+
+    program: str
+    entries: tuple[PlannedCall, ...] = ()
+    reads: int = 0
+    exact_up_to: int = 0
+    ends_because: str = ""
+    failure: Mapping[str, object] | None = None
+
+    @property
+    def effects(self) -> tuple[PlannedCall, ...]:
+        return tuple(entry for entry in self.entries if entry.effect == "effect")
+
+    @property
+    def whole(self) -> bool:
+        """Whether it has all that the program does."""
+        return not self.ends_because and self.failure is None
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what is approved: the program, its calls with their arguments, and where the plan ends."""
+        calls = [[one.position, one.server, one.tool, one.arguments, one.effect] for one in self.entries]
+        approved = [self.program, calls, self.exact_up_to, self.ends_because]
+        return hashlib.sha256(orjson.dumps(approved, None, orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "entries": [entry.as_dict() for entry in self.entries],
+            "reads": self.reads,
+            "exactUpTo": self.exact_up_to,
+            "whole": self.whole,
+            **({"endsBecause": self.ends_because} if self.ends_because else {}),
+            **({"error": dict(self.failure)} if self.failure is not None else {}),
+            "program": self.program,
+            "digest": self.digest,
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, object]) -> ProgramPlan:
+        """The plan that `as_dict` has written. Raises ValueError for other documents."""
+        entries, failure = document.get("entries"), document.get("error")
+        if not isinstance(entries, list) or not isinstance(failure, dict | None):
+            raise ValueError("a plan has entries")
+        return cls(
+            program=_text_in(document, "program"),
+            entries=tuple(map(_entry, entries)),
+            reads=_number_in(document, "reads"),
+            exact_up_to=_number_in(document, "exactUpTo"),
+            ends_because=_text_in(document, "endsBecause", ""),
+            failure=failure,
+        )
+
+    def as_text(self) -> str:
+        """The plan for people: a line for each call, in which nothing hides, and where it ends."""
+        shown = self.entries[:_SHOWN_ENTRIES]
+        lines = [_line_of(entry) for entry in shown]
+        if len(shown) < len(self.entries):
+            lines.append(f"and {len(self.entries) - len(shown)} more")
+        return "\n".join((self._head(), *lines, self._end()))
+
+    def _head(self) -> str:
+        effects, unread = len(self.effects), len(self.entries) - len(self.effects)
+        would = f"{_counted(effects, 'call')} would have an effect" if effects else "No call would have an effect"
+        made = f"{_counted(self.reads, 'read')} {'was' if self.reads == 1 else 'were'} made to find out"
+        more = f", {_counted(unread, 'read')} would follow" if unread else ""
+        return f"Plan: {would}{more}; {made}. Nothing was changed."
+
+    def _end(self) -> str:
+        if self.failure is not None:
+            return f"The program fails: {_inert(str(self.failure.get('message', '')))}"
+        if self.whole:
+            return "The plan is exact: the program does nothing else."
+        up_to = f"up to call {self.exact_up_to}" if self.exact_up_to else "before its first call"
+        return f"The plan is exact {up_to}; then {_inert(self.ends_because)}."
+
+
+def _entry(document: object) -> PlannedCall:
+    if not isinstance(document, dict) or not isinstance(labels := document.get("labels", []), list):
+        raise ValueError("an entry of a plan is a call")
+    return PlannedCall(
+        position=_number_in(document, "position"),
+        server=_text_in(document, "server"),
+        tool=_text_in(document, "tool"),
+        arguments=document.get("arguments"),
+        effect="read" if document.get("effect") == "read" else "effect",
+        line=_number_in(document, "line"),
+        labels=tuple(map(str, labels)),
+    )
+
+
+def _text_in(document: Mapping[str, object], name: str, default: str | None = None) -> str:
+    if not isinstance(found := document.get(name, default), str):
+        raise ValueError(f"{name} of a plan is a text")
+    return found
+
+
+def _number_in(document: Mapping[str, object], name: str) -> int:
+    if not isinstance(found := document.get(name), int):
+        raise ValueError(f"{name} of a plan is a number")
+    return found
+
+
+def _line_of(entry: PlannedCall) -> str:
+    place = f", line {entry.line}" if entry.line else ""
+    labels = f" [{', '.join(entry.labels)}]" if entry.labels else ""
+    effect = "" if entry.effect == "effect" else " (only reads)"
+    text = shown_form(entry.arguments)
+    if len(text) > _SHOWN_ARGUMENTS:
+        text = f"{text[:_SHOWN_ARGUMENTS]}… ({len(text):,} characters)"
+    return f"{entry.position}. {_inert(entry.name)}{effect}{place}{_inert(labels)} {text}"
+
+
+def shown_form(form: Form) -> str:
+    """A form in one line, as people read it: JSON with ⟨3.number⟩ for a hole. Nothing of a program looks like one."""
+    if isinstance(form, dict):
+        if HOLE in form:
+            return _shown_hole(form)
+        if TEXT in form:
+            return '"' + "".join(_shown_part(part) for part in form[TEXT]) + '"'
+        if COMPUTED in form:
+            return f"⟨computed {' or '.join(form[COMPUTED])}⟩"
+        return "{" + ", ".join(f"{_shown_text(_unescaped(name))}: {shown_form(form[name])}" for name in form) + "}"
+    if isinstance(form, list):
+        return "[" + ", ".join(map(shown_form, form)) + "]"
+    return _shown_text(form) if isinstance(form, str) else key_of(form).decode()
+
+
+def _shown_part(part: object) -> str:
+    if isinstance(part, str):
+        return _shown_text(part)[1:-1]
+    return _shown_hole(part) if isinstance(part, dict) and HOLE in part else "⟨computed⟩"
+
+
+def _shown_hole(mark: Mapping[str, object]) -> str:
+    return f"⟨{_inert(str(mark[HOLE]))}⟩"
+
+
+def _shown_text(text: str) -> str:
+    return _inert(orjson.dumps(text.encode("utf-8", "replace").decode()).decode())
+
+
+def _unescaped(name: str) -> str:
+    return name[1:] if name.startswith(_MARK * 2) else name
+
+
+def _inert(text: str) -> str:
+    """A text in which every character is seen, and none is taken for the edge of a hole."""
+    return "".join(one if one.isprintable() and one not in "⟨⟩" else f"\\u{ord(one):04x}" for one in text)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+@dataclass(slots=True)
+class Adherence:
+    """How far a real run has come in its plan. `used`: for each call that was matched, by its number in the run, the
+    position of its entry."""
+
+    plan: ProgramPlan
+    used: dict[int, int] = field(default_factory=dict)
+
+    def takes(self, call: int, server: str, tool: str, arguments: Mapping[str, object]) -> bool:
+        """Whether a call with an effect is the next one of the plan, which is used up then. One that is made again,
+        because the run was parked, is what it was before."""
+        taken = self.used.get(call)
+        used = set(self.used.values())
+        for entry in self.plan.effects:
+            if entry.position == taken or (taken is None and entry.position not in used):
+                is_it = (entry.server, entry.tool) == (server, tool) and matches(entry.arguments, dict(arguments))
+                if is_it:
+                    self.used[call] = entry.position
+                return is_it
+        return False
