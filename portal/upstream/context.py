@@ -82,10 +82,10 @@ class CallFacts:
     `policy` is a rule that let the call go on and is to be seen with it, and `approval` what people have approved it
     with, in which of its `rounds`. `give_back` returns that if the call did not run. `budgets` are the policies whose
     budget for the run it is counted in. `approved` are the revisions of the rules that people let it pass, `shown` the
-    digest of what is sent as they saw it, and `judged` the caller with the signals by which it was decided what they are
-    asked. `rows` counts the rows of the log that were written with this context. `trace` is what the server is told of
-    the trace that the call is of. `server` is its configuration as the call found it, None if there is no such server.
-    With `hides_name` the name or URI of its target has in it what was found, and is in no row.
+    digest of what is sent as they saw it, and `judged` the caller with the signals by which it was decided what they
+    are asked. `rows` counts the rows of the log that were written with this context. `trace` is what the server is told
+    of the trace that the call is of. `server` is its configuration as the call found it, None if there is no such
+    server. With `hides_name` the name or URI of its target has in it what was found, and is in no row.
     """
 
     findings: list[Mapping[str, object]] = field(default_factory=list)
