@@ -6,6 +6,8 @@ PIP := $(BIN)/python -m pip
 # Two for each core: many tests wait for processes they started, and each worker costs seconds to collect them.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 16))')
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# What installs a list of pinned libraries, each checked against its hash.
+INSTALL ?= $(PIP) install --quiet --require-hashes --requirement
 PINNED := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The suite starts hundreds of processes of ours: each would compile every module again.
@@ -73,7 +75,7 @@ $(BIN)/python:
 sandbox/guest/guest.wasm: $(BIN)/python $(wildcard sandbox/guest/*.c sandbox/guest/*.h sandbox/guest/*.cpp sandbox/guest/build.py sandbox/guest/intl_tables.py)
 	@$(BIN)/python sandbox/guest/build.py --is-cached || { \
 	  echo "Downloading the compiler for the guest (about 100 MB, needed only this once) ..."; \
-	  $(PIP) install --quiet --require-hashes --requirement constraints-build.txt; }
+	  $(INSTALL) constraints-build.txt; }
 	@$(BIN)/python sandbox/guest/build.py
 	@touch $@
 
@@ -84,12 +86,12 @@ portal/pages/vendored/htmx.min.js: $(BIN)/python portal/pages/vendor.py
 # Every library is pinned with its hash; the project itself is then linked in without resolving anything again.
 $(VENV)/.user: $(BIN)/python pyproject.toml constraints.txt sandbox/guest/guest.wasm | portal/pages/vendored/htmx.min.js
 	@echo "Installing the portal and its libraries ..."
-	@$(PIP) install --quiet --require-hashes --requirement constraints.txt
+	@$(INSTALL) constraints.txt
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q -j 0 codemode portal sandbox stubs
 	@touch $@
 
 $(VENV)/.developer: $(VENV)/.user constraints-dev.txt
 	@echo "Installing the developers' tools ..."
-	@$(PIP) install --quiet --require-hashes --requirement constraints-dev.txt
+	@$(INSTALL) constraints-dev.txt
 	@touch $@
