@@ -21,7 +21,7 @@ import structlog
 from codemode import off_loop
 from portal.approvals.errors import ApprovalError, ApprovalImpossible, ApprovalRefused, ApprovalUnknown
 from portal.approvals.model import Approval, ApprovalNeed, ApprovalState, Decider, Remember
-from portal.approvals.votes import MAX_JUSTIFICATION, may_decide, may_see, paused_until, remembered, voted
+from portal.approvals.votes import MAX_JUSTIFICATION, SAID, may_decide, may_see, paused_until, remembered, voted
 from portal.approvals.written import (
     approval_of,
     canonical,
@@ -337,21 +337,28 @@ class Approvals:
         return decided
 
     async def justify(self, id: str, decider: Decider, justification: str) -> Approval:
-        """The approval after its requester has said what the call is for, before others decide about it.
+        """The approval after its requester has said what the call is for, once, before others decide about it: they
+        decide about what they have seen.
 
         Raises:
             ApprovalUnknown: there is none.
-            ApprovalRefused: they are somebody else, it is not pending any more, or they say nothing.
+            ApprovalRefused: they are somebody else, it is not pending any more, they say nothing, or have said
+                something else before.
         """
         justification = justification.strip()[:MAX_JUSTIFICATION]
-        text, _ = unsealed(await self._store.approvals.secret(id))
+        before = await self.get(id)
+        text, said = unsealed(await self._store.approvals.secret(id))
 
-        def decide(row: ApprovalRow) -> ApprovalChange:
+        def decide(row: ApprovalRow) -> ApprovalChange | None:
             approval = approval_of(row)
             if approval.subject != decider.subject:
                 raise ApprovalRefused("Only the person whose call it is says what it is for.")
             if approval.state != "pending" or approval.votes or not justification:
                 raise ApprovalRefused("What a call is for is said before anybody has decided, in a few words.")
+            if said == justification:
+                return None
+            if said or row.revision != before.revision:
+                raise ApprovalRefused(SAID)
             return ApprovalChange(state=row.state, document=row.document, secret=sealed(text or "{}", justification))
 
         if await self._store.approvals.change(id, decide) is None:
@@ -419,6 +426,7 @@ class Approvals:
         justification: str,
         remember: Remember | None,
     ) -> Approval:
+        seen = await self._store.approvals.get(id) if justification.strip() else None
         # The arguments of a row never change: they may be read before.
         text, said = unsealed(await self._store.approvals.secret(id))
         decided: list[Approval] = []
@@ -438,6 +446,9 @@ class Approvals:
                 return None
             decided.append(after)
             secret = None if after.justification == said else sealed(text or "{}", after.justification)
+            if secret is not None and (seen is None or row.revision != seen.revision):
+                # It was said meanwhile, and somebody may have read that.
+                raise ApprovalRefused(SAID)
             return ApprovalChange(
                 state=after.state,
                 document=document_of(after),

@@ -12,6 +12,7 @@ from portal.approvals.errors import ApprovalConflict, ApprovalRefused
 from portal.approvals.model import Approval, ApprovalVote, Decider, Remember
 
 MAX_COMMENT = 1000
+SAID = "What this call is for stays as it was said: others have decided about it so, or may. Deny it to say another."
 MAX_JUSTIFICATION = 4096
 MAX_REMEMBER = timedelta(days=30)
 MAX_USES = 1000
@@ -187,8 +188,10 @@ def _right_in_client(approval: Approval, *, own: bool) -> str | None:
 def _justified(approval: Approval, decider: Decider, justification: str) -> Approval:
     justification = justification.strip()[:MAX_JUSTIFICATION]
     if justification and decider.subject == approval.subject:
-        if approval.votes and justification != approval.justification:
-            raise ApprovalRefused("What this call is for stays as it was said: others have decided about it so.")
+        if approval.votes and not approval.justification:
+            raise ApprovalRefused("What this call is for is said before anybody decides about it.")
+        if approval.justification and justification != approval.justification:
+            raise ApprovalRefused(SAID)
         approval = replace(approval, justification=justification)
     if approval.rule.justified and not approval.justification:
         raise ApprovalRefused(approval.rule.prompt or "Say first what this call is for.")

@@ -83,7 +83,7 @@ class ApprovalAdmission:
                 return Denial(answer, rule.policy)
             # What asks may be others by now: it is asked again what the call needs.
             if answer and self._asking.still(asked, call, context):
-                context.facts.approved, context.facts.judged = asked.parts, asked.judged
+                context.facts.approved = asked.parts
                 return None
         return Denial(f"The policies about {_name(call)} change again and again. The call did not run.")
 

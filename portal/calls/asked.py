@@ -17,7 +17,7 @@ from portal.approvals import canonical
 from portal.approvals import digest_of as digest_of_call
 from portal.calls.flows import flow_of
 from portal.calls.gate import WITHOUT_CONTENT, Call
-from portal.calls.gateway import GatewayScreening
+from portal.calls.gateway import GatewayPreview, GatewayScreening
 from portal.calls.policy import allows, approval_of
 from portal.config import OpenApiServer, ServerConfig, StdioServer
 from portal.errors import CallDenied
@@ -69,7 +69,8 @@ class AskingRules:
         )
 
     async def asked(self, call: Call, context: CallContext) -> AskedCall | None:
-        """What people are asked about the call at this moment; None for nothing, or if it is denied anyway.
+        """What people are asked about the call at this moment; None for nothing, or if it is denied anyway. The
+        policies that decide next about this call decide about the caller that was read here.
 
         Raises:
             StoreUnavailable: what was read elsewhere cannot be known.
@@ -81,7 +82,8 @@ class AskingRules:
         if standing is None or call.method in WITHOUT_CONTENT:
             return None
         # Before anything that may take time: what was decided about is this caller.
-        judged, preview = standing.identity, None
+        judged = context.facts.judged = standing.identity
+        preview: GatewayPreview | None = None
         if self._gateway is not None:
             preview = await self._gateway.preview(call, context)
             if preview is None:

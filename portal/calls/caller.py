@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -282,7 +283,10 @@ class Caller:
         repeatable = _repeatable(lease.snapshot, sent)
         if context.on_send is not None and sent.method == "tools/call":
             # The last thing before its bytes leave: what is written ahead is of a call that may really go out.
-            await context.on_send(sent.params, effect_of(lease.snapshot, sent))
+            effect = effect_of(lease.snapshot, sent)
+            await context.on_send(sent.params, effect)
+            if effect != "read":
+                context.facts.repeat_key = repeat_key(context.run_id, context.number)
         # The gate stands nearer to the server: what it stops is not read.
         during = through_gate(self._gate, sent, context if flow is None else flow.guarded(context))
         try:
@@ -471,6 +475,11 @@ async def _give_back(error: CallError, context: CallContext) -> None:
     """Return what admissions have used up for a call that did not run."""
     if error.ran == "no" and context.facts.give_back is not None:
         await context.facts.give_back()
+
+
+def repeat_key(run: str, call: int) -> str:
+    """What a call of a run has each time that it is made. It tells a server neither the run nor which call it is."""
+    return sha256(f"codemode/idempotency {run}/{call}".encode()).hexdigest()[:32]
 
 
 def _repeatable(snapshot: Snapshot, call: Call) -> bool:

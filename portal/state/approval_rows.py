@@ -204,6 +204,24 @@ class ApprovalRows:
         return {"secret": seal(secret, _place(id), self._find_key(kid)), "kid": kid}
 
 
+async def reuse(connection: AsyncConnection, run: str, call: int, now: datetime) -> bool:
+    """Make the approval good again that a call of a run has used, for the one repeat that a person has ordered. Whether
+    there is one whose time is not over. Everything that `use` asks is asked of it again."""
+    used = and_(
+        named(approvals.c.run, run),
+        approvals.c.call == call,
+        approvals.c.state == "used",
+        approvals.c.expires_at > to_stored(now),
+    )
+    newest = select(approvals.c.id).where(used).order_by(approvals.c.created_at.desc()).limit(1)
+    id = (await connection.execute(newest)).scalar()
+    if id is None:
+        return False
+    good = {"state": "approved", "ended_at": None, **_NEXT}
+    await connection.execute(update(approvals).where(approvals.c.id == id).values(**good))
+    return True
+
+
 _COLUMNS = tuple(column for column in approvals.c if column.name not in ("secret", "kid"))
 _NEXT: Mapping[str, object] = {"revision": approvals.c.revision + 1}
 

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.state.approval_row import APPROVALS, OPEN
+from portal.state.approval_rows import reuse
 from portal.state.clock import Clock, from_stored, to_stored
 from portal.state.envelope import FindKey, Place, seal
 from portal.state.errors import (
@@ -420,7 +421,7 @@ class RunRows(RunLists):
 
     async def resolve(self, id: str, call: int, verdict: Verdict, answer: bytes | None = None) -> bool:
         """Say what became of a call that is `unknown`, with its answer if it happened; its run is ready then. False if
-        there is no such call, or somebody has said so already.
+        there is no such call, or somebody has said so already. What people approved it with is good for its repeat.
 
         Raises:
             RunTooLarge: the answer is over its bound.
@@ -436,6 +437,8 @@ class RunRows(RunLists):
                 place = place_of_call(id, call, row["revision"], "answer")
                 values |= await self._sealed(connection, answer, place)
             await connection.execute(update(run_calls).where(this).values(**values))
+            if verdict == "repeat" and await reuse(connection, id, row["seq"], self._clock()):
+                changed.add(APPROVALS)
             await self._ready(connection, changed, runs.c.id == id, runs.c.id == id)
             return True
 

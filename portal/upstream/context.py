@@ -85,7 +85,9 @@ class CallFacts:
     digest of what is sent as they saw it, and `judged` the caller with the signals by which it was decided what they
     are asked. `rows` counts the rows of the log that were written with this context. `trace` is what the server is told
     of the trace that the call is of. `server` is its configuration as the call found it, None if there is no such
-    server. With `hides_name` the name or URI of its target has in it what was found, and is in no row.
+    server. With `hides_name` the name or URI of its target has in it what was found, and is in no row. `repeat_key` is
+    the same each time that this call is made, for a server that does nothing twice; only a call that is written ahead
+    has one.
     """
 
     findings: list[Mapping[str, object]] = field(default_factory=list)
@@ -98,6 +100,7 @@ class CallFacts:
     approved: frozenset[str] = frozenset()
     shown: bytes | None = None
     judged: Identity | None = None
+    repeat_key: str = ""
     rows: int = 0
     trace: TraceContext | None = None
     server: ServerConfig | None = None
@@ -115,6 +118,7 @@ class CallFacts:
         self.approved = frozenset()
         self.shown = None
         self.judged = None
+        self.repeat_key = ""
         self.trace = None
         self.server = None
         self.hides_name = False

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 LIST_CHANGED = "notifications/tools/list_changed"
 # How often it is looked whether a file is another one. A watcher holds a thread for each.
+IDEMPOTENCY_HEADER = "idempotency-key"
+"""Each time that a call is made again it has the same: an API that knows it does nothing twice."""
 _LOOK_SECONDS = 1.0
 _WORDS = 80
 
@@ -195,6 +197,9 @@ class OpenApiLink:
         if shown.by_login and self._credential is None:
             raise AuthorizationRequired("wants a login, and there is none to show")
         fixed = (*self._fixed, *shown.headers, *(name.lower() for name in credentials))
+        if context.facts.repeat_key:
+            # A program that chose it could have another call taken for this one.
+            fixed = (*fixed, IDEMPOTENCY_HEADER)
         try:
             request = request_of(operation, given, boundary=random.token_hex(24), fixed=fixed)
         except ArgumentRefused as refused:
@@ -226,6 +231,8 @@ class OpenApiLink:
         cookies = [value for name, value in written.items() if name.lower() == "cookie"]
         if request.cookies or shown.cookies:
             headers["cookie"] = "; ".join((*cookies, *request.cookies, *shown.cookies))
+        if context.facts.repeat_key and IDEMPOTENCY_HEADER not in self._fixed:
+            headers[IDEMPOTENCY_HEADER] = context.facts.repeat_key
         if context.facts.trace is not None:
             headers |= context.facts.trace.members()
         context.traffic.sent += len(url) + len(request.body or b"")

@@ -40,6 +40,8 @@ from portal.upstream.context import CallContext
 from portal.version import portal_version
 
 TASKS = "io.modelcontextprotocol/tasks"
+IDEMPOTENCY_META_KEY = "codemode/idempotencyKey"
+"""In the `_meta` of a call that may be made again: each time the same, so that a server may do nothing twice."""
 _CONNECTION_META = {
     "progressToken",
     PROTOCOL_VERSION_META_KEY,
@@ -48,6 +50,7 @@ _CONNECTION_META = {
     SERVER_INFO_META_KEY,
     # Of these the portal says its own: what its client sends goes no further as it is.
     *OF_A_TRACE,
+    IDEMPOTENCY_META_KEY,
 }
 INSTANCES_META_KEY = "codemode-portal/instances"
 """In the `_meta` of what a portal answers first: the marks of its instance, and of those among its servers. A portal
@@ -154,7 +157,9 @@ def outgoing_params(
     sent = dict(params)
     meta = {name: value for name, value in context.meta.items() if name not in _CONNECTION_META}
     if isinstance(own := sent.pop("_meta", None), dict):
-        meta.update(own)
+        meta.update((name, value) for name, value in own.items() if name != IDEMPOTENCY_META_KEY)
+    if context.facts.repeat_key:
+        meta[IDEMPOTENCY_META_KEY] = context.facts.repeat_key
     if token is not None:
         meta["progressToken"] = token
     trace = context.facts.trace

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from portal.access import ApprovalRule, Policy, PolicyError, Standing
+from portal.access import ApprovalRule, Policy, PolicyError, Standing, portal_policies, read_objects
 from portal.app.access import application_decision
-from portal.objects import PolicyDocument
+from portal.objects import APP, LIST, POLICY, AppDocument, ListDocument, PolicyDocument
+from portal.state import KeyRing, Store
 from tests.portal.access.guarded import ADA, ANYBODY, BOB, STAFF, access, policy
+from tests.portal.state.databases import new_state
 
 EVERYONE: dict[str, Any] = {"everyone": {}}
 TEAM = [{"approvals_needed": 2, "email_addresses": ["Bob@Example.com", "carol@example.com"]}]
@@ -110,6 +113,41 @@ def test_a_revision_is_another_after_each_change_of_the_policy_and_of_its_lists(
     others = {revision(["Bob@example.com", "eve@example.com"]), revision(["Bob@example.com"], approval_seconds=300)}
     others.add(revision(["Bob@example.com"], tools={"names": ["pay"]}))
     assert len(others | {first}) == 4
+
+
+@pytest.mark.anyio
+async def test_a_revision_does_not_come_back_with_the_text_of_a_stored_policy_or_list(tmp_path: Path) -> None:
+    async with Store.open(new_state(tmp_path), KeyRing.open(tmp_path / "state.key")) as store:
+        group = {"approvals_needed": 1, "email_list_uuid": "team"}
+        members = {"name": "P", "decision": "allow", "include": [EVERYONE], **ASKS, "approval_groups": [group]}
+        first = PolicyDocument.model_validate(members)
+        other = PolicyDocument.model_validate({**members, "approval_groups": []})
+        bobs = ListDocument.model_validate({"type": "EMAIL", "items": [{"value": "bob@example.com"}]})
+        eves = ListDocument.model_validate({"type": "EMAIL", "items": [{"value": "eve@example.com"}]})
+        app = {"type": "mcp_portal", "domain": "p.example.com", "policies": [{"id": "p"}]}
+
+        async def revision() -> str:
+            objects = await read_objects(store)
+            portal = {"policies": portal_policies(objects, "p.example.com")}
+            servers = [{"id": "bank", "policies": [ANYBODY]}]
+            lists, policies = objects.reusable_lists, objects.reusable_policies
+            rule = asked({"portal": portal, "servers": servers, "lists": lists, "policies": policies})
+            assert rule is not None
+            return rule.revision
+
+        await store.create(POLICY, "p", first, by="test")
+        await store.create(LIST, "team", bobs, by="test")
+        await store.create(APP, "app", AppDocument.model_validate(app), by="test")
+        seen = [await revision(), await revision()]
+        assert seen[0] == seen[1]
+        for kind, id, versions in ((POLICY, "p", (other, first)), (LIST, "team", (eves, bobs))):
+            for version in versions:
+                await store.replace(kind, id, version, by="test")  # type: ignore[arg-type]
+            seen.append(await revision())
+        await store.delete(POLICY, "p", by="test")
+        await store.create(POLICY, "p", first, by="test")
+        seen.append(await revision())
+        assert len(set(seen)) == len(seen) - 1
 
 
 def test_an_author_is_warned_of_what_nobody_can_approve_or_nobody_asks() -> None:

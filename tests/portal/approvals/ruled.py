@@ -80,6 +80,6 @@ async def ruled(
         approvals, store = instance.shared.approvals, instance.shared.store
         assert approvals is not None and store is not None
         url = await stack.enter_async_context(serving(instance))
-        at = Ruled(url, live, kept, events, approvals, store, up, time)
+        at = Ruled(url, live, kept, events, approvals, store, up, time, instance.portals[""])
         at.instance, at.crm = instance, crm
         yield at

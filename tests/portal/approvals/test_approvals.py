@@ -255,6 +255,10 @@ async def test_a_purpose_is_said_first_and_kept_sealed(tmp_path: Path) -> None:
             await at.approvals.justify(asked.id, BOB, "because")
         said = await at.approvals.justify(asked.id, ADA, "planted-justification 4711")
         assert said.justification == "planted-justification 4711"
+        # Said once: somebody may have read it, and decides about that.
+        assert await at.approvals.justify(asked.id, ADA, "planted-justification 4711") == said
+        with pytest.raises(ApprovalRefused, match="stays as it was said"):
+            await at.approvals.justify(asked.id, ADA, "something else")
         await at.approvals.decide(asked.id, BOB, True)
         assert (await at.approvals.decide(asked.id, CAROL, True)).state == "approved"
         assert await at.approvals.arguments(asked.id) == canonical(need(asked_for).arguments)

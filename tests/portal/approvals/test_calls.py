@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from codemode import CodeTool
-from portal.access import LiveAccess
+from portal.access import Access, LiveAccess
 from portal.app import Parts, serving
+from portal.app.portal import Portal
 from portal.approvals import Approval, ApprovalRefused, Approvals, Decider, Remember
+from portal.calls import Call
 from portal.calls.pins import PinAdmission
-from portal.errors import DENIED
+from portal.errors import DENIED, ApprovalRequired
 from portal.identity import Identity
 from portal.state import APPROVALS, StateUnavailable, Store
+from portal.upstream import CallContext, CallFacts
 from tests.house.source import ROOT
 from tests.patience import PATIENCE
 from tests.portal.access.guarded import ADA, ANYBODY, BOB, ROBOT, CallerInUrl, access, policy
@@ -70,6 +73,7 @@ class Place:
     store: Store
     upstream: Hosted
     time: Time
+    portal: Portal
 
     @asynccontextmanager
     async def client(self, caller: str = "ada", mode: str = "") -> AsyncIterator[Any]:
@@ -139,7 +143,7 @@ async def place(
             approvals, store = instance.shared.approvals, instance.shared.store
             assert approvals is not None and store is not None
             async with serving(instance) as url:
-                yield Place(url, live, kept, events, approvals, store, upstream, time)
+                yield Place(url, live, kept, events, approvals, store, upstream, time, instance.portals[""])
 
 
 async def test_a_program_waits_for_an_approval_and_goes_on_with_it(tmp_path: Path, code_tool: CodeTool) -> None:
@@ -190,6 +194,39 @@ async def test_a_policy_that_has_changed_meanwhile_asks_anew(tmp_path: Path, cod
         await at.approvals.decide(second.id, BOB_DECIDES, True)
         assert (await running)["result"] == "planted-argument" and at.calls == 1
         assert (await at.approvals.get(first.id)).state == "withdrawn"
+
+
+class Flickering:
+    """Signals by which a caller is in another country each time that they are read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    async def prepare(self, identity: Identity, access: Access) -> None:
+        return None
+
+    def current(self, identity: Identity) -> Identity | None:
+        self.reads += 1
+        return replace(identity, country="CH" if self.reads % 2 else "DE")
+
+
+async def test_a_caller_whose_signals_flicker_is_never_let_through_by_one_reading_each(tmp_path: Path) -> None:
+    swiss = policy("swiss", "allow", {"geo": {"country_code": "CH"}})
+    rest = policy("rest", "allow", EVERYONE, approval_required=True)
+    document = {"portal": {"policies": [swiss, rest]}, "servers": [{"id": "up", "policies": [ANYBODY]}]}
+    async with place(tmp_path, document) as at:
+        at.live.signals = signals = Flickering()
+        caller = CallContext(principal=ADA)
+        made = 0
+        for skipped in range(8):
+            signals.reads = skipped
+            try:
+                await at.portal.caller.call(Call.tool("up", "echo", {"text": "x"}), replace(caller, facts=CallFacts()))
+                made += 1
+            except ApprovalRequired as required:
+                assert required.policy == "rest"
+        # As a Swiss they call, as anybody else they are asked: never as both.
+        assert (made, at.calls, len(await at.approvals.listed())) == (4, 4, 1)
 
 
 async def test_a_policy_that_denies_meanwhile_wins_over_the_approval(tmp_path: Path, code_tool: CodeTool) -> None:

@@ -7,12 +7,13 @@ import json
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned
+from codemode import CallOutcome, ToolCall, ToolDenied, ToolFailed, ToolReturned
 from portal.calls.caller import OPEN, Caller
 from portal.calls.gate import Call, Denial, Gate
 from portal.config.config import parse_config
@@ -23,6 +24,7 @@ from portal.logs import LogRow, RecordLog
 from portal.pins import Pinning
 from portal.pins.file_approvals import FileApprovals
 from portal.servers.servers import Servers
+from portal.state import CallEffect
 from portal.upstream import CallContext, DownstreamClient
 from tests.patience import PATIENCE
 from tests.portal.portals import Kept
@@ -44,8 +46,10 @@ def anyio_backend() -> str:
 
 
 @asynccontextmanager
-async def calling(gate: Gate = OPEN, **settings: Any) -> AsyncIterator[tuple[Caller, Kept, Hosted, Servers]]:
-    async with hosted() as host:
+async def calling(
+    gate: Gate = OPEN, behaviour: Behaviour | None = None, **settings: Any
+) -> AsyncIterator[tuple[Caller, Kept, Hosted, Servers]]:
+    async with hosted(behaviour) as host:
         entries = {"up": {"url": host.url, **settings}, "dead": {"url": "http://127.0.0.1:1/"}}
         async with Servers(parse_config({"mcpServers": entries}, env={}).servers) as servers:
             await servers.settled()
@@ -360,3 +364,37 @@ async def test_a_call_through_the_portal_reaches_legacy_servers_too() -> None:
             result = await Caller(servers, kept).call(Call.tool("up", "echo", {"text": "hi"}))
             assert result["content"][0]["text"] == "hi"
             assert kept.last.upstream_protocol == "2025-11-25"
+
+
+class Written:
+    """A journal that writes down which calls leave."""
+
+    def __init__(self) -> None:
+        self.left: list[tuple[int, str]] = []
+
+    async def outcome(self, call: ToolCall) -> CallOutcome | None:
+        return None
+
+    async def leaves(self, call: ToolCall, arguments: Mapping[str, object], effect: CallEffect) -> None:
+        self.left.append((call.seq, effect))
+
+
+async def test_a_call_that_is_written_ahead_has_one_key_each_time_it_is_made_and_a_read_none() -> None:
+    key = "codemode/idempotencyKey"
+    reads = {"structured": {"annotations": {"readOnlyHint": True}}}
+    async with calling(behaviour=Behaviour(said=reads)) as (caller, _, host, _):
+        written = Written()
+
+        async def keys(journal: Written | None, *calls: tuple[int, str]) -> list[object]:
+            host.upstream.seen_meta.clear()
+            with caller.run(replace(CONTEXT, meta={key: "chosen"}), journal=journal) as run:
+                for seq, tool in calls:
+                    await run.call_tool(ToolCall("run-1", seq, "up", tool, {"text": "x"}))
+            return [meta.get(key) for meta in host.upstream.seen_meta]
+
+        first, again, other = await keys(written, (1, "echo"), (1, "echo"), (2, "echo"))
+        assert first == again and isinstance(first, str) and len({first, other, "chosen"}) == 3
+        assert "run-1" not in first and written.left == [(1, "effect"), (1, "effect"), (2, "effect")]
+        # In another process, and without a journal.
+        assert await keys(Written(), (1, "echo"), (2, "structured")) == [first, None]
+        assert await keys(None, (1, "echo")) == [None]

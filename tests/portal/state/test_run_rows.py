@@ -13,6 +13,7 @@ from sqlalchemy import event, func, insert, select, text, update
 
 from portal.state import (
     AlreadyExists,
+    ApprovalFilter,
     CallEffect,
     CallEnd,
     DocumentInvalid,
@@ -242,7 +243,9 @@ async def test_a_login_wakes_the_runs_of_that_person_which_wait_for_one(store: S
     assert {run.id for run in await store.runs.list(RunFilter(states=["ready"]))} == {"a", "c"}
 
 
-async def _ask(store: Store, clock: SetClock, id: str, run: str, state: str = "pending") -> None:
+async def _ask(
+    store: Store, clock: SetClock, id: str, run: str, state: str = "pending", *, call: int = 1, lasts: int = 10**9
+) -> None:
     values = dict.fromkeys(("portal", "subject", "client", "server", "tool", "policy", "policy_revision"), "x")
     at = to_stored(clock.now)
     async with store._database.writing() as connection:
@@ -250,12 +253,12 @@ async def _ask(store: Store, clock: SetClock, id: str, run: str, state: str = "p
             insert(approvals).values(
                 id=id,
                 run=run,
-                call=1,
+                call=call,
                 arguments=bytes(32),
                 state=state,
                 revision=1,
                 created_at=at,
-                expires_at=at + 10**9,
+                expires_at=at + lasts,
                 document="{}",
                 **values,
             )
@@ -269,6 +272,25 @@ async def test_a_run_whose_approval_was_decided_before_it_was_parked_is_ready_at
     await _ask(store, clock, "2", "a")
     waiting = parking("a", clock.now, reason="approval", waits=2)
     assert (await store.runs.park(waiting, b"heap")).state == "ready"
+
+
+async def test_the_approval_of_a_call_that_did_not_happen_is_good_for_its_repeat_alone(
+    store: Store, clock: SetClock
+) -> None:
+    await claimed(store, clock)
+    for call in (1, 2, 3):
+        await _ask(store, clock, str(call), "a", "used", call=call, lasts=20 * 10**6 if call == 3 else 10**9)
+        await store.runs.started("a", 2, call_start(call))
+    clock.move(31)
+    assert await store.runs.claim("p2", LEASE) is not None
+    assert await store.runs.resolve("a", 1, "repeat") and await store.runs.resolve("a", 2, "happened", b"bought")
+    # The time of the third approval is over: people are asked again.
+    assert await store.runs.resolve("a", 3, "repeat")
+    found = {row.id: row.state for row in await store.approvals.list(ApprovalFilter(run="a"))}
+    assert found == {"1": "approved", "2": "used", "3": "used"}
+    assert not await store.approvals.use("1", bytes(32), "another revision")
+    assert await store.approvals.use("1", bytes(32), "x")
+    assert not await store.runs.resolve("a", 1, "repeat") and not await store.approvals.use("1", bytes(32), "x")
 
 
 async def test_a_run_is_found_ready_when_whoever_decided_was_killed_before_saying_so(

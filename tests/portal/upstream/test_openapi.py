@@ -21,6 +21,7 @@ from portal.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from portal.upstream import CallContext
 from tests.portal.upstreams.api import PIXEL, SampleApi, get, sample_api, sample_document, secured_document
 from tests.portal.upstreams.watching import Watched, ready, watched
 
@@ -110,6 +111,23 @@ async def test_a_header_of_the_configuration_wins_over_that_of_an_operation() ->
         assert said["headers"]["accept"] == "application/vnd.sample+json" and said["headers"]["x-flag"] == "operator"
         await value(up, "send_form", {"name": "a"})
         assert api.last.headers["content-type"] == "application/x-www-form-urlencoded"
+
+
+async def test_a_call_that_may_be_repeated_has_the_key_of_the_portal_and_none_that_a_program_chose() -> None:
+    header = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}}
+    document = sample_document(paths={"/echo/one": get("echo", header)})
+    context = CallContext()
+    async with served(document) as (api, up):
+        [tool] = up.connection.listing.tools
+        given = {"Idempotency-Key": "chosen"}
+        await call(up, str(tool["name"]), given, context=context)
+        assert api.last.headers["idempotency-key"] == "chosen"
+        context.facts.repeat_key = "ours"
+        await call(up, str(tool["name"]), given, context=context)
+        assert api.last.headers["idempotency-key"] == "ours"
+    async with served(document, headers={"Idempotency-Key": "operator"}) as (api, up):
+        await call(up, str(up.connection.listing.tools[0]["name"]), given, context=context)
+        assert api.last.headers["idempotency-key"] == "operator"
 
 
 # Answers

@@ -224,11 +224,13 @@ def test_a_modern_request_is_stamped_with_the_client_it_is_made_for() -> None:
             "traceparent": "t",
             "of/theirs": "t",
             "progressToken": "theirs",
+            "codemode/idempotencyKey": "theirs",
             "io.modelcontextprotocol/clientInfo": {"name": "forged"},
         },
         headers={"Mcp-Param-Region": "eu", "authorization": "secret"},
     )
-    params = outgoing_params({"name": "x"}, LATEST_MODERN_VERSION, PORTAL, context, 5)
+    made = {"name": "x", "_meta": {"codemode/idempotencyKey": "theirs"}}
+    params = outgoing_params(made, LATEST_MODERN_VERSION, PORTAL, context, 5)
     assert params["_meta"] == {
         "of/theirs": "t",
         "progressToken": 5,
@@ -242,6 +244,14 @@ def test_a_modern_request_is_stamped_with_the_client_it_is_made_for() -> None:
         "mcp-name": "x",
         "Mcp-Param-Region": "eu",
     }
+
+
+@pytest.mark.parametrize("version", [LATEST_MODERN_VERSION, LATEST_HANDSHAKE_VERSION])
+def test_a_call_that_may_be_repeated_has_the_key_of_the_portal_and_no_other(version: str) -> None:
+    context = CallContext(meta={"codemode/idempotencyKey": "theirs"})
+    context.facts.repeat_key = "ours"
+    meta = outgoing_params({"name": "x"}, version, PORTAL, context, None)["_meta"]
+    assert isinstance(meta, dict) and meta["codemode/idempotencyKey"] == "ours"
 
 
 def test_a_legacy_request_carries_only_what_was_passed_on() -> None:
