@@ -22,6 +22,8 @@ from portal.state import StateUnavailable
 from tests.patience import PATIENCE
 from tests.portal.approvals.people import ADA, BOB, group, need, rule
 from tests.portal.approvals.told import SECRET, Teller, Town, text_of, town
+from tests.portal.state.conftest import new_postgres_database, postgres  # noqa: F401 - a fixture
+from tests.portal.state.databases import new_state
 
 pytestmark = pytest.mark.anyio
 TWO = rule(group(1, "bob", "carol"))
@@ -33,8 +35,15 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Town]:
-    async with town(tmp_path) as found:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return new_state(tmp_path)
+    return new_postgres_database(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+async def place(url: str) -> AsyncIterator[Town]:
+    async with town(url) as found:
         yield found
 
 
@@ -49,6 +58,7 @@ async def gathered(place: Town, *processes: Teller) -> None:
     await asyncio.gather(*(one.look() for one in processes))
 
 
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 async def test_each_who_may_approve_gets_one_mail_whatever_number_of_processes_look(place: Town) -> None:
     async with place.process() as one, place.process() as other:
         approval = await asked(one.approvals)
@@ -89,6 +99,7 @@ async def test_calls_that_are_asked_for_within_seconds_come_in_one_mail(place: T
     assert "https://portal.example/approvals\n" in text
 
 
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 async def test_more_mails_than_may_be_within_an_hour_come_as_one_after_it(place: Town) -> None:
     place.settings = ApprovalNoticesSection(mail=True, mails_an_hour=2)
     async with place.process() as one, place.process() as other:
@@ -259,7 +270,7 @@ def test_a_name_is_one_short_line_without_an_address(text: str) -> None:
     assert "\n" not in shown and "://" not in shown and "@b" not in shown and len(shown) < 100 and "\u2066" not in shown
 
 
-async def test_who_gets_a_mail(tmp_path: Path, place: Town) -> None:
+async def test_who_gets_a_mail(place: Town) -> None:
     async with place.process() as one:
         calls = iter(range(1, 100))
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
-from pathlib import Path
 from typing import Any
 
 from aiosmtpd.smtp import SMTP
@@ -29,7 +28,6 @@ from portal.http import HttpSettings, running
 from portal.notices import Smtp
 from portal.state import KeyRing, Store
 from tests.portal.approvals.people import Noted, Time
-from tests.portal.state.databases import new_state
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -126,12 +124,12 @@ class Teller:
 class Town:
     """A database with approvals, processes on it, their clock, mail server and webhook."""
 
-    def __init__(self, folder: Path, office: PostOffice, hook: Receiver) -> None:
+    def __init__(self, url: str, office: PostOffice, hook: Receiver) -> None:
         self.time, self.events = Time(), Noted()
         self.office, self.hook = office, hook
         self.settings = ApprovalNoticesSection(mail=True)
         self.gathered = GATHERED
-        self._url, self._keys = new_state(folder), KeyRing.in_memory()
+        self.url, self._keys = url, KeyRing.in_memory()
 
     @property
     def hooked(self) -> ApprovalNoticesSection:
@@ -141,7 +139,7 @@ class Town:
     @asynccontextmanager
     async def process(self) -> AsyncIterator[Teller]:
         async with AsyncExitStack() as stack:
-            store = await stack.enter_async_context(Store.open(self._url, self._keys, clock=self.time))
+            store = await stack.enter_async_context(Store.open(self.url, self._keys, clock=self.time))
             approvals = Approvals(store, self.events, self.time)
             mail, places = self.office.mail, {"": NoticePlace("Acme", "https://portal.example")}
 
@@ -164,6 +162,6 @@ class Town:
 
 
 @asynccontextmanager
-async def town(folder: Path) -> AsyncIterator[Town]:
+async def town(url: str) -> AsyncIterator[Town]:
     async with post_office() as office, receiver() as hook:
-        yield Town(folder, office, hook)
+        yield Town(url, office, hook)
