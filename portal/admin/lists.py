@@ -16,7 +16,7 @@ from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import ZERO_TRUST
 from portal.admin.policies import Name
 from portal.admin.roles import RoleRules, role_holders
-from portal.login import normal_email
+from portal.notices import normal_email
 from portal.objects import (
     APP,
     GROUP,

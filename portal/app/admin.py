@@ -17,7 +17,8 @@ from portal.app.tester import InstanceTester
 from portal.config import Config
 from portal.elicitation import PORTAL_LOGIN_PATH
 from portal.home import Holdings
-from portal.login import Delivery, Smtp
+from portal.login import Delivery
+from portal.notices import Smtp
 from portal.servers import StoredServers
 from portal.state import Store
 

@@ -35,21 +35,19 @@ from portal.identity import Identity
 from portal.login import (
     Administrators,
     Attempts,
-    Console,
     Directory,
     Invitations,
     Login,
     LoginRoutes,
     LoginSessions,
-    Mail,
     OneTimePin,
     Passwords,
     People,
     Pins,
     Provider,
-    Smtp,
 )
 from portal.logs import NO_EVENTS, EventSink
+from portal.notices import Console, Mail, Smtp
 from portal.oauth import (
     ENDPOINTS,
     FORMS,
@@ -208,6 +206,8 @@ class PortalIdentity:
     verifier: Verifier
     mail: Mail | None
     """The mail server; None shows PINs on the console."""
+    client_name: Callable[[str], Awaitable[str]]
+    """What the OAuth client with this id calls itself, "" for nothing."""
     _authentication: dict[str, object] = field(repr=False)
 
     def routes_of(self, path: str, endpoint: ASGIApp) -> list[BaseRoute]:
@@ -317,6 +317,7 @@ def portal_identity(
         tuple(public),
         verifier,
         settings.mail,
+        partial(_client_name, clients),
         {
             "settings": settings.oauth,
             "origins": origins,

@@ -162,6 +162,7 @@ class Instance:
             set_level(takes.portal.log_level)
             self.shared.config = takes
             await self._observing.apply()
+            self._notice_again()
             try:
                 await self._take_up_document(takes)
                 await self._refresh()
@@ -222,6 +223,7 @@ class Instance:
             self._name_issuer(portal)
         self._configure_delivery()
         self._locate()
+        self._notice_again()
 
     def urls(self, origin: str) -> list[PortalUrls]:
         """Where each portal's MCP endpoint is, the document's own first; `origin` is where the instance listens."""
@@ -273,8 +275,12 @@ class Instance:
 
     @asynccontextmanager
     async def _going_on(self) -> AsyncIterator[None]:
-        """A block in which parked runs go on."""
+        """A block in which parked runs go on, and people are told that calls wait for them."""
         async with AsyncExitStack() as stack:
+            if self.config.portal.identity is not None:
+                from portal.app.notices import approval_notices
+
+                self.shared.notices = await stack.enter_async_context(approval_notices(self.shared, self.portals))
             if (parked := self.shared.parked) is not None:
                 await stack.enter_async_context(parked)
                 stack.push_async_callback(parked.aclose, DRAIN_SECONDS)
@@ -656,6 +662,10 @@ class Instance:
 
         origin = self.config.portal.public_url or self._origin
         configure_delivery(self.admin.settings, identity, origin, self.own.definition.hostname)
+
+    def _notice_again(self) -> None:
+        if self.shared.notices is not None:
+            self.shared.notices.again()
 
     def _name_issuer(self, portal: Portal) -> None:
         portal.address = self._issuer(portal)

@@ -144,6 +144,7 @@ class Observing:
                 "refused": 0 if sender is None else sender.refused,
                 "dropped": shared.traces.dropped,
             },
+            notices={} if shared.notices is None else shared.notices.counts,
         )
 
     def _knows(self, server: str, tool: str) -> bool:

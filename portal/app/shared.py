@@ -32,6 +32,7 @@ from portal.state import Clock, utc_now
 if TYPE_CHECKING:
     from portal.admin import Admin
     from portal.app.identity import AdmissionPolicy, IdentitySettings, SharedIdentity
+    from portal.approvals import ApprovalNotices
     from portal.elicitation import Choices
     from portal.export import ExportJobs
     from portal.login import Passwords
@@ -79,13 +80,14 @@ class Parts:
 class Shared:
     """The configuration in force, and the parts of an instance that every portal uses.
 
-    Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
-    a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`, `identity`
-    and `choices` are None where nobody signs in, `approvals` where there is no store, `log` where calls are not written
-    into one, `exports` where there is no log or no store, `admin` where nobody signs in. `kept` keeps arguments,
-    results and programs, where the operator says so. `runs` are those under way at all portals, `parked` those that go
-    on from the store, None without one. `gateway` has the rules about what may pass, and what searches for secrets.
-    `mark` tells this instance from others: a portal that is led back to itself sees it.
+    Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the
+    operator a message that is meant for nobody else. `meanings` is None where search goes by words alone. `store`,
+    `identity` and `choices` are None where nobody signs in, `approvals` where there is no store, `notices` where
+    nobody signs in, `log` where calls are not written into one, `exports` where there is no log or no store, `admin`
+    where nobody signs in. `kept` keeps arguments, results and programs, where the operator says so. `runs` are those
+    under way at all portals, `parked` those that go on from the store, None without one. `gateway` has the rules
+    about what may pass, and what searches for secrets. `mark` tells this instance from others: a portal that is led
+    back to itself sees it.
     """
 
     config: Config
@@ -108,6 +110,7 @@ class Shared:
     store: Store | None = None
     parked: DurableRuns | None = None
     approvals: Approvals | None = None
+    notices: ApprovalNotices | None = None
     log: CallLog | None = None
     events: EventSink = NO_EVENTS
     kept: ContentLog | None = None

@@ -1,5 +1,7 @@
 """Approvals of exact calls: what needs one, who decides, and that each is good for one call."""
 
+from typing import TYPE_CHECKING
+
 from portal.approvals.approvals import Approvals
 from portal.approvals.errors import (
     ApprovalConflict,
@@ -27,7 +29,15 @@ from portal.approvals.votes import (
     tally,
 )
 from portal.approvals.written import MAX_ARGUMENTS, canonical, digest_of
+from portal.lazy import lazily
 from portal.state import ApprovalGrant
+
+if TYPE_CHECKING:
+    from portal.approvals.notice_words import NoticePlace
+    from portal.approvals.notices import ApprovalNotices
+else:
+    # Where nobody signs in nobody is told, and neither pages nor mail are loaded.
+    __getattr__ = lazily(__name__, {"ApprovalNotices": "notices", "NoticePlace": "notice_words"})
 
 __all__ = [
     "MAX_ARGUMENTS",
@@ -39,12 +49,14 @@ __all__ = [
     "ApprovalGrant",
     "ApprovalImpossible",
     "ApprovalNeed",
+    "ApprovalNotices",
     "ApprovalRefused",
     "ApprovalState",
     "ApprovalUnknown",
     "ApprovalVote",
     "Approvals",
     "Decider",
+    "NoticePlace",
     "Remember",
     "Via",
     "canonical",

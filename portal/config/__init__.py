@@ -1,5 +1,6 @@
 """The configuration document: read, expanded, checked and watched."""
 
+from portal.config.approval_notices import ApprovalNoticesSection
 from portal.config.clients import (
     SERVER_SECTIONS,
     EntryUnusable,
@@ -65,6 +66,7 @@ from portal.config.runs import RunSettings
 from portal.config.server_entries import NewAddress, NewApi, NewProgram, ServerPlace, enabling, new_entry, server_place
 from portal.config.upstream_oauth import UpstreamOAuth
 from portal.config.watch import watch_config
+from portal.config.webhooks import WebhookSection
 
 __all__ = [
     "ALIAS",
@@ -77,6 +79,7 @@ __all__ = [
     "RESERVED_IDS",
     "SERVER_SECTIONS",
     "YAML",
+    "ApprovalNoticesSection",
     "CapabilityOverride",
     "CodeModePolicy",
     "Config",
@@ -122,6 +125,7 @@ __all__ = [
     "ToolLabels",
     "TraceSection",
     "UpstreamOAuth",
+    "WebhookSection",
     "advice",
     "difference",
     "document_in",

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.alias_generators import to_camel
 
 from portal.config import secrets as config_secrets
+from portal.config.approval_notices import ApprovalNoticesSection
 from portal.config.clients import (
     MAX_ENV_FILE,
     SERVER_SECTIONS,
@@ -127,6 +128,7 @@ class PortalSettings(Section):
     state: str | None = Field(default=None, repr=False)
     identity: IdentitySection | None = None
     credential_notices: CredentialNoticesSection = CredentialNoticesSection()
+    approval_notices: ApprovalNoticesSection = ApprovalNoticesSection()
     logs: LogSection | None = None
     traces: TraceSection | None = None
     metrics: MetricsSection | None = None
@@ -628,6 +630,7 @@ def _portal(section: object, file: str, expansion: Expansion, folder: Path | Non
         given = {**given, "limits": {spelled[name]: value for name, value in limits.items()}}
     settings = _checked(PortalSettings, given, "portal", file)
     _numbers_have_a_token(settings, file)
+    _notices_have_a_mail_server(settings, file)
     if settings.state is not None and folder is not None:
         settings = settings.model_copy(update={"state": _RELATIVE_SQLITE.sub(_absolute_in(folder), settings.state)})
     if settings.logs is not None and settings.logs.database is not None and folder is not None:
@@ -651,6 +654,14 @@ def _numbers_have_a_token(settings: PortalSettings, file: str) -> None:
         problem = "needs a `token`: with `portal.identity` others reach the portal, and the numbers name its servers."
         fix = 'Give one of at least 16 characters, as in `"token": "${METRICS_TOKEN}"`.'
         raise ConfigError(problem, file=file, key="portal.metrics", fix=fix)
+
+
+def _notices_have_a_mail_server(settings: PortalSettings, file: str) -> None:
+    wanted = settings.approval_notices
+    if (wanted.mail or wanted.to_person) and (settings.identity is None or settings.identity.smtp is None):
+        key = "mail" if wanted.mail else "toPerson"
+        fix = "Set `portal.identity.smtp`."
+        raise ConfigError("needs a mail server.", file=file, key=f"portal.approvalNotices.{key}", fix=fix)
 
 
 def _check_quotas(settings: PortalSettings, file: str) -> None:

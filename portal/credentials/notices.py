@@ -23,7 +23,7 @@ from portal.config import CredentialNoticesSection
 from portal.credentials.client_credentials import OwnToken
 from portal.credentials.endings import ending, ends_at
 from portal.credentials.grants import CREDENTIAL, OWN, STATES, CredentialDocument, State, state_of
-from portal.credentials.webhook import Webhook, WebhookFailed
+from portal.notices import Webhook, WebhookFailed
 from portal.objects import Document
 from portal.state import AlreadyExists, Clock, Conflict, Follower, Kind, NotFound, StateUnavailable, utc_now
 

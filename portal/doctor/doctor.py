@@ -23,6 +23,7 @@ from portal.doctor.environment import environment_facts, environment_findings
 from portal.doctor.findings import Diagnosis, Examination, in_order, notice, trouble
 from portal.doctor.installed import client_facts, client_findings
 from portal.doctor.logins import StoredLogins
+from portal.doctor.mail import mail_facts, mail_findings
 from portal.doctor.own_portal import port_facts, port_findings, public_facts, public_findings
 from portal.doctor.programs import program_facts, program_findings, programs_of
 from portal.doctor.remotes import now_utc, remote_facts, remote_findings, remotes_of
@@ -115,6 +116,7 @@ async def _begin_with(config: Config, wanted: ExaminationScope, parts: _Parts, s
     """Begin the parts that need a configuration."""
     if not wanted.server:
         parts.begin("portal", _own_portal(config))
+        parts.begin("mail", _mail(config))
         parts.begin("clients", _clients(config, wanted.machine))
     servers = [one for one in config.servers.values() if wanted.server in ("", one.id)]
     database, logins = await stack.enter_async_context(opened_database(config))
@@ -155,6 +157,10 @@ async def _own_portal(config: Config) -> Iterable[Diagnosis]:
     port = await port_facts(config)
     public = await public_facts(config, port)
     return [*port_findings(port), *public_findings(public)]
+
+
+async def _mail(config: Config) -> Iterable[Diagnosis]:
+    return list(mail_findings(await mail_facts(config)))
 
 
 async def _clients(config: Config, machine: Machine) -> Iterable[Diagnosis]:

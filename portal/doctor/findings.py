@@ -31,6 +31,7 @@ CHECKS = {
     "portal.host": "the address to listen on is allowed",
     "portal.publicUrl": "the public URL resolves and leads to a portal",
     "portal.hosts": "the portal answers to the host name of its public URL",
+    "portal.mail": "the mail server answers, encrypts, and takes the user",
     "database.schema": "the database can be read, and its tables are of this version",
     "database.keys": "the key file is there, private, and belongs to the database",
     "database.disk": "the disk has room",

@@ -35,11 +35,10 @@ from portal.login.invitations import (
     NewInvitation,
     link_path,
 )
-from portal.login.mail import Console, Mail, Smtp
 from portal.login.oidc import Oidc, same_issuer
 from portal.login.passwords import Passwords, why_unfit
 from portal.login.people import People, Person, person_id
-from portal.login.pin import Pins, normal_email
+from portal.login.pin import Pins
 from portal.login.providers import OidcProvider, OneTimePin, Provider, ProviderInvalid, places, read_provider
 from portal.login.remote import LoginFailed, ProviderTokens, SignedIn, authorization_url
 from portal.login.routes import CALLBACK_PATH, CHOOSE, LoginRoutes
@@ -66,7 +65,6 @@ __all__ = [
     "Administrator",
     "Administrators",
     "Attempts",
-    "Console",
     "Delivery",
     "Directory",
     "HeldSession",
@@ -79,7 +77,6 @@ __all__ = [
     "LoginSession",
     "LoginSessions",
     "LoginSettings",
-    "Mail",
     "NewInvitation",
     "Oidc",
     "OidcProvider",
@@ -95,7 +92,6 @@ __all__ = [
     "ResetLink",
     "Role",
     "SignedIn",
-    "Smtp",
     "TooManyAccounts",
     "authorization_url",
     "check_provider",
@@ -103,7 +99,6 @@ __all__ = [
     "end_of",
     "form_endpoint",
     "link_path",
-    "normal_email",
     "person_id",
     "places",
     "read_provider",

@@ -19,8 +19,8 @@ from portal.login.administrators import Administrator, Administrators
 from portal.login.attempts import TOO_MANY_ATTEMPTS, TOO_OFTEN, Attempts
 from portal.login.invitations import INVITATION_PATH, RESET_PATH, Invitations
 from portal.login.passwords import MIN_LENGTH, why_unfit
-from portal.login.pin import normal_email
 from portal.login.sign_in import LOGIN_PATH, Login, SignInMethod, form_endpoint
+from portal.notices import normal_email
 from portal.pages import HOME, Visitor
 
 CLAIM_PATH = "/login/claim"

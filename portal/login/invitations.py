@@ -32,9 +32,8 @@ from portal.login.administrators import (
     make_account,
     unchecked,
 )
-from portal.login.mail import Mail, MailFailed, Message
 from portal.login.passwords import Passwords
-from portal.login.pin import normal_email
+from portal.notices import Mail, MailFailed, Message, normal_email
 from portal.state import Broken, NotFound, Store, Stored, Transaction, utc_now
 
 LIFETIME = timedelta(days=3)

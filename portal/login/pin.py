@@ -7,7 +7,6 @@ attempts, one after the other, for all processes.
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from datetime import datetime, timedelta
 import structlog
 from pydantic import Field
 
-from portal.login.mail import Mail, MailFailed, Message
+from portal.notices import Mail, MailFailed, Message
 from portal.objects import Document
 from portal.pages import Visitor
 from portal.shares import Full, Shares, network_of
@@ -27,7 +26,6 @@ ATTEMPTS = 5
 MAX_SENDING, MAX_SENDING_FOR_EACH = 200, 20
 """Messages that the mail server has not taken yet; the parts are those of the addresses that asked for them."""
 LAST_SECONDS = 5.0
-_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
 
 
 class OneTimePinDocument(Document):
@@ -146,9 +144,3 @@ class Pins:
         flow = secrets.token_urlsafe(32)
         await self._tokens.issue(PIN_FLOW, flow, subject=email, document=document, expires_at=expires_at)
         return flow
-
-
-def normal_email(text: str) -> str | None:
-    """The address in the spelling that is compared, or None if no PIN could be sent to it."""
-    text = text.strip()
-    return text.lower() if len(text) <= 254 and _EMAIL.fullmatch(text) else None

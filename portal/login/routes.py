@@ -22,10 +22,11 @@ from portal.login.administrators import Administrators
 from portal.login.attempts import TOO_MANY, TOO_MANY_ATTEMPTS, TOO_OFTEN, Attempts
 from portal.login.directory import Offer
 from portal.login.invitations import Invitations
-from portal.login.pin import Pins, RightPin, WrongPin, normal_email
+from portal.login.pin import Pins, RightPin, WrongPin
 from portal.login.providers import OneTimePin
 from portal.login.remote import LoginFailed, LoginRefused, SignedIn
 from portal.login.sign_in import LOGIN_PATH, Login, form_endpoint, see_other
+from portal.notices import normal_email
 from portal.objects import Document
 from portal.pages import HOME, ICON_PATH, STYLE_PATH, Visitor, icon, safe_return, style
 from portal.shares import Full

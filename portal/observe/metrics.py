@@ -43,7 +43,7 @@ class Readings:
     """What is read when somebody asks. None stands for a part that the instance does not have.
 
     `states` are those of servers by id, `sessions` how many there are at each portal. `programs` has numbers by what
-    they are: `running`, `queued`, `suspended`.
+    they are: `running`, `queued`, `suspended`. `notices` are those of approvals, by channel and what became of them.
     """
 
     states: Mapping[str, str] = field(default_factory=dict)
@@ -56,6 +56,7 @@ class Readings:
     log_dropped: int = 0
     spans_waiting: int = 0
     spans: Mapping[str, int] = field(default_factory=dict)
+    notices: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Metrics:
@@ -206,7 +207,16 @@ def families(readings: Readings) -> list[Metric]:
         CounterMetricFamily(names.LOG_DROPPED, "Rows that there was no room for.", readings.log_dropped),
         *_gauge(names.SPANS_WAITING, "Rows whose spans are not sent yet.", readings.spans_waiting),
         _counters(names.SPANS, "Spans, by what became of them.", "fate", readings.spans),
+        _of_notices(readings.notices),
     ]
+
+
+def _of_notices(counts: Mapping[tuple[str, str], int]) -> Metric:
+    says = "Mails and webhooks that tell people of calls that wait for them, by what became of them."
+    family = CounterMetricFamily(names.NOTICES, says, labels=["channel", "fate"])
+    for labels, value in counts.items():
+        family.add_metric(labels, value)
+    return family
 
 
 def _of_servers(states: Mapping[str, str]) -> list[Metric]:

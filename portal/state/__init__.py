@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from portal.lazy import lazily
 from portal.state.approval_row import (
     APPROVAL_GRANTS,
+    APPROVAL_NOTICES,
     APPROVALS,
     ApprovalChange,
     ApprovalCounts,
     ApprovalFilter,
     ApprovalGrant,
     ApprovalRow,
+    NoticeBatch,
+    NoticeEnd,
 )
 from portal.state.clock import Clock, utc_now
 from portal.state.errors import (
@@ -58,6 +61,7 @@ from portal.state.run_values import (
 )
 
 if TYPE_CHECKING:
+    from portal.state.approval_notice_rows import ApprovalNoticeRows
     from portal.state.approval_rows import ApprovalRows
     from portal.state.credentials import CredentialKey, CredentialRows, StoredCredential
     from portal.state.database import begin_sqlite, make_private_file, parse_url
@@ -77,6 +81,7 @@ else:
         __name__,
         {
             "KEEP": "objects",
+            "ApprovalNoticeRows": "approval_notice_rows",
             "ApprovalRows": "approval_rows",
             "GrantRows": "grant_rows",
             "Broken": "objects",
@@ -117,6 +122,7 @@ else:
 __all__ = [
     "APPROVALS",
     "APPROVAL_GRANTS",
+    "APPROVAL_NOTICES",
     "KEEP",
     "LABELS_READ",
     "LIVE",
@@ -126,6 +132,7 @@ __all__ = [
     "ApprovalCounts",
     "ApprovalFilter",
     "ApprovalGrant",
+    "ApprovalNoticeRows",
     "ApprovalRow",
     "ApprovalRows",
     "Broken",
@@ -158,6 +165,8 @@ __all__ = [
     "LabelRows",
     "Misused",
     "NotFound",
+    "NoticeBatch",
+    "NoticeEnd",
     "ParkReason",
     "Parking",
     "Place",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal, TypeAlias
 
 APPROVALS = "approvals"
 """What subscribers are told of that have to hear of approvals."""
 APPROVAL_GRANTS = "approval_grants"
 """What subscribers are told of that have to hear of remembered approvals."""
+APPROVAL_NOTICES = "approval_notices"
+"""What subscribers are told of that have to hear of notices to send."""
 OPEN = ("pending", "approved")
 """The states of those that have not ended."""
 
@@ -93,3 +96,19 @@ class ApprovalFilter:
     states: tuple[str, ...] = ()
     mentions: str = ""
     before: datetime | None = None
+
+
+NoticeEnd: TypeAlias = Literal["told", "failed", "ended"] | datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeBatch:
+    """What one process tells one target at once: `approvals` by their ids, the longest due first. `tries` counts this
+    one. `full_until`: after this mail the address gets no other before then."""
+
+    id: str
+    portal: str
+    target: str
+    approvals: tuple[str, ...]
+    tries: int
+    full_until: datetime | None = None

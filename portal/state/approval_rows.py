@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.state.approval_row import APPROVALS, OPEN, ApprovalChange, ApprovalCounts, ApprovalFilter, ApprovalRow
 from portal.state.clock import Clock, from_stored, to_stored
-from portal.state.documents import MAX_DOCUMENT_BYTES, check_name
+from portal.state.documents import MAX_DOCUMENT_BYTES, check_name, is_storable
 from portal.state.envelope import FindKey, Place, seal, unseal
 from portal.state.errors import DocumentInvalid
 from portal.state.grant_rows import insert_grant
@@ -111,6 +111,8 @@ class ApprovalRows:
                 values["ended_at"] = to_stored(self._clock())
             if change.secret is not None:
                 values |= await self._sealed(connection, id, change.secret)
+                # What the call is for is said now: others may have to be told.
+                values["noted_at"] = None
             seen = and_(approvals.c.id == id, approvals.c.revision == row.revision)
             written = await connection.execute(update(approvals).where(seen).values(**values, **_NEXT))
             # Nobody else writes meanwhile: another revision would be a fault of this transaction.
@@ -174,6 +176,15 @@ class ApprovalRows:
             rows = await connection.execute(query.limit(max(1, min(limit, MAX_LISTED))))
             return [_row(row) for row in rows.mappings()]
 
+    async def unnoted(self, portals: Collection[str], limit: int) -> Sequence[ApprovalRow]:
+        """Those that wait for people at these portals, and of which nobody was told yet, the oldest first."""
+        new = and_(approvals.c.state == "pending", approvals.c.noted_at.is_(None))
+        theirs = approvals.c.portal.in_([one for one in portals if is_storable(one)])
+        query = select(*_COLUMNS).where(new, theirs, approvals.c.expires_at > to_stored(self._clock()))
+        async with self._reading() as connection:
+            rows = await connection.execute(query.order_by(approvals.c.created_at).limit(limit))
+            return [_row(row) for row in rows.mappings()]
+
     async def revisions(self, ids: Collection[str]) -> Mapping[str, int]:
         """The revision of each of these that is there."""
         wanted, found = sorted(ids), dict[str, int]()
@@ -222,7 +233,7 @@ async def reuse(connection: AsyncConnection, run: str, call: int, now: datetime)
     return True
 
 
-_COLUMNS = tuple(column for column in approvals.c if column.name not in ("secret", "kid"))
+_COLUMNS = tuple(column for column in approvals.c if column.name not in ("secret", "kid", "noted_at"))
 _NEXT: Mapping[str, object] = {"revision": approvals.c.revision + 1}
 
 

@@ -226,11 +226,30 @@ approvals = Table(
     Column("document", Text, nullable=False),
     Column("secret", Bytes),
     Column("kid", String(16)),
+    Column("noted_at", Number(optional=True)),
     Index("approvals_by_state", "state", "expires_at"),
+    Index("approvals_by_note", "state", "noted_at"),
     Index("approvals_by_run", "run", "call"),
     Index("approvals_by_subject", "subject", "created_at"),
     Index("approvals_by_end", "ended_at"),
     Index("approvals_by_kid", "kid"),
+)
+
+# Who is told that an approval waits for people, and whether they were: `target` is an address, or "" for the webhook.
+approval_notices = Table(
+    "approval_notices",
+    metadata,
+    Column("approval", String(64), primary_key=True),
+    Column("target", String(320), primary_key=True),
+    Column("portal", String(512), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("batch", String(64), nullable=False),
+    Column("tries", Number(), nullable=False),
+    Column("due_at", Number(), nullable=False),
+    Column("told_at", Number(optional=True)),
+    Index("approval_notices_by_due", "state", "due_at"),
+    Index("approval_notices_by_target", "target", "told_at"),
+    Index("approval_notices_by_batch", "batch"),
 )
 
 # Approvals that are remembered: so many further calls of a tool by a person need none until an end.

@@ -14,6 +14,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.state import objects
+from portal.state.approval_notice_rows import ApprovalNoticeRows
 from portal.state.approval_rows import ApprovalRows
 from portal.state.changes import Callback, Changes, count, read_revisions
 from portal.state.clock import Clock, from_stored, utc_now
@@ -140,6 +141,7 @@ class Store:
         self.labels = LabelRows(database.reading, self._writing_rows, clock)
         self.runs = RunRows(database.reading, self._writing_rows, clock, keys.find)
         self.approvals = ApprovalRows(database.reading, self._writing_rows, clock, keys.find)
+        self.approval_notices = ApprovalNoticeRows(database.reading, self._writing_rows, clock)
         self.approval_grants = GrantRows(database.reading, self._writing_rows, clock)
         self._database = database
         self._keys = keys

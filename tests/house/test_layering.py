@@ -37,7 +37,7 @@ ROOMS = (
     ("egress", "demo", "openapi", "shadow"),
     ("config", "http", "state"),
     ("objects", "flows"),
-    ("upstream", "logs", "access", "pages", "quotas", "profiles"),
+    ("upstream", "logs", "access", "pages", "quotas", "profiles", "notices"),
     ("approvals", "pins", "signals", "login", "observe", "export", "gateway"),
     ("oauth", "credentials"),
     ("elicitation",),

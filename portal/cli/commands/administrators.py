@@ -28,9 +28,9 @@ from portal.login import (
     Passwords,
     Role,
     link_path,
-    normal_email,
     why_unfit,
 )
+from portal.notices import normal_email
 from portal.state import Store
 
 BY = "codemode admin"

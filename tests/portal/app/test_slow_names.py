@@ -15,8 +15,8 @@ import pytest
 from mcp import Client
 
 from portal.egress import NameResolver, resolving_by
-from portal.login.mail import MailFailed, Message, Smtp
 from portal.login.remote import fetch_json, provider_fetcher
+from portal.notices import MailFailed, Message, Smtp
 from tests.patience import PATIENCE
 from tests.portal.egress.name_server import NameServer, name_server
 from tests.portal.egress.test_egress import answer, serving

@@ -19,10 +19,12 @@ from portal.doctor.database import database_findings, opened_database
 from portal.doctor.engine import EngineFacts, engine_facts, engine_findings
 from portal.doctor.environment import environment_facts, environment_findings
 from portal.doctor.installed import client_facts, client_findings
+from portal.doctor.mail import mail_facts, mail_findings
 from portal.doctor.own_portal import PortFacts, PublicFacts, port_facts, port_findings, public_facts, public_findings
 from portal.doctor.probes import HttpFacts
 from portal.state import KeyRing
 from tests.certificates import server_named
+from tests.portal.approvals.told import post_office
 from tests.portal.clients.machines import machine_in, written
 from tests.portal.doctor.finding import checks, found
 from tests.portal.portals import portal_over
@@ -332,3 +334,18 @@ def test_a_server_of_somebody_else_is_no_portal_gone_astray(tmp_path: Path) -> N
 
 def test_a_document_of_a_client_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert found(clients(tmp_path, None, "{"), "clients.file").level == "notice"
+
+
+async def test_a_mail_server_that_answers_is_said_to_and_one_that_does_not_is_named_without_its_password() -> None:
+    async with post_office() as office:
+        smtp = {"host": "127.0.0.1", "port": office.port, "sender": "portal@example.com", "security": "none"}
+        identity = {"identity": {"smtp": smtp}}
+        assert found(mail_findings(await mail_facts(config(**identity))), "portal.mail").level == "ok"
+        # The server offers no encryption: neither a letter nor a password goes there.
+        smtp |= {"security": "starttls", "username": "portal", "password": "planted-password"}
+        one = found(mail_findings(await mail_facts(config(**identity))), "portal.mail")
+        assert one.level == "trouble" and "SMTPNotSupportedError" in one.text and "planted" not in repr(one)
+        assert office.letters == []
+    one = found(mail_findings(await mail_facts(config(**identity))), "portal.mail")
+    assert one.level == "trouble" and "did not take" in one.text
+    assert list(mail_findings(await mail_facts(config()))) == []

@@ -20,8 +20,8 @@ from portal.endpoint import CodeRunner
 from portal.http import HttpSettings
 from portal.identity import Identity
 from portal.login import Role
-from portal.login.mail import Message
 from portal.login.passwords import Passwords
+from portal.notices import Message
 from portal.oauth.clients import Fetch
 from portal.oauth.settings import OAuthSettings
 from portal.state import Store

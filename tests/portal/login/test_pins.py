@@ -14,8 +14,8 @@ import pytest
 from aiosmtpd.smtp import SMTP
 from structlog.testing import capture_logs
 
-from portal.login.mail import Message, Smtp
 from portal.login.providers import OneTimePin
+from portal.notices import Message, Smtp
 from portal.shares import Lent, Shares
 from portal.state import plain
 from tests.portal.login.browser import Browser, Page, browser_at

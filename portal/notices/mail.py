@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import smtplib
 import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.utils import format_datetime, parseaddr
 from typing import Literal, Protocol
 
 from portal.egress import AddressRule, Threads, connected
 
 TIMEOUT_SECONDS = 20.0
+"""For each step of handing a letter over."""
 # Letters that are handed over at once.
 MOST_AT_ONCE = 4
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
 
 
 class MailFailed(Exception):
@@ -24,9 +29,13 @@ class MailFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """A letter. One that has an `id` says that a program has written it, so that no holiday note answers it; a letter
+    that is sent once more has the same."""
+
     to: str
     subject: str
     text: str
+    id: str = ""
 
 
 class Mail(Protocol):
@@ -53,30 +62,67 @@ class Smtp:
     )
 
     async def send(self, message: Message) -> None:
+        opened = await self._opened()
+        try:
+            await self._threads.run(lambda: self._send(message, opened))
+        except (OSError, ValueError, smtplib.SMTPException) as error:
+            raise self._failed(error) from error
+        finally:
+            opened.close()
+
+    async def check(self) -> None:
+        """Return if the server lets letters be handed over as configured: it answers, encrypts, and takes the user. No
+        letter is sent.
+
+        Raises:
+            MailFailed: it does not.
+        """
+        opened = await self._opened()
+        try:
+            await self._threads.run(lambda: self._session(opened).quit())
+        except (OSError, smtplib.SMTPException) as error:
+            raise self._failed(error) from error
+        finally:
+            opened.close()
+
+    async def _opened(self) -> socket.socket:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                opened = await connected(self.host, self.port, AddressRule.NOT_LINK_LOCAL)
-            try:
-                await self._threads.run(lambda: self._send(message, opened))
-            finally:
-                opened.close()
-        except (OSError, smtplib.SMTPException) as error:
-            raise MailFailed(f"{self.host} did not take the message: {type(error).__name__}") from error
+                return await connected(self.host, self.port, AddressRule.NOT_LINK_LOCAL)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> MailFailed:
+        # The text of the error may have what the server said, and in it an address or a password.
+        return MailFailed(f"{self.host} did not take the message: {type(error).__name__}")
 
     def _send(self, message: Message, opened: socket.socket) -> None:
         letter = EmailMessage()
         letter["From"], letter["To"], letter["Subject"] = self.sender, message.to, message.subject
+        letter["Date"] = format_datetime(datetime.now(UTC))
+        if message.id:
+            domain = parseaddr(self.sender)[1].rpartition("@")[2] or self.host
+            letter["Message-ID"], letter["Auto-Submitted"] = f"<{message.id}@{domain}>", "auto-generated"
         letter.set_content(message.text)
+        with self._session(opened) as server:
+            server.send_message(letter)
+
+    def _session(self, opened: socket.socket) -> _Session:
+        """A conversation in which a letter can be handed over."""
         context = ssl.create_default_context()
         opened.settimeout(TIMEOUT_SECONDS)
         if self.security == "tls":
             opened = context.wrap_socket(opened, server_hostname=self.host)
-        with _Session(opened, self.host, self.port) as server:
+        server = _Session(opened, self.host, self.port)
+        try:
             if self.security == "starttls":
                 server.starttls(context=context)
             if self.username:
                 server.login(self.username, self.password)
-            server.send_message(letter)
+        except BaseException:
+            server.close()
+            raise
+        return server
 
 
 class _Session(smtplib.SMTP):
@@ -99,3 +145,9 @@ class Console:
 
     async def send(self, message: Message) -> None:
         self.write(f"Mail to {message.to}: {message.subject}\n{message.text}")
+
+
+def normal_email(text: str) -> str | None:
+    """The address in the spelling that is compared, or None if no letter could be sent to it."""
+    text = text.strip()
+    return text.lower() if len(text) <= 254 and _EMAIL.fullmatch(text) else None

@@ -12,7 +12,7 @@ import pytest
 from aiosmtpd.smtp import SMTP
 
 from portal.egress import NameResolver, resolving_by
-from portal.login.mail import MailFailed, Message, Smtp
+from portal.notices import MailFailed, Message, Smtp
 from tests.certificates import server_named
 from tests.portal.egress.name_server import NameServer, name_server
 

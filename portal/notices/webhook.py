@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from base64 import b64encode
 
-from portal.config import CredentialNoticesSection
+from portal.config import WebhookSection
 from portal.egress import AddressRule, Fetcher, FetchFailed, Wish, Wisher
 
 MAX_ANSWER = 64 * 1024
@@ -36,7 +36,7 @@ class Webhook:
         for fetcher in self._fetchers.values():
             await fetcher.aclose()
 
-    async def send(self, settings: CredentialNoticesSection, id: str, at: int, body: bytes) -> None:
+    async def send(self, settings: WebhookSection, id: str, at: int, body: bytes) -> None:
         """Send a body of JSON once. `at` is a Unix time; the receiver knows by `id` what it has had already.
 
         Raises:
