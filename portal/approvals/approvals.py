@@ -187,7 +187,7 @@ class Approvals:
                     # A person may decide for hours, and the database be away for a moment of it.
                     await asyncio.sleep(_AGAIN_SECONDS)
                     self._news.set()
-                self._seen[id] = approval.revision
+                self._note_seen(approval, news)
                 over = (approval.expires_at - self._clock()).total_seconds()
                 if approval.state == "pending" and over <= 0:
                     await self.expire_due()
@@ -514,6 +514,14 @@ class Approvals:
             if not waiting:
                 del self._waiters[id]
                 self._seen.pop(id, None)
+
+    def _note_seen(self, approval: Approval, news: asyncio.Event) -> None:
+        """Who waits with `news` has read the approval. If it is another than others have read, they are woken: the next
+        look at all of them finds nothing new any more."""
+        if self._seen.get(approval.id, approval.revision) != approval.revision:
+            for other in self._waiters[approval.id] - {news}:
+                other.set()
+        self._seen[approval.id] = approval.revision
 
     def _hear(self, kinds: frozenset[str]) -> None:
         if APPROVALS in kinds and self._waiters:

@@ -10,7 +10,7 @@ from math import inf
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED
+from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS
 
 from codemode import (
     CatalogError,
@@ -26,8 +26,9 @@ from codemode import (
     paused,
     refused,
 )
+from portal.endpoint.approval_prompts import ApprovalPrompts
 from portal.endpoint.generations import Generation
-from portal.endpoint.own_parked import OwnParkedRuns, owner_of
+from portal.endpoint.own_parked import OwnParkedRuns, owner_of, waits_of
 from portal.endpoint.parked import CheckpointUnreadable, read_checkpoint
 from portal.endpoint.parking import RunParking
 from portal.endpoint.presence import presence_of
@@ -35,6 +36,7 @@ from portal.endpoint.programs import CodeRunner, ProgramRuns, RunProgress
 from portal.endpoint.questions import HeldWork, Questions
 from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.request_log import UnlistedName
+from portal.endpoint.run_prompts import RunPrompts, RunState
 from portal.endpoint.tasks import Tasks
 from portal.endpoint.views import Catalogs, View, Views
 from portal.flows import RunLabels
@@ -52,7 +54,7 @@ from portal.runs import (
     in_words,
 )
 from portal.shares import holder_of
-from portal.state import RunClaim, StateUnavailable, StoredRun
+from portal.state import LIVE, RunClaim, StateUnavailable, StoredRun
 from portal.upstream import CallContext
 from sandbox import Overloaded
 
@@ -76,11 +78,14 @@ class CodeMode:
         parking: RunParking | None = None,
         durable: DurableRuns | None = None,
         tasks: Tasks | None = None,
+        *,
+        approvals: ApprovalPrompts,
     ) -> None:
         """Without `parking` and `durable` a run ends with this process at the latest."""
         self._tasks = tasks
         self._parking = parking
         self._durable = durable
+        self._approvals = approvals
         self._views = views
         self._catalogs = catalogs
         self._code_tool = code_tool
@@ -97,9 +102,9 @@ class CodeMode:
         if name != CODE:
             raise UnlistedName("tool", other_tool(name))
         if request.session is None:
-            return await self._questions.hold(request, lambda held: self._answer(arguments, held))
+            return await self._questions.hold(request, lambda held: self._answer(arguments, held), self._again)
         with presence_of(request.scope).required():
-            return await self._questions.hold(request, lambda held: self._answer(arguments, held))
+            return await self._questions.hold(request, lambda held: self._answer(arguments, held), self._again)
         raise MCPError(CONNECTION_CLOSED, "The client closed the connection; the program was stopped.")
 
     async def _answer(self, arguments: Mapping[str, Any], held: HeldWork) -> RawResult:
@@ -114,37 +119,32 @@ class CodeMode:
         except BaseException:
             self._runs.dismiss(holder)
             raise
-        settings = self._runs.settings()
-        progress = RunProgress(held)
+        progress, prompts = RunProgress(held), RunPrompts(self._approvals, held)
         owner = owner_of(held.request)
         parked = self._parked_of(owner)
         run = self._live_run(run_id, owner, held.request.principal, holder, RunLabels(), parked)
-
-        def leaves_at() -> float:
-            has_progress = held.request.context.on_progress is not None
-            return held.since + (settings.patience_with_progress if has_progress else settings.patience)
-
+        leaves_at, every = self._leaves_at(held), self._runs.settings().progress_every
         held.id, held.waits = run_id, lambda: run.handle.waits.open
         task = self._started(run, self._programs.run(arguments, held, run, progress))
         try:
             with run.line.through(CallContext(on_request=held.on_request, on_log=held.log)):
-                answer = await run.answer(
-                    lambda: inf if held.becomes_task else leaves_at(),
-                    every=settings.progress_every,
-                    on_waiting=progress.waiting,
-                )
+                async with prompts.during(run):
+                    answer = await run.answer(
+                        lambda: inf if held.becomes_task else leaves_at(), every=every, on_waiting=progress.waiting
+                    )
             if answer is not None and run.parked and parked is not None:
                 # From now on its row says what becomes of it.
                 held.stored = True
                 if held.is_task:
                     return answer
-                found = await self._follow(run.id, answer, parked, leaves_at, progress)
+                found = await self._follow(run.id, answer, parked, leaves_at, progress, prompts)
                 return await self._as_task(held, run.id, found)
             if answer is not None:
                 return answer
             progress.silent = True
-            return await self._paused(run, task, parked)
+            return await prompts.paused(await self._paused(run, task, parked))
         except asyncio.CancelledError:
+            prompts.stop()
             run.stop()
             if run.parked and parked is not None:
                 await self._left(run.id, parked)
@@ -183,6 +183,37 @@ class CodeMode:
             return None
         return OwnParkedRuns(self._durable, self._parking, owner)
 
+    def _leaves_at(self, held: HeldWork) -> Callable[[], float]:
+        """Until when the client of this work waits, by the clock of the event loop. Between two rounds it does."""
+        settings = self._runs.settings()
+
+        def leaves_at() -> float:
+            if held.away:
+                return inf
+            has_progress = held.request.context.on_progress is not None
+            return held.since + (settings.patience_with_progress if has_progress else settings.patience)
+
+        return leaves_at
+
+    async def _again(self, state: str, held: HeldWork) -> RawResult:
+        """The answer of a parked run to a client that was asked about it and comes back, maybe to another process. What
+        it says of an earlier state of the run does not count: it gets the present one.
+
+        Raises:
+            MCPError: the client has no such run.
+        """
+        came, owner = RunState.of(state), owner_of(held.request)
+        parked = self._parked_of(owner)
+        run = None if parked is None else await parked.find(came.run)
+        if parked is None or run is None:
+            raise MCPError(INVALID_PARAMS, "The program that this answers is not kept any more. Run it again.")
+        prompts = RunPrompts(self._approvals, held)
+        if run.state == "parked" and run.revision == came.revision:
+            await prompts.take(run)
+        answer = paused(run.id, waits_of(run), [])
+        found = await self._follow(run.id, answer, parked, self._leaves_at(held), RunProgress(held), prompts)
+        return await self._as_task(held, run.id, found)
+
     async def _follow(
         self,
         run_id: str,
@@ -190,19 +221,22 @@ class CodeMode:
         parked: OwnParkedRuns,
         leaves_at: Callable[[], float],
         progress: RunProgress,
+        prompts: RunPrompts,
     ) -> RawResult:
-        """The answer of a run that was parked, if it ends while its client waits; else that it is `paused`. A client
-        that leaves before ends it, as it does any other."""
+        """The answer of a run that was parked, if it ends while its client waits, or what asks the client for what it
+        waits for; else that it is `paused`. A client that leaves before ends it, as it does any other."""
         loop, every = asyncio.get_running_loop(), self._runs.settings().progress_every
         words = "; ".join(one["text"] for one in paused["structuredContent"]["waiting"])
         try:
-            while (now := loop.time()) < (end := leaves_at()):
+            while (run := await parked.find(run_id)) is not None and run.state in LIVE:
+                if run.state == "parked" and (asked := await prompts.asks(run)) is not None:
+                    return asked
+                if (now := loop.time()) >= (end := leaves_at()):
+                    progress.silent = True
+                    return await prompts.paused(await parked.paused(run_id) or paused)
                 await progress.waiting(f"Waiting: {words}")
-                answer = await parked.answer(run_id, min(end, now + every))
-                if answer is not None:
-                    return answer
-            progress.silent = True
-            return await parked.paused(run_id) or await parked.answer(run_id, end + 1.0) or paused
+                await parked.change(run, min(end, now + every))
+            return paused if run is None else await parked.answer(run)
         except (StateUnavailable, CatalogError):
             # It is stored. A later program gets its result.
             return paused

@@ -41,7 +41,7 @@ from portal.endpoint.request_log import CONTEXT, RequestLog
 from portal.endpoint.resources import Resources, Watches
 from portal.endpoint.resumption import ResumableSessions
 from portal.endpoint.room import no_room_error
-from portal.endpoint.server import Handler, PortalMcpServer, walled
+from portal.endpoint.server import Handler, PortalMcpServer, StoredStates, walled
 from portal.endpoint.session_room import SessionRoom, begins_session, has_sessions, session_named
 from portal.endpoint.sessions import Session, Sessions, scope_of
 from portal.endpoint.sight import Sight, sight_of
@@ -158,7 +158,8 @@ class Endpoint:
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._body_limit = http.body_limit
-        self._server = server = self._make_server(settings, mark)
+        states = None if store is None else StoredStates(store, caller.portal)
+        self._server = server = self._make_server(settings, mark, states)
         self._manager = self._make_manager(server, http)
         self._room = SessionRoom(Shares(http.sessions, http.sessions_each), self._manager.end, self._sessions.busy)
         # Apart from each other: the work of a request whose client has left goes on.
@@ -174,7 +175,16 @@ class Endpoint:
         self, tool: CodeRunner, programs: ProgramRuns, parking: RunParking | None, durable: DurableRuns | None
     ) -> CodeMode:
         return CodeMode(
-            self._views, self._catalogs, tool, self._questions, self._runs, programs, parking, durable, self._tasks
+            self._views,
+            self._catalogs,
+            tool,
+            self._questions,
+            self._runs,
+            programs,
+            parking,
+            durable,
+            self._tasks,
+            approvals=self._approval_prompts,
         )
 
     def _make_manager(self, server: PortalMcpServer, http: HttpSettings) -> ResumableSessions:
@@ -408,12 +418,16 @@ class Endpoint:
             finally:
                 self._streams.discard(stream)
 
-    def _make_server(self, settings: PortalSettings, mark: str) -> PortalMcpServer:
+    def _make_server(self, settings: PortalSettings, mark: str, states: StoredStates | None) -> PortalMcpServer:
         def marks() -> list[str]:
             return [mark, *sorted(self._servers.instances)][:MAX_INSTANCES] if mark else []
 
         server = PortalMcpServer(
-            settings.name, instructions=settings.instructions, middleware=self._log.middleware, marks=marks
+            settings.name,
+            instructions=settings.instructions,
+            middleware=self._log.middleware,
+            marks=marks,
+            states=states,
         )
         paged = types.PaginatedRequestParams
         for method, params, handler in (

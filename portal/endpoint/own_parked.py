@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
-from codemode import CatalogError, Failure, OnWait, Run, Waiting, paused
+from codemode import CatalogError, Failure, OnWait, Run, Waiting, WaitKind, paused
 from portal.endpoint.parking import LEFT, EndedRunResult, RunParking
 from portal.endpoint.request import ClientRequest, RawResult
 from portal.runs import DurableRuns, Owner
@@ -68,15 +68,20 @@ class OwnParkedRuns:
         with suppress(StateUnavailable):
             await self._durable.cancel(run_id, self._parking.portal, self._owner, LEFT)
 
-    async def answer(self, run_id: str, until: float) -> RawResult | None:
-        """The answer of a run that this owner's request began; None if it has not ended by then, a time of the event
-        loop."""
-        try:
+    async def answer(self, run: StoredRun) -> RawResult:
+        """The answer of a run that has ended, to the request of this owner that began it.
+
+        Raises:
+            CatalogError: it is not kept, or cannot be read.
+        """
+        return (await self._ended(run)).answer
+
+    async def change(self, run: StoredRun, until: float) -> None:
+        """Returns when a run that was seen so waits for something else, goes on or has ended, or at this time of the
+        event loop."""
+        with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
-                run = await self._durable.wait(run_id, self._parking.portal, self._owner)
-        except TimeoutError:
-            return None
-        return None if run is None else (await self._ended(run)).answer
+                await self._durable.changed(run, self._parking.portal, self._owner)
 
     async def paused(self, run_id: str) -> RawResult | None:
         """The answer `paused` for a run that has not ended; None for any other."""
@@ -118,7 +123,10 @@ def waits_of(run: StoredRun) -> tuple[Waiting, ...]:
 
 def _wait_of(wait: WaitOfRun, run: StoredRun) -> Waiting:
     text = _WORDS.get(wait.kind, "a person has to do something")
-    return Waiting(f"{wait.tool}: {text}" if wait.tool else text, wait.url or None, tool=wait.tool, run=run.id)
+    words = f"{wait.tool}: {text}" if wait.tool else text
+    # A later program that waits for this one asks for its approvals.
+    kind: WaitKind = "approval" if wait.kind == "approval" else "question"
+    return Waiting(words, wait.url or None, tool=wait.tool, run=run.id, kind=kind)
 
 
 @asynccontextmanager

@@ -42,6 +42,8 @@ COME_BACK_SECONDS = 60
 MAX_ROUNDS = 10
 MAX_QUESTIONS, MAX_QUESTION_BYTES = 16, 4 * 1024 * 1024
 """How many questions one round has, and how many bytes together. The others come in the next one."""
+RUN_STATE = "run:"
+"""Before the state of a parked run that its client is asked about. Nothing of it is held here."""
 _PARKED, _UPSTREAM, _ROUND = "portal:", "upstream:", "round:"
 _INPUT_REQUEST: TypeAdapter[object] = TypeAdapter(InputRequest)
 
@@ -231,6 +233,7 @@ class HeldWork:
 
 
 Work = Callable[[HeldWork], Awaitable[Result]]
+Again = Callable[[str, HeldWork], Awaitable[Result]]
 
 
 class KeepsTasks(Protocol):
@@ -355,11 +358,12 @@ class Questions:
 
         return await self._begin(request, work)
 
-    async def hold(self, request: ClientRequest, work: Work) -> Result:
+    async def hold(self, request: ClientRequest, work: Work, again: Again) -> Result:
         """The result of `work` for this request, or an `input_required` one that leads back here.
 
         Work for a 2026-07-28 client that can answer questions gets them by `HeldWork.ask`, and goes on between the
-        rounds. A client that leaves in a round stops it.
+        rounds. A client that leaves in a round stops it. `again` is the work for a client that comes back for a parked
+        run.
 
         Raises:
             MCPError: the client comes back for what is not held.
@@ -367,6 +371,8 @@ class Questions:
         if request.session is not None:
             return await work(HeldWork.of(request))
         state = request.params.get("requestState")
+        if isinstance(state, str) and state.startswith(RUN_STATE):
+            return await self._begin(request, partial(again, state))
         if isinstance(state, str):
             return await self._resume(request, state.removeprefix(_PARKED))
         client = request.context.client

@@ -1,18 +1,27 @@
 """The SDK's low-level MCP server, set up for a portal: one server for both protocol generations."""
 
+from __future__ import annotations
+
+import base64
 import importlib.util
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import structlog
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
-from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+from mcp.server.request_state import (
+    AESGCMRequestStateCodec,
+    InvalidRequestState,
+    RequestStateBoundary,
+    RequestStateCodec,
+    RequestStateSecurity,
+)
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -25,10 +34,16 @@ from portal.endpoint.task_shapes import TASKS
 from portal.errors import CallError, StoreUnavailable
 from portal.identity import key_of, principal_of
 from portal.sdk import remove_telemetry, sealed
-from portal.state import StateUnavailable
+from portal.state import StateError, StateUnavailable
 from portal.upstream import INSTANCES_META_KEY
 from portal.version import portal_version
 
+if TYPE_CHECKING:
+    from portal.state import Store
+
+STATE_SECONDS = 86_400.0
+"""How long a client may carry the state of a round. What is held in a process meanwhile ends long before."""
+_STORED = "p1."
 _FIRST = (INITIALIZE, "server/discover")
 
 log = structlog.get_logger("portal.endpoint")
@@ -36,6 +51,31 @@ log = structlog.get_logger("portal.endpoint")
 Params = TypeVar("Params")
 Result = TypeVar("Result")
 Handler = Callable[[ServerRequestContext[Any, Any], Params], Awaitable[HandlerResult]]
+
+
+class StoredStates:
+    """Seals the state that clients carry with the keys of a database: any process that has it open goes on with it, at
+    the portal with this id alone. Implements `RequestStateCodec`."""
+
+    def __init__(self, store: Store, portal: str) -> None:
+        self._store = store
+        self._purpose = f"requestState of the portal {portal!r}"
+
+    def seal(self, payload: bytes) -> str:
+        return _STORED + base64.urlsafe_b64encode(self._store.sealed(payload, self._purpose)).decode()
+
+    def unseal(self, token: str) -> bytes:
+        """
+        Raises:
+            InvalidRequestState: this portal has not sealed it, or its key is gone.
+        """
+        if not token.startswith(_STORED):
+            raise InvalidRequestState("malformed")
+        try:
+            data = base64.b64decode(token.removeprefix(_STORED).encode(), altchars=b"-_", validate=True)
+            return self._store.unsealed(data, self._purpose)
+        except (ValueError, StateError) as error:
+            raise InvalidRequestState(type(error).__name__) from error
 
 
 class PortalMcpServer(Server[Any]):
@@ -48,9 +88,11 @@ class PortalMcpServer(Server[Any]):
         instructions: str | None,
         middleware: ServerMiddleware[Any] | None = None,
         marks: Callable[[], Sequence[str]] = tuple,
+        states: RequestStateCodec | None = None,
     ) -> None:
         """`middleware` has every request before all that is here. `marks` are those of its instance, and of the portals
-        among its servers."""
+        among its servers. `states` seals what clients carry, for every process that knows its key; by default nobody
+        else knows it."""
         super().__init__(
             name,
             version=portal_version(),
@@ -66,7 +108,8 @@ class PortalMcpServer(Server[Any]):
             self.middleware.append(middleware)
         self.middleware.append(partial(_marking, marks))
         self.middleware.append(fit_params)
-        security = RequestStateSecurity(keys=[secrets.token_bytes(32)], bind_principal=_caller)
+        codec = states or AESGCMRequestStateCodec([secrets.token_bytes(32)])
+        security = RequestStateSecurity(codec=codec, bind_principal=_caller, ttl=STATE_SECONDS)
         self.extensions = {TASKS: {}}
         self._boundary = RequestStateBoundary(security, default_audience=name)
         self.middleware.append(self._boundary)

@@ -230,15 +230,15 @@ class DurableRuns:
         return run
 
     async def changed(self, seen: StoredRun, portal: str, owner: Owner) -> StoredRun | None:
-        """The run once it waits, does not wait any more, or has ended, where it did not so before. Otherwise as
-        `wait`."""
+        """The run once it waits, waits anew, does not wait any more, or has ended, where it did not so before.
+        Otherwise as `wait`."""
         while True:
             changed = asyncio.get_running_loop().create_future()
             # Before the run is read: its change must not come in between.
-            self._waiters.setdefault(seen.id, {})[changed] = _stage(seen.state)
+            self._waiters.setdefault(seen.id, {})[changed] = _stage(seen.state, seen.revision)
             try:
                 run = await self.find(seen.id, portal, owner)
-                if run is None or _stage(run.state) != _stage(seen.state):
+                if run is None or _stage(run.state, run.revision) != _stage(seen.state, seen.revision):
                     return run
                 if self._leaving:
                     raise StateUnavailable("the portal stops: ask again when it has started")
@@ -484,7 +484,7 @@ class DurableRuns:
     async def _tell_waiters(self) -> None:
         if self._waiters:
             states = await self.rows.states(tuple(self._waiters))
-            self._wake({id: _stage(states[id][0]) if id in states else "" for id in self._waiters})
+            self._wake({id: _stage(*states[id]) if id in states else "" for id in self._waiters})
 
     def _wake(self, stages: Mapping[str, str]) -> None:
         """Wake who waits for these runs, and saw them in another stage."""
@@ -501,9 +501,9 @@ class DurableRuns:
                 del self._waiters[id]
 
 
-def _stage(state: RunState) -> str:
-    """What the state of a run means to who waits for it: "waits", "goes on", or "ended"."""
-    return "waits" if state == "parked" else "goes on" if state in LIVE else "ended"
+def _stage(state: RunState, revision: int) -> str:
+    """What the state of a run means to who waits for it: since which revision it "waits", "goes on", or "ended"."""
+    return f"waits since {revision}" if state == "parked" else "goes on" if state in LIVE else "ended"
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

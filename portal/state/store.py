@@ -20,6 +20,7 @@ from portal.state.changes import Callback, Changes, count, read_revisions
 from portal.state.clock import Clock, from_stored, utc_now
 from portal.state.credentials import CredentialRows
 from portal.state.database import Database
+from portal.state.envelope import Place, seal, unseal
 from portal.state.errors import KeysUnusable, Misused, SecretUnreadable, StateUnavailable, StoreHealth
 from portal.state.grant_rows import GrantRows
 from portal.state.keys import KeyRing
@@ -289,6 +290,18 @@ class Store:
         async with self.transaction() as transaction:
             return await transaction.delete(kind, id, by=by)
 
+    def sealed(self, secret: bytes, purpose: str) -> bytes:
+        """What only who has the keys of this store opens, and only for this purpose. Nothing is stored."""
+        return seal(secret, _place_of(purpose), self._keys.newest)
+
+    def unsealed(self, data: bytes, purpose: str) -> bytes:
+        """
+        Raises:
+            SecretUnreadable: it was changed, is for something else, or its key is gone.
+            KeysUnusable: the keys cannot be read.
+        """
+        return unseal(data, _place_of(purpose), self._keys.find)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """All or nothing: committed when the block ends, undone when it raises. No other writer comes in between.
@@ -359,6 +372,10 @@ class Store:
             self._keys.find(kid)
         except SecretUnreadable as error:
             raise KeysUnusable(f"{self._database.name}: {error}") from None
+
+
+def _place_of(purpose: str) -> Place:
+    return Place("", "sealed", purpose, "")
 
 
 def _readable(found: Found[D] | None) -> Stored[D] | None:

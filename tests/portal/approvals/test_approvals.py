@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from portal.approvals import (
     canonical,
 )
 from portal.approvals.approvals import MAX_PENDING_OF_PERSON
+from portal.state.approval_rows import ApprovalRows
 from tests.patience import PATIENCE
 from tests.portal.approvals.people import ADA, ADMIN, BOB, CAROL, EVE, desk, group, need, rule
 
@@ -64,6 +65,25 @@ async def test_a_waiting_call_hears_of_a_decision_of_another_process(tmp_path: P
         asked = await here.approvals.request(need(PERSON))
         waiting = asyncio.create_task(here.approvals.changed(asked.id, PATIENCE))
         await elsewhere.approvals.decide(asked.id, ADA, True)
+        assert (await waiting).state == "approved"
+
+
+async def test_two_who_wait_for_one_decision_both_hear_of_it_whoever_reads_it_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(tmp_path) as at:
+        asked = await at.approvals.request(need(PERSON))
+        waiting = asyncio.create_task(at.approvals.changed(asked.id, PATIENCE))
+        read, revisions = asyncio.Event(), ApprovalRows.revisions
+
+        async def late(self: ApprovalRows, ids: Collection[str]) -> Mapping[str, int]:
+            await read.wait()
+            return await revisions(self, ids)
+
+        monkeypatch.setattr(ApprovalRows, "revisions", late)
+        await at.approvals.decide(asked.id, ADA, True)
+        assert (await at.approvals.changed(asked.id, PATIENCE)).state == "approved"
+        read.set()
         assert (await waiting).state == "approved"
 
 
