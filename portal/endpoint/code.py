@@ -33,7 +33,7 @@ from portal.endpoint.parked import CheckpointUnreadable, read_checkpoint
 from portal.endpoint.parking import RunParking
 from portal.endpoint.presence import presence_of
 from portal.endpoint.programs import CodeRunner, ProgramRuns, RunProgress
-from portal.endpoint.questions import HeldWork, Questions
+from portal.endpoint.questions import PARKING_SECONDS, HeldWork, Questions
 from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.request_log import UnlistedName
 from portal.endpoint.run_prompts import RunPrompts, RunState
@@ -59,8 +59,6 @@ from portal.upstream import CallContext
 from sandbox import Overloaded
 
 CODE = "code"
-PARKING_SECONDS = 10.0
-"""How long a client waits for its program to be parked before it is told that it is paused."""
 LOGIN_ENDED = "the login that this program was begun with has ended while it was parked. Log in to go on."
 
 
@@ -124,7 +122,7 @@ class CodeMode:
         parked = self._parked_of(owner)
         run = self._live_run(run_id, owner, held.request.principal, holder, RunLabels(), parked)
         leaves_at, every = self._leaves_at(held), self._runs.settings().progress_every
-        held.id, held.waits = run_id, lambda: run.handle.waits.open
+        held.id, held.waits, held.is_parking = run_id, lambda: run.handle.waits.open, lambda: _parks(run)
         task = self._started(run, self._programs.run(arguments, held, run, progress))
         try:
             with run.line.through(CallContext(on_request=held.on_request, on_log=held.log)):
@@ -297,7 +295,7 @@ class CodeMode:
 
     async def _paused(self, run: LiveRun, task: asyncio.Task[RawResult], parked: OwnParkedRuns | None) -> RawResult:
         """Let a run go on without its request. A program that only waits for an earlier run need not go on."""
-        if run.handle.wants_to_park and all(run.handle.waits.calls.values()):
+        if _parks(run):
             # What is answered holds then, whatever becomes of this process.
             await asyncio.wait({task}, timeout=PARKING_SECONDS)
             if task.done():
@@ -342,6 +340,11 @@ async def _paused_of(parked: OwnParkedRuns, run_id: str) -> RawResult | None:
     with suppress(StateUnavailable):
         return await parked.paused(run_id)
     return None
+
+
+def _parks(run: LiveRun) -> bool:
+    """Whether a run is about to be parked."""
+    return run.handle.wants_to_park and all(run.handle.waits.calls.values())
 
 
 def _made(record: Run) -> str:

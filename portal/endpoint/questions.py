@@ -39,6 +39,8 @@ MAX_OPEN_BYTES, MAX_OPEN_BYTES_FOR_EACH = 256 * 1024 * 1024, 32 * 1024 * 1024
 """The questions that nobody has answered yet, and the requests that wait for it, in bytes."""
 COME_BACK_SECONDS = 60
 """Seconds after which a call for which there was no room may be made again."""
+PARKING_SECONDS = 10.0
+"""How long a client waits for its program to be parked before it is told that it goes on without it."""
 MAX_ROUNDS = 10
 MAX_QUESTIONS, MAX_QUESTION_BYTES = 16, 4 * 1024 * 1024
 """How many questions one round has, and how many bytes together. The others come in the next one."""
@@ -71,7 +73,8 @@ class HeldWork:
 
     `patience` are the seconds after which it becomes a task, None where it does not; it has become one when it
     `is_task`, and `on_change` is called then when something is asked or answered. `id` is that of its run, if it has
-    one, and `waits` are what that waits for; it is `stored` once it goes on from the database.
+    one, and `waits` are what that waits for; `is_parking` says whether it is about to be stored. It is `stored` once it
+    goes on from the database.
     """
 
     request: ClientRequest
@@ -90,6 +93,7 @@ class HeldWork:
     on_change: Callable[[], None] = lambda: None
     id: str = ""
     waits: Callable[[], Sequence[Waiting]] = tuple
+    is_parking: Callable[[], bool] = lambda: False
     stored: bool = False
 
     @classmethod
@@ -114,7 +118,9 @@ class HeldWork:
         """For how many seconds its client waits before it becomes a task; None where it does not."""
         if self.patience is None:
             return None
-        return max(0.0, self.since + self.patience - asyncio.get_running_loop().time())
+        # What is stored by then is a task that outlives this process.
+        patience = self.patience + (PARKING_SECONDS if self.is_parking() else 0.0)
+        return max(0.0, self.since + patience - asyncio.get_running_loop().time())
 
     async def ask(self, method: str, params: Mapping[str, object]) -> Mapping[str, object]:
         """The client's answer, in a later round.

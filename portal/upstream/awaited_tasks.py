@@ -100,5 +100,4 @@ def _pause(task: Mapping[str, object]) -> float:
 def _error(error: object) -> RpcError:
     found = error if isinstance(error, dict) else {}
     code, message = found.get("code"), found.get("message")
-    is_code = isinstance(code, int) and not isinstance(code, bool)
-    return RpcError(code if is_code else _INTERNAL_ERROR, str(message or ""), found.get("data"))
+    return RpcError(code if isinstance(code, int) else _INTERNAL_ERROR, str(message or ""), found.get("data"))

@@ -16,11 +16,12 @@ import pytest
 from portal.identity import Identity
 from portal.login import People
 from portal.oauth import ServiceTokens
-from portal.state import Verdict
+from portal.state import RunFilter, Verdict
 from tests.end_to_end.processes import PortalProcess
 from tests.end_to_end.whole import ACCEPT, MODERN
 from tests.forked import finished
 from tests.patience import PATIENCE
+from tests.portal.endpoint.tasking import task_client
 from tests.portal.export.exporting import store_at
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 
@@ -158,6 +159,33 @@ async def test_a_program_of_three_approvals_is_killed_at_each_wait_and_approved_
         assert [line["text"] for line in answer["logs"]] == ["begun"]
         row = json.loads(await at.command("runs", "show", run_id, "--json"))
         assert (row["id"], row["state"]) == (run_id, "completed")
+
+
+async def test_the_task_of_a_program_outlives_the_process_that_made_it(tmp_path: Path) -> None:
+    mode = "mcp?codemode=search_and_execute"
+    async with place(tmp_path) as at:
+        await at.portals[0].start()
+        first = f"http://127.0.0.1:{at.portals[0].port}/{mode}"
+        async with task_client(first, headers=at.headers, capabilities={"elicitation": {}}) as client:
+            created = await client.run("return (await codemode.up.echo({n: 1})).n")
+            assert created["resultType"] == "task"
+            async with store_at(f"sqlite:///{tmp_path}/state.db") as store, asyncio.timeout(PATIENCE):
+                while not await store.runs.list(RunFilter(states=("parked",))):
+                    await asyncio.sleep(0.05)
+            await at.portals[0].kill()
+            await at.portals[1].start()
+            client.url = f"http://127.0.0.1:{at.portals[1].port}/{mode}"
+            task = await client.get(created["taskId"])
+            assert task["status"] in ("working", "input_required") and "approve" in task["statusMessage"]
+            # What its client answers decides nothing.
+            answers = {key: {"action": "accept", "content": {}} for key in task.get("inputRequests", {})}
+            await client.request("tasks/update", taskId=created["taskId"], inputResponses=answers)
+            (asked,) = await at.pending()
+            assert (await client.get(created["taskId"]))["status"] == "working" and at.made == []
+            await at.command("approvals", "approve", asked["id"], "--as", "bob@example.com")
+            task = await client.until(created["taskId"], "completed")
+            assert (task["result"]["structuredContent"]["result"], at.made) == (1, [1])
+            assert task["createdAt"] == created["createdAt"]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def tasking_server() -> Server[Any]:
         name, arguments = params.name, params.arguments or {}
         if name == "failing_job":
             if not _declared(ctx):
-                needed = {"requiredCapabilities": {"extensions": {TASKS: {}}}}
+                needed: dict[str, object] = {"requiredCapabilities": {"extensions": {TASKS: {}}}}
                 raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, "Missing required client capability", needed)
             looks["job"] = 0
             return _task("task", "working")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
 ]
 TWO = "const a = await codemode.one.structured({text: 'x'}); return [a, await codemode.one.echo({text: 'y'})]"
-URLS = {"elicitation": {"url": {}, "form": {}}}
+URLS: Mapping[str, Any] = {"elicitation": {"url": {}, "form": {}}}
 OWNER = Owner("oidc:ann", "token:agent")
 
 
@@ -118,12 +118,29 @@ async def test_a_program_that_waits_is_a_task_and_its_result_is_that_of_its_requ
         assert (await client.get(created["taskId"]))["status"] == "completed"
 
 
+async def test_a_program_that_is_parked_before_its_client_loses_patience_is_a_stored_task(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
+) -> None:
+    async with (
+        serving(upstream, login, code_tool, tmp_path, patience=0.7) as portal,
+        task_client(portal.code, capabilities={"elicitation": {}}) as client,
+    ):
+        id = (await client.run(TWO))["taskId"]
+        task = await client.until(id, "input_required")
+        ((_, asked),) = task["inputRequests"].items()
+        # This client shows forms, and has not said that it opens pages.
+        assert "mode" not in asked["params"] and LINK in asked["params"]["message"]
+        await client.request("tasks/cancel", taskId=id)
+        assert (await client.until(id, "cancelled"))["statusMessage"] == "the task was cancelled with tasks/cancel"
+
+
 async def test_a_task_is_its_callers_and_is_asked_for_by_clients_that_declare_the_extension(
     code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
 ) -> None:
     async with serving(upstream, login, code_tool, tmp_path) as portal, task_client(portal.code) as client:
         id = (await client.run(TWO))["taskId"]
-        for method, more in (("tasks/get", {}), ("tasks/update", {"inputResponses": {}}), ("tasks/cancel", {})):
+        given: dict[str, dict[str, Any]] = {"tasks/get": {}, "tasks/update": {"inputResponses": {}}, "tasks/cancel": {}}
+        for method, more in given.items():
             other = TaskClient(client.http, client.url, name="other")
             unknown = await refused(other.request(method, taskId=id, **more))
             made_up = await refused(client.request(method, taskId="exec_0123456789abcdef01234567", **more))
@@ -161,7 +178,6 @@ async def test_a_call_that_takes_long_is_a_task_that_can_be_cancelled(
     login: Login, tmp_path: Path, upstream: Hosted
 ) -> None:
     async with serving(upstream, login, None, tmp_path) as portal, task_client(portal.mcp) as client:
-        (await client.call("one_fail", arguments={"text": ""}))  # whether it is quick or a task
         first, second = [(await client.call("one_hang", arguments={"text": ""})) for _ in range(2)]
         assert first["resultType"] == "task" and (await client.get(first["taskId"]))["status"] == "working"
         await client.request("tasks/cancel", taskId=first["taskId"])
