@@ -10,6 +10,7 @@ from portal.config.section import Section
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Parked = Annotated[float, Field(ge=300, le=30 * 86_400, allow_inf_nan=False)]
+Plans = Literal["off", "offered"]
 
 
 class RunSettings(Section):
@@ -21,6 +22,8 @@ class RunSettings(Section):
 
     With `durable: on_park` a program that only waits is parked in the database of the portal, if it has one: it
     outlives the process, and ends when it has not gone on for `expires`.
+
+    With `plan: offered` clients may ask what a program would do before it does it.
     """
 
     patience: Seconds = 45.0
@@ -31,3 +34,4 @@ class RunSettings(Section):
     most: int = Field(default=500, ge=0, le=10_000)
     durable: Literal["off", "on_park"] = "off"
     expires: Parked = 86_400.0
+    plan: Plans = "off"
