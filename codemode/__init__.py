@@ -37,17 +37,19 @@ from codemode.parking import (
     ended_from_bytes,
 )
 from codemode.plan import Adherence, PlannedCall, ProgramPlan, matches
+from codemode.planning import planned_answer, planned_run
 from codemode.recording import ReplayDifference, Replayed, RunRecording
 from codemode.results import content_blocks, well_formed
 from codemode.run import Failure, Run
 from codemode.threads import FairThreads, on_behalf_of, work_for
-from codemode.tool import CodeTool, Repetition
+from codemode.tool import PLAN, CodeTool, Repetition
 from codemode.volume import excess
 from codemode.waits import OnWait, Waiting, WaitKind, Waits
 
 __all__ = [
     "HOW_TO_INSTALL_CHECKER",
     "PARKED",
+    "PLAN",
     "Adherence",
     "ArgumentCheck",
     "CallOutcome",
@@ -114,6 +116,8 @@ __all__ = [
     "on_behalf_of",
     "only_fetches",
     "paused",
+    "planned_answer",
+    "planned_run",
     "refused",
     "returned",
     "well_formed",

@@ -20,6 +20,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NoReturn, TypeAlias
 
+from codemode.answer import RESULT_CHARS, answer
 from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolFailed, ToolReturned
 from codemode.calls import wrong_arguments
 from codemode.catalog import Catalog
@@ -28,8 +29,9 @@ from codemode.handle import RunHandle
 from codemode.pace import Flight, Pace
 from codemode.plan import FormsDiffer, Holes, PlannedCall, ProgramPlan, form_of
 from codemode.results import Block
-from codemode.run import Run
+from codemode.run import Failure, Run
 from codemode.samples import VARIANTS, key_of, sample
+from codemode.truncation import truncate_text
 from codemode.waits import OnWait
 from sandbox import Settlement
 
@@ -45,6 +47,29 @@ RunOnce: TypeAlias = Callable[[ToolCaller, Pace, RunHandle], Coroutine[object, o
 """One run of the program, with this caller: `CodeTool.run` with the rest of its arguments."""
 Labels: TypeAlias = Callable[[str, str], Sequence[str]]
 """The labels of a tool of a server, by its id and the raw name."""
+
+
+def planned_run(run_id: str, program: str, plan: ProgramPlan) -> Run:
+    """The record of a run that has made a plan: its result, or why there is none."""
+    run = Run(run_id, program)
+    if plan.failure is None:
+        run.value, run.has_value = plan.as_dict(), True
+    else:
+        kind, name, message = (str(plan.failure.get(part, "")) for part in ("kind", "name", "message"))
+        line, column = plan.failure.get("line"), plan.failure.get("column")
+        place = (line if isinstance(line, int) else None, column if isinstance(column, int) else None)
+        run.failure = Failure(kind, name, message, *place)
+    return run
+
+
+def planned_answer(run: Run, plan: ProgramPlan) -> Block:
+    """The `CallToolResult` with a plan: in words, and as data."""
+    advice = [] if plan.failure is None else plan.failure.get("advice")
+    block = answer(run, [str(line) for line in advice] if isinstance(advice, list) else [])
+    if plan.failure is None:
+        text = plan.as_text()
+        block["content"][0] = {"type": "text", "text": truncate_text(text, RESULT_CHARS) or text}
+    return block
 
 
 class PlanPace:

@@ -8,7 +8,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from codemode.advice import advise, being_read
 from codemode.answer import OUTPUT_SCHEMA, answer
@@ -51,6 +51,8 @@ Arguments: TypeAlias = Mapping[str, Any]
 TypeCheck = Literal["off", "warn", "enforce"]
 
 NAME = "code"
+PLAN: Final = "plan"
+"""In the place of `check`: the plan of the program is wanted."""
 MAX_IMAGES = 64
 
 INPUT_SCHEMA: dict[str, Any] = {
@@ -61,6 +63,17 @@ INPUT_SCHEMA: dict[str, Any] = {
     },
     "required": ["code"],
     "additionalProperties": False,
+}
+PLANNING_SCHEMA: dict[str, Any] = {
+    **INPUT_SCHEMA,
+    "properties": {
+        **INPUT_SCHEMA["properties"],
+        "check": {
+            "enum": [False, True, PLAN],
+            "description": "true: only check the program against the tools; run nothing. "
+            '"plan": list the calls that it would make; only those that read are made.',
+        },
+    },
 }
 
 
@@ -139,13 +152,14 @@ class CodeTool:
             # Nobody waits for the vectors: until they are there, tools are found by their words.
             await asyncio.to_thread(self._meanings.prepare, catalog.parts)
 
-    def definition(self, catalog: Catalog) -> dict[str, Any]:
-        """The MCP tool `code`. Its description has at most 600 tokens, however many tools the catalog has."""
+    def definition(self, catalog: Catalog, *, plans: bool = False) -> dict[str, Any]:
+        """The MCP tool `code`. Its description has at most 600 tokens, however many tools the catalog has. `plans`: it
+        offers to say what a program would do."""
         return {
             "name": NAME,
             "title": "Run code",
             "description": description(catalog),
-            "inputSchema": INPUT_SCHEMA,
+            "inputSchema": PLANNING_SCHEMA if plans else INPUT_SCHEMA,
             "outputSchema": OUTPUT_SCHEMA,
             "annotations": {"readOnlyHint": False, "destructiveHint": True, "openWorldHint": True},
         }
@@ -232,13 +246,13 @@ class CodeTool:
     ) -> ProgramPlan:
         """What `arguments["code"]` would do: calls that only read are made, all others are written down and not made.
         `handle`: of a host that follows it, or may end it. `labels`: those of tools, for the plan."""
-        program = {"code": arguments.get("code")}
+        program = {name: value for name, value in arguments.items() if name != "check"}
 
         async def once(caller: ToolCaller, pace: Pace, handle: RunHandle) -> Block:
             return await self.run(program, catalog, caller, identity=identity, run_id=run_id, pace=pace, handle=handle)
 
         return await plan_of(
-            str(program["code"]),
+            str(program.get("code")),
             once,
             catalog,
             caller,

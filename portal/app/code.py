@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ from codemode import (
     LoggedResume,
     Meanings,
     ParkedProgram,
+    ProgramPlan,
     Replayed,
     RunHandle,
     RunRecording,
@@ -89,8 +90,8 @@ class Programs:
 
     # What an endpoint asks of a code tool
 
-    def definition(self, catalog: Catalog) -> dict[str, object]:
-        return self._generation.tool.definition(catalog)
+    def definition(self, catalog: Catalog, *, plans: bool = False) -> dict[str, object]:
+        return self._generation.tool.definition(catalog, plans=plans)
 
     async def prepare(self, catalog: Catalog) -> None:
         await self._generation.tool.prepare(catalog)
@@ -107,6 +108,22 @@ class Programs:
     ) -> dict[str, object] | ParkedProgram:
         with self._in_use() as tool:
             return await tool.begin(arguments, catalog, caller, identity=identity, run_id=run_id, handle=handle)
+
+    async def plan(
+        self,
+        arguments: Mapping[str, object],
+        catalog: Catalog,
+        caller: ToolCaller,
+        *,
+        handle: RunHandle,
+        identity: str = "",
+        run_id: str | None = None,
+        labels: Callable[[str, str], Sequence[str]] | None = None,
+    ) -> ProgramPlan:
+        with self._in_use() as tool:
+            return await tool.plan(
+                arguments, catalog, caller, identity=identity, run_id=run_id, handle=handle, labels=labels
+            )
 
     async def resume(
         self,

@@ -267,6 +267,10 @@ class Caller:
         size = 256 + (row.bytes_in if wanted.arguments else 0) + (row.bytes_out if wanted.results else 0)
         contents.take(name, row.at, content, size, holder)
 
+    def labels_of(self, server: str, tool: str) -> tuple[str, ...]:
+        """The labels that data-flow rules know a tool by."""
+        return () if self._flows is None else tuple(sorted(self._flows.settings.labels_of(server, tool)))
+
     async def screen_program(self, program: str, context: CallContext) -> Denial | None:
         """Why a program may not run, or None."""
         return await self._gate.screen_program(program, context)

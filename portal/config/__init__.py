@@ -62,7 +62,7 @@ from portal.config.portals import (
 )
 from portal.config.quotas import HOUR, LONGEST_PERIOD, MAX_NAMED, MAX_QUOTAS, QuotaPart, QuotaSection
 from portal.config.rule_approval import RuleApproval
-from portal.config.runs import RunSettings
+from portal.config.runs import Plans, RunSettings
 from portal.config.server_entries import NewAddress, NewApi, NewProgram, ServerPlace, enabling, new_entry, server_place
 from portal.config.upstream_oauth import UpstreamOAuth
 from portal.config.watch import watch_config
@@ -110,6 +110,7 @@ __all__ = [
     "Notes",
     "Omission",
     "OpenApiServer",
+    "Plans",
     "PortalEntry",
     "PortalServerEntry",
     "PortalSettings",

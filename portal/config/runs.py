@@ -10,6 +10,7 @@ from portal.config.section import Section
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Parked = Annotated[float, Field(ge=300, le=30 * 86_400, allow_inf_nan=False)]
+Plans = Literal["off", "offered"]
 
 
 class RunSettings(Section):
@@ -23,6 +24,7 @@ class RunSettings(Section):
     outlives the process, and ends when it has not gone on for `expires`.
 
     With `record: on` each program is recorded with the log of calls, sealed: it can be replayed without a server.
+    With `plan: offered` clients may ask what a program would do before it does it.
     """
 
     patience: Seconds = 45.0
@@ -34,3 +36,4 @@ class RunSettings(Section):
     durable: Literal["off", "on_park"] = "off"
     expires: Parked = 86_400.0
     record: Literal["off", "on"] = "off"
+    plan: Plans = "off"

@@ -93,7 +93,8 @@ class CodeMode:
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
-        return [self._code_tool.definition(await self._catalogs.of(view))]
+        plans = self._runs.settings().plan != "off"
+        return [self._code_tool.definition(await self._catalogs.of(view), plans=plans)]
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> RawResult:
         """Run `arguments["code"]`. Cancelling stops the program and its calls, unless it has answered `paused`."""

@@ -152,9 +152,11 @@ class Endpoint:
             programs = ProgramRuns(
                 *(self._views, caller, self._catalogs, code_tool, prompts, person_servers, watched, parking),
                 records=lambda: self._run_settings.record == "on",
+                plans=lambda: self._run_settings.plan,
             )
             self._code = self._code_mode_of(code_tool, programs, parking, durable)
-        self._tools = ToolMethods(self._views, self._modes(tools, query, prompts), cold=cold)
+        modes = self._modes(tools, query, prompts)
+        self._tools = ToolMethods(self._views, modes, cold=cold, variant=lambda: self._run_settings.plan)
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._body_limit = http.body_limit
@@ -368,12 +370,13 @@ class Endpoint:
         The code mode holds from the next request on, and clients are notified, so that they list again. The name and
         the instructions hold from the next session on.
         """
+        relist = self._run_settings.plan != runs.plan
         self._run_settings = runs
         self._server.instructions = instructions
         if name != self._server.name:
             rename(self._server, name)
             self._express.name_server(self._server.server_info_stamp)
-        if code_mode is not self._code_mode:
+        if code_mode is not self._code_mode or relist:
             self._code_mode = code_mode
             self._changes.publish(ToolsListChanged())
 

@@ -12,6 +12,7 @@ import structlog
 from starlette.types import Scope
 
 from codemode import (
+    PLAN,
     CallOutcome,
     Catalog,
     Failure,
@@ -19,6 +20,7 @@ from codemode import (
     NotRecordable,
     ParkedProgram,
     ProgramLog,
+    ProgramPlan,
     Replayed,
     Run,
     RunHandle,
@@ -28,9 +30,12 @@ from codemode import (
     answer_to,
     named_servers,
     paused,
+    planned_answer,
+    planned_run,
 )
 from portal.access import portal_decision
 from portal.calls import Caller, EndedRun, LeasedRun
+from portal.config import Plans
 from portal.endpoint.ledger import RunLedger
 from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
 from portal.endpoint.modes import Mode
@@ -67,7 +72,7 @@ _STEP = 0.001  # by which the progress of a program grows when no call is done
 class CodeRunner(Protocol):
     """Runs programs for code mode; `codemode.CodeTool` is one."""
 
-    def definition(self, catalog: Catalog) -> RawResult: ...
+    def definition(self, catalog: Catalog, *, plans: bool = False) -> RawResult: ...
 
     async def prepare(self, catalog: Catalog) -> None: ...
 
@@ -81,6 +86,18 @@ class CodeRunner(Protocol):
         identity: str = "",
         run_id: str | None = None,
     ) -> RawResult | ParkedProgram: ...
+
+    async def plan(
+        self,
+        arguments: Mapping[str, Any],
+        catalog: Catalog,
+        caller: ToolCaller,
+        *,
+        handle: RunHandle,
+        identity: str = "",
+        run_id: str | None = None,
+        labels: Callable[[str, str], Sequence[str]] | None = None,
+    ) -> ProgramPlan: ...
 
     async def resume(
         self,
@@ -188,8 +205,11 @@ class ProgramRuns:
         person_servers: PersonServers | None,
         watched: WatchedRuns,
         parking: RunParking | None = None,
+        *,
         records: Callable[[], bool] = lambda: False,
+        plans: Callable[[], Plans] = lambda: "off",
     ) -> None:
+        self._plans = plans
         self._views = views
         self._caller = caller
         self._catalogs = catalogs
@@ -347,6 +367,8 @@ class ProgramRuns:
             parent_span="" if context.source.trace is None else context.source.trace.span,
             progress=progress if held.may_tell_progress else None,
         )
+        if arguments.get("check") == PLAN and self._plans() != "off":
+            return await self._to_end(job, self._planning(arguments, run))
         if self._parking is not None and self._parking.on:
             job.request = self._parking.request(request.scope, context, run.holder, at)
             run.handle.park()
@@ -366,6 +388,24 @@ class ProgramRuns:
             return await self._code_tool.begin(
                 arguments, catalog, caller, identity=run.holder, run_id=run.id, handle=run.handle
             )
+
+        return work
+
+    def _planning(self, arguments: Mapping[str, object], run: LiveRun) -> Work:
+        """What makes the plan of a program its answer, also for those who come back for it later."""
+
+        async def work(catalog: Catalog, caller: ToolCaller) -> RawResult:
+            plan = await self._code_tool.plan(
+                arguments,
+                catalog,
+                caller,
+                identity=run.holder,
+                run_id=run.id,
+                handle=run.handle,
+                labels=self._caller.labels_of,
+            )
+            run.handle.record = record = planned_run(run.id, str(arguments.get("code")), plan)
+            return planned_answer(record, plan)
 
         return work
 

@@ -48,8 +48,17 @@ class ToolMode(Protocol):
 class ToolMethods:
     """The handlers of `tools/list` and `tools/call`, whichever way a request comes in."""
 
-    def __init__(self, views: Views, modes: Mapping[Mode, ToolMode], *, cold: bool = False) -> None:
-        """`cold`: the portal begins with its client, so that no server is there yet when the client lists."""
+    def __init__(
+        self,
+        views: Views,
+        modes: Mapping[Mode, ToolMode],
+        *,
+        cold: bool = False,
+        variant: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`cold`: the portal begins with its client, so that no server is there yet when the client lists. `variant`:
+        what the tools of a mode depend on besides the view and the generation."""
+        self._variant = variant
         self._views = views
         self._modes = modes
         self._cold = cold
@@ -62,7 +71,7 @@ class ToolMethods:
 
         Portals whose callers see the same share views; `stamp` keeps apart what they answer with other members.
         """
-        view, key = await self._view(request), (request.mode, stamp)
+        view, key = await self._view(request), (request.mode, stamp + self._variant().encode())
         answer = view.answers.get(key)
         if answer is None:
             answer = encode({**members, **await self._list(view, request)})
@@ -84,7 +93,7 @@ class ToolMethods:
 
     async def definitions(self, view: View, mode: Mode, generation: Generation) -> Definitions:
         """What `tools/list` has for the callers of a view."""
-        key = (mode, generation)
+        key = (mode, generation, self._variant())
         tools = view.lists.get(key)
         if tools is None:
             tools = view.lists[key] = await self._modes[mode].tools(view, generation)

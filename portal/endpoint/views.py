@@ -73,7 +73,7 @@ class View:
 
     selection: Selection
     listed: ListedContent
-    lists: dict[tuple[Mode, Generation], list[Mapping[str, Any]]] = field(default_factory=dict)
+    lists: dict[tuple[Mode, Generation, str], list[Mapping[str, Any]]] = field(default_factory=dict)
     answers: dict[AnswerKey, bytes] = field(default_factory=dict)
     catalog: asyncio.Future[Catalog] | None = None
 

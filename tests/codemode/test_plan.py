@@ -184,7 +184,7 @@ async def test_time_and_chance_are_the_same_in_all_runs_and_timers_take_no_time(
 
 async def test_arguments_are_checked_except_for_what_is_not_known(engines: Engines) -> None:
     wrong = await plan_of(engines, "await codemode.shop.create({state: 'open'})")
-    assert wrong.failure is not None and "Expected: codemode.shop.create" in wrong.failure["message"]
+    assert wrong.failure is not None and "Expected: codemode.shop.create" in str(wrong.failure["message"])
     assert wrong.entries == ()
     unknown = await plan_of(
         engines,

@@ -91,7 +91,7 @@ class Recorder:
     def __init__(self) -> None:
         self.seen: list[tuple[str, str]] = []
 
-    def definition(self, catalog: Catalog) -> dict[str, Any]:
+    def definition(self, catalog: Catalog, *, plans: bool = False) -> dict[str, Any]:
         return {"name": "code", "inputSchema": {"type": "object"}}
 
     async def prepare(self, catalog: Catalog) -> None:
