@@ -218,7 +218,7 @@ class ProgramRuns:
         self._person_servers = person_servers
         self._watched = watched
         self._parking = parking
-        self._records = lambda: records() and caller.keeps_recordings
+        self._records: Callable[[], bool] = lambda: records() and caller.keeps_recordings
 
     async def run(self, arguments: Mapping[str, Any], held: HeldWork, run: LiveRun, progress: RunProgress) -> RawResult:
         """The answer of a program; `paused` for one that is parked. Meanwhile others can see and end the run. In a task
