@@ -278,7 +278,7 @@ class ApprovalNotices:
             self.again()
             await asyncio.sleep(EVERY_SECONDS)
             looks += 1
-            if looks % 60 == 0:
+            if looks % 60 == 1:
                 try:
                     await self._store.approval_notices.purge(before=self._clock() - KEPT)
                 except StateUnavailable as error:
