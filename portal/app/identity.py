@@ -276,8 +276,7 @@ def portal_identity(
     Raises:
         ValueError: the public URL is not an origin.
     """
-    store, now = shared.store.scoped(scope), shared.now
-    origins = Origins(settings.public_url, settings.host_url)
+    store, now, origins = shared.store.scoped(scope), shared.now, Origins(settings.public_url, settings.host_url)
     login = _login(shared, store, settings, origins, admission, events, scope)
     administrators = Administrators(store, shared.passwords, now)
     pins = Pins(store.tokens, settings.mail or Console(announce), now)
