@@ -32,6 +32,7 @@ from portal.state import (
     Clock,
     Follower,
     NoticeBatch,
+    SecretUnreadable,
     StateUnavailable,
     background,
     utc_now,
@@ -225,7 +226,7 @@ class ApprovalNotices:
     async def _targets(self, row: ApprovalRow, settings: ApprovalNoticesSection) -> Sequence[str]:
         try:
             approval = await self._approvals.get(row.id) if approval_of(row).rule.justified else approval_of(row)
-        except ApprovalUnknown:
+        except (ApprovalUnknown, SecretUnreadable):
             return ()
         named = people(approval, members=settings.mail, person=settings.to_person)
         return (*named, _WEBHOOK) if settings.webhook else named
@@ -244,7 +245,7 @@ class ApprovalNotices:
         for id in ids:
             try:
                 found.append(await self._approvals.get(id))
-            except ApprovalUnknown:
+            except (ApprovalUnknown, SecretUnreadable):
                 continue
         return found
 
