@@ -276,8 +276,7 @@ def portal_identity(
     Raises:
         ValueError: the public URL is not an origin.
     """
-    store, now = shared.store.scoped(scope), shared.now
-    origins = Origins(settings.public_url, settings.host_url)
+    store, now, origins = shared.store.scoped(scope), shared.now, Origins(settings.public_url, settings.host_url)
     login = _login(shared, store, settings, origins, admission, events, scope)
     administrators = Administrators(store, shared.passwords, now)
     pins = Pins(store.tokens, settings.mail or Console(announce), now)
@@ -285,18 +284,18 @@ def portal_identity(
     clients = Clients(store, settings.oauth, fetch or fetch_document, shared.fetches)
     grants, uses = Grants(store, now, scope, events), Uses(store, now)
     servers = PeoplesServers(offered, PeoplesLogins(store, now), choices, scope)
+    admit, endpoint, name = admission.admit, settings.oauth.path, partial(_client_name, clients)
     authority = Authority(
-        store, settings.oauth, clients, grants, admission.admit, uses, shared.strangers, now, servers.want_login
+        store, settings.oauth, clients, grants, admit, uses, shared.strangers, now, servers.want_login
     )
     server = AuthorizationServer(authority, login, settings.name)
     elicitations, verifier = Elicitations(store.tokens, now), Verifier(store, now, uses=uses)
-    admit, endpoint = admission.admit, settings.oauth.path
     server_routes = ServerRoutes(login, servers, elicitations, admit, server.waiting, find_server, endpoint)
     assertions = Assertions(shared.keys, origins.public_url, {})
-    saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
+    saas = SaasProvider(store, grants, shared.keys, login, admit)
     shown = HomeSettings(scope, settings.oauth, code_mode, SERVERS_PATH, console)
     held, upstream = HeldGrants(store, grants, uses, scope), UpstreamLogins(store, find_server)
-    asked = ApprovalPages(login, approvals, scope, runs, now, partial(_client_name, clients))
+    asked = ApprovalPages(login, approvals, scope, runs, now, name)
     home = HomeRoutes(login, held, upstream, servers, shown, PersonRunPages(login, runs, now), now, asked)
     rooms = (home, login_routes, server, server_routes, assertions, saas)
     routes = [route for room in rooms for route in room.routes()]
@@ -317,7 +316,7 @@ def portal_identity(
         tuple(public),
         verifier,
         settings.mail,
-        partial(_client_name, clients),
+        name,
         {
             "settings": settings.oauth,
             "origins": origins,

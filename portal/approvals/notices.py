@@ -32,6 +32,7 @@ from portal.state import (
     Clock,
     Follower,
     NoticeBatch,
+    SecretUnreadable,
     StateUnavailable,
     background,
     utc_now,
@@ -225,7 +226,7 @@ class ApprovalNotices:
     async def _targets(self, row: ApprovalRow, settings: ApprovalNoticesSection) -> Sequence[str]:
         try:
             approval = await self._approvals.get(row.id) if approval_of(row).rule.justified else approval_of(row)
-        except ApprovalUnknown:
+        except (ApprovalUnknown, SecretUnreadable):
             return ()
         named = people(approval, members=settings.mail, person=settings.to_person)
         return (*named, _WEBHOOK) if settings.webhook else named
@@ -244,7 +245,7 @@ class ApprovalNotices:
         for id in ids:
             try:
                 found.append(await self._approvals.get(id))
-            except ApprovalUnknown:
+            except (ApprovalUnknown, SecretUnreadable):
                 continue
         return found
 
@@ -278,7 +279,7 @@ class ApprovalNotices:
             self.again()
             await asyncio.sleep(EVERY_SECONDS)
             looks += 1
-            if looks % 60 == 0:
+            if looks % 60 == 1:
                 try:
                     await self._store.approval_notices.purge(before=self._clock() - KEPT)
                 except StateUnavailable as error:

@@ -184,7 +184,7 @@ async def test_what_is_not_taken_is_sent_again_more_and_more_rarely_until_it_is_
     assert pauses == [timedelta(seconds=30) * 2**n for n in range(MAX_TRIES - 1)]
     assert set(place.hook.ids) <= {f"{approval.id}.requested"}
     assert list(states.values()) == ["failed"]
-    assert counts[channel, "refused"] == MAX_TRIES and counts[channel, "given up"] == 1  # type: ignore[index]
+    assert counts[channel, "refused"] == MAX_TRIES and counts[channel, "given up"] == 1
     failures = [line for line in lines if line["event"] == "people could not be told that calls wait for them"]
     assert [line["again"] for line in failures] == [True] * (MAX_TRIES - 1) + [False]
     assert place.hook.url not in str(lines) and "bob@" not in str(lines)

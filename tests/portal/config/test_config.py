@@ -318,3 +318,17 @@ def test_notices_that_cannot_be_sent_are_refused(notices: dict[str, Any], key: s
         parse_config({"mcpServers": {}, "portal": {"credentialNotices": notices}}, env={})
     assert refused.value.key == f"portal.credentialNotices.{key}".rstrip(".")
     assert problem in str(refused.value) and "short" not in str(refused.value)
+
+
+def test_mails_about_approvals_need_a_mail_server_and_their_webhook_is_one_as_any() -> None:
+    smtp = {"host": "smtp.example.com", "sender": "portal@example.com", "password": "${SMTP_PASSWORD}"}
+    section = {"identity": {"smtp": smtp}, "approvalNotices": {**HOOK, "mail": True, "mailsAnHour": 3}}
+    notices = parse_config({"portal": section}, env={"SMTP_PASSWORD": "planted"}).portal.approval_notices
+    assert (notices.mail, notices.to_person, notices.mails_an_hour, len(notices.key)) == (True, False, 3, 24)
+    assert "whsec" not in repr(notices)
+    for key, problem in (("mail", "needs a mail server"), ("toPerson", "needs a mail server")):
+        with pytest.raises(ConfigError, match=problem) as refused:
+            parse_config({"portal": {"identity": {}, "approvalNotices": {key: True}}}, env={})
+        assert refused.value.key == f"portal.approvalNotices.{key}" and "portal.identity.smtp" in str(refused.value)
+    with pytest.raises(ConfigError, match="at least 24 characters"):
+        parse_config({"portal": {"approvalNotices": {**HOOK, "secret": "short"}}}, env={})
