@@ -1,7 +1,7 @@
 """Who may do what: identities, policies, and the settings of tools and prompts. Pure but for `signals`."""
 
 from portal.access.access import NO_SERVERS, Access, ServerView, Standing
-from portal.access.approval_rules import ApprovalGroup, ApprovalRule, ApproveBy, combined, digest_of
+from portal.access.approval_rules import ApprovalGroup, ApprovalRule, ApproveBy, combined, digest_of, who_approves
 from portal.access.approving import RuleApprovals
 from portal.access.assumed import assumed_sources
 from portal.access.compiling import RuleOutcome
@@ -98,4 +98,5 @@ __all__ = [
     "server_access",
     "settings_of",
     "standing_of",
+    "who_approves",
 ]

@@ -23,6 +23,7 @@ CLIENT_SECONDS = 900.0
 """How long an approval is waited for that is given in the client, unless the policy says otherwise."""
 MAX_MEMBERS = 1000
 """People in one group. A larger one is no group of people who look at calls."""
+_SHOWN = 5
 _LEAST: tuple[ApproveBy, ...] = ("client", "person", "group")
 
 
@@ -76,6 +77,23 @@ def combined(rules: Sequence[ApprovalRule]) -> ApprovalRule | None:
         because=tuple(dict.fromkeys(why for rule in distinct for why in rule.because)),
         memorable=all(rule.memorable for rule in distinct),
     )
+
+
+def who_approves(rule: ApprovalRule) -> str:
+    """Who has to approve a call, for whoever administers: it has addresses."""
+    whom = [_group_in_words(group) for group in rule.groups]
+    if rule.by != "group" or rule.also_person:
+        channel = ", in the browser or their client" if rule.by == "client" else ""
+        whom.append(f"the person whose call it is{channel}")
+    said = ", who says what it is for" if rule.justified and whom[-1].startswith("the person") else ""
+    also = ". The person whose call it is says what for" if rule.justified and not said else ""
+    return f"the approval of {' and of '.join(whom)}{said}{also}"
+
+
+def _group_in_words(group: ApprovalGroup) -> str:
+    shown = sorted(group.emails)[:_SHOWN]
+    more = [f"{len(group.emails) - _SHOWN} others"] if len(group.emails) > _SHOWN else []
+    return f"{group.needed} of {', '.join([*shown, *more]) or 'nobody, so that nobody can approve it'}"
 
 
 def digest_of(value: object) -> str:

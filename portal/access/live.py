@@ -111,25 +111,24 @@ class LiveAccess:
         Cached for an identity that returns as the same object: within a run, and where authentication caches it.
         """
         caller = self.signals.current(identity)
-        if caller is None:
-            return None
-        standing = self._standings.get(id(caller))
-        if standing is None or standing.identity is not caller or standing.access is not self._current:
-            standing = self._standings[id(caller)] = Standing(self._current, caller)
-        return standing
+        return None if caller is None else self._standing(caller)
 
     def judged(self, reading: Identity) -> Standing | None:
         """All decisions about a caller with the signals that were read before (`standing(...).identity`), by the
         access of now; None if the login has ended. So several who decide about one call decide about one caller."""
-        if self.signals.current(reading) is None:
-            return None
-        return Standing(self._current, reading)
+        return None if self.signals.current(reading) is None else self._standing(reading)
 
     async def decide(self, identity: Identity) -> Standing | None:
         """As `standing`, with external evaluations renewed first: called once for each request."""
         if self._current.evaluations:
             await self.prepare(identity)
         return self.standing(identity)
+
+    def _standing(self, caller: Identity) -> Standing:
+        standing = self._standings.get(id(caller))
+        if standing is None or standing.identity is not caller or standing.access is not self._current:
+            standing = self._standings[id(caller)] = Standing(self._current, caller)
+        return standing
 
     async def prepare(self, identity: Identity) -> None:
         """Get the signals about a caller that are missing, before a request is decided."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from portal.access.approval_rules import ApprovalRule
+from portal.access.approval_rules import ApprovalRule, who_approves
 from portal.access.approving import rule_of
 from portal.access.compiling import RuleCompiler, RuleOutcome
 from portal.access.documents import AccessGroup, AccessList, Policy, ToolPolicy
@@ -151,7 +151,7 @@ def in_order(policies: Iterable[Ordered]) -> list[Ordered]:
 def _allowed(entry: _Compiled, identity: Identity) -> Decision:
     reason = f"Policy {entry.label} allows {identity.label}."
     if entry.approval is not None:
-        reason += " Each call needs an approval."
+        reason += f" Each call under it needs {who_approves(entry.approval)}."
     return Decision("allow", reason, entry.policy.id, entry.policy.name, entry.approval)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from portal.access.approval_rules import ApprovalRule
+from portal.access.approval_rules import ApprovalRule, who_approves
 from portal.access.approving import rule_of
 from portal.access.compiling import RuleCompiler
 from portal.access.documents import ServerAccess, ToolPolicy
@@ -201,7 +201,7 @@ class ToolPolicies:
                 holds = entry.expression.holds(_variables(identity, target))
             if holds is False or (holds is None and policy.decision == "allow"):
                 continue
-            return _decision(policy, identity, target, matches, holds), _budget(policy)
+            return _decision(entry, identity, target, matches, holds), _budget(policy)
         return None, None
 
     def approvals(
@@ -356,12 +356,15 @@ def _variables(identity: Identity, target: ToolTarget) -> Mapping[str, object]:
 
 
 def _decision(
-    policy: ToolPolicy, identity: Identity, target: ToolTarget, matches: bool | None, holds: bool | None
+    entry: _Compiled, identity: Identity, target: ToolTarget, matches: bool | None, holds: bool | None
 ) -> Decision:
+    policy, asks = entry.policy, ""
+    if entry.approval is not None:
+        which = f"call of it with arguments for which `{policy.tools.expression}`" if entry.expression else "call of it"
+        asks = f" Each {which} needs {who_approves(entry.approval)}."
     name, tool = repr(policy.name or policy.id), f"{target.server}.{target.name}"
     if policy.decision == "allow":
-        asks = policy.approval_required or policy.purpose_justification_required
-        reason = f"Policy {name} allows {tool} to {identity.label}." + (" Each call needs an approval." if asks else "")
+        reason = f"Policy {name} allows {tool} to {identity.label}.{asks}"
         return Decision("allow", reason, policy.id, policy.name)
     reason = f"Policy {name} denies {tool} to {identity.label}."
     if holds is None:

@@ -43,9 +43,11 @@ class ShownApproval(BaseModel):
     """The approval of one exact call of a person (`identity`, `email`) through their `client`.
 
     `call` is its number in its `run`; outside of programs these are 0 and "". `policy` asks for it, and `approve_by`
-    says who approves: `group`, `person`, or the person also in their `client`. `missing` is how many people have to
-    approve yet, at least. `approved` has not been used by its call yet, `used` has. `arguments` is their canonical
-    JSON where it is asked for, null once they are erased; `arguments_sha256` is of the same text.
+    says who approves: `group`, `person`, or the person also in their `client`. `because` is why this call needs it,
+    where a rule of data flow or of the gateway wants it; without `memorable` it cannot be remembered. `missing` is how
+    many people have to approve yet, at least. `approved` has not been used by its call yet, `used` has. `arguments` is
+    their canonical JSON where it is asked for, null once they are erased, and without what a gateway rule has found;
+    `arguments_sha256` is of the canonical JSON that is sent.
     """
 
     id: str
@@ -63,6 +65,8 @@ class ShownApproval(BaseModel):
     policy: str
     policy_name: str
     approve_by: ApproveBy
+    because: tuple[str, ...] = ()
+    memorable: bool = True
     groups: tuple[ShownApprovalGroup, ...]
     also_person: bool
     justification_required: bool
@@ -123,6 +127,8 @@ def shown_approval(approval: Approval, arguments: str | None = None) -> ShownApp
         policy=rule.policy,
         policy_name=rule.policy_name,
         approve_by=rule.by,
+        because=rule.because,
+        memorable=rule.memorable,
         groups=tuple(
             ShownApprovalGroup(needed=one.needed, emails=tuple(sorted(one.emails)), lists=one.lists)
             for one in rule.groups

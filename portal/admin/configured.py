@@ -21,7 +21,7 @@ from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import ACCOUNT, ORGANIZATION, POLICIES, PORTALS, ZERO_TRUST, Area
 from portal.admin.configured_settings import ConfiguredSetting, SettingsQuery, settings_of_document, veiled
 from portal.admin.served import OWN_PORTAL
-from portal.config import Config, DlpPatternSection, QuotaPart
+from portal.config import Config, DlpPatternSection, FlowEffect, QuotaPart
 from portal.dlp import PREDEFINED
 from portal.gateway import written_rules
 from portal.objects import RuleAction
@@ -51,6 +51,7 @@ class ConfiguredRule(Configured):
     identity: str = ""
     device_posture: str = ""
     block_reason: str = ""
+    rule_settings: RuleJson = Field(default_factory=dict)
 
 
 class ConfiguredQuota(Configured):
@@ -69,8 +70,15 @@ class ConfiguredFlowRule(Configured):
 
     when: tuple[str, ...]
     all: bool
+    then: FlowEffect = "deny"
     target: tuple[str, ...]
     exempt: tuple[str, ...] = ()
+    approve_by: str | None = None
+    approval_groups: tuple[RuleJson, ...] = ()
+    approval_seconds: float | None = None
+    purpose_justification_required: bool = False
+    purpose_justification_prompt: str = ""
+    remember: bool = False
 
 
 class ConfiguredPattern(BaseModel):
@@ -233,6 +241,7 @@ def gateway_rules(config: Config) -> Iterator[ConfiguredRule]:
             identity=rule.identity,
             device_posture=rule.device_posture,
             block_reason=rule.rule_settings.block_reason,
+            rule_settings=rule.rule_settings.model_dump(mode="json", exclude_defaults=True),
         )
 
 
@@ -245,7 +254,7 @@ def quotas(config: Config) -> Iterator[ConfiguredQuota]:
 def data_flow_rules(config: Config) -> Iterator[ConfiguredFlowRule]:
     for at, one in enumerate(config.portal.data_flow.rules):
         key = f"portal.dataFlow.rules[{at}]"
-        yield ConfiguredFlowRule(id=_id(one.name), key=key, place=at + 1, **one.model_dump(exclude={"then"}))
+        yield ConfiguredFlowRule(id=_id(one.name), key=key, place=at + 1, **one.model_dump(mode="json"))
 
 
 def profiles(config: Config) -> Iterator[ConfiguredProfile]:

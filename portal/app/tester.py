@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypedDict
 
-from portal.access import Decision, ExplainedServer, PolicyOutcome, Standing
+from portal.access import ApprovalRule, Decision, ExplainedServer, PolicyOutcome, Standing, who_approves
 from portal.admin import (
     LaterGuard,
     QuestionUnfit,
@@ -165,14 +165,19 @@ class InstanceTester:
             about = [tool for tool in tools if rule.is_about(flows.labels_of(server.id, tool), server.id, tool)]
             if about:
                 when = "anything labelled" if rule.whatever else f"what is labelled {', '.join(sorted(rule.when))}"
-                words = f"After reading {when} this person may not call what the rule is about."
+                what = "may not call" if rule.asks is None else "needs an approval for each call of"
+                words = f"After reading {when} this person {what} what the rule is about."
+                if isinstance(rule.asks, ApprovalRule):
+                    words += f" It is {who_approves(rule.asks)}."
                 yield _guard("data_flow", rule.name, rule.name, words, about, tools)
         running = self._shared.servers.snapshot.servers.get(server.id)
         if portal.secure_web_gateway or (running is not None and running.config.secure_web_gateway):
             for http_rule in self._shared.gateway.current.rules:
-                if http_rule.action in ("block", "redact"):
+                if http_rule.action in ("block", "redact", "approve"):
                     what = "blocks" if http_rule.action == "block" else "redacts"
                     words = f"The rule {what} what it matches in a call and its result."
+                    if http_rule.asks is not None:
+                        words = f"A call with what it matches needs {who_approves(http_rule.asks)}."
                     if http_rule.unreadable:
                         words = "The rule cannot be read, and blocks what it could be about."
                     yield _guard("gateway", http_rule.id, http_rule.name, words, [], tools)

@@ -45,7 +45,7 @@ from portal.console.visit import Answer, Crumb, Shown, Visit, portal_said
 
 HERE = "/admin/configured"
 SETTINGS = f"{CONFIGURED}/settings"
-RULE_TONES = {"block": "bad", "redact": "warn", "allow": "good", "log": "off"}
+RULE_TONES = {"block": "bad", "approve": "warn", "redact": "warn", "allow": "good", "log": "off"}
 MAX_ITEMS = 1_000
 C = TypeVar("C", bound=Configured)
 
@@ -182,7 +182,8 @@ def _quota(quota: ConfiguredQuota, known: Known) -> tuple[State, list[Fact]]:
 
 def _flow_rule(rule: ConfiguredFlowRule, known: Known) -> tuple[State, list[Fact]]:
     after = "After reading all of" if rule.all and len(rule.when) > 1 else "After reading"
-    return IN_FORCE, [Fact(after, rule.when), Fact("Refuses", rule.target), Fact("Except", rule.exempt)]
+    effect = "Refuses" if rule.then == "deny" else "Has people approve"
+    return IN_FORCE, [Fact(after, rule.when), Fact(effect, rule.target), Fact("Except", rule.exempt)]
 
 
 def _profile(profile: ConfiguredProfile, known: Known) -> tuple[State, list[Fact]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from portal.admin import PORTALS, PersonReads, ShownFlowRule
+from portal.config import RuleApproval
 from portal.console.configured import configured
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -16,6 +17,10 @@ API = "/access/ai-controls/mcp/data-flow"
 RULE = f"{API}/rules/{{id}}"
 READS = f"{API}/reads/{{id}}"
 ABOVE = (Crumb("Data flow", LIST),)
+THEN = (
+    ("deny", "Refuse it"),
+    ("approve", "Have people approve it: the person, unless the API or a declared file names groups"),
+)
 ALL = (("any", "Any of these labels"), ("all", "All of these labels"))
 
 
@@ -49,7 +54,7 @@ class DataFlowPages:
         return Shown("data_flow.html", "Data flow", values)
 
     async def _new(self, visit: Visit) -> Answer:
-        values = {"rule": None, "all": ALL, "action_path": f"{RULES}/new"}
+        values = {"rule": None, "all": ALL, "then": THEN, "action_path": f"{RULES}/new"}
         return Shown("data_flow_rule.html", "Add a data-flow rule", values, ABOVE)
 
     async def _add(self, visit: Visit) -> Answer:
@@ -58,12 +63,14 @@ class DataFlowPages:
 
     async def _show(self, visit: Visit) -> Answer:
         rule = await visit.api.show(ShownFlowRule, RULE, id=visit.id())
-        values = {"rule": rule, "all": ALL, "action_path": f"{RULES}/{rule.id}"}
+        values = {"rule": rule, "all": ALL, "then": THEN, "action_path": f"{RULES}/{rule.id}"}
         return Shown("data_flow_rule.html", rule.name, values, ABOVE)
 
     async def _save(self, visit: Visit) -> Answer:
         rule = await visit.api.show(ShownFlowRule, RULE, id=visit.id())
-        await visit.api.change("PUT", RULE, {**rule.model_dump(mode="json"), **_said(visit)}, id=rule.id)
+        await visit.api.change(
+            "PUT", RULE, {**rule.model_dump(mode="json"), **_said(visit), **_approvers(visit)}, id=rule.id
+        )
         return Went(LIST, "saved")
 
     async def _remove(self, visit: Visit) -> Confirmation:
@@ -99,9 +106,17 @@ def _said(visit: Visit) -> dict[str, object]:
         "name": visit.sent("name"),
         "when": _labels(visit.sent("when")),
         "all": visit.sent("all") == "all",
+        "then": visit.sent("then") or "deny",
         "target": _labels(visit.sent("target")),
         "exempt": visit.lines("exempt"),
     }
+
+
+def _approvers(visit: Visit) -> dict[str, object]:
+    """What becomes of who approves, which the form does not have: a rule that denies asks nobody."""
+    if visit.sent("then") == "approve":
+        return {}
+    return {name: field.default for name, field in RuleApproval.model_fields.items()}
 
 
 def _labels(typed: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.routing import Route
@@ -18,10 +18,11 @@ HERE, LIST = "gateway", "/admin/gateway"
 API = "/gateway/rules"
 ITEM = f"{API}/{{id}}"
 ABOVE = (Crumb("Gateway rules", LIST),)
-TONES = {"block": "bad", "redact": "warn", "allow": "good", "log": "off"}
+TONES = {"block": "bad", "approve": "warn", "redact": "warn", "allow": "good", "log": "off"}
 ACTIONS = (
     ("block", "Block: the call fails, and the caller reads why"),
     ("allow", "Allow: no rule after this one is asked"),
+    ("approve", "Approve: what a call sends waits for people; for outgoing calls alone"),
     ("redact", "Redact: what was found of the profiles is taken out"),
     ("log", "Log: it passes, and the log says so"),
 )
@@ -133,7 +134,7 @@ class GatewayPages:
             "description": visit.sent("description"),
             "action": action,
             "enabled": visit.ticked("enabled"),
-            "rule_settings": {"block_reason": visit.sent("block_reason")},
+            "rule_settings": {**_approvers(before, action), "block_reason": visit.sent("block_reason")},
         }
         if precedence := visit.sent("precedence"):
             body["precedence"] = precedence
@@ -174,6 +175,12 @@ class GatewayPages:
             return visit.id()
         rule = await visit.api.show(ShownRule, ITEM, id=visit.id())
         return name_to_type(rule.name, rule.id)
+
+
+def _approvers(before: Mapping[str, object], action: str) -> Mapping[str, object]:
+    """What a stored rule says of who approves, which the form does not have: it stays as long as the rule asks."""
+    settings = before.get("rule_settings")
+    return settings if action == "approve" and isinstance(settings, Mapping) else {}
 
 
 async def _profiles(visit: Visit) -> tuple[Profiles, str]:

@@ -243,9 +243,8 @@ class ApprovalPages:
             return await self._not_now(looking.visitor, error)
         view = approval_view(approval, looking.decider, await self._names([approval.client]))
         # Of a call that is of no program there is no run to remember it for.
-        choices = (
-            [one for one in REMEMBER if approval.run or one[0] != "run"] if approval.method == "tools/call" else []
-        )
+        memorable = approval.method == "tools/call" and approval.rule.memorable
+        choices = [one for one in REMEMBER if approval.run or one[0] != "run"] if memorable else []
         return await self._page(
             "person_approval.html",
             looking,

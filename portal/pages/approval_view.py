@@ -84,6 +84,7 @@ class ApprovalView:
     `groups` have to approve, and with `person` also the asker. `justified`: the asker says what for, by the `prompt`.
     `run` is "" for a call outside of programs, `call` its number there. `refusal` is why the one who looks may not
     approve it, "" if they may, and `denial` the same of denying it. They may be administrators who see all of them.
+    `because` says why this call needs it, where more than its name is the reason.
     """
 
     id: str
@@ -111,6 +112,7 @@ class ApprovalView:
     digest: str
     refusal: str = ""
     denial: str = ""
+    because: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -59,6 +59,8 @@ def approval_lines(approval: ShownApproval) -> Iterable[Text]:
         yield _line("run", f"{approval.run}, call {approval.call}")
     yield _line("asked", f"{moment(approval.created_at)}, until {moment(approval.expires_at)}")
     yield _line("policy", seen(approval.policy_name or approval.policy))
+    for why in approval.because:
+        yield _line("why", seen(why))
     yield _line("needs", _needs(approval))
     if approval.justification_required or approval.justification:
         yield _line("for", seen(approval.justification) or "has not been said yet")

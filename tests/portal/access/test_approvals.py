@@ -219,7 +219,9 @@ def test_nobody_signs_in_to_an_application_under_a_policy_that_asks_for_approval
 
 def test_who_reads_a_decision_reads_that_calls_need_an_approval() -> None:
     strict = access(bank(portal=policy("strict", "allow", EVERYONE, **ASKS)))
-    assert strict.portal(ADA).reason == "Policy 'Strict' allows ada@example.com. Each call needs an approval."
+    assert strict.portal(ADA).reason == "Policy 'Strict' allows ada@example.com. " + (
+        "Each call under it needs the approval of the person whose call it is."
+    )
 
 
 def test_without_a_policy_that_asks_nothing_is_worked_out() -> None:
@@ -227,3 +229,14 @@ def test_without_a_policy_that_asks_nothing_is_worked_out() -> None:
     assert not quiet.asks
     standing = Standing(quiet, ADA)
     assert standing.approval("bank", "pay", {}, {}) is None and standing._decisions == {}
+
+
+def test_the_reason_of_an_allow_says_who_approves_which_calls() -> None:
+    condition = {"names": ["pay"], "expression": "arguments.amount > 100"}
+    why = {"purpose_justification_required": True}
+    large = policy("large", "allow", EVERYONE, tools=condition, **ASKS, approval_groups=TEAM + OTHERS, **why)
+    reason = access(bank(large)).tool(ADA, "bank", "pay", {}, {"amount": 500}).reason
+    assert reason.endswith(
+        "Each call of it with arguments for which `arguments.amount > 100` needs the approval of 2 of bob@example.com, "
+        "carol@example.com and of 1 of dan@example.com. The person whose call it is says what for."
+    )

@@ -93,7 +93,8 @@ def test_an_answer_may_be_sent_back(api: Api) -> None:
 @pytest.mark.parametrize(
     ("members", "pointer", "words"),
     [
-        ({"action": "isolate"}, "/action", "must be 'allow', 'block', 'log' or 'redact'"),
+        ({"action": "isolate"}, "/action", "must be 'allow', 'approve', 'block', 'log' or 'redact'"),
+        ({"action": "approve"}, "/traffic", "must say `mcp.direction"),
         ({"action": "redact", "traffic": ""}, "/traffic", "must ask for what to redact"),
         ({"traffic": 'http.request.hots == "a"'}, "/traffic", "column 1"),
         ({"identity": 'identity.email == "a'}, "/identity", "column 19"),

@@ -81,10 +81,10 @@ async def test_quotas_and_data_flow_rules_are_made_changed_and_removed_and_reads
         await admin.open("/data-flow/rules/new")
         await page.get_by_label("Name").fill("Nothing out")
         await page.get_by_label("After reading something").fill("confidential, personal")
-        await page.get_by_label("Refuse calls of").fill("Not A Label")
+        await page.get_by_label("It is about calls of").fill("Not A Label")
         await admin.press("Add the rule")
         await page.locator("#target-wrong").wait_for()
-        await page.get_by_label("Refuse calls of").fill("external")
+        await page.get_by_label("It is about calls of").fill("external")
         await page.get_by_label("It applies after").select_option("all")
         await page.get_by_label("Except").fill("mail.draft")
         if axe:
