@@ -34,7 +34,7 @@ from codemode.run import Failure, Run
 from codemode.threads import FairThreads, on_behalf_of, work_for
 from codemode.tool import CodeTool, Repetition
 from codemode.volume import excess
-from codemode.waits import OnWait, Waiting, Waits
+from codemode.waits import OnWait, Waiting, WaitKind, Waits
 
 __all__ = [
     "HOW_TO_INSTALL_CHECKER",
@@ -76,6 +76,7 @@ __all__ = [
     "ToolDenied",
     "ToolFailed",
     "ToolReturned",
+    "WaitKind",
     "Waiting",
     "Waits",
     "answer_to",

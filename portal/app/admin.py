@@ -28,6 +28,10 @@ async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str
     settings = AdminSettings(events=shared.events)
     configure_admin(settings, shared.config)
     settings.detector = shared.gateway.detector
+
+    async def end_run(id: str, words: str) -> bool:
+        return shared.parked is not None and await shared.parked.end(id, words)
+
     return await create_admin(
         shared.require_store(),
         upstreams,
@@ -44,6 +48,7 @@ async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str
         contents=shared.kept,
         serving=InstanceServing(shared, portals, upstreams),
         approvals=shared.approvals,
+        end_run=end_run,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
@@ -42,6 +43,7 @@ from portal.runs import (
     Line,
     LiveRun,
     NextAttempt,
+    NextEnd,
     Owner,
     OwnRuns,
     RunOutcome,
@@ -210,8 +212,8 @@ class CodeMode:
             program = await asyncio.to_thread(ParkedProgram.from_bytes, data)
         except (CheckpointUnreadable, ParkedUnreadable) as error:
             lost = parking.lost(claim, str(error))
-            self.note_end(replace(claim.run, document=lost.document, updated_at=datetime.now(UTC)))
-            return lost
+            row = replace(claim.run, document=lost.document, updated_at=datetime.now(UTC))
+            return NextEnd(lost, partial(self.note_end, row))
         login, identity = request.login, None
         failure: Failure | None = None
         if login is not None and (identity := await parking.logins.again(login)) is None:

@@ -96,7 +96,7 @@ class RunLedger:
             CallDenied: the run is not this process's any more, or the call was made before.
         """
         if call.id in self._open:
-            # It came back for a login, and nothing ran.
+            # It came back and nothing ran, which could not be written down.
             return
         try:
             data, digest = await asyncio.to_thread(_written, arguments)
@@ -119,6 +119,15 @@ class RunLedger:
         if state != "started":
             raise _not_made(call, UNKNOWN)
         self._open[call.id] = asyncio.get_running_loop().time()
+
+    async def came_back(self, call: ToolCall) -> None:
+        """Take back that the call has left. Where that cannot be stored, a later process takes it for uncertain."""
+        if call.id not in self._open:
+            return
+        with suppress(StateUnavailable, RunTaken):
+            await self._rows.came_back(self._id, self._revision, call.id)
+            self._known.pop(call.id, None)
+            del self._open[call.id]
 
 
 async def _decided(on_wait: OnWait, tool: str) -> None:

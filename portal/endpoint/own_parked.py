@@ -1,24 +1,16 @@
 """The parked runs of one owner at one portal: what `codemode.runs` and the request that began one get of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Final
 
-from codemode import CatalogError, Failure, OnWait, Run, Waiting, paused
+from codemode import CatalogError, Failure, OnWait, Run, paused
 from portal.endpoint.parking import LEFT, EndedRunResult, RunParking
 from portal.endpoint.request import RawResult
-from portal.runs import DurableRuns, Owner
-from portal.state import LIVE, LabelRead, SecretUnreadable, StateUnavailable, StoredRun, WaitOfRun
+from portal.runs import DurableRuns, Owner, waits_of
+from portal.state import LIVE, LabelRead, SecretUnreadable, StateUnavailable, StoredRun
 
 CANCELLED = "the program was cancelled with codemode.runs.cancel"
-_WORDS: Final[Mapping[str, str]] = {
-    "approval": "somebody has to approve a call of it",
-    "login": "its server needs a login",
-    "question": "its server asks something",
-    "timer": "its own timer",
-    "uncertain": "nobody knows whether a call of it did anything, and somebody has to say so",
-}
 
 
 class OwnParkedRuns:
@@ -96,16 +88,6 @@ class OwnParkedRuns:
         if found is None:
             raise CatalogError(f"the run {run.id!r} has no result that is kept")
         return found
-
-
-def waits_of(run: StoredRun) -> tuple[Waiting, ...]:
-    """What a parked run waits for, in words of our own."""
-    return tuple(_wait_of(one, run) for one in run.document.waits)
-
-
-def _wait_of(wait: WaitOfRun, run: StoredRun) -> Waiting:
-    text = _WORDS.get(wait.kind, "a person has to do something")
-    return Waiting(f"{wait.tool}: {text}" if wait.tool else text, wait.url or None, tool=wait.tool, run=run.id)
 
 
 @asynccontextmanager

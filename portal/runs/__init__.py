@@ -10,8 +10,9 @@ from portal.runs.watched import WatchedRun, WatchedRuns, ended_by
 from portal.runs.waterfall import CallOfRun, RunFacts, RunStory, parallel_width
 
 if TYPE_CHECKING:
-    from portal.runs.durable import DurableRuns, DurableSettings, NextAttempt, NextHold, NextPark, RunOutcome
+    from portal.runs.durable import DurableRuns, DurableSettings, NextAttempt, NextEnd, NextHold, NextPark, RunOutcome
     from portal.runs.history import PersonRuns, RunHistory, RunPage
+    from portal.runs.kept import waits_of
 else:
     # It reads the log, with a database library that a portal without a log does not load.
     __getattr__ = lazily(
@@ -20,12 +21,14 @@ else:
             "DurableRuns": "durable",
             "DurableSettings": "durable",
             "NextAttempt": "durable",
+            "NextEnd": "durable",
             "NextHold": "durable",
             "NextPark": "durable",
             "PersonRuns": "history",
             "RunHistory": "history",
             "RunOutcome": "durable",
             "RunPage": "history",
+            "waits_of": "kept",
         },
     )
 
@@ -36,6 +39,7 @@ __all__ = [
     "Line",
     "LiveRun",
     "NextAttempt",
+    "NextEnd",
     "NextHold",
     "NextPark",
     "OwnRuns",
@@ -53,4 +57,5 @@ __all__ = [
     "ended_by",
     "in_words",
     "parallel_width",
+    "waits_of",
 ]

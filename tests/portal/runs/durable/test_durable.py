@@ -6,9 +6,11 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -16,9 +18,21 @@ import structlog
 from sqlalchemy import text
 
 import portal.runs
-from portal.runs import DurableRuns, DurableSettings, NextAttempt, NextHold, NextPark, Owner, RunOutcome
+from portal.runs import (
+    DurableRuns,
+    DurableSettings,
+    NextAttempt,
+    NextHold,
+    NextPark,
+    Owner,
+    PersonRuns,
+    RunHistory,
+    RunOutcome,
+    WatchedRuns,
+)
 from portal.state import (
     CallEnd,
+    ParkReason,
     RunClaim,
     RunDocument,
     RunTaken,
@@ -26,6 +40,7 @@ from portal.state import (
     StateUnavailable,
     Store,
     StoredRun,
+    WaitOfRun,
     utc_now,
 )
 from portal.state.run_values import MAX_RESULT_BYTES, MOST_ATTEMPTS
@@ -420,3 +435,46 @@ async def test_the_example_of_the_chapter_runs(opened: Opener) -> None:
     async with opened() as store:
         with anyio.fail_after(PATIENCE):
             assert await names["wait_elsewhere"](store, parking("a", utc_now()), b"heap") == b"heap"
+
+
+async def test_a_person_sees_their_parked_runs_with_what_waits_for_them_and_ends_one(
+    opened: Opener, clock: SetClock
+) -> None:
+    async with opened(clock) as store:
+        ended: list[str] = []
+
+        async def resume(claim: RunClaim) -> RunOutcome:
+            raise AssertionError("it is not entered")
+
+        runs = DurableRuns(store, resume, owner="p1", on_end=lambda run: ended.append(run.id), clock=clock)
+        live = WatchedRuns()
+        of = partial(PersonRuns, RunHistory(live), live, kept=runs, now=clock)
+        url = "https://portal.example/servers"
+        for id, subject, place, reason in (
+            ("mine", "ann", "main", "login"),
+            ("timer", "ann", "main", "sleep"),
+            ("there", "ann", "other", "login"),
+            ("bobs", "bob", "main", "login"),
+        ):
+            kind = "timer" if reason == "sleep" else "login"
+            document = RunDocument(client_name="Editor", calls=2, waits=(WaitOfRun(kind=kind, tool="a.b", url=url),))
+            wanted = parking(id, clock.now, subject=subject, portal=place, wake_in=3600.0)
+            await runs.park(replace(wanted, reason=cast(ParkReason, reason), document=document), b"heap")
+            clock.move(60)
+        ann, bob = of("ann", "main"), of("bob", "main")
+        assert [(one.row.run, one.outcome, one.parked_for, one.made) for one in (await ann.recent()).live] == [
+            ("timer", "parked", "sleep", 2),
+            ("mine", "parked", "login", 2),
+        ]
+        assert [one.row.run for one in (await of("ann").recent()).live] == ["there", "timer", "mine"]
+        assert [(run.row.run, one.tool, one.url) for run, one in await ann.waiting()] == [("mine", "a.b", url)]
+        found = await ann.find("mine")
+        assert found is not None and found.run.us == 240_000_000 and found.run.row.client == "Editor"
+        assert found.run.goes_on and found.bytes_unseen is None and found.run.expires_at is not None
+        for id in ("bobs", "there", "unknown", ""):
+            assert await ann.find(id) is None and not await ann.end(id)
+        assert not await bob.end("mine") and ended == []
+        assert await ann.end("mine") and not await ann.end("mine") and ended == ["mine"]
+        after = await ann.find("mine")
+        assert after is not None and after.run.outcome == "cancelled" and "the person whose it is" in after.failure
+        assert [one.row.run for one in (await ann.recent()).live] == ["timer"]
