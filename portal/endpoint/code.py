@@ -28,7 +28,7 @@ from codemode import (
 )
 from portal.endpoint.generations import Generation
 from portal.endpoint.own_parked import OwnParkedRuns
-from portal.endpoint.parked import CheckpointUnreadable, read_checkpoint
+from portal.endpoint.parked import CheckpointUnreadable, read_checkpoint, read_entry
 from portal.endpoint.parking import RunParking
 from portal.endpoint.presence import presence_of
 from portal.endpoint.programs import CodeRunner, ProgramRuns, RunProgress
@@ -209,6 +209,10 @@ class CodeMode:
         assert parking is not None, "without it nothing is parked"
         try:
             request, data = read_checkpoint(claim.checkpoint)
+            tail = list[bytes]()
+            for one in claim.tail:
+                request, resume = read_entry(one.data, request)
+                tail.append(resume)
             program = await asyncio.to_thread(ParkedProgram.from_bytes, data)
         except (CheckpointUnreadable, ParkedUnreadable) as error:
             lost = parking.lost(claim, str(error))
@@ -232,7 +236,7 @@ class CodeMode:
         outcome: list[RunOutcome] = []
 
         async def work() -> RawResult:
-            outcome.append(await self._programs.go_on(claim, request, program, identity, run))
+            outcome.append(await self._programs.go_on(claim, request, program, tail, identity, run))
             return {}
 
         try:

@@ -246,9 +246,16 @@ class ProgramRuns:
         return NextEnd(finished, partial(self._caller.write_run, end, context))
 
     async def go_on(
-        self, claim: RunClaim, request: ParkedRequest, parked: ParkedProgram, identity: Identity | None, run: LiveRun
+        self,
+        claim: RunClaim,
+        request: ParkedRequest,
+        parked: ParkedProgram,
+        tail: Sequence[bytes],
+        identity: Identity | None,
+        run: LiveRun,
     ) -> RunOutcome:
-        """How it went with a program that this process has claimed. As `run` otherwise.
+        """How it went with a program that this process has claimed; `tail` is what it got since its checkpoint. As
+        `run` otherwise.
 
         Raises:
             RunTaken, RunTooLarge, StateUnavailable: its journal cannot be written. It has not ended.
@@ -261,6 +268,7 @@ class ProgramRuns:
             behind = ClientRequest(scope=scope, mode=Mode.CODE, params={}, session=None, context=context)
             logins = self._log_in_by(behind, run, None)
             watched.shows_program = is_kept = await self._screen(program, run, context)
+            spent = dict(request.spent)
             job = _Job(
                 run=run,
                 watched=watched,
@@ -268,7 +276,7 @@ class ProgramRuns:
                 context=replace(
                     context,
                     source=_source_of_run(source),
-                    spent=dict(request.spent),
+                    spent=spent,
                     read=run.read,
                     run_id=run.id,
                     on_login=logins.log_in,
@@ -280,12 +288,12 @@ class ProgramRuns:
                 received=request.received,
                 request=request,
                 claim=claim,
-                ledger=RunLedger(self._parking.rows, claim),
+                ledger=RunLedger(self._parking.rows, claim, spent, run.read),
             )
             run.handle.journal = job.ledger
             run.handle.park()
-            tail = await asyncio.to_thread(lambda: [LoggedResume.from_bytes(one.data) for one in claim.tail])
-            answer = await self._to_end(job, self._again(run, parked, tail))
+            got = await asyncio.to_thread(lambda: [LoggedResume.from_bytes(one) for one in tail])
+            answer = await self._to_end(job, self._again(run, parked, got))
             if job.next is not None:
                 return job.next if run.handle.ending is None else self._ended_as_it_parked(claim, run.handle.ending)
             record = run.handle.record
