@@ -153,7 +153,7 @@ def read_entry(data: bytes, request: ParkedRequest) -> tuple[ParkedRequest, byte
         _, size = _FRONT.unpack_from(data)
         document = orjson.loads(data[_FRONT.size : _FRONT.size + size])
         spent = {_text(name): _number(count) for name, count in document["spent"].items()}
-        read = tuple(_label_read(one) for one in _list(document["read"]))
+        read = tuple(_label_read(one) for one in document["read"])
     except (struct.error, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointUnreadable(f"its journal is damaged: {type(error).__name__}") from None
     return replace(request, spent=spent, read=read), data[_FRONT.size + size :]

@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import text
 
 import portal.runs
+from portal.identity import Identity, identity_document
 from portal.oauth import Logins
 from portal.runs import (
     DurableRuns,
@@ -521,9 +522,11 @@ async def test_the_parked_runs_of_a_login_that_has_ended_go_on_at_once_and_other
         resumed.append(claim.run.id)
         return FinishedRun("denied", clock.now + DAY, claim.run.document)
 
+    until = (clock.now + DAY).isoformat()
     async with opened(clock) as store:
         for family in ("one", "two"):
-            issued = {"subject": "ann", "document": {}, "expires_at": clock.now + DAY, "family": family}
+            document = {"identity": identity_document(Identity(id="ann")), "resource": "", "scopes": [], "until": until}
+            issued = {"subject": "ann", "document": document, "expires_at": clock.now + DAY, "family": family}
             await store.tokens.issue(plain("access"), family, **issued)
         logins = Logins(store)
         async with DurableRuns(store, resume, owner="p1", logins=logins, clock=clock) as runs:
