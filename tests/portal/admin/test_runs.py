@@ -203,13 +203,12 @@ async def test_an_administrator_ends_a_run_and_its_agent_reads_who_did(tmp_path:
 async def test_what_a_run_waits_for_is_told_and_it_can_be_ended_while_it_is_paused(
     tmp_path: Path, code_tool: CodeTool
 ) -> None:
-    login, at_once = Login("echo"), {"patience": 0.001, "patienceWithProgress": 0.001}
+    login, at_once = Login("echo"), {"patience": 0.001, "patienceWithProgress": 0.001, "durable": "off"}
     async with watched(tmp_path, code_tool, login.gate, at_once) as portal:
         paused = (await portal.code("return await codemode.up.echo({text: 'a'})")).structured_content
         assert paused["status"] == "paused"
         (listed,) = await portal.live()
-        # Of what is parked the database has the tool, and no words of others.
-        waits = {"tool": "up.echo", "text": "", "kind": "login"}
+        waits = {"tool": "up.echo", "text": "Log in to up", "kind": "login"}
         assert listed["waiting"] == [waits] and LINK not in str(listed)
         await portal.end(listed["id"])
         await portal.live(0)
