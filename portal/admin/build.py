@@ -27,7 +27,7 @@ from portal.admin.dlp_rules import RuleSource
 from portal.admin.exports import ExportOperations
 from portal.admin.flows import FlowRuleOperations, ReadOperations, check_flow_rules
 from portal.admin.gateway import GatewayRuleOperations
-from portal.admin.kept_runs import OutlivingRuns
+from portal.admin.kept_runs import EndRun, OutlivingRuns
 from portal.admin.lists import ListOperations
 from portal.admin.log_reading import LogReading
 from portal.admin.login_settings import OrganizationOperations
@@ -118,6 +118,7 @@ async def create_admin(
     serving: Serving | None = None,
     approvals: Approvals | None = None,
     programs: RunsPrograms | None = None,
+    end_run: EndRun | None = None,
 ) -> Admin:
     """The admin API over this store, and the log if there is one. Without `upstreams` the status of every server is
     `waiting`, without `quotas` no call was counted, without `exports` no job of the export runs, without `runs` no
@@ -127,7 +128,7 @@ async def create_admin(
     this process. `rules` is the folder of the compiled rules of detection. `profile_uses` says what uses a profile of
     detection: that one is not removed. `holdings` are what people have begun, and are the caller's to close.
     `approvals` are those of the instance; without them decisions are made here, over the same store. `programs` repeats
-    recorded runs.
+    recorded runs. `end_run` ends a run that is parked, and has its row written.
     """
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
@@ -139,7 +140,7 @@ async def create_admin(
     held, people = holdings or Holdings.over(store, clock), People(store, clock)
     roles = AdministratorRoles(store, lambda: settings.identity)
     deciding, approvals = Deciding(people, roles), approvals or Approvals(store, EventsInForce(settings), clock)
-    kept, history = OutlivingRuns(store, people), RunHistory(runs or WatchedRuns(), log, contents)
+    kept, history = OutlivingRuns(store, people, end_run), RunHistory(runs or WatchedRuns(), log, contents)
     guard = RoleGuard(lambda: settings.identity).require
     operations = [
         *servers.operations(),

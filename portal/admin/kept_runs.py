@@ -6,7 +6,8 @@ as the process knows it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import TypeAlias
 
 import orjson
 
@@ -18,11 +19,17 @@ from portal.login import People
 from portal.runs import RunStory
 from portal.state import LIVE, RunFilter, RunState, SecretUnreadable, Store, StoredCall, StoredRun, Verdict
 
+EndRun: TypeAlias = Callable[[str, str], Awaitable[bool]]
+
 
 class OutlivingRuns:
-    def __init__(self, store: Store, people: People) -> None:
+    """`end` ends a run in these words, whichever process has it, and says whether it had not ended; it writes its row.
+    Without it nothing is written."""
+
+    def __init__(self, store: Store, people: People, end: EndRun | None = None) -> None:
         self._rows = store.runs
         self._people = people
+        self._end = end
 
     async def unended(
         self, portal: str | None, subject: str | None, email: str | None, *, but: Collection[str], limit: int
@@ -74,6 +81,8 @@ class OutlivingRuns:
 
     async def cancel(self, id: str, words: str) -> bool:
         """End a run, whichever process runs it, and withdraw its approvals. False if it has ended, or there is none."""
+        if self._end is not None:
+            return await self._end(id, words)
         return await self._rows.cancel(id, words) is not None
 
     async def resolve(self, id: str, call: int, verdict: Verdict, answer: object = None) -> StoredRun:

@@ -225,8 +225,9 @@ class RunOperations:
         run_id = request.path["run_id"]
         found = self._live.find(run_id)
         if found is not None:
+            # Also one that was parked before: its own process stores its end, and writes its row.
             found.end(ended_by("an administrator of the portal", found))
-        if not await self._kept.cancel(run_id, CANCELLED) and found is None:
+        elif not await self._kept.cancel(run_id, CANCELLED):
             message = "this run is not under way in this process: it has ended, or another process runs it"
             raise AdminError(404, [Problem(errors.NOT_FOUND, message)])
         return Removed(id=run_id)

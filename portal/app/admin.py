@@ -29,6 +29,10 @@ async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str
     settings = AdminSettings(events=shared.events)
     configure_admin(settings, shared.config)
     settings.detector = shared.gateway.detector
+
+    async def end_run(id: str, words: str) -> bool:
+        return shared.parked is not None and await shared.parked.end(id, words)
+
     return await create_admin(
         shared.require_store(),
         upstreams,
@@ -46,6 +50,7 @@ async def open_admin(shared: Shared, stored: StoredServers, portals: Mapping[str
         serving=InstanceServing(shared, portals, upstreams),
         approvals=shared.approvals,
         programs=shared.runner,
+        end_run=end_run,
     )
 
 

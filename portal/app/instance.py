@@ -67,6 +67,7 @@ PURGE_SECONDS = 900.0
 DRAIN_SECONDS = 5.0
 """How long parked runs that go on have to end or to park again when the instance stops."""
 PURGE_AGAIN_SECONDS = 60.0
+PORTAL_REMOVED = "the portal at which it ran was removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +262,7 @@ class Instance:
             owner=secrets.token_hex(16),
             portals=lambda: frozenset(self.portals),
             on_end=self._note_end,
+            logins=None if self.shared.identity is None else self.shared.identity.logins,
             clock=self.shared.parts.now,
         )
 
@@ -287,8 +289,8 @@ class Instance:
             yield
 
     def _note_end(self, run: StoredRun) -> None:
-        portal = self.portals.get(run.portal)
-        if portal is not None:
+        # Its portal may be one that this process does not serve, or that was removed.
+        if (portal := self.portals.get(run.portal) or self.portals.get(OWN)) is not None:
             portal.endpoint.note_end(run)
 
     # Starting
@@ -451,6 +453,8 @@ class Instance:
         wanted = definitions(self.config, self._stored.objects.portals, self._stored.login_name)
         for id in [id for id in self.portals if id not in wanted]:
             await self.portals.pop(id).aclose()
+            if self.shared.parked is not None:
+                await self.shared.parked.end_all(id, PORTAL_REMOVED)
         for definition in wanted.values():
             try:
                 await self._take_up(definition)

@@ -218,7 +218,7 @@ class Portal:
 
         shared = self._shared
         history = RunHistory(shared.runs, shared.log, shared.kept)
-        return PersonRuns(history, shared.runs, person, self.definition.id)
+        return PersonRuns(history, shared.runs, person, self.definition.id, shared.parked, shared.parts.now)
 
     def _mount(self) -> None:
         """Build the application again. New requests reach it; those in progress end in the former one."""

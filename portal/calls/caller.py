@@ -110,6 +110,9 @@ class CallJournal(Protocol):
             CallError: that cannot be stored; the call must not leave.
         """
 
+    async def came_back(self, call: ToolCall) -> None:
+        """A call that has left has come back, and nothing ran. It may leave again, also from another process."""
+
 
 class Caller:
     """Makes calls: `call` makes a single one, `run` gives a program a caller of its own.
@@ -347,14 +350,17 @@ class Caller:
         program: str | None = None,
         failure: str | None = None,
         recording: Recordable | str | None = None,
+        *,
+        portal: str | None = None,
     ) -> None:
         """Write the row of a run of a program, and keep the program, if there is one that is kept (`keeps_program`),
         with the words that say how it failed; and the recording of one that is recorded (`keeps_texts`), or why there
-        is none."""
+        is none. `portal` is the id of another portal, whose run it is."""
         context.facts.rows += 1
         if self._on_run_end is not None:
             self._on_run_end(run.id)
-        row, holder = self.row_of(run, context), holder_of(context.principal)
+        row = run_row(run, context, portal=self.portal if portal is None else portal)
+        holder = holder_of(context.principal)
         name = self._records.write(row, holder)
         if self._contents is not None and name is not None and program and self._contents.wants_programs():
             content = Content(program=program, failure=failure or None)
@@ -433,6 +439,8 @@ class LeasedRun:
             try:
                 result = await self._caller.call_on(self._lease, made, context, watcher)
             except LoginRequired as required:
+                if journal is not None:
+                    await journal.came_back(call)
                 if not await _logs_in(required, context):
                     raise
                 result = await self._caller.call_on(self._lease, made, context, watcher)

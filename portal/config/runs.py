@@ -33,7 +33,7 @@ class RunSettings(Section):
     keep: Seconds = 900.0
     most_for_each: int = Field(default=10, ge=0, le=10_000)
     most: int = Field(default=500, ge=0, le=10_000)
-    durable: Literal["off", "on_park"] = "off"
+    durable: Literal["off", "on_park"] = "on_park"
     expires: Parked = 86_400.0
     record: Literal["off", "on"] = "off"
     plan: Plans = "off"

@@ -172,7 +172,6 @@ def view_of(run: RunWithCalls) -> RunView:
     ]
     return RunView(
         id=run.id,
-        live=run.live,
         outcome=run.outcome,
         reason=run.reason,
         policy=run.policy,
@@ -189,6 +188,7 @@ def view_of(run: RunWithCalls) -> RunView:
         program=run.program,
         message=run.failure,
         parked=parked_words(run),
+        expires_at=run.expires_at.isoformat(timespec="seconds") if run.expires_at and goes_on(run) else "",
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -28,8 +29,8 @@ from codemode import (
 )
 from portal.endpoint.approval_prompts import ApprovalPrompts
 from portal.endpoint.generations import Generation
-from portal.endpoint.own_parked import OwnParkedRuns, owner_of, waits_of
-from portal.endpoint.parked import CheckpointUnreadable, read_checkpoint
+from portal.endpoint.own_parked import OwnParkedRuns, owner_of
+from portal.endpoint.parked import CheckpointUnreadable, read_checkpoint, read_entry
 from portal.endpoint.parking import RunParking
 from portal.endpoint.presence import presence_of
 from portal.endpoint.programs import CodeRunner, ProgramRuns, RunProgress
@@ -46,12 +47,14 @@ from portal.runs import (
     Line,
     LiveRun,
     NextAttempt,
+    NextEnd,
     Owner,
     OwnRuns,
     RunOutcome,
     RunRegistry,
     TooManyRuns,
     in_words,
+    waits_of,
 )
 from portal.shares import holder_of
 from portal.state import LIVE, RunClaim, StateUnavailable, StoredRun
@@ -261,11 +264,15 @@ class CodeMode:
         assert parking is not None, "without it nothing is parked"
         try:
             request, data = read_checkpoint(claim.checkpoint)
+            tail = list[bytes]()
+            for one in claim.tail:
+                request, resume = read_entry(one.data, request)
+                tail.append(resume)
             program = await asyncio.to_thread(ParkedProgram.from_bytes, data)
         except (CheckpointUnreadable, ParkedUnreadable) as error:
             lost = parking.lost(claim, str(error))
-            self.note_end(replace(claim.run, document=lost.document, updated_at=datetime.now(UTC)))
-            return lost
+            row = replace(claim.run, document=lost.document, updated_at=datetime.now(UTC))
+            return NextEnd(lost, partial(self.note_end, row))
         login, identity = request.login, None
         failure: Failure | None = None
         if login is not None and (identity := await parking.logins.again(login)) is None:
@@ -284,7 +291,7 @@ class CodeMode:
         outcome: list[RunOutcome] = []
 
         async def work() -> RawResult:
-            outcome.append(await self._programs.go_on(claim, request, program, identity, run))
+            outcome.append(await self._programs.go_on(claim, request, program, tail, identity, run))
             return {}
 
         try:

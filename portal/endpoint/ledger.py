@@ -7,19 +7,21 @@ Every write names the revision of the claim. After a refusal nothing of this run
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from codemode import CallOutcome, LoggedResume, OnWait, ToolCall, ToolFailed, ToolReturned, Waiting, digest_of
+from portal.endpoint.parked import entry
 from portal.errors import CallDenied, StoreUnavailable
 from portal.exact import encode
 from portal.state import (
     CallEffect,
     CallEnd,
     CallStart,
+    LabelRead,
     Misused,
     RunClaim,
     RunTaken,
@@ -39,10 +41,12 @@ _REFUSED = "somebody has decided that it fails. Look what it did before it is ma
 
 
 class RunLedger:
-    """The journal of one claim (`codemode.RunJournal`, `portal.calls.CallJournal`)."""
+    """The journal of one claim (`codemode.RunJournal`, `portal.calls.CallJournal`). `spent` are the budgets that the
+    run uses, and `read` is what it reads of what is labelled: a later process counts on from there."""
 
-    def __init__(self, rows: RunRows, claim: RunClaim) -> None:
+    def __init__(self, rows: RunRows, claim: RunClaim, spent: Mapping[str, int], read: Iterable[LabelRead]) -> None:
         self._rows = rows
+        self._spent, self._read = spent, read
         self._id, self._revision = claim.run.id, claim.run.revision
         self._number = len(claim.tail)
         self._known: dict[int, StoredCall] = {one.call: one for one in claim.calls}
@@ -56,7 +60,7 @@ class RunLedger:
             if (left := self._open.get(settlement.id)) is not None:
                 took = int((now - left) * 1_000_000)
                 ends.append(CallEnd(call=settlement.id, failed=not settlement.ok, us=took))
-        data = await asyncio.to_thread(resume.as_bytes)
+        data = entry(await asyncio.to_thread(resume.as_bytes), self._spent, self._read)
         number, pause = self._number + 1, PAUSE
         for attempt in range(TRIES):
             try:
@@ -96,7 +100,7 @@ class RunLedger:
             CallDenied: the run is not this process's any more, or the call was made before.
         """
         if call.id in self._open:
-            # It came back for a login, and nothing ran.
+            # It came back and nothing ran, which could not be written down.
             return
         try:
             data, digest = await asyncio.to_thread(_written, arguments)
@@ -119,6 +123,15 @@ class RunLedger:
         if state != "started":
             raise _not_made(call, UNKNOWN)
         self._open[call.id] = asyncio.get_running_loop().time()
+
+    async def came_back(self, call: ToolCall) -> None:
+        """Take back that the call has left. Where that cannot be stored, a later process takes it for uncertain."""
+        if call.id not in self._open:
+            return
+        with suppress(StateUnavailable, RunTaken):
+            await self._rows.came_back(self._id, self._revision, call.id)
+            self._known.pop(call.id, None)
+            del self._open[call.id]
 
 
 async def _decided(on_wait: OnWait, tool: str) -> None:

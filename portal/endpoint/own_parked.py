@@ -1,24 +1,16 @@
 """The parked runs of one owner at one portal: what `codemode.runs` and the request that began one get of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Final
 
-from codemode import CatalogError, Failure, OnWait, Run, Waiting, WaitKind, paused
+from codemode import CatalogError, Failure, OnWait, Run, paused
 from portal.endpoint.parking import LEFT, EndedRunResult, RunParking
 from portal.endpoint.request import ClientRequest, RawResult
-from portal.runs import DurableRuns, Owner
-from portal.state import LIVE, LabelRead, SecretUnreadable, StateUnavailable, StoredRun, WaitOfRun
+from portal.runs import DurableRuns, Owner, waits_of
+from portal.state import LIVE, LabelRead, SecretUnreadable, StateUnavailable, StoredRun
 
 CANCELLED = "the program was cancelled with codemode.runs.cancel"
-_WORDS: Final[Mapping[str, str]] = {
-    "approval": "somebody has to approve a call of it",
-    "login": "its server needs a login",
-    "question": "its server asks something",
-    "timer": "its own timer",
-    "uncertain": "nobody knows whether a call of it did anything, and somebody has to say so",
-}
 
 
 class OwnParkedRuns:
@@ -114,19 +106,6 @@ def owner_of(request: ClientRequest) -> Owner:
         return Owner(request.context.identity, f"token:{client_id}")
     client = request.context.client
     return Owner(request.context.identity, "" if client is None else f"name:{client.info.get('name')}")
-
-
-def waits_of(run: StoredRun) -> tuple[Waiting, ...]:
-    """What a parked run waits for, in words of our own."""
-    return tuple(_wait_of(one, run) for one in run.document.waits)
-
-
-def _wait_of(wait: WaitOfRun, run: StoredRun) -> Waiting:
-    text = _WORDS.get(wait.kind, "a person has to do something")
-    words = f"{wait.tool}: {text}" if wait.tool else text
-    # A later program that waits for this one asks for its approvals.
-    kind: WaitKind = "approval" if wait.kind == "approval" else "question"
-    return Waiting(words, wait.url or None, tool=wait.tool, run=run.id, kind=kind)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ It holds no credential: of a login the person, and the family of their tokens, w
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,7 @@ MAX_HEADER = 1024 * 1024
 MAX_CLIENT = 16 * 1024
 """Bytes of what a client said of itself that are kept."""
 _MAGIC = b"CMRC\x01"
+_ENTRY = b"CMRE\x01"
 _FRONT = struct.Struct("<5sI")
 
 
@@ -130,6 +131,32 @@ def read_checkpoint(data: bytes) -> tuple[ParkedRequest, bytes]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointUnreadable(f"the header of the checkpoint is damaged: {type(error).__name__}") from None
     return request, data[_FRONT.size + size :]
+
+
+def entry(resume: bytes, spent: Mapping[str, int], read: Iterable[LabelRead]) -> bytes:
+    """What the journal has of a run that goes on: what its program gets, with the budgets that it has used by then and
+    what it has read of what is labelled. For `read_entry`."""
+    header = orjson.dumps({"spent": dict(spent), "read": [_read_document(one) for one in read]})
+    return _FRONT.pack(_ENTRY, len(header)) + header + resume
+
+
+def read_entry(data: bytes, request: ParkedRequest) -> tuple[ParkedRequest, bytes]:
+    """The request with what it had used and read by then, and what the program got. An entry of before there was more
+    in it changes no request.
+
+    Raises:
+        CheckpointUnreadable: it is damaged.
+    """
+    if not data.startswith(_ENTRY):
+        return request, data
+    try:
+        _, size = _FRONT.unpack_from(data)
+        document = orjson.loads(data[_FRONT.size : _FRONT.size + size])
+        spent = {_text(name): _number(count) for name, count in document["spent"].items()}
+        read = tuple(_label_read(one) for one in document["read"])
+    except (struct.error, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointUnreadable(f"its journal is damaged: {type(error).__name__}") from None
+    return replace(request, spent=spent, read=read), data[_FRONT.size + size :]
 
 
 def _document(request: ParkedRequest) -> dict[str, object]:

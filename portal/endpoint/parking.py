@@ -50,6 +50,8 @@ _STATES: Final[Mapping[str, EndState]] = {
     "expired": "expired",
     "lost": "lost",
 }
+_OWN_WORDS: Final = ("lost", "expired", "cancelled", "denied")
+"""Kinds of ends that this portal gives a run, in words of its own."""
 _REASONS: Final[Sequence[ParkReason]] = ("login", "approval", "question", "uncertain")
 """What a run waits for, the first of them that it does. Of a decided approval it hears whatever its reason is."""
 
@@ -169,10 +171,13 @@ class RunParking:
 
     def lost(self, claim: RunClaim, why: str) -> FinishedRun:
         """The end of a run that cannot go on."""
-        words = f"The run was parked and cannot go on: {why}"[:MOST_WORDS]
-        end = EndOfRun(state="lost", kind="lost", name="RunLost", words=words)
+        return self.ended(claim, Failure("lost", "RunLost", f"The run was parked and cannot go on: {why}"))
+
+    def ended(self, claim: RunClaim, failure: Failure) -> FinishedRun:
+        """The end of a claimed run without a result, in words of our own."""
+        end = end_of(failure)
         document = claim.run.document.model_copy(update={"end": end, "waits": ()})
-        return FinishedRun("lost", self._now() + timedelta(seconds=self._settings().expires), document)
+        return FinishedRun(state_of(failure), self._now() + timedelta(seconds=self._settings().expires), document)
 
     async def finished(self, record: Run, answer: RawResult, request: ParkedRequest) -> FinishedRun:
         """How a run ended, with its result for as long as the settings say."""
@@ -217,6 +222,7 @@ def document_of(record: Run, request: ParkedRequest, waiting: Sequence[Waiting])
     return RunDocument(
         program=hashlib.sha256(record.program.encode("utf-8", "replace")).hexdigest(),
         client_name="" if client is None else str(client.info.get("name") or "")[:256],
+        login="" if request.login is None else str(request.login.get("family") or "")[:128],
         calls=len(record.calls),
         waits=tuple(waits[:MOST_WAITS]),
     )
@@ -232,7 +238,7 @@ def end_of(failure: Failure | None) -> EndOfRun:
     if failure is None:
         return EndOfRun(state="completed")
     state = state_of(failure)
-    words = failure.message[:MOST_WORDS] if failure.kind in ("lost", "expired", "cancelled") else ""
+    words = failure.message[:MOST_WORDS] if failure.kind in _OWN_WORDS else ""
     return EndOfRun(state=state, kind=failure.kind[:32], name=failure.name[:128] if words else "", words=words)
 
 

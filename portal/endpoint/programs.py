@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -48,11 +49,10 @@ from portal.endpoint.views import Catalogs, Views
 from portal.errors import CallDenied, Outcome, ServerUnknown
 from portal.identity import ANONYMOUS, Identity, key_of
 from portal.logs import MOST_FAILURE
-from portal.runs import LiveRun, NextPark, RunOutcome, WatchedRun, WatchedRuns
+from portal.runs import LiveRun, NextEnd, NextPark, RunOutcome, WatchedRun, WatchedRuns
 from portal.servers import ServerSnapshot
 from portal.state import (
     DocumentInvalid,
-    FinishedRun,
     RunClaim,
     RunsFull,
     RunTaken,
@@ -186,6 +186,7 @@ class _Job:
     parked: bool = False
     recording: RunRecording | str | None = None
     next: NextPark | None = None
+    write: Callable[[], None] | None = None
 
 
 Work = Callable[[Catalog, ToolCaller], Awaitable[RawResult | ParkedProgram]]
@@ -243,7 +244,7 @@ class ProgramRuns:
         return None
 
     def note_end(self, run: StoredRun) -> None:
-        """Write the row of a parked run that has ended without going on."""
+        """Write the row of a parked run, of any portal, that has ended without going on."""
         end, at = run.document.end, int(run.created_at.timestamp() * 1_000_000)
         client = DownstreamClient(key="", info={"name": run.document.client_name})
         context = CallContext(identity=run.subject, source=CallSource(client=client), run_id=run.id)
@@ -258,12 +259,12 @@ class ProgramRuns:
             answered=0,
             received=0,
         )
-        self._caller.write_run(row, context)
+        self._caller.write_run(row, context, portal=run.portal)
 
     async def refuse(
         self, request: ParkedRequest, parked: ParkedProgram, identity: Identity | None, failure: Failure
-    ) -> FinishedRun:
-        """The end of a parked program that may not go on. Writes its row."""
+    ) -> NextEnd:
+        """The end of a parked program that may not go on. Its row is written once that is stored."""
         assert self._parking is not None, "without it nothing is parked"
         record = parked.run
         record.failure = failure
@@ -273,13 +274,21 @@ class ProgramRuns:
         us = max(0, time.time_ns() // 1000 - request.at)
         end = ended(record.id, record.program, result, request.received, request.at, us)
         parked.log.stop(failure)
-        self._caller.write_run(end, context, recording=await self._recording(parked.log))
-        return await self._parking.finished(record, result, request)
+        recording = await self._recording(parked.log)
+        finished = await self._parking.finished(record, result, request)
+        return NextEnd(finished, partial(self._caller.write_run, end, context, recording=recording))
 
     async def go_on(
-        self, claim: RunClaim, request: ParkedRequest, parked: ParkedProgram, identity: Identity | None, run: LiveRun
+        self,
+        claim: RunClaim,
+        request: ParkedRequest,
+        parked: ParkedProgram,
+        tail: Sequence[bytes],
+        identity: Identity | None,
+        run: LiveRun,
     ) -> RunOutcome:
-        """How it went with a program that this process has claimed. As `run` otherwise.
+        """How it went with a program that this process has claimed; `tail` is what it got since its checkpoint. As
+        `run` otherwise.
 
         Raises:
             RunTaken, RunTooLarge, StateUnavailable: its journal cannot be written. It has not ended.
@@ -292,6 +301,7 @@ class ProgramRuns:
             behind = ClientRequest(scope=scope, mode=Mode.CODE, params={}, session=None, context=context)
             logins = self._log_in_by(behind, run, None)
             watched.shows_program = is_kept = await self._screen(program, run, context)
+            spent = dict(request.spent)
             job = _Job(
                 run=run,
                 watched=watched,
@@ -299,7 +309,7 @@ class ProgramRuns:
                 context=replace(
                     context,
                     source=_source_of_run(source),
-                    spent=dict(request.spent),
+                    spent=spent,
                     read=run.read,
                     run_id=run.id,
                     on_login=logins.log_in,
@@ -311,17 +321,24 @@ class ProgramRuns:
                 received=request.received,
                 request=request,
                 claim=claim,
-                ledger=RunLedger(self._parking.rows, claim),
+                ledger=RunLedger(self._parking.rows, claim, spent, run.read),
             )
             run.handle.journal = job.ledger
             run.handle.park()
-            tail = await asyncio.to_thread(lambda: [LoggedResume.from_bytes(one.data) for one in claim.tail])
-            answer = await self._to_end(job, self._again(run, parked, tail))
+            got = await asyncio.to_thread(lambda: [LoggedResume.from_bytes(one) for one in tail])
+            answer = await self._to_end(job, self._again(run, parked, got))
             if job.next is not None:
-                return job.next
+                return job.next if run.handle.ending is None else self._ended_as_it_parked(claim, run.handle.ending)
             record = run.handle.record
-            assert record is not None, "it was resumed with one"
-            return await self._parking.finished(record, answer, job.request or request)
+            assert record is not None and job.write is not None, "it was resumed with one, and has ended"
+            return NextEnd(await self._parking.finished(record, answer, job.request or request), job.write)
+
+    def _ended_as_it_parked(self, claim: RunClaim, failure: Failure) -> NextEnd:
+        """The end of a program that somebody has ended while it was being parked again."""
+        assert self._parking is not None, "without it nothing is parked"
+        finished = self._parking.ended(claim, failure)
+        row = replace(claim.run, document=finished.document, updated_at=datetime.now(UTC))
+        return NextEnd(finished, partial(self.note_end, row))
 
     async def _program(
         self,
@@ -418,7 +435,8 @@ class ProgramRuns:
         return work
 
     async def _to_end(self, job: _Job, work: Work) -> RawResult:
-        """Run the program until it ends or is parked. Writes its row at its end."""
+        """Run the program until it ends or is parked. Its row is written at its end; of one that was claimed once that
+        is stored (`job.write`): somebody else may end it before, and then writes it."""
         leased = self._caller.run(job.context, job.watched, job.ledger)
         answer: RawResult | None = None
         failure: str | None = None
@@ -441,7 +459,9 @@ class ProgramRuns:
             raise
         finally:
             if not job.parked:
-                self._write(job, answer, leased.received, failure)
+                job.write = partial(self._write, job, answer, leased.received, failure)
+                if job.claim is None:
+                    job.write()
 
     async def _until_parked(self, job: _Job, leased: LeasedRun, work: Work) -> RawResult:
         """The answer; `paused` when the program is parked, which `job.parked` says then."""
@@ -487,6 +507,11 @@ class ProgramRuns:
         storing = asyncio.create_task(self._parking.park(following, since=job.at))
         try:
             await asyncio.shield(storing)
+            if (ending := job.run.handle.ending) is not None:
+                # Somebody has ended it meanwhile.
+                ended = await self._parking.rows.cancel(job.run.id, ending.message)
+                if ended is not None:
+                    self.note_end(ended)
         except asyncio.CancelledError:
             await asyncio.wait({storing}, timeout=_STORING_SECONDS)
             is_stored = storing.done() and not storing.cancelled() and storing.exception() is None

@@ -28,7 +28,7 @@ from starlette.datastructures import Headers
 from codemode import CatalogError, off_loop
 from portal.config import RunSettings
 from portal.endpoint.background import Background
-from portal.endpoint.own_parked import OwnParkedRuns, owner_of, waits_of
+from portal.endpoint.own_parked import OwnParkedRuns, owner_of
 from portal.endpoint.parking import RunParking
 from portal.endpoint.questions import HeldWork
 from portal.endpoint.request import ClientRequest, RawResult, SdkContext
@@ -37,7 +37,7 @@ from portal.endpoint.task_ids import MAX_ID, TaskIds, TaskName
 from portal.endpoint.task_shapes import TaskState, declares_tasks, in_words, input_requests, undeclared
 from portal.errors import NO_ROOM
 from portal.exact import encode
-from portal.runs import DurableRuns, Owner
+from portal.runs import DurableRuns, Owner, waits_of
 from portal.shares import Full, Shares
 from portal.state import LIVE, StateUnavailable, StoredRun
 

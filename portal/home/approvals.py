@@ -445,7 +445,7 @@ class ApprovalPages:
             return ()
         try:
             story = await self._runs(approval.subject).find(approval.run, with_program=False)
-        except (LogUnavailable, SecretUnreadable, ValueError):
+        except (LogUnavailable, SecretUnreadable, StateUnavailable, ValueError):
             return ()
         if story is None:
             return ()

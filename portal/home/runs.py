@@ -1,5 +1,5 @@
-"""A person's programs on their pages: those under way, what waits for them, those that have ended, and each of them
-beside its waterfall.
+"""A person's programs on their pages: those under way, those that are parked, what waits for them, those that have
+ended, and each of them beside its waterfall.
 
 Everything is read through `PersonRuns`: to a person there is no run but their own at this portal, whatever id is asked.
 """
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from portal.home.moments import ago
+from portal.home.moments import ago, ahead
 from portal.identity import Identity
 from portal.login import Login, LoginSession, form_endpoint, see_other
 from portal.logs import LogRow, LogUnavailable, event
@@ -24,6 +24,7 @@ from portal.pages import (
     HOME,
     HTMX_CONFIG,
     HTMX_SCRIPTS,
+    WAITS,
     Pages,
     RunCallView,
     RunPart,
@@ -40,7 +41,7 @@ from portal.pages import (
 )
 from portal.runs import PersonRuns, RunFacts, RunStory
 from portal.shares import Full, Shares
-from portal.state import SecretUnreadable, utc_now
+from portal.state import SecretUnreadable, StateUnavailable, utc_now
 
 RUNS_PATH = "/runs"
 RUN_FORMS = (f"{RUNS_PATH}/",)
@@ -51,13 +52,16 @@ READING, READING_EACH = 16, 4
 """Pages of people that read the log at once, and those of one person."""
 MAX_ID = 100
 LOG_SILENT = "What has ended cannot be shown now: the log of the portal does not answer. Try again."
+SILENT = "Your runs cannot be shown now: the database of the portal does not answer. Try again."
 GONE = "There is no such run of yours at this portal."
+NOT_ENDED = "It has not been ended: the database of the portal does not answer. Try again."
 ENDED_ALREADY = "It has ended already, or it was never yours."
 
 
 @dataclass(frozen=True, slots=True)
 class OwnRunLine:
-    """A run in a list."""
+    """A run in a list. `live`: it has not ended. `parked` says what a parked one waits for, and `ends` when one that is
+    kept in the database ends if it has not gone on; "" for all others."""
 
     id: str
     live: bool
@@ -67,6 +71,8 @@ class OwnRunLine:
     when: str
     took: str
     made: int | None
+    parked: str = ""
+    ends: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +113,16 @@ class PersonRunPages:
         if not identity.key:
             return OwnRunPage()
         own, now = self._of(identity.key), self._now()
-        waits = [_wait(run, one.tool, one.text, one.url) for run, one in own.waiting()] if before is None else []
+        waits: list[RunWait] = []
         try:
             with self._room.held(identity.key):
+                if before is None:
+                    waits = [_wait(run, one.tool, one.text, one.url) for run, one in await own.waiting()]
                 page = await own.recent(before, limit)
         except (LogUnavailable, Full):
             return OwnRunPage(waits, trouble=LOG_SILENT)
+        except StateUnavailable:
+            return OwnRunPage(waits, trouble=SILENT)
         return OwnRunPage(waits, [_listed(one, now) for one in (*page.live, *page.ended)], before=page.reached)
 
     async def _list(self, request: Request) -> Response:
@@ -148,8 +158,12 @@ class PersonRunPages:
         session = await self._login.sender(request, visitor, form, here)
         if isinstance(session, Response):
             return session
-        if not session.identity.key or not self._of(session.identity.key).end(run_id):
-            home = visitor.address.path(HOME)
+        home = visitor.address.path(HOME)
+        try:
+            ended = bool(session.identity.key) and await self._of(session.identity.key).end(run_id)
+        except StateUnavailable:
+            return await self._login.message(visitor, 503, "Not now", NOT_ENDED, here, "Back")
+        if not ended:
             return await self._login.message(visitor, 404, "Nothing to end", ENDED_ALREADY, home, "Back")
         self._login.events.write(
             event("change", "DELETE", who=session.identity, ip=visitor.ip, name=_path_of(run_id), client="own page")
@@ -173,6 +187,8 @@ class PersonRunPages:
                     story = await _story(self._of(session.identity.key), run_id, with_program=with_program)
         except (LogUnavailable, Full):
             return await self._login.message(visitor, 503, "Not now", LOG_SILENT, home, "Back")
+        except StateUnavailable:
+            return await self._login.message(visitor, 503, "Not now", SILENT, home, "Back")
         if story is None:
             return await self._login.message(visitor, 404, "There is nothing here", GONE, home, "Back")
         return visitor, session, story
@@ -230,7 +246,6 @@ def own_view_of(story: RunStory) -> RunView:
     ]
     return RunView(
         id=run.row.run,
-        live=run.outcome == "running",
         outcome=run.outcome,
         reason=run.row.reason,
         policy=run.row.policy,
@@ -246,6 +261,8 @@ def own_view_of(story: RunStory) -> RunView:
         bytes_unseen=story.bytes_unseen,
         program=story.program,
         message=story.failure,
+        parked=WAITS.get(run.parked_for, ""),
+        expires_at="" if run.expires_at is None else run.expires_at.isoformat(timespec="seconds"),
     )
 
 
@@ -269,13 +286,15 @@ def _wait(run: RunFacts, tool: str, text: str, url: str | None) -> RunWait:
 def _listed(run: RunFacts, now: datetime) -> OwnRunLine:
     return OwnRunLine(
         id=run.row.run,
-        live=run.outcome == "running",
+        live=run.goes_on,
         outcome=outcome_words(run.outcome),
         tone=tone_of(run.outcome),
         client=run.row.client,
         when=ago(datetime.fromisoformat(run.row.time), now),
         took=duration_words(run.us / 1000),
         made=run.made,
+        parked=WAITS.get(run.parked_for, ""),
+        ends="" if run.expires_at is None else ahead(run.expires_at, now),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from weakref import ref
@@ -37,6 +38,9 @@ class Logins:
     `changed` is called when some of them have ended.
     """
 
+    kinds: AbstractSet[str] = frozenset({ACCESS.name, REFRESH.name, SERVICE_TOKEN.name})
+    """What the store tells when some of them may have ended."""
+
     def __init__(self, store: Store, changed: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self._changed = changed
@@ -45,7 +49,7 @@ class Logins:
         self._in_use: dict[int, _Login] = {}
         self._log = structlog.get_logger("portal.oauth")
         self._followers = (
-            Follower(store, {ACCESS.name, REFRESH.name, SERVICE_TOKEN.name}, self._end_revoked, self._not_ended),
+            Follower(store, self.kinds, self._end_revoked, self._not_ended),
             Follower(store, {ADMINISTRATOR.name}, self._end_departed, self._not_ended),
         )
 
@@ -95,6 +99,14 @@ class Logins:
         if identity.service_token_id and identity.service_token_id not in await self._service_tokens():
             return None
         return identity if self.holds(identity) else None
+
+    async def lasts(self, subject: str, family: str) -> bool:
+        """Whether the login of this subject with tokens of this family has not ended; "" for a service token, and for
+        callers who cannot be signed out."""
+        if family:
+            return family in await self._families([subject])
+        token = subject.removeprefix("service:")
+        return token == subject or token in await self._service_tokens()
 
     def _of(self, identity: Identity) -> _Login | None:
         login = self._in_use.get(id(identity))

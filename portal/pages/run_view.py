@@ -46,7 +46,8 @@ FAILURES: Mapping[str, str] = {
     "cancelled": "cancelled: it was ended before its end",
     "engine": "engine: the portal itself failed",
     "lost": "lost: it was parked and could not go on",
-    "expired": "expired: nobody came while it was parked",
+    "expired": "expired: what it waited for had not come when its time was over",
+    "denied": "denied: it may not run, or not go on",
 }
 """The kinds of errors of a run (`codemode`), with their words."""
 WAITS: Mapping[str, str] = {
@@ -95,10 +96,9 @@ class RunView:
     """A run. `made` is how many calls it has made, None where that is not known; `more` says that some of them are
     left out. `bytes_unseen` is None until there is an answer, `program` where it is not to be shown. `message` is how
     it failed, as its agent read it, "" where that is not to be shown. `parked` says what a parked run waits
-    for, "" for all others."""
+    for, and `expires_at` when one that is kept in the database ends if it has not gone on; "" for all others."""
 
     id: str
-    live: bool
     outcome: str
     reason: str
     policy: str
@@ -115,6 +115,12 @@ class RunView:
     program: str | None = None
     message: str = ""
     parked: str = ""
+    expires_at: str = ""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has not ended, as far as that is known."""
+        return self.outcome in ("running", "parked", "ready")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +203,7 @@ def run_picture(
     return RunPicture(
         run=run,
         tiles=run_tiles(run),
-        waterfall=waterfall(ProgramTimeline(tuple(timeline), run.duration_ms, ended=not run.live)),
+        waterfall=waterfall(ProgramTimeline(tuple(timeline), run.duration_ms, ended=not run.goes_on)),
         rows=tuple(_row(call, row_link) for call in shown),
         left_out=max(0, (run.made or len(run.calls)) - len(shown)),
         labels=labels_on_the_way(run),
@@ -239,10 +245,12 @@ def run_tiles(run: RunView) -> tuple[RunTile, ...]:
             short_words(run.message, MOST_MESSAGE),
         ),
         RunTile("Calls", number_words(run.made if run.made is not None else len(run.calls)), ", ".join(notes)),
-        RunTile("Duration so far" if run.live else "Duration", duration_words(run.duration_ms)),
+        RunTile("Duration so far" if run.goes_on else "Duration", duration_words(run.duration_ms)),
         RunTile("Parallel width", number_words(run.width), "The most calls that were open at once"),
         RunTile("Bytes the model never saw", unseen, UNSEEN_HINT),
-        RunTile("Tokens saved", "not yet" if run.live else number_words(run.tokens_saved), "The same, four bytes each"),
+        RunTile(
+            "Tokens saved", "not yet" if run.goes_on else number_words(run.tokens_saved), "The same, four bytes each"
+        ),
     )
 
 

@@ -10,8 +10,9 @@ from portal.runs.watched import WatchedRun, WatchedRuns, ended_by
 from portal.runs.waterfall import CallOfRun, RunFacts, RunStory, parallel_width
 
 if TYPE_CHECKING:
-    from portal.runs.durable import DurableRuns, DurableSettings, NextAttempt, NextHold, NextPark, RunOutcome
+    from portal.runs.durable import DurableRuns, DurableSettings, NextAttempt, NextEnd, NextHold, NextPark, RunOutcome
     from portal.runs.history import PersonRuns, RunHistory, RunPage
+    from portal.runs.kept import waits_of
     from portal.runs.replay import ReplayImpossible, RunReplays, RunsPrograms, recording_of, repeated, row_of_run
 else:
     # It reads the log, with a database library that a portal without a log does not load.
@@ -21,6 +22,7 @@ else:
             "DurableRuns": "durable",
             "DurableSettings": "durable",
             "NextAttempt": "durable",
+            "NextEnd": "durable",
             "NextHold": "durable",
             "NextPark": "durable",
             "PersonRuns": "history",
@@ -33,6 +35,7 @@ else:
             "recording_of": "replay",
             "repeated": "replay",
             "row_of_run": "replay",
+            "waits_of": "kept",
         },
     )
 
@@ -43,6 +46,7 @@ __all__ = [
     "Line",
     "LiveRun",
     "NextAttempt",
+    "NextEnd",
     "NextHold",
     "NextPark",
     "OwnRuns",
@@ -66,4 +70,5 @@ __all__ = [
     "recording_of",
     "repeated",
     "row_of_run",
+    "waits_of",
 ]

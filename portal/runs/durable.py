@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, TypeVar
 
 import structlog
 
@@ -83,9 +84,27 @@ class NextAttempt:
     in_vain: bool = False
 
 
-RunOutcome: TypeAlias = NextPark | NextHold | NextAttempt | FinishedRun
+@dataclass(frozen=True, slots=True)
+class NextEnd:
+    """The run has ended. `stored` is called once that is stored, and never where somebody else has ended it before."""
+
+    finished: FinishedRun
+    stored: Callable[[], None]
+
+
+RunOutcome: TypeAlias = NextPark | NextHold | NextAttempt | NextEnd | FinishedRun
 """How it went with a run that was resumed: it waits again, could not be resumed now, or has ended."""
 Resume: TypeAlias = Callable[[RunClaim], Awaitable[RunOutcome]]
+
+
+class RunLogins(Protocol):
+    """The logins that runs were begun with."""
+
+    kinds: AbstractSet[str]
+    """What the store tells when some of them may have ended."""
+
+    async def lasts(self, subject: str, family: str) -> bool:
+        """Whether the login of this subject with tokens of this family has not ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +135,7 @@ class DurableRuns:
     """`async with DurableRuns(...)`. `owner` is the id of this process, which no other has. `resume` runs a claimed run
     on, and may be cancelled at any moment; every write that it makes for the run names the revision of its claim.
     `portals` gives those whose runs this process resumes, None for all. `on_end` is told of a run that ends without
-    being resumed.
+    being resumed. Runs whose login has ended by `logins` are ready at once: whoever resumes one ends it.
     """
 
     def __init__(
@@ -127,6 +146,7 @@ class DurableRuns:
         owner: str,
         portals: Callable[[], Collection[str] | None] = lambda: None,
         on_end: Callable[[StoredRun], None] = lambda run: None,
+        logins: RunLogins | None = None,
         settings: DurableSettings = DurableSettings(),
         clock: Clock = utc_now,
     ) -> None:
@@ -134,6 +154,7 @@ class DurableRuns:
         self._store = store
         self._resume = resume
         self._on_end = on_end
+        self._logins = logins
         self._owner = owner
         self._portals = portals
         self._settings = settings
@@ -145,6 +166,8 @@ class DurableRuns:
         self._changed = asyncio.Event()
         self._decided = True
         self._decisions_from = 0.0
+        self._revoked = logins is not None
+        self._revoked_from = 0.0
         self._closing = asyncio.Event()
         self._leaving = False
         """Whether who waits for a run is sent away."""
@@ -263,11 +286,20 @@ class DurableRuns:
             self._on_end(ended)
         return ended is not None
 
+    async def end_all(self, portal: str, words: str) -> int:
+        """End all runs of a portal that have not ended, in these words. How many that were."""
+        ended = 0
+        async for run in self.rows.each(RunFilter(portal=portal, states=LIVE)):
+            ended += await self.end(run.id, words)
+        return ended
+
     # The worker
 
     def _heard(self, kinds: frozenset[str]) -> None:
+        revoked = self._logins is not None and not kinds.isdisjoint(self._logins.kinds)
         self._decided |= APPROVALS in kinds
-        if kinds & {RUNS, APPROVALS}:
+        self._revoked |= revoked
+        if revoked or kinds & {RUNS, APPROVALS}:
             self._changed.set()
 
     async def _work(self) -> None:
@@ -291,6 +323,11 @@ class DurableRuns:
 
     async def _look(self) -> float:
         """Do what is to be done now. In how many seconds to look again, if nothing changes before."""
+        if not self._mine and not await self.rows.any():
+            # The other looks are seven queries.
+            await self._tell_waiters()
+            self._decided = self._revoked = False
+            return _LONGEST_SLEEP
         await self._renew()
         await self._stop_those_taken()
         while expired := await self.rows.expire_due():
@@ -299,14 +336,18 @@ class DurableRuns:
                     self._on_end(run)
         await self.rows.purge()
         await self._look_for_decisions()
+        await self._look_for_ended_logins()
         await self._tell_waiters()
         claimed = await self._claim()
         return self._seconds(await self.rows.next_due(self._portals()), claimed)
 
     def _seconds(self, due: datetime | None, claimed: int) -> float:
         now, seconds = self._clock(), _LONGEST_SLEEP
+        loop = asyncio.get_running_loop()
         if self._decided:
-            seconds = min(seconds, self._decisions_from - asyncio.get_running_loop().time())
+            seconds = min(seconds, self._decisions_from - loop.time())
+        if self._revoked:
+            seconds = min(seconds, self._revoked_from - loop.time())
         if due is not None:
             left = (due - now).total_seconds()
             if left > 0 or len(self._mine) < self._settings.at_once:
@@ -324,6 +365,25 @@ class DurableRuns:
         await self.rows.ready_decided()
         self._decided = False
         self._decisions_from = loop.time() + _REST * (loop.time() - began)
+
+    async def _look_for_ended_logins(self) -> None:
+        """After a login has ended, unless that was just now: runs that were begun with one that has are ready."""
+        loop = asyncio.get_running_loop()
+        if self._logins is None or not self._revoked or loop.time() < self._revoked_from:
+            return
+        began, self._revoked = loop.time(), False
+        lasts: dict[tuple[str, str], bool] = {}
+        try:
+            async for run in self.rows.each(RunFilter(states=("parked",))):
+                whose = run.subject, run.document.login
+                if whose not in lasts:
+                    lasts[whose] = await self._logins.lasts(*whose)
+                if not lasts[whose]:
+                    await self.rows.ready(run.id)
+        except StateUnavailable:
+            self._revoked = True
+            raise
+        self._revoked_from = loop.time() + _REST * (loop.time() - began)
 
     @property
     def _left_at_renewal(self) -> float:
@@ -445,6 +505,9 @@ class DurableRuns:
                     await self.rows.hold(run.id, run.revision, reason, document, wake_at)
                 case FinishedRun():
                     await self.rows.end(run.id, run.revision, outcome)
+                case NextEnd(finished, stored):
+                    await self.rows.end(run.id, run.revision, finished)
+                    stored()
                 case NextAttempt(in_vain):
                     wake_at = self._clock() + _BACK_OFF
                     await self.rows.release(run.id, run.revision, wake_at=wake_at, in_vain=in_vain)

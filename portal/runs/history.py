@@ -1,4 +1,5 @@
-"""Runs to look at: those under way in this process, and those that the log has. For everybody, or for one person.
+"""Runs to look at: those under way in this process, those in the database, and those that the log has. For everybody,
+or for one person.
 
 `RunHistory` is for who may see all runs; `PersonRuns` shows one person their own, and to them no other is there.
 """
@@ -6,18 +7,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection
 
 from codemode import Waiting
 from portal.logs import MAX_NAME, CallLog, ContentLog, Filters, LogRow, RowName, StoredRow, older, run_of
+from portal.runs.kept import kept_call, kept_facts
 from portal.runs.watched import WatchedRuns, ended_by
 from portal.runs.waterfall import RunFacts, RunStory, call_of, ended_facts, facts_of_calls, story_of
+from portal.state import LIVE, RunFilter, StoredRun, utc_now
 
+if TYPE_CHECKING:
+    from portal.runs.durable import DurableRuns
+
+PERSON: Final = "the person whose it is"
+_OF_OTHERS: Final = ("timer", "uncertain")
+"""Waits that the person of a run can do nothing about."""
 STORED_SECONDS = 2.0
 """How long the row of a run that has just ended is waited for."""
 
@@ -102,47 +113,114 @@ class RunHistory:
 
 
 class PersonRuns:
-    """The runs of one person alone, whom `identity` (the key) is; at one portal, or at all for None.
+    """The runs of one person alone, whom `identity` (the key) is; at one portal, or at all for None. `kept` are those
+    that outlive their process, None where none do.
 
     Raises:
         ValueError: it is nobody. Callers who have not signed in cannot be told apart.
     """
 
-    def __init__(self, history: RunHistory, live: WatchedRuns, identity: str, portal: str | None = None) -> None:
+    def __init__(
+        self,
+        history: RunHistory,
+        live: WatchedRuns,
+        identity: str,
+        portal: str | None = None,
+        kept: DurableRuns | None = None,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
         if not identity:
             raise ValueError("the runs of nobody in particular are shown to nobody")
         self._history = history
         self._live = live
         self._identity = identity[:MAX_NAME]
+        self._subject = identity
         self._portal = portal
+        self._kept = kept
+        self._now = now
 
     async def recent(self, before: int | None = None, limit: int = 20) -> RunPage:
-        """A page of their runs, newest first. Raises LogUnavailable."""
+        """A page of their runs, newest first; parked ones are with those under way.
+
+        Raises:
+            LogUnavailable, StateUnavailable: the log or the database does not answer.
+        """
         filters = Filters(identity=self._identity, portal=self._portal)
-        return await self._history.page(filters, before=before, limit=limit)
+        page = await self._history.page(filters, before=before, limit=limit)
+        if before is not None:
+            return page
+        here = {one.row.run for one in page.live}
+        kept = [kept_facts(one, self._now()) for one in await self._unended() if one.id not in here]
+        live = sorted((*page.live, *kept), key=lambda one: one.row.at, reverse=True)[:limit]
+        # One that has just ended may be in both.
+        unended = {one.row.run for one in live}
+        return replace(page, live=live, ended=[one for one in page.ended if one.row.run not in unended])
 
     async def find(self, run_id: str, *, with_program: bool = True) -> RunStory | None:
         """Their run with this id, with its calls, and its program where that is known; None for any other.
 
         Raises:
-            LogUnavailable: the log does not answer.
+            LogUnavailable, StateUnavailable: the log or the database does not answer.
             SecretUnreadable: its program was changed, or its key is gone.
         """
         found = await self._history.find(run_id, self._identity, with_program=with_program)
-        return found if found is not None and self._portal in (None, found.run.row.portal) else None
+        if found is not None and self._portal not in (None, found.run.row.portal):
+            return None
+        if found is not None and found.run.outcome != "unknown":
+            # It is under way here, or the log has its end.
+            return found
+        kept = await self._of_database(run_id)
+        return found if kept is None else await self._story(kept, found)
 
-    def waiting(self) -> list[tuple[RunFacts, Waiting]]:
-        """What their runs wait for now, with the page of each where there is one."""
+    async def waiting(self) -> list[tuple[RunFacts, Waiting]]:
+        """What their runs wait for people for, with the page of each where there is one.
+
+        Raises:
+            StateUnavailable: the database does not answer.
+        """
         wanted = Filters(identity=self._identity, portal=self._portal)
-        return [(run, one) for run in self._live.all(partial(_is_wanted, wanted)) for one in run.waiting]
+        live = self._live.all(partial(_is_wanted, wanted))
+        here = {one.row.run for one in live}
+        kept = [kept_facts(one, self._now()) for one in await self._unended() if one.id not in here]
+        return [(run, one) for run in (*live, *kept) for one in run.waiting if one.kind not in _OF_OTHERS]
 
-    def end(self, run_id: str) -> bool:
-        """End their run with this id. False if it is not under way here."""
+    async def end(self, run_id: str) -> bool:
+        """End their run with this id, whichever process has it. False if there is none that has not ended.
+
+        Raises:
+            StateUnavailable: the database does not answer.
+        """
         found = self._live.find(run_id, self._identity)
-        if found is None or self._portal not in (None, found.row.portal):
+        if found is not None and self._portal in (None, found.row.portal):
+            found.end(ended_by(PERSON, found))
+            return True
+        if self._kept is None or await self._of_database(run_id) is None:
             return False
-        found.end(ended_by("the person whose it is", found))
-        return True
+        return await self._kept.end(run_id, f"{PERSON} ended this program")
+
+    async def _unended(self) -> Sequence[StoredRun]:
+        """Those in the database that have not ended."""
+        if self._kept is None:
+            return ()
+        return await self._kept.rows.list(RunFilter(portal=self._portal, subject=self._subject, states=LIVE))
+
+    async def _of_database(self, run_id: str) -> StoredRun | None:
+        """The row of their run with this id."""
+        run = None if self._kept is None or not run_id else await self._kept.rows.get(run_id)
+        theirs = run is not None and run.subject == self._subject and self._portal in (None, run.portal)
+        return run if theirs else None
+
+    async def _story(self, run: StoredRun, logged: RunStory | None) -> RunStory:
+        """What the database has of a run, with the calls of it that are in the log."""
+        assert self._kept is not None
+        calls = () if logged is None else logged.calls
+        numbers = {one.number for one in calls}
+        more = [kept_call(one, run) for one in await self._kept.rows.calls(run.id) if one.seq not in numbers]
+        end = run.document.end
+        failure = "" if end is None or run.state == "completed" else ": ".join(filter(None, (end.name, end.words)))
+        return story_of(
+            kept_facts(run, self._now()), (*calls, *more), more=bool(logged and logged.more), failure=failure
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,21 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime
+from typing import Final, Literal
 
 import orjson
 
 from codemode import Waiting
 from portal.errors import Outcome
 from portal.logs import LogRow
+from portal.state import ParkReason
 
-RunOutcome = Outcome | Literal["running", "unknown"]
-"""`running`: it is under way in this process. `unknown`: the log has calls of it and not its end, so that another
-process runs it, or one that ran it was killed."""
+RunOutcome = Outcome | Literal["running", "unknown", "parked", "ready"]
+"""`running`: it is under way. `parked`: it waits in the database. `ready`: it goes on from there next. `unknown`: the
+log has calls of it and not its end, so that another process runs it, or one that ran it was killed."""
+GOES_ON: Final[tuple[RunOutcome, ...]] = ("running", "parked", "ready")
+"""The outcomes of a run that has not ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,8 @@ class CallOfRun:
 class RunFacts:
     """What is known of a run as a whole. `row` is its row; of a run that has none yet it says who, where and since
     when. `us`: how many microseconds it took, or has taken. `waiting`: what it waits for people for. `made`: how many
-    calls it has made, None where they have not been counted. `log_id`: the id of its row in the log."""
+    calls it has made, None where they have not been counted. `log_id`: the id of its row in the log. Of a run that is
+    kept in the database, `parked_for` says why it is parked, and `expires_at` when it ends if it has not gone on."""
 
     row: LogRow
     us: int
@@ -56,6 +61,13 @@ class RunFacts:
     log_id: int | None = None
     made: int | None = None
     waiting: tuple[Waiting, ...] = ()
+    parked_for: ParkReason = ""
+    expires_at: datetime | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has not ended, as far as that is known."""
+        return self.outcome in GOES_ON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +123,7 @@ def story_of(
     """The story of a run with these calls."""
     made = tuple(sorted(calls, key=lambda one: (one.number, one.start_ms)))
     received = sum(one.bytes_out for one in made)
-    has_answer = run.outcome not in ("running", "unknown")
+    has_answer = not run.goes_on and run.outcome != "unknown"
     return RunStory(
         run=run,
         calls=made,

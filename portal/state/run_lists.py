@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Column, RowMapping, Select, and_, or_, select, union_all
@@ -83,6 +84,20 @@ class RunLists:
         async with self._reading() as connection:
             rows = await connection.execute(found.limit(max(1, min(query.limit, MAX_LISTED))))
             return [read_run(row) for row in rows.mappings()]
+
+    async def each(self, query: RunFilter) -> AsyncIterator[StoredRun]:
+        """All of these, the newest first. One that begins meanwhile may be left out."""
+        page: Sequence[StoredRun] = ()
+        while page := await self.list(replace(query, before=page[-1] if page else query.before, limit=MAX_LISTED)):
+            for run in page:
+                yield run
+            if len(page) < MAX_LISTED:
+                return
+
+    async def any(self) -> bool:
+        """Whether there is a run at all."""
+        async with self._reading() as connection:
+            return (await connection.execute(select(runs.c.id).limit(1))).first() is not None
 
     async def result(self, id: str) -> bytes | None:
         """The result of a run that has ended; None if there is none, or it is not kept any more.

@@ -354,6 +354,17 @@ class RunRows(RunLists):
                 await connection.execute(update(run_calls).where(this).values(**values))
             return "started"
 
+    async def came_back(self, id: str, revision: int, call: int) -> None:
+        """A call that was written as started has come back, and nothing ran: it is as if it had not left.
+
+        Raises:
+            RunTaken: the run is not this process's any more.
+        """
+        async with self._writing() as (connection, _):
+            await self._mine(connection, id, revision)
+            this = and_(run_calls.c.run == id, run_calls.c.call == call, run_calls.c.state == "started")
+            await connection.execute(delete(run_calls).where(this))
+
     async def settled(self, id: str, revision: int, number: int, data: bytes, ends: Sequence[CallEnd] = ()) -> None:
         """Write what the program is about to get, and that these calls have ended, before it goes on.
 

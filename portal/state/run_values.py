@@ -67,10 +67,12 @@ class EndOfRun(_Shown):
 
 class RunDocument(_Shown):
     """What may be shown of a run: the SHA-256 of its program, who its client says it is, how many calls it made, what
-    it waits for, how it ended. No value of its program is in it."""
+    it waits for, how it ended. No value of its program is in it. `login` is the family of the tokens that it was begun
+    with, "" without one: no token is in it."""
 
     program: Annotated[str, Field(max_length=64)] = ""
     client_name: Annotated[str, Field(max_length=256)] = ""
+    login: Annotated[str, Field(max_length=128)] = ""
     calls: int = 0
     waits: Annotated[tuple[WaitOfRun, ...], Field(max_length=64)] = ()
     end: EndOfRun | None = None

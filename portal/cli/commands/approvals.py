@@ -6,7 +6,7 @@ same: the operator says who they are, not what they may.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -66,21 +66,34 @@ async def list_approvals(
     """Print the approvals in a state, newest first."""
     stdout, stderr = consoles()
     query = {"limit": str(limit), **({} if state == ANY else {"state": state}), **({} if run is None else {"run": run})}
-    async with open_admin(database, config) as (admin, _):
+    async with open_admin(database, config) as (admin, store):
         try:
             page = await acting(admin).keyed(ShownApproval, ApprovalPageInfo, PATH, query)
         except AdminError as error:
             raise CommandError(f"{error}.") from error
+        names = {} if as_json else await names_of_service_tokens(store)
     if as_json:
         stdout.print_json(data=[one.model_dump(mode="json") for one in page.items])
         return Exit.OK
     if not page.items:
         stdout.print("No call waits for an approval." if state == "pending" else "There are none.")
         return Exit.OK
-    stdout.print(approvals_table(page.items))
+    stdout.print(approvals_table(page.items, names))
     if page.info.more:
         stderr.print(Text(f"There are more: --limit {2 * limit}", style="dim"))
     return Exit.OK
+
+
+async def names_of_service_tokens(store: Store) -> Mapping[str, str]:
+    """What each service token is called, by the key of its identity and by the ways to say which client it is."""
+    from portal.oauth import SERVICE_TOKEN
+
+    names: dict[str, str] = {}
+    for token in await store.list(SERVICE_TOKEN):
+        client = token.document.client_id
+        keys = (f"service:{token.id}", client, f"token:{client}")
+        names |= dict.fromkeys(keys, token.document.name)
+    return names
 
 
 async def show_approval(id: str, database: str | None, config: Path | None, *, as_json: bool) -> Exit:

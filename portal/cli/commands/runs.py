@@ -19,7 +19,7 @@ from portal.admin import (
     ShownRun,
 )
 from portal.cli.commands.approvals import PATH as APPROVALS
-from portal.cli.commands.approvals import acting
+from portal.cli.commands.approvals import acting, names_of_service_tokens
 from portal.cli.commands.declared import open_admin
 from portal.cli.exits import CommandError, Exit
 from portal.cli.nearest import nearest
@@ -41,15 +41,16 @@ async def list_runs(state: str, limit: int, database: str | None, config: Path |
     """Print the runs in a state, or those that have not ended, newest first."""
     stdout, stderr = consoles()
     query = {"limit": str(limit), **({"live": "true"} if state == OPEN else {"state": state})}
-    async with open_admin(database, config) as (admin, _):
+    async with open_admin(database, config) as (admin, store):
         page = await _asked(acting(admin), query)
+        names = {} if as_json else await names_of_service_tokens(store)
     if as_json:
         stdout.print_json(data=[one.model_dump(mode="json") for one in page])
         return Exit.OK
     if not page:
         stdout.print("No run is kept that has not ended." if state == OPEN else "There are none.")
         return Exit.OK
-    stdout.print(runs_table(page))
+    stdout.print(runs_table(page, names))
     if len(page) == limit:
         stderr.print(Text(f"There may be more: --limit {2 * limit}", style="dim"))
     return Exit.OK

@@ -5,10 +5,12 @@ What agents, servers and people wrote stands here with nothing hidden (`unseen`)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -30,23 +32,26 @@ STATE_STYLE = {
     "expired": "dim",
     "withdrawn": "dim",
 }
+NO_NAMES: Mapping[str, str] = {}
+_WIDEST = 10_000
 NOT_KEPT = "The arguments are not kept any more: this has ended."
 
 
-def approvals_table(approvals: Iterable[ShownApproval]) -> Table:
-    """A row for each: its id, state, tool, whose call it is, and until when it waits."""
-    table = _table("id", "state", "tool", "who", "client", "run", "until")
-    for one in approvals:
-        table.add_row(
+def approvals_table(approvals: Iterable[ShownApproval], names: Mapping[str, str] = NO_NAMES) -> RenderableType:
+    """A row for each: its id, state, tool, whose call it is, and until when it waits. `names` are those of keys."""
+    rows = [
+        (
             Text(one.id, style="bold"),
             state_text(one.state),
             Text(tool_name(one)),
-            Text(seen(one.email or one.identity)),
-            Text(seen(one.client)),
+            Text(seen(one.email or names.get(one.identity, one.identity))),
+            Text(seen(names.get(one.client, one.client))),
             Text(f"{one.run}#{one.call}" if one.run else ""),
             Text(moment(one.expires_at)),
         )
-    return table
+        for one in approvals
+    ]
+    return _Fitting(("id", "state", "tool", "who", "client", "run", "until"), rows)
 
 
 def approval_lines(approval: ShownApproval) -> Iterable[Text]:
@@ -85,20 +90,22 @@ def decision_line(result: DecisionResult) -> Text:
     return Text.assemble((one.id, "bold"), ": ", state_text(one.state), f"{rest}: {tool_name(one)}")
 
 
-def runs_table(runs: Sequence[ShownRun]) -> RenderableType:
-    """A row for each run: its id, state, what it waits for, whose it is, and until when it is kept."""
-    table = _table("id", "state", "waits for", "who", "client", "began", "until")
-    for one in runs:
-        table.add_row(
+def runs_table(runs: Iterable[ShownRun], names: Mapping[str, str] = NO_NAMES) -> RenderableType:
+    """A row for each run: its id, state, what it waits for, whose it is, and until when it is kept. `names` are those
+    of keys."""
+    rows = [
+        (
             Text(one.id, style="bold"),
             state_text(one.state or one.outcome),
             Text(waits_words(one)),
-            Text(seen(one.email or one.identity)),
-            Text(seen(one.client)),
+            Text(seen(one.email or names.get(one.identity, one.identity))),
+            Text(seen(names.get(one.client, one.client))),
             Text(_short(one.started_at)),
             Text("" if one.expires_at is None else moment(one.expires_at)),
         )
-    return table
+        for one in runs
+    ]
+    return _Fitting(("id", "state", "waits for", "who", "client", "began", "until"), rows)
 
 
 def run_lines(run: RunWithCalls, approvals: Sequence[ShownApproval]) -> Iterable[RenderableType]:
@@ -163,6 +170,28 @@ def _needs(approval: ShownApproval) -> str:
 
 def _line(name: str, value: str | Text) -> Text:
     return Text.assemble((f"{name:<10}", "dim"), value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """A table where there is room for it on the screen. Where there is not, an id and a state begin each row, and the
+    rest is below them, a line each."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Text]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = _table(*self.columns)
+        for row in self.rows:
+            table.add_row(*row)
+        if console.measure(table, options=options.update(max_width=_WIDEST)).maximum <= options.max_width:
+            yield table
+            return
+        for row in self.rows:
+            yield Text.assemble(row[0], "  ", row[1])
+            for name, value in zip(self.columns[2:], row[2:], strict=True):
+                if value:
+                    yield Padding(_line(name, value), (0, 0, 0, 2))
 
 
 def _table(*columns: str) -> Table:

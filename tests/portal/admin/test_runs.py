@@ -203,7 +203,7 @@ async def test_an_administrator_ends_a_run_and_its_agent_reads_who_did(tmp_path:
 async def test_what_a_run_waits_for_is_told_and_it_can_be_ended_while_it_is_paused(
     tmp_path: Path, code_tool: CodeTool
 ) -> None:
-    login, at_once = Login("echo"), {"patience": 0.001, "patienceWithProgress": 0.001}
+    login, at_once = Login("echo"), {"patience": 0.001, "patienceWithProgress": 0.001, "durable": "off"}
     async with watched(tmp_path, code_tool, login.gate, at_once) as portal:
         paused = (await portal.code("return await codemode.up.echo({text: 'a'})")).structured_content
         assert paused["status"] == "paused"

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from portal.admin import ShownRun, ShownWait
 from portal.approvals import canonical
+from portal.cli.show.approval_page import runs_table
 from portal.cli.show.unseen import json_lines, seen
 from portal.logs import CallLog, LogPlace, LogSettings
 from portal.state import Store
@@ -132,6 +137,36 @@ def test_the_arguments_are_shown_whole_and_nothing_hides_in_them(tmp_path: Path)
     assert exact["arguments"] == canonical(arguments)
     listed = codemode(tmp_path, "approvals", "list", columns=40).stdout
     assert not set(HIDDEN) & set(listed)
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_runs_are_a_table_where_there_is_room_and_never_fold_and_service_tokens_have_their_names(columns: int) -> None:
+    texts = ("email", "ip", "client_version", "session", "policy", "reason", "findings", "trace")
+    run = ShownRun(
+        **dict.fromkeys(texts, ""),  # type: ignore[arg-type]
+        id="exec_35aff83a7dab5b49cb212de2",
+        log_id=None,
+        live=False,
+        outcome="parked",
+        portal="",
+        identity="service:0b6ff68e-7f52-4d0a-94c2-6c8d4f6f3c11",
+        client="token:4f1d.access",
+        started_at="2026-12-01T09:30:00+00:00",
+        duration_ms=1,
+        calls_made=2,
+        waiting=(ShownWait(tool="bank.pay", text="", kind="approval"),),
+        bytes_in=0,
+        bytes_out=0,
+        tokens_saved=0,
+        state="parked",
+        parked_for="approval",
+        expires_at=datetime(2026, 12, 2, 9, 30, tzinfo=UTC),
+    )
+    screen = Console(width=columns, record=True, file=StringIO())
+    screen.print(runs_table([run], {run.identity: "nightly", run.client: "nightly"}))
+    text = screen.export_text()
+    assert run.id in text and "2026-12-02 09:30 UTC" in text and "bank.pay" in text and text.count("nightly") == 2
+    assert run.identity not in text and len(text.splitlines()) == (2 if columns == 200 else 6)
 
 
 @pytest.mark.parametrize("character", HIDDEN)

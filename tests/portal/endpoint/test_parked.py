@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +15,9 @@ from portal.endpoint.parked import (
     CheckpointUnreadable,
     ParkedRequest,
     checkpoint,
+    entry,
     read_checkpoint,
+    read_entry,
     request_of,
 )
 from portal.identity import IDENTITY, Identity
@@ -76,6 +79,20 @@ def a_request(client: DownstreamClient | None = None) -> ParkedRequest:
 @given(REQUESTS, st.binary(max_size=200))
 def test_a_checkpoint_gives_back_what_it_was_made_of(request: ParkedRequest, program: bytes) -> None:
     assert read_checkpoint(checkpoint(request, program)) == (request, program)
+
+
+@given(REQUESTS, REQUESTS, st.binary(max_size=64))
+def test_what_a_run_has_used_and_read_since_its_checkpoint_comes_with_what_its_program_got(
+    request: ParkedRequest, later: ParkedRequest, got: bytes
+) -> None:
+    written = entry(got, later.spent, later.read)
+    assert read_entry(written, request) == (replace(request, spent=later.spent, read=later.read), got)
+    # As it was written before there was more in it.
+    if not got.startswith(b"CMRE"):
+        assert read_entry(got, request) == (request, got)
+    for size in (5, 8, 9, len(written) - len(got) - 1):
+        with pytest.raises(CheckpointUnreadable):
+            read_entry(written[:size], request)
 
 
 @given(REQUESTS, st.data())

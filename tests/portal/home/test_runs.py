@@ -135,11 +135,18 @@ async def test_what_waits_for_a_person_is_on_their_page_with_the_way_on(tmp_path
         assert paused["status"] == "paused"
         for path in ("/", "/runs", f"/runs/{paused['executionId']}"):
             await page.goto(portal.url + path)
-            await expect(page.get_by_text("Log in to fix").first).to_be_visible()
+            await expect(page.get_by_text("its server needs a login").first).to_be_visible()
             assert await page.locator(f"a[href='{LINK}']").count() == 1
             await other.goto(portal.url + path)
-            assert LINK not in await other.content() and "Log in to fix" not in await other.content()
-        login.done.set()
+            assert LINK not in await other.content() and "needs a login" not in await other.content()
+        # It is parked, and is ended all the same.
+        await page.goto(f"{portal.url}/runs/{paused['executionId']}")
+        await expect(page.get_by_text("no process has it until then")).to_be_visible()
+        await page.get_by_role("button", name="End").click()
+        await expect(page.locator(".tiles")).to_contain_text("Cancelled")
+        await stored(portal)
+        rows = [row for row in await rows_of(portal.instance.shared.log) if row.kind == "run"]
+        assert [(row.run, row.outcome) for row in rows] == [(paused["executionId"], "cancelled")]
 
 
 async def test_nobody_sees_or_ends_the_run_of_somebody_else(tmp_path: Path, code_tool: CodeTool) -> None:

@@ -140,8 +140,8 @@ async def test_a_person_sees_their_own_runs_and_none_of_anybody_else(place: LogP
         with under_way(runs, "exec_c", "ada", portal="team") as own, under_way(runs, "exec_d", "bob") as others:
             waiting = Waiting("Log in to Linear", "https://portal.example/x")
             async with own.run.handle.waits.wait(1, waiting), others.run.handle.waits.wait(1, waiting):
-                assert [(run.row.run, one) for run, one in ada.waiting()] == [("exec_c", waiting)]
-                assert elsewhere.waiting() == []
+                assert [(run.row.run, one) for run, one in await ada.waiting()] == [("exec_c", waiting)]
+                assert await elsewhere.waiting() == []
             page = await ada.recent()
             assert [one.row.run for one in (*page.live, *page.ended)] == ["exec_c", "exec_a"]
             found = await ada.find("exec_a")
@@ -151,9 +151,9 @@ async def test_a_person_sees_their_own_runs_and_none_of_anybody_else(place: LogP
                 assert await ada.find(another) is None
             assert await elsewhere.find("exec_a") is None and await elsewhere.find("exec_c") is None
             assert not (await elsewhere.recent()).ended
-            assert not ada.end("exec_d") and not elsewhere.end("exec_c")
+            assert not await ada.end("exec_d") and not await elsewhere.end("exec_c")
             assert [one.run.handle.ending for one in (own, others)] == [None, None]
-            assert ada.end("exec_c")
+            assert await ada.end("exec_c")
             endings = [one.run.handle.ending for one in (own, others)]
             assert endings[0] is not None and endings[1] is None
             assert "the person whose it is ended this program" in endings[0].message

@@ -162,6 +162,19 @@ async def test_an_effect_that_was_started_is_not_started_again_under_a_later_cla
     assert await store.runs.arguments("a", 1) == b'{"n":1}'
 
 
+async def test_a_call_that_came_back_and_did_nothing_may_leave_again_under_a_later_claim(
+    store: Store, clock: SetClock
+) -> None:
+    claim = await claimed(store, clock)
+    assert await store.runs.started("a", claim.run.revision, call_start(1)) == "started"
+    await store.runs.came_back("a", claim.run.revision, 1)
+    await store.runs.release("a", claim.run.revision)
+    again = await store.runs.claim("p2", LEASE)
+    assert again is not None and again.calls == ()
+    with pytest.raises(RunTaken):
+        await store.runs.came_back("a", claim.run.revision, 1)
+
+
 @pytest.mark.parametrize("effect", ["read", "idempotent"])
 async def test_a_call_that_may_be_repeated_is_started_again_with_the_same_arguments(
     store: Store, clock: SetClock, effect: CallEffect

@@ -6,9 +6,11 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -16,16 +18,35 @@ import structlog
 from sqlalchemy import text
 
 import portal.runs
-from portal.runs import DurableRuns, DurableSettings, NextAttempt, NextHold, NextPark, Owner, RunOutcome
+from portal.identity import Identity, identity_document
+from portal.oauth import Logins
+from portal.runs import (
+    DurableRuns,
+    DurableSettings,
+    NextAttempt,
+    NextEnd,
+    NextHold,
+    NextPark,
+    Owner,
+    PersonRuns,
+    RunHistory,
+    RunOutcome,
+    WatchedRuns,
+)
 from portal.state import (
     CallEnd,
+    FinishedRun,
+    ParkReason,
     RunClaim,
     RunDocument,
+    RunFilter,
     RunTaken,
     RunTooLarge,
     StateUnavailable,
     Store,
     StoredRun,
+    WaitOfRun,
+    plain,
     utc_now,
 )
 from portal.state.run_values import MAX_RESULT_BYTES, MOST_ATTEMPTS
@@ -420,3 +441,151 @@ async def test_the_example_of_the_chapter_runs(opened: Opener) -> None:
     async with opened() as store:
         with anyio.fail_after(PATIENCE):
             assert await names["wait_elsewhere"](store, parking("a", utc_now()), b"heap") == b"heap"
+
+
+async def test_a_person_sees_their_parked_runs_with_what_waits_for_them_and_ends_one(
+    opened: Opener, clock: SetClock
+) -> None:
+    async with opened(clock) as store:
+        ended: list[str] = []
+
+        async def resume(claim: RunClaim) -> RunOutcome:
+            raise AssertionError("it is not entered")
+
+        runs = DurableRuns(store, resume, owner="p1", on_end=lambda run: ended.append(run.id), clock=clock)
+        live = WatchedRuns()
+        of = partial(PersonRuns, RunHistory(live), live, kept=runs, now=clock)
+        url = "https://portal.example/servers"
+        for id, subject, place, reason in (
+            ("mine", "ann", "main", "login"),
+            ("timer", "ann", "main", "sleep"),
+            ("there", "ann", "other", "login"),
+            ("bobs", "bob", "main", "login"),
+        ):
+            kind = "timer" if reason == "sleep" else "login"
+            document = RunDocument(client_name="Editor", calls=2, waits=(WaitOfRun(kind=kind, tool="a.b", url=url),))
+            wanted = parking(id, clock.now, subject=subject, portal=place, wake_in=3600.0)
+            await runs.park(replace(wanted, reason=cast(ParkReason, reason), document=document), b"heap")
+            clock.move(60)
+        ann, bob = of("ann", "main"), of("bob", "main")
+        assert [(one.row.run, one.outcome, one.parked_for, one.made) for one in (await ann.recent()).live] == [
+            ("timer", "parked", "sleep", 2),
+            ("mine", "parked", "login", 2),
+        ]
+        assert [one.row.run for one in (await of("ann").recent()).live] == ["there", "timer", "mine"]
+        assert [(run.row.run, one.tool, one.url) for run, one in await ann.waiting()] == [("mine", "a.b", url)]
+        found = await ann.find("mine")
+        assert found is not None and found.run.us == 240_000_000 and found.run.row.client == "Editor"
+        assert found.run.goes_on and found.bytes_unseen is None and found.run.expires_at is not None
+        for id in ("bobs", "there", "unknown", ""):
+            assert await ann.find(id) is None and not await ann.end(id)
+        assert not await bob.end("mine") and ended == []
+        assert await ann.end("mine") and not await ann.end("mine") and ended == ["mine"]
+        after = await ann.find("mine")
+        assert after is not None and after.run.outcome == "cancelled" and "the person whose it is" in after.failure
+        assert [one.row.run for one in (await ann.recent()).live] == ["timer"]
+
+
+async def test_the_row_of_a_run_is_written_once_it_is_stored_and_by_whoever_ended_it(
+    opener: NewPortal, clock: SetClock
+) -> None:
+    portal = await opener()
+    rows: list[str] = []
+
+    def ending(claim: RunClaim) -> RunOutcome:
+        return NextEnd(completed(clock.now), lambda: rows.append(claim.run.id))
+
+    async def ends(claim: RunClaim) -> RunOutcome:
+        return ending(claim)
+
+    async def ended_meanwhile(claim: RunClaim) -> RunOutcome:
+        assert await portal.runs.end(claim.run.id, "an administrator ended it")
+        return ending(claim)
+
+    portal.programs = {"a": ends, "b": ended_meanwhile}
+    for id, state in (("a", "completed"), ("b", "cancelled")):
+        await portal.runs.park(parking(id, clock.now), b"heap")
+        await portal.runs.rows.ready(id)
+        await until(portal, id, state)
+    with anyio.fail_after(PATIENCE):
+        while portal.runs.going_on:
+            await asyncio.sleep(0.01)
+    assert rows == ["a"]
+
+
+async def test_the_parked_runs_of_a_login_that_has_ended_go_on_at_once_and_others_wait(
+    opened: Opener, clock: SetClock
+) -> None:
+    resumed: list[str] = []
+
+    async def resume(claim: RunClaim) -> RunOutcome:
+        resumed.append(claim.run.id)
+        return FinishedRun("denied", clock.now + DAY, claim.run.document)
+
+    until = (clock.now + DAY).isoformat()
+    async with opened(clock) as store:
+        for family in ("one", "two"):
+            document = {"identity": identity_document(Identity(id="ann")), "resource": "", "scopes": [], "until": until}
+            issued = {"subject": "ann", "document": document, "expires_at": clock.now + DAY, "family": family}
+            await store.tokens.issue(plain("access"), family, **issued)
+        logins = Logins(store)
+        async with DurableRuns(store, resume, owner="p1", logins=logins, clock=clock) as runs:
+            for id, login in (("first", "one"), ("second", "two"), ("nobodys", "")):
+                wanted = parking(id, clock.now, reason="approval")
+                await runs.park(replace(wanted, document=RunDocument(login=login)), b"heap")
+            await store.tokens.revoke_family("one")
+            with anyio.fail_after(PATIENCE):
+                assert (await runs.wait("first", "main", ANN)) is not None
+        await logins.aclose()
+        assert resumed == ["first"]
+        assert {one.id: one.state for one in await store.runs.list(RunFilter())} == {
+            "first": "denied",
+            "second": "parked",
+            "nobodys": "parked",
+        }
+
+
+async def test_the_runs_of_a_portal_end_together_in_words_and_those_of_others_go_on(
+    opened: Opener, clock: SetClock
+) -> None:
+    told: list[tuple[str, str]] = []
+
+    async def resume(claim: RunClaim) -> RunOutcome:
+        raise AssertionError("it is not entered")
+
+    def note(run: StoredRun) -> None:
+        told.append((run.id, "" if run.document.end is None else run.document.end.words))
+
+    async with opened(clock) as store:
+        runs = DurableRuns(store, resume, owner="p1", on_end=note, clock=clock)
+        for id, place in (("a", "gone"), ("b", "gone"), ("c", "main")):
+            await runs.park(parking(id, clock.now, portal=place), b"heap")
+        assert await runs.end_all("gone", "its portal was removed") == 2
+        assert sorted(told) == [("a", "its portal was removed"), ("b", "its portal was removed")]
+        assert (await runs.find("c", "main", ANN) or pytest.fail("gone")).state == "parked"
+
+
+async def test_a_process_that_finds_no_runs_asks_one_thing_of_the_database(
+    opened: Opener, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resume(claim: RunClaim) -> RunOutcome:
+        raise AssertionError("there is none")
+
+    async with opened(clock) as store:
+        asked: list[str] = []
+        looked, look = asyncio.Event(), store.runs.any
+
+        async def looks() -> bool:
+            try:
+                return await look()
+            finally:
+                looked.set()
+
+        monkeypatch.setattr(store.runs, "any", looks)
+        for name in ("expire_due", "purge", "ready_decided", "candidates", "next_due"):
+            monkeypatch.setattr(store.runs, name, partial(asked.append, name))
+        async with DurableRuns(store, resume, owner="p1", clock=clock):
+            with anyio.fail_after(PATIENCE):
+                await looked.wait()
+            await anyio.lowlevel.checkpoint()
+        assert asked == []
