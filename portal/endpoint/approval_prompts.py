@@ -25,6 +25,7 @@ from portal.endpoint.login_prompts import (
     PATIENCE,
     PATIENCE_WITH_PROGRESS,
     PROGRESS_SECONDS,
+    RUN_PATIENCE,
     Attempt,
     shows,
 )
@@ -143,7 +144,15 @@ class ApprovalPrompts:
             over = asyncio.ensure_future(self._over(id))
             try:
                 await asyncio.wait({asked, over}, return_when=asyncio.FIRST_COMPLETED)
-                return asked.result() if asked.done() and not asked.cancelled() else True
+                if asked.done():
+                    if not asked.result():
+                        return False
+                    await asyncio.wait({over}, timeout=RUN_PATIENCE)
+                if question.shown == "url" and over.done() and request.session is not None:
+                    # The client was given the URL, and hears that its person is through with it.
+                    params = {"elicitationId": id}
+                    await request.session.connection.notify("notifications/elicitation/complete", params)
+                return True
             finally:
                 asked.cancel()
                 over.cancel()

@@ -19,8 +19,8 @@ from portal.endpoint.server import StoredStates
 from tests.patience import PATIENCE
 from tests.portal.approvals.people import desk
 from tests.portal.approvals.test_calls import ADA_DECIDES, BOB_DECIDES, BOBS_GROUP, CAUGHT, ECHO, Place, asking, place
-from tests.portal.endpoint.test_approval_prompts import CANCELLED, DECLINED, IN_CLIENT, SAFE, accepted
-from tests.portal.portals import GENERATIONS, LEGACY, MODERN, Heard, client_of
+from tests.portal.endpoint.test_approval_prompts import CANCELLED, DECLINED, IN_CLIENT, SAFE, Person, accepted, states
+from tests.portal.portals import GENERATIONS, LEGACY, MODERN, client_of
 from tests.portal.state.databases import new_state
 
 pytestmark = [
@@ -39,20 +39,6 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class Person(Heard):
-    """Answers one question after the other with these, and the last of them from then on. A callable acts, and gives
-    the answer."""
-
-    def __init__(self, *answers: Any) -> None:
-        super().__init__()
-        self._answers = list(answers)
-
-    async def elicit(self, context: Any, params: Any) -> Any:
-        await self.note("question", params)
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        return await answer() if callable(answer) else answer
-
-
 @asynccontextmanager
 async def programs(at: Place, mode: str, person: Person | None = None) -> AsyncIterator[Any]:
     options = {} if person is None else {"elicitation_callback": person.elicit}
@@ -66,10 +52,6 @@ def runs(durable: str, **more: float) -> dict[str, Any]:
 
 async def run(client: Any, program: str) -> Any:
     return (await client.call_tool("code", {"code": program})).structured_content
-
-
-async def states(at: Place) -> list[str]:
-    return sorted(one.state for one in await at.approvals.listed())
 
 
 @both
