@@ -83,7 +83,8 @@ class ApprovalPrompts:
             return is_at_page and await self._decided(request, id)
         question = await self.question(request, id)
         if question is None:
-            return False
+            # Others may have decided just now.
+            return bool(shows(request)) and await self._decided_within(id, 0.0)
         shown[id] = False
         if request.modern:
             asked = {ANSWER + id: {"method": ELICIT, "params": dict(question.params)}}

@@ -17,7 +17,6 @@ from starlette.types import Receive, Scope, Send
 
 from codemode import Meanings, work_for
 from portal.access import LiveAccess, Standing, denied, keep_standing, portal_decision, standing_of
-from portal.approvals import Approvals
 from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings, RunSettings
 from portal.endpoint.approval_prompts import ApprovalPrompts
@@ -102,16 +101,15 @@ class Endpoint:
         store: Store | None = None,
         logins: WrittenLogins | None = None,
         durable: DurableRuns | None = None,
-        approvals: Approvals | None = None,
-        approval_page: Callable[[str], str] = str,
+        approvals: ApprovalPrompts | None = None,
     ) -> None:
         """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
         `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.
         `meanings` belongs to the caller; None where search goes by words alone. `events` takes the rows of requests.
         `on_trace` gives each request its place in a trace. `watched` has the runs under way; portals may share it.
         `cold`: it begins with its client, before its servers are there. `mark` is that of its instance. With `store`
-        and `durable` programs that wait are parked in the store, with who began them by `logins`. People are asked for
-        `approvals`, each of which has an `approval_page`.
+        and `durable` programs that wait are parked in the store, with who began them by `logins`. `approvals` asks for
+        them, and is None where nothing needs any.
         """
         self._log = RequestLog(events, caller.hides)
         self._on_trace = on_trace
@@ -132,7 +130,7 @@ class Endpoint:
         self._watches = Watches(self._views, caller, streams, self._background)
         self._changes = ChangeNotices(self._views, self._sessions, bus, streams, self._background)
         prompts = LoginPrompts(servers, login_pages)
-        self._approval_prompts = ApprovalPrompts(approvals, approval_page)
+        self._approval_prompts = approvals or ApprovalPrompts(None, str)
         self._questions = Questions(servers.protocol_of, prompts, self._approval_prompts)
         self._run_settings = settings.runs
         self._runs = RunRegistry(lambda: self._run_settings)
@@ -141,9 +139,7 @@ class Endpoint:
         )
         tools = Tools(self._views, caller, self._questions)
         query = Query(self._catalogs, meanings)
-        parking: RunParking | None = None
-        if store is not None and durable is not None:
-            parking = RunParking(store, caller.portal, logins, lambda: self._run_settings)
+        parking = None if durable is None else self._parking_in(store, caller.portal, logins)
         watched = watched or WatchedRuns()
         self._code: CodeMode | None = None
         if code_tool is not None:
@@ -155,8 +151,7 @@ class Endpoint:
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._body_limit = http.body_limit
-        states = None if store is None else StoredStates(store, caller.portal)
-        self._server = server = self._make_server(settings, mark, states)
+        self._server = server = self._make_server(settings, mark, store and StoredStates(store, caller.portal))
         self._manager = self._make_manager(server, http)
         self._room = SessionRoom(Shares(http.sessions, http.sessions_each), self._manager.end, self._sessions.busy)
         # Apart from each other: the work of a request whose client has left goes on.
@@ -164,6 +159,9 @@ class Endpoint:
         self._express = Express(
             server, self._tools, self._sessions, http.session_idle, self._log, self._room.touch, on_trace
         )
+
+    def _parking_in(self, store: Store | None, portal: str, logins: WrittenLogins | None) -> RunParking | None:
+        return None if store is None else RunParking(store, portal, logins, lambda: self._run_settings)
 
     def _code_mode_of(
         self, tool: CodeRunner, programs: ProgramRuns, parking: RunParking | None, durable: DurableRuns | None

@@ -169,11 +169,15 @@ async def test_a_decision_on_the_page_lets_a_call_go_on_whose_client_was_shown_t
     mode: str, tmp_path: Path
 ) -> None:
     async with place(tmp_path, asking(approval_groups=BOBS_GROUP), said=SAFE) as at:
-        async with asked_client(at, mode, accepted()) as (client, _):
+        async with asked_client(at, mode, accepted()) as (client, person):
             calling = asyncio.create_task(client.call_tool("up_echo", {"text": "x"}))
             [asked] = await at.asked()
+            await person.until("question")
             await at.approvals.decide(asked.id, BOB_DECIDES, True)
             assert text(await calling) == "x"
+            if mode == LEGACY:
+                [complete] = await person.until("notifications/elicitation/complete")
+                assert complete.params.elicitation_id == asked.id
         assert await states(at) == ["used"]
 
 
