@@ -151,7 +151,7 @@ class Endpoint:
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._body_limit = http.body_limit
-        self._server = server = self._make_server(settings, mark, store and StoredStates(store, caller.portal))
+        self._server = server = self._make_server(settings, mark, store, caller.portal)
         self._manager = self._make_manager(server, http)
         self._room = SessionRoom(Shares(http.sessions, http.sessions_each), self._manager.end, self._sessions.busy)
         # Apart from each other: the work of a request whose client has left goes on.
@@ -408,7 +408,7 @@ class Endpoint:
             finally:
                 self._streams.discard(stream)
 
-    def _make_server(self, settings: PortalSettings, mark: str, states: StoredStates | None) -> PortalMcpServer:
+    def _make_server(self, settings: PortalSettings, mark: str, store: Store | None, portal: str) -> PortalMcpServer:
         def marks() -> list[str]:
             return [mark, *sorted(self._servers.instances)][:MAX_INSTANCES] if mark else []
 
@@ -417,7 +417,7 @@ class Endpoint:
             instructions=settings.instructions,
             middleware=self._log.middleware,
             marks=marks,
-            states=states,
+            states=None if store is None else StoredStates(store, portal),
         )
         paged = types.PaginatedRequestParams
         for method, params, handler in (

@@ -112,6 +112,23 @@ async def test_a_person_who_cancels_has_not_decided_and_the_program_is_paused_wi
 
 
 @both
+async def test_a_later_program_that_waits_for_a_parked_one_asks_for_its_approvals(
+    mode: str, tmp_path: Path, code_tool: CodeTool
+) -> None:
+    settings = runs("on_park", patience=0.001, patienceWithProgress=PATIENCE)
+    async with place(tmp_path, IN_CLIENT, code_tool, SAFE, runs=settings) as at:
+        async with programs(at, mode) as client:
+            paused = await run(client, ECHO)
+            assert (paused["status"], len(paused["approvals"])) == ("paused", 1)
+        person = Person(APPROVE)
+        async with programs(at, mode, person) as client:
+            fetch = f"return await codemode.runs.result('{paused['executionId']}')"
+            found = await client.call_tool("code", {"code": fetch}, progress_callback=person.progress)
+            assert found.structured_content["result"] == "planted-argument" and len(person.of("question")) == 1
+            assert await states(at) == ["used"]
+
+
+@both
 @kept
 async def test_a_program_that_is_cancelled_asks_nothing_any_more(
     mode: str, durable: str, tmp_path: Path, code_tool: CodeTool
