@@ -29,7 +29,7 @@ from portal.calls import (
     QuotaAdmission,
 )
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
-from portal.endpoint import Endpoint, LoginPage, PersonServers
+from portal.endpoint import ApprovalPrompts, Endpoint, LoginPage, PersonServers
 from portal.identity import NOBODY, Identity, OnBehalf
 from portal.logs import PortalEvents
 
@@ -96,8 +96,7 @@ class Portal:
             store=shared.store,
             logins=None if shared.identity is None else shared.identity.logins,
             durable=shared.parked,
-            approvals=shared.approvals,
-            approval_page=self._approval_page,
+            approvals=ApprovalPrompts(shared.approvals, self._approval_page),
         )
         self._mount()
 

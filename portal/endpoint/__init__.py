@@ -1,5 +1,6 @@
 """The portal's MCP endpoint: what clients of both protocol generations see, and how their requests reach upstreams."""
 
+from portal.endpoint.approval_prompts import ApprovalPrompts
 from portal.endpoint.endpoint import Endpoint
 from portal.endpoint.health import health, status
 from portal.endpoint.login_prompts import LoginPage
@@ -10,6 +11,7 @@ from portal.endpoint.sight import ServerSight, Sight, ToolSight, sight_in
 from portal.endpoint.views import Contents
 
 __all__ = [
+    "ApprovalPrompts",
     "CodeRunner",
     "Contents",
     "Endpoint",

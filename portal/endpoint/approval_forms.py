@@ -55,7 +55,7 @@ def shown_arguments(text: str) -> str | None:
         return None
     indented = json.dumps(json.loads(text), indent=1, sort_keys=True, ensure_ascii=False)
     # No tag and no end of the block begins in it, whatever the client makes of its messages.
-    shown = written_out(indented, json_escapes).replace("<", "\\u003c").replace("`", "\\u0060").replace("\t", "\\t")
+    shown = written_out(indented, json_escapes).replace("<", "\\u003c").replace("`", "\\u0060")
     return shown if len(shown) <= MAX_SHOWN else None
 
 

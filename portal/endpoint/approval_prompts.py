@@ -25,6 +25,7 @@ from portal.endpoint.login_prompts import (
     PATIENCE,
     PATIENCE_WITH_PROGRESS,
     PROGRESS_SECONDS,
+    RUN_PATIENCE,
     Attempt,
     shows,
 )
@@ -82,7 +83,8 @@ class ApprovalPrompts:
             return is_at_page and await self._decided(request, id)
         question = await self.question(request, id)
         if question is None:
-            return False
+            # Others may have decided just now.
+            return bool(shows(request)) and await self._decided_within(id, 0.0)
         shown[id] = False
         if request.modern:
             asked = {ANSWER + id: {"method": ELICIT, "params": dict(question.params)}}
@@ -143,7 +145,15 @@ class ApprovalPrompts:
             over = asyncio.ensure_future(self._over(id))
             try:
                 await asyncio.wait({asked, over}, return_when=asyncio.FIRST_COMPLETED)
-                return asked.result() if asked.done() and not asked.cancelled() else True
+                if asked.done():
+                    if not asked.result():
+                        return False
+                    await asyncio.wait({over}, timeout=RUN_PATIENCE)
+                if question.shown == "url" and over.done() and request.session is not None:
+                    # The client was given the URL, and hears that its person is through with it.
+                    params = {"elicitationId": id}
+                    await request.session.connection.notify("notifications/elicitation/complete", params)
+                return True
             finally:
                 asked.cancel()
                 over.cancel()

@@ -148,7 +148,8 @@ class CodeMode:
         except asyncio.CancelledError:
             prompts.stop()
             run.stop()
-            if run.parked and parked is not None:
+            if run.parked and parked is not None and not held.away:
+                # Between two rounds no client is there that could leave.
                 await self._left(run.id, parked)
             raise
 

@@ -17,7 +17,6 @@ from starlette.types import Receive, Scope, Send
 
 from codemode import Meanings, work_for
 from portal.access import LiveAccess, Standing, denied, keep_standing, portal_decision, standing_of
-from portal.approvals import Approvals
 from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings, RunSettings
 from portal.endpoint.approval_prompts import ApprovalPrompts
@@ -104,16 +103,15 @@ class Endpoint:
         store: Store | None = None,
         logins: WrittenLogins | None = None,
         durable: DurableRuns | None = None,
-        approvals: Approvals | None = None,
-        approval_page: Callable[[str], str] = str,
+        approvals: ApprovalPrompts | None = None,
     ) -> None:
         """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
         `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.
         `meanings` belongs to the caller; None where search goes by words alone. `events` takes the rows of requests.
         `on_trace` gives each request its place in a trace. `watched` has the runs under way; portals may share it.
         `cold`: it begins with its client, before its servers are there. `mark` is that of its instance. With `store`
-        and `durable` programs that wait are parked in the store, with who began them by `logins`. People are asked for
-        `approvals`, each of which has an `approval_page`.
+        and `durable` programs that wait are parked in the store, with who began them by `logins`. `approvals` asks for
+        them, and is None where nothing needs any.
         """
         self._log = RequestLog(events, caller.hides)
         self._on_trace = on_trace
@@ -134,7 +132,7 @@ class Endpoint:
         self._watches = Watches(self._views, caller, streams, self._background)
         self._changes = ChangeNotices(self._views, self._sessions, bus, streams, self._background)
         prompts = LoginPrompts(servers, login_pages)
-        self._approval_prompts = ApprovalPrompts(approvals, approval_page)
+        self._approval_prompts = approvals or ApprovalPrompts(None, str)
         self._run_settings = settings.runs
         parking = self._parking_of(store, caller.portal, logins) if durable is not None else None
         ids = TaskIds(caller.portal, None if store is None else store.keys)
@@ -160,8 +158,7 @@ class Endpoint:
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._body_limit = http.body_limit
-        states = None if store is None else StoredStates(store, caller.portal)
-        self._server = server = self._make_server(settings, mark, states)
+        self._server = server = self._make_server(settings, mark, store, caller.portal)
         self._manager = self._make_manager(server, http)
         self._room = SessionRoom(Shares(http.sessions, http.sessions_each), self._manager.end, self._sessions.busy)
         # Apart from each other: the work of a request whose client has left goes on.
@@ -421,7 +418,7 @@ class Endpoint:
             finally:
                 self._streams.discard(stream)
 
-    def _make_server(self, settings: PortalSettings, mark: str, states: StoredStates | None) -> PortalMcpServer:
+    def _make_server(self, settings: PortalSettings, mark: str, store: Store | None, portal: str) -> PortalMcpServer:
         def marks() -> list[str]:
             return [mark, *sorted(self._servers.instances)][:MAX_INSTANCES] if mark else []
 
@@ -430,7 +427,7 @@ class Endpoint:
             instructions=settings.instructions,
             middleware=self._log.middleware,
             marks=marks,
-            states=states,
+            states=None if store is None else StoredStates(store, portal),
         )
         paged = types.PaginatedRequestParams
         for method, params, handler in (

@@ -19,8 +19,8 @@ from portal.endpoint.server import StoredStates
 from tests.patience import PATIENCE
 from tests.portal.approvals.people import desk
 from tests.portal.approvals.test_calls import ADA_DECIDES, BOB_DECIDES, BOBS_GROUP, CAUGHT, ECHO, Place, asking, place
-from tests.portal.endpoint.test_approval_prompts import CANCELLED, DECLINED, IN_CLIENT, SAFE, accepted
-from tests.portal.portals import GENERATIONS, LEGACY, MODERN, Heard, client_of
+from tests.portal.endpoint.test_approval_prompts import CANCELLED, DECLINED, IN_CLIENT, SAFE, Person, accepted, states
+from tests.portal.portals import GENERATIONS, LEGACY, MODERN, client_of
 from tests.portal.state.databases import new_state
 
 pytestmark = [
@@ -39,20 +39,6 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class Person(Heard):
-    """Answers one question after the other with these, and the last of them from then on. A callable acts, and gives
-    the answer."""
-
-    def __init__(self, *answers: Any) -> None:
-        super().__init__()
-        self._answers = list(answers)
-
-    async def elicit(self, context: Any, params: Any) -> Any:
-        await self.note("question", params)
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        return await answer() if callable(answer) else answer
-
-
 @asynccontextmanager
 async def programs(at: Place, mode: str, person: Person | None = None) -> AsyncIterator[Any]:
     options = {} if person is None else {"elicitation_callback": person.elicit}
@@ -66,10 +52,6 @@ def runs(durable: str, **more: float) -> dict[str, Any]:
 
 async def run(client: Any, program: str) -> Any:
     return (await client.call_tool("code", {"code": program})).structured_content
-
-
-async def states(at: Place) -> list[str]:
-    return sorted(one.state for one in await at.approvals.listed())
 
 
 @both
@@ -127,6 +109,23 @@ async def test_a_person_who_cancels_has_not_decided_and_the_program_is_paused_wi
                 while (answer := await run(client, fetch))["status"] == "paused":
                     pass
             assert answer["result"] == "planted-argument"
+
+
+@both
+async def test_a_later_program_that_waits_for_a_parked_one_asks_for_its_approvals(
+    mode: str, tmp_path: Path, code_tool: CodeTool
+) -> None:
+    settings = runs("on_park", patience=0.001, patienceWithProgress=PATIENCE)
+    async with place(tmp_path, IN_CLIENT, code_tool, SAFE, runs=settings) as at:
+        async with programs(at, mode) as client:
+            paused = await run(client, ECHO)
+            assert (paused["status"], len(paused["approvals"])) == ("paused", 1)
+        person = Person(APPROVE)
+        async with programs(at, mode, person) as client:
+            fetch = f"return await codemode.runs.result('{paused['executionId']}')"
+            found = await client.call_tool("code", {"code": fetch}, progress_callback=person.progress)
+            assert found.structured_content["result"] == "planted-argument" and len(person.of("question")) == 1
+            assert await states(at) == ["used"]
 
 
 @both
