@@ -39,7 +39,7 @@ class OwnParkedRuns:
                 run = await self._durable.changed(run, self._parking.portal, self._owner)
         if run is None:
             return None
-        ended = await self._ended(run)
+        ended = await self.ended(run)
         return ended.record, ended.read
 
     async def list(self) -> list[dict[str, object]]:
@@ -60,7 +60,7 @@ class OwnParkedRuns:
             return None
         if await self._durable.cancel(run_id, self._parking.portal, self._owner, CANCELLED):
             return Run(run_id, "", failure=Failure("cancelled", "RunCancelled", CANCELLED))
-        return (await self._ended(run)).record
+        return (await self.ended(run)).record
 
     async def left(self, run_id: str) -> None:
         """End a run whose client has left. Where the database does not answer it goes on, as one that was answered
@@ -76,18 +76,14 @@ class OwnParkedRuns:
                 run = await self._durable.wait(run_id, self._parking.portal, self._owner)
         except TimeoutError:
             return None
-        return None if run is None else (await self._ended(run)).answer
+        return None if run is None else (await self.ended(run)).answer
 
     async def paused(self, run_id: str) -> RawResult | None:
         """The answer `paused` for a run that has not ended; None for any other."""
         run = await self.find(run_id)
         return None if run is None or run.state not in LIVE else paused(run.id, waits_of(run), [])
 
-    async def answer_of(self, run: StoredRun) -> RawResult:
-        """The answer to the request that began a run which has ended. Raises as `_ended`."""
-        return (await self._ended(run)).answer
-
-    async def _ended(self, run: StoredRun) -> EndedRunResult:
+    async def ended(self, run: StoredRun) -> EndedRunResult:
         """What is kept of a run that has ended.
 
         Raises:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -35,11 +35,13 @@ from portal.endpoint.request import ClientRequest, RawResult, SdkContext
 from portal.endpoint.server import guarded
 from portal.endpoint.task_ids import MAX_ID, TaskIds, TaskName
 from portal.endpoint.task_shapes import TaskState, declares_tasks, in_words, input_requests, undeclared
-from portal.errors import NO_ROOM
+from portal.errors import NO_ROOM, CallError
 from portal.exact import encode
+from portal.flows import RunLabels
 from portal.runs import DurableRuns, Owner
 from portal.shares import Full, Shares
 from portal.state import LIVE, StateUnavailable, StoredRun
+from portal.upstream import CallContext
 
 if TYPE_CHECKING:
     from mcp.server.session import ServerSession
@@ -108,26 +110,29 @@ class _LiveTask:
 
 
 class Tasks:
-    """The tasks of one portal. Without `parking` and `durable` they all live in this process."""
+    """The tasks of one portal. `hand_over` is told of what a client reads with a result (`Caller.hand_over_run`).
+    Without `parking` and `durable` all tasks live in this process."""
 
     def __init__(
         self,
         ids: TaskIds,
         settings: Callable[[], RunSettings],
         background: Background,
+        hand_over: Callable[[CallContext], Awaitable[None]],
         parking: RunParking | None = None,
         durable: DurableRuns | None = None,
     ) -> None:
         self._ids = ids
         self._settings = settings
         self._background = background
+        self._hand_over = hand_over
         self._parking = parking
         self._durable = durable
         self._live: dict[str, _LiveTask] = {}
         self._room = Shares(MOST_LIVE, MOST_LIVE_EACH)
         self._bytes = Shares(MOST_RESULT_BYTES, MOST_RESULT_BYTES_EACH)
-        self._answered: OrderedDict[tuple[str, str], None] = OrderedDict()
-        """The questions of parked runs that a client has answered, by the id of the run."""
+        self._answered: OrderedDict[str, frozenset[str]] = OrderedDict()
+        """The questions of parked runs that a client has answered, by the id of the run, those of late last."""
 
     # Beginning
 
@@ -159,7 +164,7 @@ class Tasks:
         """`CreateTaskResult` for a run that is stored; None if it is not there, or the database does not answer."""
         owner, now = owner_of(request), datetime.now(UTC)
         name = TaskName(run_id, now)
-        with suppress(StateUnavailable, CatalogError):
+        with suppress(StateUnavailable, CallError):
             state = await self._stored(self._ids.seal(name, owner), name, request)
             return None if state is None else state.as_created()
         return None
@@ -185,8 +190,9 @@ class Tasks:
         if state is None:
             raise _unknown()
         asked = state.members.get("inputRequests")
-        for key in responses.keys() & asked.keys() if isinstance(asked, Mapping) else ():
-            self._answered[name.work, key] = None
+        if isinstance(asked, Mapping):
+            before = self._answered.pop(name.work, frozenset())
+            self._answered[name.work] = before | (responses.keys() & asked.keys())
         while len(self._answered) > MOST_ANSWERED:
             self._answered.popitem(last=False)
         return {}
@@ -231,7 +237,7 @@ class Tasks:
             raise undeclared("To be told of tasks")
         known: list[str] = []
         for id in dict.fromkeys(one for one in named if isinstance(one, str)) if isinstance(named, list) else ():
-            with suppress(MCPError, StateUnavailable):
+            with suppress(MCPError, StateUnavailable, CallError):
                 await self._find(request, id)
                 known.append(id)
             if len(known) == MOST_TOLD:
@@ -263,7 +269,7 @@ class Tasks:
                     await changed.wait()
                 else:
                     await self._stored_change(name, owner)
-            except StateUnavailable:
+            except (StateUnavailable, CallError):
                 await asyncio.sleep(_BACK_OFF)
             except MCPError:
                 return  # it is gone
@@ -326,20 +332,27 @@ class Tasks:
         state = TaskState(id=id, created=name.created, updated=run.updated_at, until=run.expires_at)
         if run.state in LIVE:
             waits = waits_of(run) if run.state == "parked" else ()
-            answered = frozenset(key for work, key in self._answered if work == run.id)
-            asked = input_requests(run, waits, request, answered)
+            asked = input_requests(run, waits, request, self._answered.get(run.id, frozenset()))
             return state.asking(asked, in_words(waits))
-        return await self._ended_run(state, run, own)
+        return await self._ended_run(state, run, own, request)
 
-    async def _ended_run(self, state: TaskState, run: StoredRun, own: OwnParkedRuns) -> TaskState:
+    async def _ended_run(
+        self, state: TaskState, run: StoredRun, own: OwnParkedRuns, request: ClientRequest
+    ) -> TaskState:
         end = run.document.end
         words = "" if end is None else end.words
         if run.state == "cancelled":
             return state.cancelled(words)
         try:
-            return state.completed(await own.answer_of(run), words)
+            ended = await own.ended(run)
         except CatalogError as error:
             return state.failed({"code": INTERNAL_ERROR, "message": str(error)})
+        # What it has read its client reads now, also if it was long ago.
+        read = RunLabels()
+        for one in ended.read:
+            read.add(one)
+        await self._hand_over(replace(request.context, read=read))
+        return state.completed(ended.answer, words)
 
     # In this process
 
