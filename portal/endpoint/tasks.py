@@ -35,6 +35,7 @@ from portal.endpoint.request import ClientRequest, RawResult, SdkContext
 from portal.endpoint.server import guarded
 from portal.endpoint.task_ids import MAX_ID, TaskIds, TaskName
 from portal.endpoint.task_shapes import TaskState, declares_tasks, in_words, input_requests, undeclared
+from portal.endpoint.under_way import size_of
 from portal.errors import NO_ROOM, CallError
 from portal.exact import encode
 from portal.flows import RunLabels
@@ -49,9 +50,9 @@ if TYPE_CHECKING:
 MOST_LIVE: Final = 1000
 MOST_LIVE_EACH: Final = 100
 """Tasks of this process that are kept, and of one person."""
-MOST_RESULT_BYTES: Final = 128 * 1024 * 1024
-MOST_RESULT_BYTES_EACH: Final = 16 * 1024 * 1024
-"""What the results of tasks of this process may have together, and those of one person."""
+MOST_BYTES: Final = 128 * 1024 * 1024
+MOST_BYTES_EACH: Final = 16 * 1024 * 1024
+"""What the requests and results of tasks of this process may have together, and those of one person."""
 MOST_TOLD: Final = 100
 """Tasks that one stream is told of."""
 MOST_ANSWERED: Final = 10_000
@@ -88,8 +89,8 @@ class _TaskNotice(BaseModel):
 
 @dataclass(slots=True, eq=False)
 class _LiveTask:
-    """A task whose work is in this process. `ended` is its end: a result, an error, or None for one that was
-    cancelled."""
+    """A task whose work is in this process. `size` are the bytes of its request and, once it has `ended`, of its
+    result."""
 
     id: str
     name: TaskName
@@ -97,9 +98,9 @@ class _LiveTask:
     held: HeldWork
     updated: datetime
     until: datetime
+    size: int
     timer: asyncio.TimerHandle | None = None
     ended: TaskState | None = None
-    size: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def touch(self) -> None:
@@ -130,7 +131,7 @@ class Tasks:
         self._durable = durable
         self._live: dict[str, _LiveTask] = {}
         self._room = Shares(MOST_LIVE, MOST_LIVE_EACH)
-        self._bytes = Shares(MOST_RESULT_BYTES, MOST_RESULT_BYTES_EACH)
+        self._bytes = Shares(MOST_BYTES, MOST_BYTES_EACH)
         self._answered: OrderedDict[str, frozenset[str]] = OrderedDict()
         """The questions of parked runs that a client has answered, by the id of the run, those of late last."""
 
@@ -145,13 +146,14 @@ class Tasks:
 
     def keep(self, held: HeldWork) -> RawResult | None:
         """`CreateTaskResult` for work that goes on without its request; None where there is no room for it."""
-        try:
-            self._room.take(held.holder)
-        except Full:
+        size = size_of(held.request.scope)
+        if self._room.full_for(held.holder) is not None or self._bytes.full_for(held.holder, size) is not None:
             return None
+        self._room.take(held.holder)
+        self._bytes.take(held.holder, size)
         work, now = held.id or f"call_{secrets.token_hex(12)}", datetime.now(UTC)
         name, owner = TaskName(work, now), owner_of(held.request)
-        task = _LiveTask(self._ids.seal(name, owner), name, owner, held, now, now)
+        task = _LiveTask(self._ids.seal(name, owner), name, owner, held, now, now, size)
         self._live[work] = task
         held.away = held.is_task = True
         held.on_change = task.touch
@@ -382,11 +384,11 @@ class Tasks:
             size = len(await off_loop(lambda: encode(result), result))
             self._bytes.take(task.held.holder, size)
         except Full as full:
-            words = f"The call ran, and there is no room for its result: those of tasks have {full.most:,} bytes."
+            words = f"The call ran, and there is no room for its result: tasks have {full.most:,} bytes already."
             return state.failed({"code": NO_ROOM, "message": words})
         except MCPError as error:
             return state.failed(error.error.model_dump(mode="json", by_alias=True, exclude_none=True))
-        task.size = size
+        task.size += size
         return state.completed(result)
 
     def _expire_later(self, task: _LiveTask) -> None:

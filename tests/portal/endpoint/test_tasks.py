@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import CodeTool
+from portal.endpoint import tasks as tasks_module
 from portal.endpoint.task_ids import TaskIds, TaskName
 from portal.runs import Owner
 from portal.state import KeyRing
@@ -157,7 +158,7 @@ async def test_a_task_is_its_callers_and_is_asked_for_by_clients_that_declare_th
             assert (await refused(bent.request(method, taskId=id, **more))).code == -32020
         assert (await client.get(id))["status"] == "working"
         await client.request("tasks/cancel", taskId=id)
-        assert (await client.get(id))["status"] == "cancelled"
+        await client.until(id, "cancelled")
         for gone in ("tasks/result", "tasks/list"):
             assert (await refused(client.request(gone, taskId=id))).code == -32601
 
@@ -189,6 +190,22 @@ async def test_a_call_that_takes_long_is_a_task_that_can_be_cancelled(
         upstream.upstream.release.set()
         task = await client.until(second["taskId"], "completed")
         assert task["result"]["content"] == [{"type": "text", "text": "released"}]
+
+
+async def test_where_there_is_no_room_for_a_task_its_client_waits_as_ever(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks_module, "MOST_LIVE", 0)
+    async with (
+        serving(upstream, login, code_tool, tmp_path, durable="off") as portal,
+        task_client(portal.code) as client,
+        task_client(portal.mcp) as plain,
+    ):
+        hanging = asyncio.create_task(plain.call("one_hang", arguments={"text": ""}))
+        await upstream.upstream.journal.wait("call hang")
+        upstream.upstream.release.set()
+        assert (await hanging)["content"][0]["text"] == "released"
+        assert (await client.run("return 1"))["structuredContent"]["result"] == 1
 
 
 @pytest.mark.parametrize("legacy", [False, True])
