@@ -18,7 +18,8 @@ class RunSettings(Section):
 
     Its client is thought to wait `patience` after its request, or `patience_with_progress` if it asked for progress,
     which it gets every `progress_every`. Then the answer is `paused`, and the program is kept for `keep`, at most
-    `most_for_each` for one person and `most` in all.
+    `most_for_each` for one person and `most` in all. A client that declares tasks gets a task then, for whatever takes
+    so long.
 
     With `durable: on_park` a program that only waits is parked in the database of the portal, if it has one: it
     outlives the process, and ends when it has not gone on for `expires`.

@@ -136,7 +136,7 @@ class Endpoint:
         self._run_settings = settings.runs
         parking = self._parking_of(store, caller.portal, logins) if durable is not None else None
         ids = TaskIds(caller.portal, None if store is None else store.keys)
-        self._tasks = Tasks(ids, lambda: self._run_settings, self._background, parking, durable)
+        self._tasks = Tasks(ids, lambda: self._run_settings, self._background, caller.hand_over_run, parking, durable)
         self._questions = Questions(servers.protocol_of, prompts, self._approval_prompts, self._tasks)
         self._runs = RunRegistry(lambda: self._run_settings)
         self._catalogs = Catalogs(

@@ -31,7 +31,7 @@ class OwnParkedRuns:
                 run = await self._durable.changed(run, self._parking.portal, self._owner)
         if run is None:
             return None
-        ended = await self._ended(run)
+        ended = await self.ended(run)
         return ended.record, ended.read
 
     async def list(self) -> list[dict[str, object]]:
@@ -52,7 +52,7 @@ class OwnParkedRuns:
             return None
         if await self._durable.cancel(run_id, self._parking.portal, self._owner, CANCELLED):
             return Run(run_id, "", failure=Failure("cancelled", "RunCancelled", CANCELLED))
-        return (await self._ended(run)).record
+        return (await self.ended(run)).record
 
     async def left(self, run_id: str) -> None:
         """End a run whose client has left. Where the database does not answer it goes on, as one that was answered
@@ -66,7 +66,7 @@ class OwnParkedRuns:
         Raises:
             CatalogError: it is not kept, or cannot be read.
         """
-        return (await self._ended(run)).answer
+        return (await self.ended(run)).answer
 
     async def change(self, run: StoredRun, until: float) -> None:
         """Returns when a run that was seen so waits for something else, goes on or has ended, or at this time of the
@@ -80,11 +80,7 @@ class OwnParkedRuns:
         run = await self.find(run_id)
         return None if run is None or run.state not in LIVE else paused(run.id, waits_of(run), [])
 
-    async def answer_of(self, run: StoredRun) -> RawResult:
-        """The answer to the request that began a run which has ended. Raises as `_ended`."""
-        return (await self._ended(run)).answer
-
-    async def _ended(self, run: StoredRun) -> EndedRunResult:
+    async def ended(self, run: StoredRun) -> EndedRunResult:
         """What is kept of a run that has ended.
 
         Raises:

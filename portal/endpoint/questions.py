@@ -425,8 +425,10 @@ class Questions:
             if not held.task.done() and not waits_on and held.left() == 0.0:
                 # What is stored ends by itself now. Where there is no room for a task the client waits on.
                 waits_on = True
-                if not held.stored and self._keeper is not None and (task := self._keeper.keep(held)) is not None:
-                    return task
+                if not held.stored and self._keeper is not None:
+                    if (task := self._keeper.keep(held)) is not None:
+                        return task
+                    held.patience = None
             held.asked.clear()  # what was asked has ended with its call
         return held.task.result()
 

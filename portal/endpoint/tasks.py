@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -35,11 +35,14 @@ from portal.endpoint.request import ClientRequest, RawResult, SdkContext
 from portal.endpoint.server import guarded
 from portal.endpoint.task_ids import MAX_ID, TaskIds, TaskName
 from portal.endpoint.task_shapes import TaskState, declares_tasks, in_words, input_requests, undeclared
-from portal.errors import NO_ROOM
+from portal.endpoint.under_way import size_of
+from portal.errors import NO_ROOM, CallError
 from portal.exact import encode
+from portal.flows import RunLabels
 from portal.runs import DurableRuns, Owner, waits_of
 from portal.shares import Full, Shares
 from portal.state import LIVE, StateUnavailable, StoredRun
+from portal.upstream import CallContext
 
 if TYPE_CHECKING:
     from mcp.server.session import ServerSession
@@ -47,9 +50,9 @@ if TYPE_CHECKING:
 MOST_LIVE: Final = 1000
 MOST_LIVE_EACH: Final = 100
 """Tasks of this process that are kept, and of one person."""
-MOST_RESULT_BYTES: Final = 128 * 1024 * 1024
-MOST_RESULT_BYTES_EACH: Final = 16 * 1024 * 1024
-"""What the results of tasks of this process may have together, and those of one person."""
+MOST_BYTES: Final = 128 * 1024 * 1024
+MOST_BYTES_EACH: Final = 16 * 1024 * 1024
+"""What the requests and results of tasks of this process may have together, and those of one person."""
 MOST_TOLD: Final = 100
 """Tasks that one stream is told of."""
 MOST_ANSWERED: Final = 10_000
@@ -86,8 +89,8 @@ class _TaskNotice(BaseModel):
 
 @dataclass(slots=True, eq=False)
 class _LiveTask:
-    """A task whose work is in this process. `ended` is its end: a result, an error, or None for one that was
-    cancelled."""
+    """A task whose work is in this process. `size` are the bytes of its request and, once it has `ended`, of its
+    result."""
 
     id: str
     name: TaskName
@@ -95,9 +98,9 @@ class _LiveTask:
     held: HeldWork
     updated: datetime
     until: datetime
+    size: int
     timer: asyncio.TimerHandle | None = None
     ended: TaskState | None = None
-    size: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def touch(self) -> None:
@@ -108,26 +111,29 @@ class _LiveTask:
 
 
 class Tasks:
-    """The tasks of one portal. Without `parking` and `durable` they all live in this process."""
+    """The tasks of one portal. `hand_over` is told of what a client reads with a result (`Caller.hand_over_run`).
+    Without `parking` and `durable` all tasks live in this process."""
 
     def __init__(
         self,
         ids: TaskIds,
         settings: Callable[[], RunSettings],
         background: Background,
+        hand_over: Callable[[CallContext], Awaitable[None]],
         parking: RunParking | None = None,
         durable: DurableRuns | None = None,
     ) -> None:
         self._ids = ids
         self._settings = settings
         self._background = background
+        self._hand_over = hand_over
         self._parking = parking
         self._durable = durable
         self._live: dict[str, _LiveTask] = {}
         self._room = Shares(MOST_LIVE, MOST_LIVE_EACH)
-        self._bytes = Shares(MOST_RESULT_BYTES, MOST_RESULT_BYTES_EACH)
-        self._answered: OrderedDict[tuple[str, str], None] = OrderedDict()
-        """The questions of parked runs that a client has answered, by the id of the run."""
+        self._bytes = Shares(MOST_BYTES, MOST_BYTES_EACH)
+        self._answered: OrderedDict[str, frozenset[str]] = OrderedDict()
+        """The questions of parked runs that a client has answered, by the id of the run, those of late last."""
 
     # Beginning
 
@@ -140,13 +146,14 @@ class Tasks:
 
     def keep(self, held: HeldWork) -> RawResult | None:
         """`CreateTaskResult` for work that goes on without its request; None where there is no room for it."""
-        try:
-            self._room.take(held.holder)
-        except Full:
+        size = size_of(held.request.scope)
+        if self._room.full_for(held.holder) is not None or self._bytes.full_for(held.holder, size) is not None:
             return None
+        self._room.take(held.holder)
+        self._bytes.take(held.holder, size)
         work, now = held.id or f"call_{secrets.token_hex(12)}", datetime.now(UTC)
         name, owner = TaskName(work, now), owner_of(held.request)
-        task = _LiveTask(self._ids.seal(name, owner), name, owner, held, now, now)
+        task = _LiveTask(self._ids.seal(name, owner), name, owner, held, now, now, size)
         self._live[work] = task
         held.away = held.is_task = True
         held.on_change = task.touch
@@ -159,7 +166,7 @@ class Tasks:
         """`CreateTaskResult` for a run that is stored; None if it is not there, or the database does not answer."""
         owner, now = owner_of(request), datetime.now(UTC)
         name = TaskName(run_id, now)
-        with suppress(StateUnavailable, CatalogError):
+        with suppress(StateUnavailable, CallError):
             state = await self._stored(self._ids.seal(name, owner), name, request)
             return None if state is None else state.as_created()
         return None
@@ -185,8 +192,9 @@ class Tasks:
         if state is None:
             raise _unknown()
         asked = state.members.get("inputRequests")
-        for key in responses.keys() & asked.keys() if isinstance(asked, Mapping) else ():
-            self._answered[name.work, key] = None
+        if isinstance(asked, Mapping):
+            before = self._answered.pop(name.work, frozenset())
+            self._answered[name.work] = before | (responses.keys() & asked.keys())
         while len(self._answered) > MOST_ANSWERED:
             self._answered.popitem(last=False)
         return {}
@@ -231,7 +239,7 @@ class Tasks:
             raise undeclared("To be told of tasks")
         known: list[str] = []
         for id in dict.fromkeys(one for one in named if isinstance(one, str)) if isinstance(named, list) else ():
-            with suppress(MCPError, StateUnavailable):
+            with suppress(MCPError, StateUnavailable, CallError):
                 await self._find(request, id)
                 known.append(id)
             if len(known) == MOST_TOLD:
@@ -263,7 +271,7 @@ class Tasks:
                     await changed.wait()
                 else:
                     await self._stored_change(name, owner)
-            except StateUnavailable:
+            except (StateUnavailable, CallError):
                 await asyncio.sleep(_BACK_OFF)
             except MCPError:
                 return  # it is gone
@@ -326,20 +334,27 @@ class Tasks:
         state = TaskState(id=id, created=name.created, updated=run.updated_at, until=run.expires_at)
         if run.state in LIVE:
             waits = waits_of(run) if run.state == "parked" else ()
-            answered = frozenset(key for work, key in self._answered if work == run.id)
-            asked = input_requests(run, waits, request, answered)
+            asked = input_requests(run, waits, request, self._answered.get(run.id, frozenset()))
             return state.asking(asked, in_words(waits))
-        return await self._ended_run(state, run, own)
+        return await self._ended_run(state, run, own, request)
 
-    async def _ended_run(self, state: TaskState, run: StoredRun, own: OwnParkedRuns) -> TaskState:
+    async def _ended_run(
+        self, state: TaskState, run: StoredRun, own: OwnParkedRuns, request: ClientRequest
+    ) -> TaskState:
         end = run.document.end
         words = "" if end is None else end.words
         if run.state == "cancelled":
             return state.cancelled(words)
         try:
-            return state.completed(await own.answer_of(run), words)
+            ended = await own.ended(run)
         except CatalogError as error:
             return state.failed({"code": INTERNAL_ERROR, "message": str(error)})
+        # What it has read its client reads now, also if it was long ago.
+        read = RunLabels()
+        for one in ended.read:
+            read.add(one)
+        await self._hand_over(replace(request.context, read=read))
+        return state.completed(ended.answer, words)
 
     # In this process
 
@@ -369,11 +384,11 @@ class Tasks:
             size = len(await off_loop(lambda: encode(result), result))
             self._bytes.take(task.held.holder, size)
         except Full as full:
-            words = f"The call ran, and there is no room for its result: those of tasks have {full.most:,} bytes."
+            words = f"The call ran, and there is no room for its result: tasks have {full.most:,} bytes already."
             return state.failed({"code": NO_ROOM, "message": words})
         except MCPError as error:
             return state.failed(error.error.model_dump(mode="json", by_alias=True, exclude_none=True))
-        task.size = size
+        task.size += size
         return state.completed(result)
 
     def _expire_later(self, task: _LiveTask) -> None:

@@ -86,7 +86,7 @@ async def _answers(questions: object, context: CallContext, answered: set[str]) 
     finally:
         for each in asking:
             each.cancel()
-    answered |= new.keys()
+    answered.update(new)
     return dict(zip(new, found, strict=True))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -14,10 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import CodeTool
+from portal.endpoint import tasks as tasks_module
 from portal.endpoint.task_ids import TaskIds, TaskName
 from portal.runs import Owner
 from portal.state import KeyRing
+from tests.node_tools import install, needs, node
 from tests.patience import PATIENCE
+from tests.portal.endpoint.conformance import portal_with_tasks
 from tests.portal.endpoint.tasking import TASKS, Refused, TaskClient, task_client
 from tests.portal.portals import LEGACY, Portal, client_of, portal_over
 from tests.portal.runs.login import LINK, Login
@@ -30,6 +34,7 @@ pytestmark = [
 ]
 TWO = "const a = await codemode.one.structured({text: 'x'}); return [a, await codemode.one.echo({text: 'y'})]"
 URLS: Mapping[str, Any] = {"elicitation": {"url": {}, "form": {}}}
+HELPER = ("@modelcontextprotocol/ext-tasks@0.2.2", "@modelcontextprotocol/client@2.4.0")
 OWNER = Owner("oidc:ann", "token:agent")
 
 
@@ -153,7 +158,7 @@ async def test_a_task_is_its_callers_and_is_asked_for_by_clients_that_declare_th
             assert (await refused(bent.request(method, taskId=id, **more))).code == -32020
         assert (await client.get(id))["status"] == "working"
         await client.request("tasks/cancel", taskId=id)
-        assert (await client.get(id))["status"] == "cancelled"
+        await client.until(id, "cancelled")
         for gone in ("tasks/result", "tasks/list"):
             assert (await refused(client.request(gone, taskId=id))).code == -32601
 
@@ -187,6 +192,22 @@ async def test_a_call_that_takes_long_is_a_task_that_can_be_cancelled(
         assert task["result"]["content"] == [{"type": "text", "text": "released"}]
 
 
+async def test_where_there_is_no_room_for_a_task_its_client_waits_as_ever(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks_module, "MOST_LIVE", 0)
+    async with (
+        serving(upstream, login, code_tool, tmp_path, durable="off") as portal,
+        task_client(portal.code) as client,
+        task_client(portal.mcp) as plain,
+    ):
+        hanging = asyncio.create_task(plain.call("one_hang", arguments={"text": ""}))
+        await upstream.upstream.journal.wait("call hang")
+        upstream.upstream.release.set()
+        assert (await hanging)["content"][0]["text"] == "released"
+        assert (await client.run("return 1"))["structuredContent"]["result"] == 1
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 async def test_a_task_asks_what_its_server_asks(legacy: bool, login: Login, tmp_path: Path) -> None:
     async with (
@@ -207,6 +228,23 @@ async def test_a_task_asks_what_its_server_asks(legacy: bool, login: Login, tmp_
         )
         task = await client.until(found["taskId"], "completed")
         assert task["result"]["content"][0]["text"].startswith("accept")
+
+
+async def test_a_task_that_a_server_makes_is_one_of_the_portal_for_a_client_that_declares_them() -> None:
+    async with portal_with_tasks() as url, task_client(url, capabilities={"elicitation": {}}) as client:
+        created, asking = await asyncio.gather(client.call("failing_job"), client.call("multi_input"))
+        assert created["taskId"] != "job"
+        task = await client.until(created["taskId"], "completed")
+        assert task["result"]["isError"] is True
+        silent = TaskClient(client.http, client.url, tasks=False)
+        assert (await refused(silent.call("failing_job"))).code == -32021
+        asked = await client.until(asking["taskId"], "input_required")
+        first, second = asked["inputRequests"]
+        for key, left in ((first, {second}), (second, set())):
+            answers = {key: {"action": "accept", "content": {}}}
+            await client.request("tasks/update", taskId=asking["taskId"], inputResponses=answers)
+            assert set((await client.get(asking["taskId"])).get("inputRequests", ())) == left
+        await client.until(asking["taskId"], "completed")
 
 
 async def test_a_stream_is_told_of_the_tasks_that_it_names(
@@ -238,3 +276,31 @@ async def test_a_stream_is_told_of_the_tasks_that_it_names(
         silent = TaskClient(client.http, client.url, tasks=False)
         error = await refused(silent.request("subscriptions/listen", notifications={"taskIds": [stored]}))
         assert error.code == -32021
+
+
+@pytest.mark.deep
+async def test_the_official_helper_for_clients_runs_a_program_that_waits(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
+) -> None:
+    folder = await asyncio.to_thread(needs, install, *HELPER)
+    program = await asyncio.to_thread(needs, node)
+    # Beside the packages, where Node finds them.
+    script = folder / "tasking.mjs"
+    await asyncio.to_thread(script.write_bytes, Path(__file__).with_name("tasking.mjs").read_bytes())
+    async with serving(upstream, login, code_tool, tmp_path, patience=0.7) as portal:
+        process = await asyncio.create_subprocess_exec(
+            *(str(program), str(script), json.dumps({"url": portal.code, "program": TWO})),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            assert process.stdout is not None
+            async with asyncio.timeout(PATIENCE):
+                assert json.loads(await process.stdout.readline()) == {"asked": LINK}
+                await logged_in(portal, login)
+                found = json.loads(await process.stdout.readline())
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+    assert found["result"] == [{"text": "x"}, "y"]
+    assert found["seen"] == ["tools/list", "tools/call", "tasks/get", "tasks/update"]
