@@ -7,28 +7,23 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cloudflare
 import pytest
 
-from codemode import CodeTool, RunRecording
+from codemode import CodeTool
 from portal.app import Instance, Parts, serving
 from portal.cli.exits import Exit
 from portal.config import parse_config
 from portal.errors import ConfigError
-from portal.logs import RowName
-from portal.logs.contents import _recording
-from portal.logs.schema import recordings
-from portal.runs import row_of_run
-from portal.state import Place, seal
 from tests.portal.admin.conftest import Api, admin_api
 from tests.portal.admin.test_logs import MCP, words
 from tests.portal.admin.test_runs import may_read
 from tests.portal.cli.command import in_process
 from tests.portal.portals import MODERN, KeptEvents, client_of, opened
+from tests.portal.runs.recordings import change_recording
 from tests.portal.upstreams.hosting import Hosted, hosted
 
 pytestmark = [
@@ -77,22 +72,6 @@ class Recorder:
         """How many calls the upstream has had."""
         return sum(entry.startswith("call ") for entry in self.upstream.upstream.journal.entries)
 
-    async def change(self, run_id: str, value: Any) -> None:
-        """Let the recording say that the run returned this."""
-        shared = self.instance.shared
-        assert shared.log is not None and shared.kept is not None
-        row = await shared.log.database.read(partial(row_of_run, run_id=run_id))
-        assert row is not None
-        name = RowName(row.instance, row.number)
-        kept = await shared.kept.recording(name)
-        assert kept is not None and kept.data is not None
-        recording = RunRecording.from_bytes(kept.data)
-        changed = replace(recording, end=replace(recording.end, value=value))
-        key = shared.kept._keys.newest
-        sealed = seal(_recording(changed), Place("recordings", "run", f"{name.instance}/{name.number}", "sealed"), key)
-        statement = recordings.update().where(recordings.c.number == name.number).values(sealed=sealed)
-        await shared.log.database.write(lambda connection: connection.execute(statement))
-
     async def command(self, *arguments: str) -> Any:
         return await asyncio.to_thread(in_process, self.folder, "replay", *arguments)
 
@@ -130,7 +109,7 @@ async def test_a_recorded_run_is_replayed_without_its_servers_beside_the_portal_
             Exit.OK,
             f"Equal: {run} again has 4 calls, 1 line logged, and a result.\n",
         )
-        await portal.change(run, "something else")
+        await change_recording(portal.instance, run, value="something else")
         changed = await portal.replay(run)
         assert not changed["equal"] and changed["difference"]["what"] == "result"
         assert changed["difference"]["then"] == '"something else"' and SECRET in changed["difference"]["now"]
