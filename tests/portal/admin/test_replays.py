@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from portal.app import Instance, Parts, serving
 from portal.cli.exits import Exit
 from portal.config import parse_config
 from portal.errors import ConfigError
+from tests.patience import PATIENCE
 from tests.portal.admin.conftest import Api, admin_api
 from tests.portal.admin.test_logs import MCP, words
 from tests.portal.admin.test_runs import may_read
 from tests.portal.cli.command import in_process
 from tests.portal.portals import MODERN, KeptEvents, client_of, opened
-from tests.portal.runs.recordings import change_recording
+from tests.portal.runs.login import Login
+from tests.portal.runs.recordings import change_recording, stored_recording
 from tests.portal.upstreams.hosting import Hosted, hosted
 
 pytestmark = [
@@ -138,6 +140,39 @@ async def test_a_run_that_is_not_recorded_says_so_and_how_it_is_switched_on(
         assert error.status_code == 409 and '"record": "on"' in words(error)
         done = await portal.command(run)
         assert done.returncode == Exit.USAGE and "This run was not recorded" in done.stderr
+
+
+async def test_a_run_that_was_parked_and_went_on_in_another_process_is_one_recording(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    login, program = Login("echo"), f"console.log('begun'); const a = await codemode.up.echo({{text: '{SECRET}'}});"
+    program += "console.log('gone on'); return [a, (await codemode.up.echo({text: 'b'})), Math.random()]"
+    async with hosted() as upstream:
+        runs = {"record": "on", "durable": "on_park", "patience": 0.001}
+        settings = {"state": f"sqlite:///{tmp_path}/state.db", "logs": {}, "runs": runs}
+        document = {"mcpServers": {"up": {"url": upstream.url}}, "portal": settings}
+        parts = Parts(code=code_tool, gate=login.gate)
+        async with opened(document, parts=parts) as first, serving(first) as url:
+            await first.servers.settled()
+            async with client_of(f"{url}/mcp?codemode=search_and_execute", MODERN) as client:
+                paused = (await client.call_tool("code", {"code": program})).structured_content
+        assert paused["status"] == "paused"
+        login.done.set()
+        async with opened(document, parts=parts) as second:
+            store, run_id = second.shared.require_store(), paused["executionId"]
+            await store.runs.ready_all("", "login")
+            ended = asyncio.Event()
+            store.subscribe(lambda _: ended.set())
+            async with asyncio.timeout(PATIENCE):
+                while (found := await store.runs.get(run_id)) is not None and found.state != "completed":
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(0.1):
+                            await ended.wait()
+            _, recording = await stored_recording(second, run_id)
+    replayed = await code_tool.repeat(recording)
+    assert (replayed.calls, replayed.logs, replayed.ended, replayed.difference) == (2, 2, "result", None)
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
 
 
 def test_recordings_need_a_place() -> None:
