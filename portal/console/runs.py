@@ -112,7 +112,7 @@ class RunPages:
             "trouble": trouble,
             "may_open": visit.may(LOGS) and not wanted,
             "logs": f"/admin/logs?{urlencode({'run': run.id})}",
-            "here": f"{LIST}/{quote(run.id, safe='')}",
+            "run_page": f"{LIST}/{quote(run.id, safe='')}",
             "may_replay": visit.may(LOGS) and not goes_on(run),
             "replay": replay,
             "sides": () if replay is None else sides_of(replay),

@@ -19,7 +19,6 @@ from tests.portal.browser import chromium
 from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.console.running import THREE, agent_of, stored
 from tests.portal.login.guarded import PASSWORD, Guarded, guarded_portal
-from tests.portal.runs.recordings import change_recording
 from tests.portal.state.run_parts import parking
 from tests.portal.upstreams.hosting import hosted
 
@@ -141,7 +140,6 @@ async def test_who_only_reads_logs_ends_nothing_and_opens_no_program(tmp_path: P
             await page.goto(f"{here}?program=on")
             await expect(page.get_by_text("with the permission `Logs Write`")).to_be_visible()
             assert await page.locator(".listing").count() == 0
-            assert await page.get_by_role("button", name="Replay").count() == 0
             await page.goto(f"{portal.url}/logout")
             token = await page.locator(f"input[name={FORM_FIELD}]").first.input_value()
             refused = await page.request.post(f"{here}/end", form={FORM_FIELD: token}, headers={"Origin": portal.url})
@@ -293,9 +291,7 @@ async def test_how_a_run_failed_is_shown_with_its_program_where_that_is_kept_and
     said = f"no bolts <b>left</b>{BIDI}, password=hunter22 " + "x" * 3_000
     async with (
         hosted() as upstream,
-        guarded_portal(
-            tmp_path, upstream=upstream.url, code=code_tool, has_log=True, logs=KEPT, runs={"record": "on"}
-        ) as portal,
+        guarded_portal(tmp_path, upstream=upstream.url, code=code_tool, has_log=True, logs=KEPT) as portal,
         agent_of(portal) as agent,
         chromium() as browser,
         administrator(portal, browser) as admin,
@@ -316,18 +312,6 @@ async def test_how_a_run_failed_is_shown_with_its_program_where_that_is_kept_and
         await admin.check(axe_source(), PICTURES, "run-failed")
         assert [row.method for row in await _rows(portal) if row.kind == "change"] == ["OPEN"]
         assert not [row for row in await _rows(portal) if "bolts" in row.reason]
-        await page.get_by_role("button", name="Replay").click()
-        await expect(page.get_by_role("status")).to_contain_text("equal: 0 calls, 0 lines of its logs, and its end")
-        await change_recording(portal.instance, ran["executionId"], failure=None, value=f"<b>{BIDI}</b>")
-        await page.get_by_role("button", name="Replay").click()
-        await expect(page.get_by_role("alert")).to_contain_text("different: it ended in another way")
-        then, now = await page.locator("pre").all_inner_texts()
-        assert then == '"<b>\\u{202e}</b>"' and "no bolts <b>left</b>\\u{202e}" in now
-        await admin.check(axe_source(), PICTURES, "run-replayed")
-        await page.get_by_role("link", name="Show the program").click()
-        await expect(page.locator(".listing")).to_have_count(1)
-        replays = [row for row in await _rows(portal) if row.name.endswith("/replay")]
-        assert [(row.kind, row.method, row.outcome) for row in replays] == [("change", "POST", "ok")] * 2
 
 
 async def _rows(portal: Guarded) -> list[LogRow]:
