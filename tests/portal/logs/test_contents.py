@@ -20,6 +20,7 @@ from portal.logs import (
     KeptRecording,
     LogPlace,
     LogSettings,
+    Recordable,
     RowName,
     read_content,
     rewrap_contents,
@@ -191,22 +192,24 @@ class Recorded:
 
 async def test_a_recording_is_kept_as_it_is_sealed_bounded_and_gone_in_time(place: LogPlace) -> None:
     async with kept_at(place, room=20 * MAX_RECORDING) as at:
-        names = [at.log.write(row(number), "") for number in range(4)]
         data = f"password={MARKER}".encode()
-        for name, recording in zip(
-            names, (Recorded(data), Recorded(b"x" * (MAX_RECORDING + 1)), "it ended"), strict=False
-        ):
+        given: list[Recordable | str | None] = [Recorded(data), Recorded(b"x" * (MAX_RECORDING + 1)), "it ended", None]
+        names: list[RowName] = []
+        for number, recording in enumerate(given):
+            name = at.log.write(row(number), "")
             assert name is not None
-            at.contents.record(name, AT, recording)
-        found = [await at.contents.recording(name) for name in names if name is not None]
+            names.append(name)
+            if recording is not None:
+                at.contents.record(name, AT, recording)
+        found = [await at.contents.recording(name) for name in names]
         assert found[0] == KeptRecording(data) and found[2] == KeptRecording(None, "it ended") and found[3] is None
         assert found[1] is not None and found[1].data is None and "at most 4,194,304 of a run are kept" in found[1].why
         # It opens in no other place.
-        move = update(recordings).where(recordings.c.number == names[2].number).values(number=99)  # type: ignore[union-attr]
+        moved = RowName(names[2].instance, 99)
+        move = update(recordings).where(recordings.c.number == names[2].number).values(number=moved.number)
         await at.log.database.write(lambda connection: connection.execute(move))
         with pytest.raises(SecretUnreadable):
-            await at.contents.recording(RowName(names[2].instance, 99))  # type: ignore[union-attr]
-        await at.log.stored()
+            await at.contents.recording(moved)
         assert await at.log.database.write(partial(remove_contents, day=AT // DAY)) == 0
         assert await at.log.database.write(partial(remove_contents, day=AT // DAY + 1)) == 3
     for file in place.folder.rglob("*"):
