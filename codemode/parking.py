@@ -32,7 +32,7 @@ from codemode.packed import (
     texts,
     typed,
 )
-from codemode.recorded import Recorded, RecordedEnd
+from codemode.recorded import RecordedEnd, RecordedParts
 from codemode.results import Block
 from codemode.returned import KEPT_RESULTS, Returned
 from codemode.run import MOST_CAUSES, Cause, Failure, Rejection, Run, RunCall, RunFailed, UnknownName
@@ -122,7 +122,7 @@ class ProgramLog:
     made: int = 0
     last_now: float = 0.0
     size: int = 0
-    recorded: Recorded | None = None
+    recorded: RecordedParts | None = None
     _notes: list[_Note] = field(default_factory=list)
     _open: Sequence[Settlement] | None = None
 
@@ -363,19 +363,21 @@ def log_of(value: object, read: Unpacked) -> ProgramLog:
     return log
 
 
-def _row_of_recorded(recorded: Recorded, packer: Packer) -> list[object]:
+def _row_of_recorded(recorded: RecordedParts, packer: Packer) -> list[object]:
     names = None if recorded.names is None else packer.add(recorded.names.encode("utf-8", "surrogatepass"))
     arguments = [packer.add(one) for one in recorded.arguments]
     return [names, recorded.build, arguments, [[line.level, line.text] for line in recorded.logs]]
 
 
-def _recorded(value: object, read: Unpacked) -> Recorded:
+def _recorded(value: object, read: Unpacked) -> RecordedParts:
     names, build, arguments, logs = row(value, MAYBE_INT, str, list, list)
     try:
         table = None if names is None else read.value(names).decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         raise ParkedUnreadable("the names in it are no text") from None
-    return Recorded(table, build, each(arguments, read.value), each(logs, lambda one: LogLine(*row(one, str, str))))
+    return RecordedParts(
+        table, build, each(arguments, read.value), each(logs, lambda one: LogLine(*row(one, str, str)))
+    )
 
 
 def _size(calls: Iterable[LoggedCall]) -> int:

@@ -22,7 +22,7 @@ class RecordedEnd:
 
 
 @dataclass(slots=True)
-class Recorded:
+class RecordedParts:
     """`names`: those of its image (`Catalog.table`); None where the program starts with its own. `build`: the build in
     which it began. `arguments`: those of each call, in order, as canonical JSON. `logs`: the lines that the program
     logged. `end` is None until it ends."""

@@ -32,7 +32,7 @@ from codemode.places import placed, within
 from codemode.plan import ProgramPlan
 from codemode.planning import Labels, plan_of
 from codemode.preload import preload
-from codemode.recorded import Recorded
+from codemode.recorded import RecordedParts
 from codemode.recording import Replayed, RunRecording, comparison
 from codemode.remarks import remark
 from codemode.results import Block
@@ -407,7 +407,7 @@ class CodeTool:
         catalog, log = job.catalog, ProgramLog(attempt.text, job.catalog.begin)
         if job.handle is not None and job.handle.records:
             names = None if catalog.is_part else catalog.table
-            log.recorded = Recorded(names, await self._executor.build())
+            log.recorded = RecordedParts(names, await self._executor.build())
         return log
 
     async def _go_on(

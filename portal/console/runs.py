@@ -13,10 +13,21 @@ from urllib.parse import quote, urlencode
 
 from starlette.routing import Route
 
-from portal.admin import LOGS, PORTALS, AdminError, RunPageInfo, RunWithCalls, ShownRun, ShownWait
+from portal.admin import LOGS, PORTALS, AdminError, RunPageInfo, RunWithCalls, ShownReplay, ShownRun, ShownWait
 from portal.console.frame import ConsoleFrame
 from portal.console.visit import Answer, Crumb, Problems, Shown, Visit, Went
-from portal.pages import WAITS, RunCallView, RunPart, RunView, RunWait, duration_words, outcome_words, run_part, tone_of
+from portal.pages import (
+    WAITS,
+    RunCallView,
+    RunPart,
+    RunView,
+    RunWait,
+    duration_words,
+    outcome_words,
+    run_part,
+    seen_words,
+    tone_of,
+)
 from portal.state import LIVE
 
 HERE, LIST = "runs", "/admin/runs"
@@ -48,6 +59,7 @@ class RunPages:
             page("/runs/{id}", HERE, self._show),
             page("/runs/{id}/live", HERE, self._live),
             form("/runs/{id}/end", HERE, self._end, self._show),
+            form("/runs/{id}/replay", HERE, self._replay, self._show),
         ]
 
     async def _list(self, visit: Visit) -> Answer:
@@ -83,6 +95,13 @@ class RunPages:
         return Shown("runs.html", "Runs", values)
 
     async def _show(self, visit: Visit) -> Answer:
+        return await self._page(visit, None)
+
+    async def _replay(self, visit: Visit) -> Answer:
+        """The page with what came of a replay."""
+        return await self._page(visit, await visit.api.made(ShownReplay, "POST", f"{ITEM}/replay", run_id=visit.id()))
+
+    async def _page(self, visit: Visit, replay: ShownReplay | None) -> Answer:
         wanted = visit.query("program") == "on" and not visit.fields
         run, trouble = await _read(visit, wanted=wanted and visit.may(LOGS))
         if not trouble and wanted and run.program is None:
@@ -93,6 +112,10 @@ class RunPages:
             "trouble": trouble,
             "may_open": visit.may(LOGS) and not wanted,
             "logs": f"/admin/logs?{urlencode({'run': run.id})}",
+            "run_page": f"{LIST}/{quote(run.id, safe='')}",
+            "may_replay": visit.may(LOGS) and not goes_on(run),
+            "replay": replay,
+            "sides": () if replay is None else sides_of(replay),
         }
         return Shown("run.html", "Run", values, ABOVE)
 
@@ -132,6 +155,13 @@ def for_field(moment: str) -> str:
 def goes_on(run: ShownRun) -> bool:
     """Whether it has not ended: it is under way here, or parked."""
     return run.live or run.state in LIVE
+
+
+def sides_of(replay: ShownReplay) -> list[tuple[str, str]]:
+    """Both sides of the difference of a replay, with nothing hidden."""
+    found = replay.difference
+    sides = () if found is None else (("In the run", found.then), ("In the replay", found.now))
+    return [(name, seen_words(text)) for name, text in sides if text]
 
 
 def waits_in_words(run: ShownRun) -> list[tuple[str, str]]:

@@ -219,7 +219,7 @@ class ProgramRuns:
         self._person_servers = person_servers
         self._watched = watched
         self._parking = parking
-        self._records: Callable[[], bool] = lambda: records() and caller.keeps_recordings
+        self._to_record = records
 
     async def run(self, arguments: Mapping[str, Any], held: HeldWork, run: LiveRun, progress: RunProgress) -> RawResult:
         """The answer of a program; `paused` for one that is parked. Meanwhile others can see and end the run. In a task
@@ -522,6 +522,9 @@ class ProgramRuns:
                 with suppress(StateUnavailable):
                     await self._parking.left(job.run.id)
             raise
+
+    def _records(self) -> bool:
+        return self._to_record() and self._caller.keeps_recordings
 
     async def _recording(self, log: ProgramLog | None) -> RunRecording | str | None:
         """The recording of a run with this log, or why there is none; None where runs are not recorded."""

@@ -5,30 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cloudflare
 import pytest
 
-from codemode import CodeTool, RunRecording
+from codemode import CodeTool
 from portal.app import Instance, Parts, serving
 from portal.cli.exits import Exit
 from portal.config import parse_config
 from portal.errors import ConfigError
-from portal.logs import RowName
-from portal.logs.contents import _recording
-from portal.logs.schema import recordings
-from portal.runs import row_of_run
-from portal.state import Place, seal
+from tests.patience import PATIENCE
 from tests.portal.admin.conftest import Api, admin_api
 from tests.portal.admin.test_logs import MCP, words
 from tests.portal.admin.test_runs import may_read
 from tests.portal.cli.command import in_process
 from tests.portal.portals import MODERN, KeptEvents, client_of, opened
+from tests.portal.runs.login import Login
+from tests.portal.runs.recordings import change_recording, stored_recording
 from tests.portal.upstreams.hosting import Hosted, hosted
 
 pytestmark = [
@@ -77,22 +74,6 @@ class Recorder:
         """How many calls the upstream has had."""
         return sum(entry.startswith("call ") for entry in self.upstream.upstream.journal.entries)
 
-    async def change(self, run_id: str, value: Any) -> None:
-        """Let the recording say that the run returned this."""
-        shared = self.instance.shared
-        assert shared.log is not None and shared.kept is not None
-        row = await shared.log.database.read(partial(row_of_run, run_id=run_id))
-        assert row is not None
-        name = RowName(row.instance, row.number)
-        kept = await shared.kept.recording(name)
-        assert kept is not None and kept.data is not None
-        recording = RunRecording.from_bytes(kept.data)
-        changed = replace(recording, end=replace(recording.end, value=value))
-        key = shared.kept._keys.newest
-        sealed = seal(_recording(changed), Place("recordings", "run", f"{name.instance}/{name.number}", "sealed"), key)
-        statement = recordings.update().where(recordings.c.number == name.number).values(sealed=sealed)
-        await shared.log.database.write(lambda connection: connection.execute(statement))
-
     async def command(self, *arguments: str) -> Any:
         return await asyncio.to_thread(in_process, self.folder, "replay", *arguments)
 
@@ -130,7 +111,7 @@ async def test_a_recorded_run_is_replayed_without_its_servers_beside_the_portal_
             Exit.OK,
             f"Equal: {run} again has 4 calls, 1 line logged, and a result.\n",
         )
-        await portal.change(run, "something else")
+        await change_recording(portal.instance, run, value="something else")
         changed = await portal.replay(run)
         assert not changed["equal"] and changed["difference"]["what"] == "result"
         assert changed["difference"]["then"] == '"something else"' and SECRET in changed["difference"]["now"]
@@ -159,6 +140,39 @@ async def test_a_run_that_is_not_recorded_says_so_and_how_it_is_switched_on(
         assert error.status_code == 409 and '"record": "on"' in words(error)
         done = await portal.command(run)
         assert done.returncode == Exit.USAGE and "This run was not recorded" in done.stderr
+
+
+async def test_a_run_that_was_parked_and_went_on_in_another_process_is_one_recording(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    login, program = Login("echo"), f"console.log('begun'); const a = await codemode.up.echo({{text: '{SECRET}'}});"
+    program += "console.log('gone on'); return [a, (await codemode.up.echo({text: 'b'})), Math.random()]"
+    async with hosted() as upstream:
+        runs = {"record": "on", "durable": "on_park", "patience": 0.001}
+        settings = {"state": f"sqlite:///{tmp_path}/state.db", "logs": {}, "runs": runs}
+        document = {"mcpServers": {"up": {"url": upstream.url}}, "portal": settings}
+        parts = Parts(code=code_tool, gate=login.gate)
+        async with opened(document, parts=parts) as first, serving(first) as url:
+            await first.servers.settled()
+            async with client_of(f"{url}/mcp?codemode=search_and_execute", MODERN) as client:
+                paused = (await client.call_tool("code", {"code": program})).structured_content
+        assert paused["status"] == "paused"
+        login.done.set()
+        async with opened(document, parts=parts) as second:
+            store, run_id = second.shared.require_store(), paused["executionId"]
+            await store.runs.ready_all("", "login")
+            ended = asyncio.Event()
+            store.subscribe(lambda _: ended.set())
+            async with asyncio.timeout(PATIENCE):
+                while (found := await store.runs.get(run_id)) is not None and found.state != "completed":
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(0.1):
+                            await ended.wait()
+            _, recording = await stored_recording(second, run_id)
+    replayed = await code_tool.repeat(recording)
+    assert (replayed.calls, replayed.logs, replayed.ended, replayed.difference) == (2, 2, "result", None)
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
 
 
 def test_recordings_need_a_place() -> None:

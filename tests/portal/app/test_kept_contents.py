@@ -140,17 +140,26 @@ async def test_a_program_that_a_screening_stops_or_would_find_something_in_is_no
 ) -> None:
     async with hosted() as upstream:
         config = document(tmp_path, upstream, contents={"programs": True})
+        config["portal"]["runs"] = {"record": "on"}
         gate = Gate(screenings=[Stops()], programs=[Stops()])
         async with opened(config, parts=Parts(code=code_tool, gate=gate)) as instance:
             await instance.servers.settled()
             mcp = "mcp?codemode=search_and_execute"
             async with serving(instance) as url, client_of(f"{url}/{mcp}", MODERN) as client:
-                for program in (f"return 'stop {MARKER}'", f"return '{SECRET}'", "return 7"):
-                    await client.call_tool("code", {"code": program})
+                ran = []
+                spoken = f"return await codemode.up.echo({{text: '{SECRET[:5]}' + '{SECRET[5:]}'}})"
+                for program in (f"return 'stop {MARKER}'", f"return '{SECRET}'", "return 7", spoken):
+                    answer = await client.call_tool("code", {"code": program})
+                    ran.append(answer.structured_content["executionId"])
             assert instance.shared.kept is not None
             await instance.shared.kept.stored()
+        replays = [await asyncio.to_thread(command, tmp_path, config, "replay", run) for run in ran]
+        assert [one.returncode for one in replays] == [Exit.USAGE, Exit.USAGE, Exit.OK, Exit.USAGE]
+        assert "it ended before its program began" in replays[0].stderr
+        # Also where it is only in what a tool got and gave.
+        assert all("data loss prevention" in " ".join(replays[at].stderr.split()) for at in (1, 3))
         found = [await show(tmp_path, config, id) for id in sorted(await ids_of(tmp_path, config, "--kind", "run"))]
-        assert [one.get("program") for one in found] == [None, None, "return 7"]
+        assert [one.get("program") for one in found] == [None, None, "return 7", spoken]
         nowhere(SECRET, tmp_path)
 
 

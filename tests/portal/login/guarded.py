@@ -127,7 +127,7 @@ async def guarded_portal(
     fetch: Fetch | None = None,
     upstream: str = "",
     servers: Mapping[str, str] | None = None,
-    runs: Mapping[str, float] | None = None,
+    runs: Mapping[str, float | str] | None = None,
     passwords: Passwords | None = None,
     code: CodeRunner | Literal["workers"] | None = None,
     code_mode: str = "opt_in",

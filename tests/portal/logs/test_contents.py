@@ -17,13 +17,16 @@ from portal.logs import (
     ContentLog,
     ContentRule,
     ContentSettings,
+    KeptRecording,
     LogPlace,
     LogSettings,
+    Recordable,
     RowName,
     read_content,
     rewrap_contents,
 )
-from portal.logs.schema import DAY, contents
+from portal.logs.contents import MAX_RECORDING, remove_contents
+from portal.logs.schema import DAY, contents, recordings
 from portal.state import KeyRing, SecretUnreadable
 from tests.portal.logs.rows import AT, row
 
@@ -175,3 +178,39 @@ def test_a_rule_covers_the_tools_it_names() -> None:
     assert settings.wants("other", "read_all") == (False, True)
     assert settings.wants("other", "write") == settings.wants("files", "write") == (False, False)
     assert ContentSettings().wants("files", "read_one") == (False, False)
+
+
+class Recorded:
+    """A recording, as the log sees one."""
+
+    def __init__(self, data: bytes) -> None:
+        self.size, self._data = len(data), data
+
+    def as_bytes(self) -> bytes:
+        return self._data
+
+
+async def test_a_recording_is_kept_as_it_is_sealed_bounded_and_gone_in_time(place: LogPlace) -> None:
+    async with kept_at(place, room=20 * MAX_RECORDING) as at:
+        data = f"password={MARKER}".encode()
+        given: list[Recordable | str | None] = [Recorded(data), Recorded(b"x" * (MAX_RECORDING + 1)), "it ended", None]
+        names: list[RowName] = []
+        for number, recording in enumerate(given):
+            name = at.log.write(row(number), "")
+            assert name is not None
+            names.append(name)
+            if recording is not None:
+                at.contents.record(name, AT, recording)
+        found = [await at.contents.recording(name) for name in names]
+        assert found[0] == KeptRecording(data) and found[2] == KeptRecording(None, "it ended") and found[3] is None
+        assert found[1] is not None and found[1].data is None and "at most 4,194,304 of a run are kept" in found[1].why
+        # It opens in no other place.
+        moved = RowName(names[2].instance, 99)
+        move = update(recordings).where(recordings.c.number == names[2].number).values(number=moved.number)
+        await at.log.database.write(lambda connection: connection.execute(move))
+        with pytest.raises(SecretUnreadable):
+            await at.contents.recording(moved)
+        assert await at.log.database.write(partial(remove_contents, day=AT // DAY)) == 0
+        assert await at.log.database.write(partial(remove_contents, day=AT // DAY + 1)) == 3
+    for file in place.folder.rglob("*"):
+        assert not file.is_file() or MARKER.encode() not in file.read_bytes(), file
