@@ -28,6 +28,8 @@ PlannedEffect: TypeAlias = Literal["read", "effect"]
 
 HOLE, TEXT, COMPUTED = "⟨hole⟩", "⟨text⟩", "⟨computed⟩"
 _MARK = "⟨"
+NO_ENTRY: Final = 0
+"""In the place of a position, for a call that is not in the plan."""
 _LEAST_EDGE = 3
 """So many characters in common are no accident, in texts of which nothing else is known."""
 _SHOWN_ARGUMENTS, _SHOWN_ENTRIES = 2_000, 100
@@ -317,6 +319,16 @@ class ProgramPlan:
             failure=failure,
         )
 
+    def to_approve(self) -> dict[str, object]:
+        """What a person approves: every call whole, in a line of its own, where the plan ends, and what it is of."""
+        return {
+            "calls": [_line_of(entry, most=None) for entry in self.entries],
+            "ends": self._end(),
+            "reads": self.reads,
+            "program": self.program,
+            "plan": self.digest,
+        }
+
     def as_text(self) -> str:
         """The plan for people: a line for each call, in which nothing hides, and where it ends."""
         shown = self.entries[:_SHOWN_ENTRIES]
@@ -367,13 +379,13 @@ def _number_in(document: Mapping[str, object], name: str) -> int:
     return found
 
 
-def _line_of(entry: PlannedCall) -> str:
+def _line_of(entry: PlannedCall, most: int | None = _SHOWN_ARGUMENTS) -> str:
     place = f", line {entry.line}" if entry.line else ""
     labels = f" [{', '.join(entry.labels)}]" if entry.labels else ""
     effect = "" if entry.effect == "effect" else " (only reads)"
     text = shown_form(entry.arguments)
-    if len(text) > _SHOWN_ARGUMENTS:
-        text = f"{text[:_SHOWN_ARGUMENTS]}… ({len(text):,} characters)"
+    if most is not None and len(text) > most:
+        text = f"{text[:most]}… ({len(text):,} characters)"
     return f"{entry.position}. {_inert(entry.name)}{effect}{place}{_inert(labels)} {text}"
 
 
@@ -421,8 +433,8 @@ def _counted(number: int, noun: str) -> str:
 
 @dataclass(slots=True)
 class Adherence:
-    """How far a real run has come in its plan. `used`: for each call that was matched, by its number in the run, the
-    position of its entry."""
+    """How far a real run has come in its plan. `used`: for each call with an effect, by its number in the run, the
+    position of its entry, or `NO_ENTRY`."""
 
     plan: ProgramPlan
     used: dict[int, int] = field(default_factory=dict)
@@ -430,12 +442,27 @@ class Adherence:
     def takes(self, call: int, server: str, tool: str, arguments: Mapping[str, object]) -> bool:
         """Whether a call with an effect is the next one of the plan, which is used up then. One that is made again,
         because the run was parked, is what it was before."""
-        taken = self.used.get(call)
-        used = set(self.used.values())
-        for entry in self.plan.effects:
-            if entry.position == taken or (taken is None and entry.position not in used):
-                is_it = (entry.server, entry.tool) == (server, tool) and matches(entry.arguments, dict(arguments))
-                if is_it:
-                    self.used[call] = entry.position
-                return is_it
-        return False
+        if (taken := self.used.get(call)) is None:
+            used = set(self.used.values())
+            taken = next((one.position for one in self.plan.effects if one.position not in used), NO_ENTRY)
+            is_it = self._fits(taken, server, tool, arguments)
+            self.used[call] = taken if is_it else NO_ENTRY
+            return is_it
+        return self._fits(taken, server, tool, arguments)
+
+    def _fits(self, position: int, server: str, tool: str, arguments: Mapping[str, object]) -> bool:
+        entry = next((one for one in self.plan.effects if one.position == position), None)
+        if entry is None or (entry.server, entry.tool) != (server, tool):
+            return False
+        return matches(entry.arguments, dict(arguments))
+
+    def as_dict(self) -> dict[str, object]:
+        return {"plan": self.plan.as_dict(), "used": [[call, entry] for call, entry in self.used.items()]}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, object]) -> Adherence:
+        """What `as_dict` has written. Raises ValueError for other documents."""
+        plan, used = document.get("plan"), document.get("used")
+        if not isinstance(plan, dict) or not isinstance(used, list):
+            raise ValueError("a plan, and which of its calls were made")
+        return cls(ProgramPlan.from_dict(plan), {int(call): int(entry) for call, entry in used})

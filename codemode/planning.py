@@ -25,7 +25,7 @@ from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolFailed, ToolR
 from codemode.calls import wrong_arguments
 from codemode.catalog import Catalog
 from codemode.errors import CatalogError
-from codemode.handle import RunHandle
+from codemode.handle import KeptRuns, OwnServers, RunHandle
 from codemode.pace import Flight, Pace
 from codemode.plan import FormsDiffer, Holes, PlannedCall, ProgramPlan, form_of
 from codemode.results import Block
@@ -47,6 +47,12 @@ RunOnce: TypeAlias = Callable[[ToolCaller, Pace, RunHandle], Coroutine[object, o
 """One run of the program, with this caller: `CodeTool.run` with the rest of its arguments."""
 Labels: TypeAlias = Callable[[str, str], Sequence[str]]
 """The labels of a tool of a server, by its id and the raw name."""
+
+
+def only_reads(catalog: Catalog, server: str, tool: str) -> bool:
+    """Whether the server says that the tool only reads."""
+    entry = catalog.get(catalog.names.path(server, tool))
+    return entry is not None and entry.tool.annotations.get("readOnlyHint") is True
 
 
 def planned_run(run_id: str, program: str, plan: ProgramPlan) -> Run:
@@ -178,6 +184,7 @@ class _Rehearsal:
         """The first position that the plan does not have, and why."""
         self._fault: BaseException | None = None
         self._over = asyncio.Event()
+        self._given: tuple[KeptRuns | None, OwnServers | None] = (None, None)
 
     async def plan(self) -> ProgramPlan:
         self._start(0)
@@ -195,6 +202,10 @@ class _Rehearsal:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if self._handle is not None:
+            # The program may run for real next.
+            self._handle.runs, self._handle.servers = self._given
+            self._handle.checks_arguments = True
 
     async def call(self, variant: int, call: ToolCall) -> CallOutcome:
         """What one of the runs gets for a call: the same as the others, or its own sample."""
@@ -212,6 +223,8 @@ class _Rehearsal:
 
     def _start(self, variant: int) -> None:
         handle = self._handle if variant == 0 and self._handle is not None else RunHandle()
+        if variant == 0:
+            self._given = handle.runs, handle.servers
         handle.runs, handle.servers, handle.checks_arguments = _NoRuns(), _NoServers(), False
         task = asyncio.create_task(self._run(_Runner(self, variant), PlanPace(*self._pace), handle))
         self._runs[variant] = task
@@ -320,9 +333,7 @@ class _Rehearsal:
         return tuple(ToolReturned({} if value is None else {"structuredContent": value}) for value in made.values)
 
     def _is_read(self, call: ToolCall) -> bool:
-        """Whether the server says that the tool only reads."""
-        entry = self._catalog.get(self._catalog.names.path(call.server, call.tool))
-        return entry is not None and entry.tool.annotations.get("readOnlyHint") is True
+        return only_reads(self._catalog, call.server, call.tool)
 
     def _ends(self, position: int, because: str) -> None:
         """The plan has no call from this position on."""

@@ -1,7 +1,7 @@
 """Who may do what: identities, policies, and the settings of tools and prompts. Pure but for `signals`."""
 
 from portal.access.access import NO_SERVERS, Access, ServerView, Standing
-from portal.access.approval_rules import ApprovalGroup, ApprovalRule, ApproveBy
+from portal.access.approval_rules import ApprovalGroup, ApprovalRule, ApproveBy, combined
 from portal.access.assumed import assumed_sources
 from portal.access.compiling import RuleOutcome
 from portal.access.documents import (
@@ -79,6 +79,7 @@ __all__ = [
     "access_document",
     "assumed_sources",
     "attached_to",
+    "combined",
     "compile_policies",
     "denied",
     "explain",

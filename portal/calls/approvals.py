@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from codemode import Waiting
-from portal.access import ApprovalRule, LiveAccess, hint
+from portal.access import ApprovalRule, LiveAccess, combined, hint
 from portal.approvals import Approval, ApprovalImpossible, ApprovalNeed, Approvals, ApprovalUnknown
 from portal.calls.gate import READS, RELEASES, Call, Denial
+from portal.calls.plans import PLANS
 from portal.calls.policy import annotations_of, arguments_of
 from portal.errors import ApprovalRequired
 from portal.identity import ANONYMOUS, Identity
@@ -59,7 +60,7 @@ class ApprovalAdmission:
             ApprovalRequired: they have not decided yet, and the caller does not wait.
             StateUnavailable: the database does not answer.
         """
-        if not self._access.current.asks or call.method in _WITHOUT_CONTENT:
+        if not (self._access.current.asks or context.unplanned) or call.method in _WITHOUT_CONTENT:
             return None
         caller = context.principal or ANONYMOUS
         if self._access.current.evaluations:
@@ -110,7 +111,8 @@ class ApprovalAdmission:
         if call.method != "tools/call":
             return standing.approval(call.server, None, {})
         annotations = annotations_of(self._servers, call, context)
-        return standing.approval(call.server, call.name, annotations, arguments_of(call))
+        rule = standing.approval(call.server, call.name, annotations, arguments_of(call))
+        return combined([one for one in (rule, PLANS if context.unplanned else None) if one is not None])
 
     def _refusal(self, rule: ApprovalRule, call: Call, caller: Identity) -> str | None:
         """Why nobody is asked about the call."""

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from codemode import Meanings, work_for
 from portal.access import LiveAccess, Standing, denied, keep_standing, portal_decision, standing_of
-from portal.calls import Caller
+from portal.calls import Caller, PlanApprovals
 from portal.config import CodeModePolicy, PortalSettings, RunSettings
 from portal.endpoint.background import Background
 from portal.endpoint.changes import STREAMS, ChangeNotices, ListenStreams, asks_for_stream
@@ -100,13 +100,15 @@ class Endpoint:
         store: Store | None = None,
         logins: WrittenLogins | None = None,
         durable: DurableRuns | None = None,
+        plan_approvals: PlanApprovals | None = None,
     ) -> None:
         """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
         `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.
         `meanings` belongs to the caller; None where search goes by words alone. `events` takes the rows of requests.
         `on_trace` gives each request its place in a trace. `watched` has the runs under way; portals may share it.
         `cold`: it begins with its client, before its servers are there. `mark` is that of its instance. With `store`
-        and `durable` programs that wait are parked in the store, with who began them by `logins`.
+        and `durable` programs that wait are parked in the store, with who began them by `logins`. `plan_approvals` asks
+        people about plans of programs; None where nobody can be asked.
         """
         self._log = RequestLog(events, caller.hides)
         self._on_trace = on_trace
@@ -144,6 +146,7 @@ class Endpoint:
             programs = ProgramRuns(
                 *(self._views, caller, self._catalogs, code_tool, prompts, person_servers, watched, parking),
                 plans=lambda: self._run_settings.plan,
+                plan_approvals=plan_approvals,
             )
             self._code = self._code_mode_of(code_tool, programs, parking, durable)
         modes = self._modes(tools, query, prompts)

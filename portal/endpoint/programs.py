@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from codemode import (
     PLAN,
+    Adherence,
     CallOutcome,
     Catalog,
     Failure,
@@ -30,13 +31,14 @@ from codemode import (
     planned_run,
 )
 from portal.access import portal_decision
-from portal.calls import Caller, EndedRun, LeasedRun
+from portal.calls import Caller, EndedRun, LeasedRun, PlanApprovals
 from portal.config import Plans
 from portal.endpoint.ledger import RunLedger
 from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
 from portal.endpoint.modes import Mode
 from portal.endpoint.parked import ParkedRequest
 from portal.endpoint.parking import RunParking, shown_waits
+from portal.endpoint.planned import PlannedCaller, agree
 from portal.endpoint.portal_tools import PersonServers, ProgramServers, login_at
 from portal.endpoint.questions import HeldWork
 from portal.endpoint.request import ClientRequest, RawResult
@@ -160,7 +162,8 @@ class ProgressCaller:
 class _Job:
     """One program on its way to its end. `context` is that of its calls, `scope` of the request behind it. `at` is when
     it began (microseconds since 1970), `received` the bytes that its calls got before it was parked. `request` is what
-    is kept of its request where it may be parked, `claim` and `ledger` are there once it was."""
+    is kept of its request where it may be parked, `claim` and `ledger` are there once it was; `adherence` where it
+    keeps to a plan."""
 
     run: LiveRun
     watched: WatchedRun
@@ -175,6 +178,7 @@ class _Job:
     claim: RunClaim | None = None
     ledger: RunLedger | None = None
     progress: RunProgress | None = None
+    adherence: Adherence | None = None
     parked: bool = False
     next: NextPark | None = None
 
@@ -198,8 +202,11 @@ class ProgramRuns:
         parking: RunParking | None = None,
         *,
         plans: Callable[[], Plans] = lambda: "off",
+        plan_approvals: PlanApprovals | None = None,
     ) -> None:
+        """`plans` is what the portal does about plans; without `plan_approvals` nobody can approve one."""
         self._plans = plans
+        self._plan_approvals = plan_approvals
         self._views = views
         self._caller = caller
         self._catalogs = catalogs
@@ -299,6 +306,7 @@ class ProgramRuns:
                 received=request.received,
                 request=request,
                 claim=claim,
+                adherence=request.adherence,
                 ledger=RunLedger(self._parking.rows, claim),
             )
             run.handle.journal = job.ledger
@@ -357,6 +365,8 @@ class ProgramRuns:
         )
         if arguments.get("check") == PLAN and self._plans() != "off":
             return await self._to_end(job, self._planning(arguments, run))
+        if self._plans() == "required" and not arguments.get("check") and run.handle.ending is None:
+            job.adherence = await self._agreed(arguments, job)
         if self._parking is not None and self._parking.on:
             job.request = self._parking.request(request.scope, context, run.holder, at)
             run.handle.park()
@@ -396,6 +406,25 @@ class ProgramRuns:
 
         return work
 
+    async def _agreed(self, arguments: Mapping[str, object], job: _Job) -> Adherence:
+        """What holds a program to its plan, which its person has been asked about."""
+        run = job.run
+        leased = self._caller.run(job.context)
+        with leased:
+            catalog, caller = await self._calling(job, leased)
+            plan = await self._code_tool.plan(
+                arguments,
+                catalog,
+                caller,
+                identity=run.holder,
+                run_id=run.id,
+                handle=run.handle,
+                labels=self._caller.labels_of,
+            )
+        job.received += leased.received
+        run.handle.record = Run(run.id, str(arguments.get("code")))
+        return await agree(plan, run.handle, job.context, self._plan_approvals)
+
     def _again(self, run: LiveRun, parked: ParkedProgram, tail: Sequence[LoggedResume] = ()) -> Work:
         async def work(catalog: Catalog, caller: ToolCaller) -> RawResult | ParkedProgram:
             return await self._code_tool.resume(
@@ -431,13 +460,9 @@ class ProgramRuns:
 
     async def _until_parked(self, job: _Job, leased: LeasedRun, work: Work) -> RawResult:
         """The answer; `paused` when the program is parked, which `job.parked` says then."""
-        view = self._views.of(job.scope, leased.snapshot)
-        catalog = await self._catalogs.of(view)
-        caller: ToolCaller = leased
-        if raw_names := view.selection.raw_tools:
-            caller = AliasCaller(leased, raw_names)
-        if job.progress is not None:
-            caller = ProgressCaller(caller, job.progress)
+        catalog, caller = await self._calling(job, leased)
+        if job.adherence is not None:
+            caller = PlannedCaller(caller, catalog, job.adherence, asks=self._plan_approvals is not None)
         while isinstance(outcome := await work(catalog, caller), ParkedProgram):
             if await self._park(job, outcome, leased.received):
                 job.parked = job.run.parked = True
@@ -447,6 +472,15 @@ class ProgramRuns:
             work = self._again(job.run, outcome)
         return outcome
 
+    async def _calling(self, job: _Job, leased: LeasedRun) -> tuple[Catalog, ToolCaller]:
+        """The tools of a program, and what makes its calls."""
+        view = self._views.of(job.scope, leased.snapshot)
+        catalog = await self._catalogs.of(view)
+        caller: ToolCaller = leased
+        if raw_names := view.selection.raw_tools:
+            caller = AliasCaller(leased, raw_names)
+        return catalog, caller if job.progress is None else ProgressCaller(caller, job.progress)
+
     async def _park(self, job: _Job, parked: ParkedProgram, received: int) -> bool:
         """Whether the program is parked, or, if it was claimed, is to be."""
         assert self._parking is not None and job.request is not None
@@ -455,6 +489,7 @@ class ProgramRuns:
             received=job.received + received,
             spent=dict(job.context.spent or {}),
             read=tuple(job.run.read),
+            adherence=job.adherence,
         )
         try:
             following = await self._parking.following(job.run, parked, job.request, job.claim)

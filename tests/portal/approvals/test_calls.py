@@ -124,14 +124,15 @@ async def place(
     document: Mapping[str, Any],
     code_tool: CodeTool | None = None,
     said: dict[str, dict[str, Any]] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Place]:
-    """`said` is what tools say of themselves otherwise than usually."""
+    """`said` is what tools say of themselves otherwise than usually; `settings` are of the portal."""
     folder.mkdir(exist_ok=True)
     kept, events, live, time = Kept(), KeptEvents(), LiveAccess(access(document)), Time()
     parts = Parts(code=code_tool, records=kept, events=events, access=live, now=time)
     callers = {"ada": ADA, "bob": BOB, "robot": ROBOT}
     async with hosted(Behaviour(said=said or {})) as upstream:
-        section = {"state": new_state(folder)}
+        section = {"state": new_state(folder), **settings}
         config = {"mcpServers": {"up": {"url": upstream.url}}, "portal": section}
         async with opened(config, parts=parts) as instance:
             await instance.servers.settled()
