@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
 import orjson
@@ -32,6 +32,7 @@ NO_ENTRY: Final = 0
 """In the place of a position, for a call that is not in the plan."""
 _LEAST_EDGE = 3
 """So many characters in common are no accident, in texts of which nothing else is known."""
+_MOST_NAMES = 3
 _SHOWN_ARGUMENTS, _SHOWN_ENTRIES = 2_000, 100
 # What stands for a part of an answer in a text: see `samples`.
 _TOKENS: Final = re.compile(
@@ -52,7 +53,7 @@ class Holes:
     """The holes of all the answers that a planned program has been given."""
 
     def __init__(self, holes: Iterable[Hole] = ()) -> None:
-        self._exact: dict[tuple[bytes, ...], Hole] = {}
+        self._exact: dict[tuple[bytes, ...], list[Hole]] = {}
         self._texts: dict[str, list[Hole]] = {}
         self.count = 0
         self.add(holes)
@@ -60,14 +61,20 @@ class Holes:
     def add(self, holes: Iterable[Hole]) -> None:
         for hole in holes:
             self.count += 1
-            self._exact.setdefault(tuple(map(key_of, hole.values)), hole)
+            self._exact.setdefault(tuple(map(key_of, hole.values)), []).append(hole)
             text = _as_text(hole.values[0])
             if text is not None and _TOKENS.fullmatch(text):
                 self._texts.setdefault(text, []).append(hole)
 
     def exact(self, values: Values) -> Hole | None:
-        """The hole that has these values in the variants."""
-        return self._exact.get(tuple(map(key_of, values)))
+        """The hole that has these values in the variants. Where several have, as with few words to choose from, it has
+        all their names."""
+        found = self._exact.get(tuple(map(key_of, values)), [])
+        if len(found) <= 1:
+            return found[0] if found else None
+        names = [hole.name for hole in found[:_MOST_NAMES]]
+        more = ["another"] if len(found) > _MOST_NAMES else []
+        return replace(found[0], name=" or ".join([*names, *more]))
 
     def text(self, texts: Sequence[str]) -> list[object] | None:
         """A text around holes, as fixed texts and marks, that becomes these texts in the variants; None if none does.
@@ -179,11 +186,14 @@ def _has_type(types: object, value: object) -> bool:
 
 
 def _may_miss(form: Form) -> bool:
-    return isinstance(form, dict) and HOLE in form and form.get("optional") is True
+    return isinstance(form, dict) and (HOLE in form or COMPUTED in form) and form.get("optional") is True
 
 
 def _mark(hole: Hole) -> dict[str, object]:
     mark: dict[str, object] = {HOLE: hole.name, "types": list(hole.types)}
+    if all(value is None or isinstance(value, bool | Absent) for value in hole.values):
+        # A condition of the program may have these values too: nobody must read it as a certain part of an answer.
+        mark = {COMPUTED: list(types_of(hole.values))}
     return {**mark, "optional": True} if any(isinstance(value, Absent) for value in hole.values) else mark
 
 

@@ -14,10 +14,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import logging
 import os
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, NoReturn, TypeAlias
 
 from codemode.answer import RESULT_CHARS, answer
@@ -26,14 +28,17 @@ from codemode.calls import wrong_arguments
 from codemode.catalog import Catalog
 from codemode.errors import CatalogError
 from codemode.handle import KeptRuns, OwnServers, RunHandle
+from codemode.offload import off_loop
 from codemode.pace import Flight, Pace
 from codemode.plan import FormsDiffer, Holes, PlannedCall, ProgramPlan, form_of
 from codemode.results import Block
 from codemode.run import Failure, Run
 from codemode.samples import VARIANTS, key_of, sample
 from codemode.truncation import truncate_text
-from codemode.waits import OnWait
+from codemode.waits import OnWait, Waiting
 from sandbox import Settlement
+
+_log = logging.getLogger(__name__)
 
 MAX_ENTRIES: Final = 500
 MAX_READS: Final = 200
@@ -213,7 +218,12 @@ class _Rehearsal:
         step.calls[variant] = call
         self._furthest[variant] = call.seq
         self._consider_all()
-        await step.decided.wait()
+        if variant == 0 or call.on_wait is None:
+            await step.decided.wait()
+        else:
+            # The first one may wait for a person, whom these do not know of. Their clocks stand still meanwhile.
+            async with call.on_wait(Waiting("the same call of another run")):
+                await step.decided.wait()
         first = step.calls[0] if 0 in step.calls else call
         if (first.server, first.tool, first.arguments) != (call.server, call.tool, call.arguments):
             if call.seq not in self._answered:
@@ -237,9 +247,8 @@ class _Rehearsal:
             self._over.set()
 
     def _consider_all(self) -> None:
-        for position, step in sorted(self._steps.items()):
-            if not step.decides:
-                self._consider(position, step)
+        for position, step in [(at, one) for at, one in sorted(self._steps.items()) if not one.decides]:
+            self._consider(position, step)
         self._look_for_the_end()
 
     def _look_for_the_end(self) -> None:
@@ -287,7 +296,9 @@ class _Rehearsal:
         if len({(call.server, call.tool) for call in calls}) > 1:
             return self._ends(position, f"the program decides by {self._by(position)} which tool it calls")
         try:
-            form = form_of(tuple(call.arguments for call in calls), self._holes)
+            # Large arguments are compared level by level.
+            values = tuple(call.arguments for call in calls)
+            form = await off_loop(partial(form_of, values, self._holes), first.arguments)
         except FormsDiffer:
             return self._ends(position, f"the program decides by {self._by(position)} what it sends")
         path = self._catalog.names.path(first.server, first.tool)
@@ -298,7 +309,7 @@ class _Rehearsal:
             if self._reads >= MAX_READS:
                 return self._ends(position, f"the program reads more than {MAX_READS} times")
             self._reads += 1
-            outcome = await self._caller.call_tool(first)
+            outcome = await self._read(first)
         else:
             if (outcomes := self._noted(position, first, form)) is not None:
                 self._answer(step, outcomes)
@@ -310,6 +321,17 @@ class _Rehearsal:
         step.outcomes = outcomes
         step.decided.set()
         self._look_for_the_end()
+
+    async def _read(self, call: ToolCall) -> CallOutcome:
+        try:
+            return await self._caller.call_tool(call)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            return ToolFailed("the call was cancelled on its way")
+        except Exception:  # as in a run: a fault behind the caller is one failed call, and the program must not read it
+            _log.exception("plan of run %s: call %d of %s.%s failed", call.run_id, call.seq, call.server, call.tool)
+            return ToolFailed("the call failed inside the portal")
 
     def _noted(self, position: int, call: ToolCall, form: object) -> tuple[CallOutcome, ...] | None:
         """The samples that answer a call, which is in the plan now; None where the plan has no room for it."""
