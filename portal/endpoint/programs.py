@@ -364,9 +364,13 @@ class ProgramRuns:
             progress=progress if held.may_tell_progress else None,
         )
         if arguments.get("check") == PLAN and self._plans() != "off":
-            return await self._to_end(job, self._planning(arguments, run))
+            return await self._to_end(job, self._planning(arguments, job))
         if self._plans() == "required" and not arguments.get("check") and run.handle.ending is None:
-            job.adherence = await self._agreed(arguments, job)
+            try:
+                job.adherence = await self._agreed(arguments, job)
+            except BaseException:  # not for us to handle, but the run has ended, and has its row
+                self._write(job, None, 0, None)
+                raise
         if self._parking is not None and self._parking.on:
             job.request = self._parking.request(request.scope, context, run.holder, at)
             run.handle.park()
@@ -388,8 +392,9 @@ class ProgramRuns:
 
         return work
 
-    def _planning(self, arguments: Mapping[str, object], run: LiveRun) -> Work:
+    def _planning(self, arguments: Mapping[str, object], job: _Job) -> Work:
         """What makes the plan of a program its answer, also for those who come back for it later."""
+        run = job.run
 
         async def work(catalog: Catalog, caller: ToolCaller) -> RawResult:
             plan = await self._code_tool.plan(
@@ -399,12 +404,17 @@ class ProgramRuns:
                 identity=run.holder,
                 run_id=run.id,
                 handle=run.handle,
-                labels=self._caller.labels_of,
+                labels=self._labels(job.scope),
             )
             run.handle.record = record = planned_run(run.id, str(arguments.get("code")), plan)
             return planned_answer(record, plan)
 
         return work
+
+    def _labels(self, scope: Scope) -> Callable[[str, str], Sequence[str]]:
+        """The labels of tools, by the names that programs know them by."""
+        raw_names = self._views.of(scope).selection.raw_tools
+        return lambda server, tool: self._caller.labels_of(server, raw_names.get((server, tool), tool))
 
     async def _agreed(self, arguments: Mapping[str, object], job: _Job) -> Adherence:
         """What holds a program to its plan, which its person has been asked about."""
@@ -419,7 +429,7 @@ class ProgramRuns:
                 identity=run.holder,
                 run_id=run.id,
                 handle=run.handle,
-                labels=self._caller.labels_of,
+                labels=self._labels(job.scope),
             )
         job.received += leased.received
         run.handle.record = Run(run.id, str(arguments.get("code")))

@@ -88,6 +88,16 @@ async def test_only_its_person_approves_a_plan_and_only_in_the_browser(tmp_path:
         assert "not approved in time" in (await running)["error"]["message"] and made(at) == []
 
 
+async def test_a_program_whose_client_leaves_asks_for_nothing_any_more(tmp_path: Path, code_tool: CodeTool) -> None:
+    async with requiring(tmp_path, code_tool) as at:
+        running = asyncio.create_task(at.run(KEEPS))
+        [asked] = await at.asked()
+        running.cancel()
+        await asyncio.wait({running})
+        assert (await at.approvals.changed(asked.id, PATIENCE)).state == "withdrawn"
+        assert made(at) == [] and [row.outcome for row in at.kept.runs] == ["cancelled"]
+
+
 async def test_a_call_that_is_not_in_the_plan_waits_for_an_approval_of_its_own(
     tmp_path: Path, code_tool: CodeTool
 ) -> None:
