@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from codemode import Meanings, work_for
 from portal.access import LiveAccess, Standing, denied, keep_standing, portal_decision, standing_of
 from portal.calls import Caller, PlanApprovals
-from portal.config import CodeModePolicy, PortalSettings, RunSettings
+from portal.config import CodeModePolicy, Plans, PortalSettings, RunSettings
 from portal.endpoint.background import Background
 from portal.endpoint.changes import STREAMS, ChangeNotices, ListenStreams, asks_for_stream
 from portal.endpoint.code import CODE, CodeMode
@@ -143,14 +143,10 @@ class Endpoint:
         watched = watched or WatchedRuns()
         self._code: CodeMode | None = None
         if code_tool is not None:
-            programs = ProgramRuns(
-                *(self._views, caller, self._catalogs, code_tool, prompts, person_servers, watched, parking),
-                plans=lambda: self._run_settings.plan,
-                plan_approvals=plan_approvals,
-            )
+            parts = (self._views, caller, self._catalogs, code_tool, prompts, person_servers, watched, parking)
+            programs = ProgramRuns(*parts, plans=self._plans, plan_approvals=plan_approvals)
             self._code = self._code_mode_of(code_tool, programs, parking, durable)
-        modes = self._modes(tools, query, prompts)
-        self._tools = ToolMethods(self._views, modes, cold=cold, variant=lambda: self._run_settings.plan)
+        self._tools = ToolMethods(self._views, self._modes(tools, query, prompts), cold=cold, variant=self._plans)
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._body_limit = http.body_limit
@@ -162,6 +158,10 @@ class Endpoint:
         self._express = Express(
             server, self._tools, self._sessions, http.session_idle, self._log, self._room.touch, on_trace
         )
+
+    def _plans(self) -> Plans:
+        """What this portal does about plans of programs."""
+        return self._run_settings.plan
 
     def _code_mode_of(
         self, tool: CodeRunner, programs: ProgramRuns, parking: RunParking | None, durable: DurableRuns | None

@@ -86,7 +86,7 @@ class CodeRunner(Protocol):
 
     async def plan(
         self,
-        arguments: Mapping[str, Any],
+        arguments: Mapping[str, object],
         catalog: Catalog,
         caller: ToolCaller,
         *,
