@@ -37,7 +37,7 @@ from codemode.parking import (
     ended_from_bytes,
 )
 from codemode.plan import Adherence, PlannedCall, ProgramPlan, matches
-from codemode.planning import planned_answer, planned_run
+from codemode.planning import only_reads, planned_answer, planned_run
 from codemode.recording import ReplayDifference, Replayed, RunRecording
 from codemode.results import content_blocks, well_formed
 from codemode.run import Failure, Run
@@ -115,6 +115,7 @@ __all__ = [
     "off_loop",
     "on_behalf_of",
     "only_fetches",
+    "only_reads",
     "paused",
     "planned_answer",
     "planned_run",

@@ -22,6 +22,8 @@ class ToolCall:
 
     `id` is what the program knows the call by: the same when it is made again later.
 
+    `unplanned`: the program keeps to a plan, and this call is not in it.
+
     A caller that has to wait for a person does so in a block of `on_wait`; without it the call fails. A call that is
     withdrawn there, because the run is parked, is cancelled with the message `PARKED`.
     """
@@ -34,6 +36,7 @@ class ToolCall:
     on_wait: OnWait | None = field(default=None, compare=False, repr=False)
     line: int = field(default=0, compare=False)
     id: int = field(default=0, compare=False)
+    unplanned: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

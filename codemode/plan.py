@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
 import orjson
@@ -28,8 +28,11 @@ PlannedEffect: TypeAlias = Literal["read", "effect"]
 
 HOLE, TEXT, COMPUTED = "⟨hole⟩", "⟨text⟩", "⟨computed⟩"
 _MARK = "⟨"
+NO_ENTRY: Final = 0
+"""In the place of a position, for a call that is not in the plan."""
 _LEAST_EDGE = 3
 """So many characters in common are no accident, in texts of which nothing else is known."""
+_MOST_NAMES = 3
 _SHOWN_ARGUMENTS, _SHOWN_ENTRIES = 2_000, 100
 # What stands for a part of an answer in a text: see `samples`.
 _TOKENS: Final = re.compile(
@@ -50,7 +53,7 @@ class Holes:
     """The holes of all the answers that a planned program has been given."""
 
     def __init__(self, holes: Iterable[Hole] = ()) -> None:
-        self._exact: dict[tuple[bytes, ...], Hole] = {}
+        self._exact: dict[tuple[bytes, ...], list[Hole]] = {}
         self._texts: dict[str, list[Hole]] = {}
         self.count = 0
         self.add(holes)
@@ -58,14 +61,20 @@ class Holes:
     def add(self, holes: Iterable[Hole]) -> None:
         for hole in holes:
             self.count += 1
-            self._exact.setdefault(tuple(map(key_of, hole.values)), hole)
+            self._exact.setdefault(tuple(map(key_of, hole.values)), []).append(hole)
             text = _as_text(hole.values[0])
             if text is not None and _TOKENS.fullmatch(text):
                 self._texts.setdefault(text, []).append(hole)
 
     def exact(self, values: Values) -> Hole | None:
-        """The hole that has these values in the variants."""
-        return self._exact.get(tuple(map(key_of, values)))
+        """The hole that has these values in the variants. Where several have, as with few words to choose from, it has
+        all their names."""
+        found = self._exact.get(tuple(map(key_of, values)), [])
+        if len(found) <= 1:
+            return found[0] if found else None
+        names = [hole.name for hole in found[:_MOST_NAMES]]
+        more = ["another"] if len(found) > _MOST_NAMES else []
+        return replace(found[0], name=" or ".join([*names, *more]))
 
     def text(self, texts: Sequence[str]) -> list[object] | None:
         """A text around holes, as fixed texts and marks, that becomes these texts in the variants; None if none does.
@@ -177,11 +186,14 @@ def _has_type(types: object, value: object) -> bool:
 
 
 def _may_miss(form: Form) -> bool:
-    return isinstance(form, dict) and HOLE in form and form.get("optional") is True
+    return isinstance(form, dict) and (HOLE in form or COMPUTED in form) and form.get("optional") is True
 
 
 def _mark(hole: Hole) -> dict[str, object]:
     mark: dict[str, object] = {HOLE: hole.name, "types": list(hole.types)}
+    if all(value is None or isinstance(value, bool | Absent) for value in hole.values):
+        # A condition of the program may have these values too: nobody must read it as a certain part of an answer.
+        mark = {COMPUTED: list(types_of(hole.values))}
     return {**mark, "optional": True} if any(isinstance(value, Absent) for value in hole.values) else mark
 
 
@@ -317,6 +329,16 @@ class ProgramPlan:
             failure=failure,
         )
 
+    def to_approve(self) -> dict[str, object]:
+        """What a person approves: every call whole, in a line of its own, where the plan ends, and what it is of."""
+        return {
+            "calls": [_line_of(entry, most=None) for entry in self.entries],
+            "ends": self._end(),
+            "reads": self.reads,
+            "program": self.program,
+            "plan": self.digest,
+        }
+
     def as_text(self) -> str:
         """The plan for people: a line for each call, in which nothing hides, and where it ends."""
         shown = self.entries[:_SHOWN_ENTRIES]
@@ -367,13 +389,13 @@ def _number_in(document: Mapping[str, object], name: str) -> int:
     return found
 
 
-def _line_of(entry: PlannedCall) -> str:
+def _line_of(entry: PlannedCall, most: int | None = _SHOWN_ARGUMENTS) -> str:
     place = f", line {entry.line}" if entry.line else ""
     labels = f" [{', '.join(entry.labels)}]" if entry.labels else ""
     effect = "" if entry.effect == "effect" else " (only reads)"
     text = shown_form(entry.arguments)
-    if len(text) > _SHOWN_ARGUMENTS:
-        text = f"{text[:_SHOWN_ARGUMENTS]}… ({len(text):,} characters)"
+    if most is not None and len(text) > most:
+        text = f"{text[:most]}… ({len(text):,} characters)"
     return f"{entry.position}. {_inert(entry.name)}{effect}{place}{_inert(labels)} {text}"
 
 
@@ -421,8 +443,8 @@ def _counted(number: int, noun: str) -> str:
 
 @dataclass(slots=True)
 class Adherence:
-    """How far a real run has come in its plan. `used`: for each call that was matched, by its number in the run, the
-    position of its entry."""
+    """How far a real run has come in its plan. `used`: for each call with an effect, by its number in the run, the
+    position of its entry, or `NO_ENTRY`."""
 
     plan: ProgramPlan
     used: dict[int, int] = field(default_factory=dict)
@@ -430,12 +452,27 @@ class Adherence:
     def takes(self, call: int, server: str, tool: str, arguments: Mapping[str, object]) -> bool:
         """Whether a call with an effect is the next one of the plan, which is used up then. One that is made again,
         because the run was parked, is what it was before."""
-        taken = self.used.get(call)
-        used = set(self.used.values())
-        for entry in self.plan.effects:
-            if entry.position == taken or (taken is None and entry.position not in used):
-                is_it = (entry.server, entry.tool) == (server, tool) and matches(entry.arguments, dict(arguments))
-                if is_it:
-                    self.used[call] = entry.position
-                return is_it
-        return False
+        if (taken := self.used.get(call)) is None:
+            used = set(self.used.values())
+            taken = next((one.position for one in self.plan.effects if one.position not in used), NO_ENTRY)
+            is_it = self._fits(taken, server, tool, arguments)
+            self.used[call] = taken if is_it else NO_ENTRY
+            return is_it
+        return self._fits(taken, server, tool, arguments)
+
+    def _fits(self, position: int, server: str, tool: str, arguments: Mapping[str, object]) -> bool:
+        entry = next((one for one in self.plan.effects if one.position == position), None)
+        if entry is None or (entry.server, entry.tool) != (server, tool):
+            return False
+        return matches(entry.arguments, dict(arguments))
+
+    def as_dict(self) -> dict[str, object]:
+        return {"plan": self.plan.as_dict(), "used": [[call, entry] for call, entry in self.used.items()]}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, object]) -> Adherence:
+        """What `as_dict` has written. Raises ValueError for other documents."""
+        plan, used = document.get("plan"), document.get("used")
+        if not isinstance(plan, dict) or not isinstance(used, list):
+            raise ValueError("a plan, and which of its calls were made")
+        return cls(ProgramPlan.from_dict(plan), {int(call): int(entry) for call, entry in used})

@@ -14,10 +14,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import logging
 import os
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, NoReturn, TypeAlias
 
 from codemode.answer import RESULT_CHARS, answer
@@ -25,15 +27,18 @@ from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolFailed, ToolR
 from codemode.calls import wrong_arguments
 from codemode.catalog import Catalog
 from codemode.errors import CatalogError
-from codemode.handle import RunHandle
+from codemode.handle import KeptRuns, OwnServers, RunHandle
+from codemode.offload import off_loop
 from codemode.pace import Flight, Pace
 from codemode.plan import FormsDiffer, Holes, PlannedCall, ProgramPlan, form_of
 from codemode.results import Block
 from codemode.run import Failure, Run
 from codemode.samples import VARIANTS, key_of, sample
 from codemode.truncation import truncate_text
-from codemode.waits import OnWait
+from codemode.waits import OnWait, Waiting
 from sandbox import Settlement
+
+_log = logging.getLogger(__name__)
 
 MAX_ENTRIES: Final = 500
 MAX_READS: Final = 200
@@ -47,6 +52,12 @@ RunOnce: TypeAlias = Callable[[ToolCaller, Pace, RunHandle], Coroutine[object, o
 """One run of the program, with this caller: `CodeTool.run` with the rest of its arguments."""
 Labels: TypeAlias = Callable[[str, str], Sequence[str]]
 """The labels of a tool of a server, by its id and the raw name."""
+
+
+def only_reads(catalog: Catalog, server: str, tool: str) -> bool:
+    """Whether the server says that the tool only reads."""
+    entry = catalog.get(catalog.names.path(server, tool))
+    return entry is not None and entry.tool.annotations.get("readOnlyHint") is True
 
 
 def planned_run(run_id: str, program: str, plan: ProgramPlan) -> Run:
@@ -178,6 +189,7 @@ class _Rehearsal:
         """The first position that the plan does not have, and why."""
         self._fault: BaseException | None = None
         self._over = asyncio.Event()
+        self._given: tuple[KeptRuns | None, OwnServers | None] = (None, None)
 
     async def plan(self) -> ProgramPlan:
         self._start(0)
@@ -195,6 +207,10 @@ class _Rehearsal:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if self._handle is not None:
+            # The program may run for real next.
+            self._handle.runs, self._handle.servers = self._given
+            self._handle.checks_arguments = True
 
     async def call(self, variant: int, call: ToolCall) -> CallOutcome:
         """What one of the runs gets for a call: the same as the others, or its own sample."""
@@ -202,7 +218,12 @@ class _Rehearsal:
         step.calls[variant] = call
         self._furthest[variant] = call.seq
         self._consider_all()
-        await step.decided.wait()
+        if variant == 0 or call.on_wait is None:
+            await step.decided.wait()
+        else:
+            # The first one may wait for a person, whom these do not know of. Their clocks stand still meanwhile.
+            async with call.on_wait(Waiting("the same call of another run")):
+                await step.decided.wait()
         first = step.calls[0] if 0 in step.calls else call
         if (first.server, first.tool, first.arguments) != (call.server, call.tool, call.arguments):
             if call.seq not in self._answered:
@@ -212,6 +233,8 @@ class _Rehearsal:
 
     def _start(self, variant: int) -> None:
         handle = self._handle if variant == 0 and self._handle is not None else RunHandle()
+        if variant == 0:
+            self._given = handle.runs, handle.servers
         handle.runs, handle.servers, handle.checks_arguments = _NoRuns(), _NoServers(), False
         task = asyncio.create_task(self._run(_Runner(self, variant), PlanPace(*self._pace), handle))
         self._runs[variant] = task
@@ -224,9 +247,8 @@ class _Rehearsal:
             self._over.set()
 
     def _consider_all(self) -> None:
-        for position, step in sorted(self._steps.items()):
-            if not step.decides:
-                self._consider(position, step)
+        for position, step in [(at, one) for at, one in sorted(self._steps.items()) if not one.decides]:
+            self._consider(position, step)
         self._look_for_the_end()
 
     def _look_for_the_end(self) -> None:
@@ -274,7 +296,9 @@ class _Rehearsal:
         if len({(call.server, call.tool) for call in calls}) > 1:
             return self._ends(position, f"the program decides by {self._by(position)} which tool it calls")
         try:
-            form = form_of(tuple(call.arguments for call in calls), self._holes)
+            # Large arguments are compared level by level.
+            values = tuple(call.arguments for call in calls)
+            form = await off_loop(partial(form_of, values, self._holes), first.arguments)
         except FormsDiffer:
             return self._ends(position, f"the program decides by {self._by(position)} what it sends")
         path = self._catalog.names.path(first.server, first.tool)
@@ -285,7 +309,7 @@ class _Rehearsal:
             if self._reads >= MAX_READS:
                 return self._ends(position, f"the program reads more than {MAX_READS} times")
             self._reads += 1
-            outcome = await self._caller.call_tool(first)
+            outcome = await self._read(first)
         else:
             if (outcomes := self._noted(position, first, form)) is not None:
                 self._answer(step, outcomes)
@@ -297,6 +321,17 @@ class _Rehearsal:
         step.outcomes = outcomes
         step.decided.set()
         self._look_for_the_end()
+
+    async def _read(self, call: ToolCall) -> CallOutcome:
+        try:
+            return await self._caller.call_tool(call)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            return ToolFailed("the call was cancelled on its way")
+        except Exception:  # as in a run: a fault behind the caller is one failed call, and the program must not read it
+            _log.exception("plan of run %s: call %d of %s.%s failed", call.run_id, call.seq, call.server, call.tool)
+            return ToolFailed("the call failed inside the portal")
 
     def _noted(self, position: int, call: ToolCall, form: object) -> tuple[CallOutcome, ...] | None:
         """The samples that answer a call, which is in the plan now; None where the plan has no room for it."""
@@ -320,9 +355,7 @@ class _Rehearsal:
         return tuple(ToolReturned({} if value is None else {"structuredContent": value}) for value in made.values)
 
     def _is_read(self, call: ToolCall) -> bool:
-        """Whether the server says that the tool only reads."""
-        entry = self._catalog.get(self._catalog.names.path(call.server, call.tool))
-        return entry is not None and entry.tool.annotations.get("readOnlyHint") is True
+        return only_reads(self._catalog, call.server, call.tool)
 
     def _ends(self, position: int, because: str) -> None:
         """The plan has no call from this position on."""

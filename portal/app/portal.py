@@ -25,6 +25,7 @@ from portal.calls import (
     Caller,
     Gate,
     GatewayScreening,
+    PlanApprovals,
     PolicyAdmission,
     QuotaAdmission,
 )
@@ -97,6 +98,7 @@ class Portal:
             logins=None if shared.identity is None else shared.identity.logins,
             durable=shared.parked,
             approvals=ApprovalPrompts(shared.approvals, self._approval_page),
+            plan_approvals=self._plan_approvals(),
         )
         self._mount()
 
@@ -280,6 +282,13 @@ class Portal:
             programs=[gateway],
             credentials=[AssertionCredentials(self._assertions)],
         )
+
+    def _plan_approvals(self) -> PlanApprovals | None:
+        """What asks people about plans; None where no call of this portal can wait for a person."""
+        approvals, gate = self._shared.approvals, self._shared.parts.gate
+        if approvals is None or self.access is None or (gate is not None and not self.definition.id):
+            return None
+        return PlanApprovals(approvals, self.definition.id, self._approval_page)
 
     def _approval_page(self, id: str) -> str:
         """Where people decide about an approval."""

@@ -62,7 +62,7 @@ class ApprovalAdmission:
             ApprovalRequired: they have not decided yet, and the caller does not wait.
             StoreUnavailable: the database does not answer.
         """
-        if not self._asking.any or call.method in WITHOUT_CONTENT:
+        if not (self._asking.any or context.unplanned) or call.method in WITHOUT_CONTENT:
             return None
         caller = context.principal or ANONYMOUS
         for _ in range(_MOST_ROUNDS):

@@ -18,6 +18,7 @@ from portal.approvals import digest_of as digest_of_call
 from portal.calls.flows import flow_of
 from portal.calls.gate import WITHOUT_CONTENT, Call
 from portal.calls.gateway import GatewayPreview, GatewayScreening
+from portal.calls.plans import PLANS
 from portal.calls.policy import allows, approval_of
 from portal.config import OpenApiServer, ServerConfig, StdioServer
 from portal.errors import CallDenied
@@ -119,6 +120,8 @@ class AskingRules:
             if (asks := flow.asks()) is None:
                 return None
             found += asks
+        if context.unplanned:
+            found.append(PLANS)
         return found
 
     def _target(self, call: Call, context: CallContext) -> list[object]:

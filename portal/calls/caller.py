@@ -426,6 +426,7 @@ class LeasedRun:
             run_id=call.run_id,
             number=call.seq,
             line=call.line,
+            unplanned=call.unplanned,
             traffic=Traffic(),
             facts=CallFacts(),
             on_wait=call.on_wait,

@@ -10,7 +10,7 @@ from portal.config.section import Section
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Parked = Annotated[float, Field(ge=300, le=30 * 86_400, allow_inf_nan=False)]
-Plans = Literal["off", "offered"]
+Plans = Literal["off", "offered", "required"]
 
 
 class RunSettings(Section):
@@ -25,7 +25,8 @@ class RunSettings(Section):
     outlives the process, and ends when it has not gone on for `expires`.
 
     With `record: on` each program is recorded with the log of calls, sealed: it can be replayed without a server.
-    With `plan: offered` clients may ask what a program would do before it does it.
+    With `plan: offered` clients may ask what a program would do before it does it. With `required` a program that would
+    change something begins when its person has approved what it would do.
     """
 
     patience: Seconds = 45.0

@@ -17,8 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from codemode import Meanings, work_for
 from portal.access import LiveAccess, Standing, denied, keep_standing, portal_decision, standing_of
-from portal.calls import Caller
-from portal.config import CodeModePolicy, PortalSettings, RunSettings
+from portal.calls import Caller, PlanApprovals
+from portal.config import CodeModePolicy, Plans, PortalSettings, RunSettings
 from portal.endpoint.approval_prompts import ApprovalPrompts
 from portal.endpoint.background import Background
 from portal.endpoint.changes import STREAMS, ChangeNotices, ListenStreams, asks_for_stream
@@ -104,6 +104,7 @@ class Endpoint:
         logins: WrittenLogins | None = None,
         durable: DurableRuns | None = None,
         approvals: ApprovalPrompts | None = None,
+        plan_approvals: PlanApprovals | None = None,
     ) -> None:
         """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
         `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.
@@ -111,7 +112,8 @@ class Endpoint:
         `on_trace` gives each request its place in a trace. `watched` has the runs under way; portals may share it.
         `cold`: it begins with its client, before its servers are there. `mark` is that of its instance. With `store`
         and `durable` programs that wait are parked in the store, with who began them by `logins`. `approvals` asks for
-        them, and is None where nothing needs any.
+        them, and is None where nothing needs any. `plan_approvals` asks people about plans of programs; None where
+        nobody can be asked.
         """
         self._log = RequestLog(events, caller.hides)
         self._on_trace = on_trace
@@ -147,14 +149,15 @@ class Endpoint:
         watched = watched or WatchedRuns()
         self._code: CodeMode | None = None
         if code_tool is not None:
+            parts = (self._views, caller, self._catalogs, code_tool, prompts, person_servers, watched, parking)
             programs = ProgramRuns(
-                *(self._views, caller, self._catalogs, code_tool, prompts, person_servers, watched, parking),
+                *parts,
                 records=lambda: self._run_settings.record == "on",
-                plans=lambda: self._run_settings.plan,
+                plans=self._plans,
+                plan_approvals=plan_approvals,
             )
             self._code = self._code_mode_of(code_tool, programs, parking, durable)
-        modes = self._modes(tools, query, prompts)
-        self._tools = ToolMethods(self._views, modes, cold=cold, variant=lambda: self._run_settings.plan)
+        self._tools = ToolMethods(self._views, self._modes(tools, query, prompts), cold=cold, variant=self._plans)
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._body_limit = http.body_limit
@@ -169,6 +172,10 @@ class Endpoint:
 
     def _parking_of(self, store: Store | None, portal: str, logins: WrittenLogins | None) -> RunParking | None:
         return None if store is None else RunParking(store, portal, logins, lambda: self._run_settings)
+
+    def _plans(self) -> Plans:
+        """What this portal does about plans of programs."""
+        return self._run_settings.plan
 
     def _code_mode_of(
         self, tool: CodeRunner, programs: ProgramRuns, parking: RunParking | None, durable: DurableRuns | None

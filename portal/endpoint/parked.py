@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 from starlette.types import Scope
 
+from codemode import Adherence
 from portal.flows import RunLabels
 from portal.identity import IDENTITY, Identity
 from portal.state import LabelRead
@@ -41,7 +42,8 @@ class ParkedRequest:
     """`login` says whose run it is (`portal.oauth.Logins.document_of`), None where nobody signs in. `scheme`, `host`,
     `root_path`, `path` and `query` are of the request. `source` is that of its calls. `spent` are the budgets that it
     has used, `read` is what it has read of what is labelled. It began `at` (microseconds since 1970), and its
-    calls have `received` so many bytes. `holder` is in whose part it counts."""
+    calls have `received` so many bytes. `holder` is in whose part it counts. `adherence` is of a program that keeps to
+    its plan."""
 
     login: Mapping[str, object] | None
     scheme: str
@@ -55,6 +57,7 @@ class ParkedRequest:
     received: int
     spent: Mapping[str, int] = field(default_factory=dict)
     read: Sequence[LabelRead] = ()
+    adherence: Adherence | None = None
 
     def scope(self, identity: Identity | None) -> Scope:
         """The ASGI scope of a request at the same address. It shows no credential, and has no body."""
@@ -167,6 +170,7 @@ def _document(request: ParkedRequest) -> dict[str, object]:
         **{name: getattr(request, name) for name in ("holder", "at", "received")},
         "spent": dict(request.spent),
         "read": [_read_document(one) for one in request.read],
+        "plan": None if request.adherence is None else request.adherence.as_dict(),
         "source": {
             "protocol": source.protocol,
             "session": source.session,
@@ -188,6 +192,7 @@ def _request(document: Any) -> ParkedRequest:
         received=int(document["received"]),
         spent={_text(name): int(count) for name, count in document["spent"].items()},
         read=tuple(_label_read(one) for one in document["read"]),
+        adherence=None if (plan := document.get("plan")) is None else Adherence.from_dict(plan),
         source=CallSource(
             _text(source["protocol"]),
             None if client is None else DownstreamClient(key=_text(client["key"]), info=dict(client["info"])),

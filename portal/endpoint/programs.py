@@ -14,6 +14,7 @@ from starlette.types import Scope
 
 from codemode import (
     PLAN,
+    Adherence,
     CallOutcome,
     Catalog,
     Failure,
@@ -35,13 +36,14 @@ from codemode import (
     planned_run,
 )
 from portal.access import portal_decision
-from portal.calls import Caller, EndedRun, LeasedRun
+from portal.calls import Caller, EndedRun, LeasedRun, PlanApprovals
 from portal.config import Plans
 from portal.endpoint.ledger import RunLedger
 from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
 from portal.endpoint.modes import Mode
 from portal.endpoint.parked import ParkedRequest
 from portal.endpoint.parking import RunParking, shown_waits
+from portal.endpoint.planned import PlannedCaller, agree
 from portal.endpoint.portal_tools import PersonServers, ProgramServers, login_at
 from portal.endpoint.questions import HeldWork
 from portal.endpoint.request import ClientRequest, RawResult
@@ -89,7 +91,7 @@ class CodeRunner(Protocol):
 
     async def plan(
         self,
-        arguments: Mapping[str, Any],
+        arguments: Mapping[str, object],
         catalog: Catalog,
         caller: ToolCaller,
         *,
@@ -167,8 +169,8 @@ class ProgressCaller:
 class _Job:
     """One program on its way to its end. `context` is that of its calls, `scope` of the request behind it. `at` is when
     it began (microseconds since 1970), `received` the bytes that its calls got before it was parked. `request` is what
-    is kept of its request where it may be parked, `claim` and `ledger` are there once it was. `recording` is that of a
-    recorded one that has ended, or why there is none."""
+    is kept of its request where it may be parked, `claim` and `ledger` are there once it was; `adherence` where it
+    keeps to a plan. `recording` is that of a recorded one that has ended, or why there is none."""
 
     run: LiveRun
     watched: WatchedRun
@@ -183,6 +185,7 @@ class _Job:
     claim: RunClaim | None = None
     ledger: RunLedger | None = None
     progress: RunProgress | None = None
+    adherence: Adherence | None = None
     parked: bool = False
     recording: RunRecording | str | None = None
     next: NextPark | None = None
@@ -209,8 +212,11 @@ class ProgramRuns:
         *,
         records: Callable[[], bool] = lambda: False,
         plans: Callable[[], Plans] = lambda: "off",
+        plan_approvals: PlanApprovals | None = None,
     ) -> None:
+        """`plans` is what the portal does about plans; without `plan_approvals` nobody can approve one."""
         self._plans = plans
+        self._plan_approvals = plan_approvals
         self._views = views
         self._caller = caller
         self._catalogs = catalogs
@@ -321,6 +327,7 @@ class ProgramRuns:
                 received=request.received,
                 request=request,
                 claim=claim,
+                adherence=request.adherence,
                 ledger=RunLedger(self._parking.rows, claim, spent, run.read),
             )
             run.handle.journal = job.ledger
@@ -385,7 +392,13 @@ class ProgramRuns:
             progress=progress if held.may_tell_progress else None,
         )
         if arguments.get("check") == PLAN and self._plans() != "off":
-            return await self._to_end(job, self._planning(arguments, run))
+            return await self._to_end(job, self._planning(arguments, job))
+        if self._plans() == "required" and not arguments.get("check") and run.handle.ending is None:
+            try:
+                job.adherence = await self._agreed(arguments, job)
+            except BaseException:  # not for us to handle, but the run has ended, and has its row
+                self._write(job, None, 0, None)
+                raise
         if self._parking is not None and self._parking.on:
             job.request = self._parking.request(request.scope, context, run.holder, at)
             run.handle.park()
@@ -408,8 +421,9 @@ class ProgramRuns:
 
         return work
 
-    def _planning(self, arguments: Mapping[str, object], run: LiveRun) -> Work:
+    def _planning(self, arguments: Mapping[str, object], job: _Job) -> Work:
         """What makes the plan of a program its answer, also for those who come back for it later."""
+        run = job.run
 
         async def work(catalog: Catalog, caller: ToolCaller) -> RawResult:
             plan = await self._code_tool.plan(
@@ -419,12 +433,36 @@ class ProgramRuns:
                 identity=run.holder,
                 run_id=run.id,
                 handle=run.handle,
-                labels=self._caller.labels_of,
+                labels=self._labels(job.scope),
             )
             run.handle.record = record = planned_run(run.id, str(arguments.get("code")), plan)
             return planned_answer(record, plan)
 
         return work
+
+    def _labels(self, scope: Scope) -> Callable[[str, str], Sequence[str]]:
+        """The labels of tools, by the names that programs know them by."""
+        raw_names = self._views.of(scope).selection.raw_tools
+        return lambda server, tool: self._caller.labels_of(server, raw_names.get((server, tool), tool))
+
+    async def _agreed(self, arguments: Mapping[str, object], job: _Job) -> Adherence:
+        """What holds a program to its plan, which its person has been asked about."""
+        run = job.run
+        leased = self._caller.run(job.context)
+        with leased:
+            catalog, caller = await self._calling(job, leased)
+            plan = await self._code_tool.plan(
+                arguments,
+                catalog,
+                caller,
+                identity=run.holder,
+                run_id=run.id,
+                handle=run.handle,
+                labels=self._labels(job.scope),
+            )
+        job.received += leased.received
+        run.handle.record = Run(run.id, str(arguments.get("code")))
+        return await agree(plan, run.handle, job.context, self._plan_approvals)
 
     def _again(self, run: LiveRun, parked: ParkedProgram, tail: Sequence[LoggedResume] = ()) -> Work:
         async def work(catalog: Catalog, caller: ToolCaller) -> RawResult | ParkedProgram:
@@ -465,13 +503,9 @@ class ProgramRuns:
 
     async def _until_parked(self, job: _Job, leased: LeasedRun, work: Work) -> RawResult:
         """The answer; `paused` when the program is parked, which `job.parked` says then."""
-        view = self._views.of(job.scope, leased.snapshot)
-        catalog = await self._catalogs.of(view)
-        caller: ToolCaller = leased
-        if raw_names := view.selection.raw_tools:
-            caller = AliasCaller(leased, raw_names)
-        if job.progress is not None:
-            caller = ProgressCaller(caller, job.progress)
+        catalog, caller = await self._calling(job, leased)
+        if job.adherence is not None:
+            caller = PlannedCaller(caller, catalog, job.adherence, asks=self._plan_approvals is not None)
         while isinstance(outcome := await work(catalog, caller), ParkedProgram):
             if await self._park(job, outcome, leased.received):
                 job.parked = job.run.parked = True
@@ -481,6 +515,15 @@ class ProgramRuns:
             work = self._again(job.run, outcome)
         return outcome
 
+    async def _calling(self, job: _Job, leased: LeasedRun) -> tuple[Catalog, ToolCaller]:
+        """The tools of a program, and what makes its calls."""
+        view = self._views.of(job.scope, leased.snapshot)
+        catalog = await self._catalogs.of(view)
+        caller: ToolCaller = leased
+        if raw_names := view.selection.raw_tools:
+            caller = AliasCaller(leased, raw_names)
+        return catalog, caller if job.progress is None else ProgressCaller(caller, job.progress)
+
     async def _park(self, job: _Job, parked: ParkedProgram, received: int) -> bool:
         """Whether the program is parked, or, if it was claimed, is to be."""
         assert self._parking is not None and job.request is not None
@@ -489,6 +532,7 @@ class ProgramRuns:
             received=job.received + received,
             spent=dict(job.context.spent or {}),
             read=tuple(job.run.read),
+            adherence=job.adherence,
         )
         try:
             following = await self._parking.following(job.run, parked, job.request, job.claim)

@@ -144,7 +144,8 @@ class CallContext:
     `on_login(required, on_wait)` asks the person for a login, and says whether there is another one now.
     `on_send(params, effect)` is awaited before the request of a tool leaves; what it raises stops the call.
 
-    `approved` is there for a further round of a call that people have approved.
+    `approved` is there for a further round of a call that people have approved. `unplanned`: the call is of a program
+    that keeps to a plan, and is not in it.
 
     `source`, and `number` and `line`, those of the call in its program (0 for none), are for the log. `traffic` counts
     what is sent and received. `facts` are of one call, and two calls at a time have two.
@@ -171,6 +172,7 @@ class CallContext:
     source: CallSource = CallSource()
     number: int = 0
     line: int = 0
+    unplanned: bool = False
     traffic: Traffic = field(default_factory=Traffic, compare=False)
     facts: CallFacts = field(default_factory=CallFacts, compare=False)
 

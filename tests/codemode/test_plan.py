@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from codemode import Adherence, Catalog, CodeTool, ProgramPlan, ToolCall
+from codemode import Adherence, Catalog, CodeTool, ProgramPlan, RunHandle, ToolCall, Waiting
+from codemode import planning as planning_module
 from codemode.plan import shown_form
 from sandbox import Engine, InProcessExecutor, Limits
 from stubs import Server, Tool
@@ -182,6 +184,49 @@ async def test_time_and_chance_are_the_same_in_all_runs_and_timers_take_no_time(
     assert plan.whole and all("⟨" not in line for line in shown(plan))
 
 
+async def test_a_person_may_take_their_time_over_a_read(engines: Engines) -> None:
+    async def look(call: ToolCall) -> dict[str, Any]:
+        assert call.on_wait is not None
+        async with call.on_wait(Waiting("Log in to shop")):
+            await asyncio.sleep(0.8)
+        return {"title": "seen"}
+
+    handle = RunHandle()
+    async with planning(engines, Limits(wall_time=0.5), look=look) as planner:
+        code = "await codemode.shop.note({}); return codemode.shop.create(await codemode.shop.look({}))"
+        plan = await planner.tool.plan({"code": code}, CATALOG, planner.caller, handle=handle)
+    assert plan.whole and shown(plan)[1] == 'shop.create {"title": "seen"}'
+    assert handle.checks_arguments and handle.runs is None and handle.servers is None
+
+
+async def test_a_read_that_fails_fails_the_same_for_all_runs_and_a_fault_is_no_plan_of_ours(engines: Engines) -> None:
+    def look(call: ToolCall) -> Any:
+        raise RuntimeError("planted-secret")
+
+    code = "await codemode.shop.note({}); try { await codemode.shop.look({}) } catch (e) { await codemode.shop.note({"
+    code += "e: `${e}`}) }"
+    plan = await plan_of(engines, code, look=look)
+    assert plan.whole and "failed inside the portal" in shown(plan)[1] and "planted" not in plan.as_text()
+
+
+async def test_a_plan_that_is_given_up_leaves_nothing_behind(engines: Engines) -> None:
+    engine = engines(Limits())
+    before, reading = engine.live_isolates, asyncio.Event()
+
+    async def look(call: ToolCall) -> None:
+        reading.set()
+        await asyncio.Event().wait()
+
+    async with planning(engines, look=look) as planner:
+        planned = asyncio.create_task(planner.plan("await codemode.shop.note({}); await codemode.shop.look({})"))
+        await reading.wait()
+        planned.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await planned
+        assert planner.caller.cancelled == 1
+    assert engine.live_isolates == before
+
+
 async def test_arguments_are_checked_except_for_what_is_not_known(engines: Engines) -> None:
     wrong = await plan_of(engines, "await codemode.shop.create({state: 'open'})")
     assert wrong.failure is not None and "Expected: codemode.shop.create" in str(wrong.failure["message"])
@@ -216,13 +261,14 @@ async def test_calls_that_are_no_objects_do_not_hold_the_plan_up(engines: Engine
     assert not plan.whole and plan.exact_up_to == 1
 
 
-async def test_plans_are_bounded(engines: Engines) -> None:
-    limits = Limits(calls=1000)
-    async with planning(engines, limits) as planner:
-        many = await planner.plan("for (let n = 0; n < 600; n++) await codemode.shop.note({n})")
-        assert not many.whole and len(many.entries) == 500 and "more than a plan has room for" in many.as_text()
+async def test_plans_are_bounded(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning_module, "MAX_ENTRIES", 20)
+    monkeypatch.setattr(planning_module, "MAX_READS", 10)
+    async with planning(engines) as planner:
+        many = await planner.plan("for (;;) await codemode.shop.note({})")
+        assert not many.whole and len(many.entries) == 20 and "more than a plan has room for" in many.as_text()
         reads = await planner.plan("for (;;) await codemode.shop.list({})")
-        assert len(planner.caller.calls) == 200 and "reads more than 200 times" in reads.ends_because
+        assert len(planner.caller.calls) == 10 and "reads more than 10 times" in reads.ends_because
         large = await planner.plan("for (;;) await codemode.shop.note({text: 'x'.repeat(1e5)})")
         assert len(large.entries) == 2 and len(large.as_text()) < 10_000
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codemode import Adherence, PlannedCall, ProgramPlan
 from portal.endpoint.parked import (
     MAX_CLIENT,
     MAX_HEADER,
@@ -52,6 +53,24 @@ TRACES = st.builds(
 )
 CLIENTS = st.builds(DownstreamClient, key=TEXTS, info=st.dictionaries(TEXTS, TEXTS, max_size=3))
 SOURCES = st.builds(CallSource, TEXTS, st.none() | CLIENTS, TEXTS, st.none() | TRACES, TEXTS)
+CALLS = st.builds(
+    PlannedCall,
+    position=NUMBERS,
+    server=TEXTS,
+    tool=TEXTS,
+    arguments=st.dictionaries(TEXTS, TEXTS, max_size=2),
+    effect=st.sampled_from(("read", "effect")),
+    line=NUMBERS,
+    labels=st.lists(TEXTS, max_size=2).map(tuple),
+)
+PLANS = st.builds(
+    ProgramPlan,
+    program=TEXTS,
+    entries=st.lists(CALLS, max_size=3).map(tuple),
+    reads=NUMBERS,
+    exact_up_to=NUMBERS,
+    ends_because=TEXTS,
+)
 REQUESTS = st.builds(
     ParkedRequest,
     login=st.none() | st.dictionaries(TEXTS, TEXTS, max_size=3),
@@ -66,6 +85,7 @@ REQUESTS = st.builds(
     received=NUMBERS,
     spent=st.dictionaries(TEXTS, NUMBERS, max_size=3),
     read=st.lists(READS, max_size=3).map(tuple),
+    adherence=st.none() | st.builds(Adherence, PLANS, st.dictionaries(NUMBERS, NUMBERS, max_size=3)),
 )
 
 

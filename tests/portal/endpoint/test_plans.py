@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
 ]
-SAID = {
+SAID: dict[str, dict[str, Any]] = {
     "echo": {"annotations": {"readOnlyHint": True}},
     "structured": {
         "outputSchema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
@@ -73,7 +73,7 @@ async def test_a_plan_is_answered_and_only_what_reads_reaches_the_server(
         assert rows == [("echo", "ok")]
         failed = await planned(client, "throw new Error('no')")
         assert failed.is_error and failed.structured_content["error"]["message"] == "no"
-        wrong = await client.call_tool("code", {"code": "1", "check": "plan", "other": 1})
+        wrong: Any = await client.call_tool("code", {"code": "1", "check": "plan", "other": 1})
         assert wrong.is_error and "remove other" in wrong.content[0].text
 
 

@@ -10,10 +10,12 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import expect
 
+from codemode import PlannedCall, ProgramPlan
+from portal.calls import PLAN_METHOD
 from tests.portal.browser import chromium
 from tests.portal.home.approving import BOB, CAROL, EVE, approvals_of, asked, decider, group, person, rule
 from tests.portal.login.browser import Browser, Page, browser_at
-from tests.portal.login.guarded import Guarded, guarded_portal, sign_in
+from tests.portal.login.guarded import EMAIL, Guarded, guarded_portal, sign_in
 
 pytestmark = pytest.mark.anyio
 EVIL = "<script>alert(1)</script>\u202e<a href='https://evil.example'>x</a>\x1b[31m"
@@ -141,6 +143,23 @@ async def test_texts_of_agents_and_people_are_no_markup_on_any_page(tmp_path: Pa
                 text = await page.content()
                 assert "<script>alert" not in text and "\u202e" not in text and "\x1b" not in text, path
                 assert await page.locator("main a[href*='evil.example'], main i, main script").count() == 0, path
+
+
+async def test_a_plan_is_shown_whole_and_nothing_in_it_hides(tmp_path: Path) -> None:
+    entries = tuple(
+        PlannedCall(
+            position=at, server="bank", tool="pay", arguments={"to": f"account {at}", "why": EVIL}, effect="effect"
+        )
+        for at in range(1, 151)
+    )
+    plan = ProgramPlan(program="0" * 64, entries=entries, exact_up_to=150, ends_because="it \u2066decides")
+    async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as ada:
+        shown = {"call": 0, "server": "code", "tool": "plan", "method": PLAN_METHOD}
+        approval = await asked(portal, rule(policy="plans"), plan.to_approve(), **shown)
+        page = await opened(portal, ada, f"/approve/{approval.id}", EMAIL)
+        assert all(f"account {at}" in page.text for at in range(1, 151)) and plan.digest in page.text
+        assert "all that it would do" in page.text and "call 0" not in page.text
+        assert "<script>alert" not in page.html and not {"\u202e", "\x1b", "\u2066"} & set(page.html)
 
 
 async def test_a_megabyte_of_arguments_is_there_as_a_whole_and_the_page_works(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""The approval of a whole plan: the person behind a program decides once about all that it is about to do.
+
+It is asked for before the program begins. It is bound to the run, the program and every call of the plan, is good once,
+and is given in the browser alone: no client, service token or command line decides about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from codemode import OnWait, ProgramPlan, Waiting
+from portal.access import ApprovalRule
+from portal.approvals import Approval, ApprovalImpossible, ApprovalNeed, Approvals, ApprovalUnknown
+from portal.identity import ANONYMOUS
+from portal.state import StateUnavailable
+from portal.upstream import CallContext
+
+PLANS: Final = ApprovalRule(policy="plans", policy_name="programs keep to their plan", revision="required", by="person")
+"""What holds for a plan, and for each call that is in none."""
+PLAN_METHOD: Final = "codemode/plan"
+NOBODY_DECIDES: Final = (
+    "This portal lets a program change something when its person has approved that, and here nobody can: people do not "
+    "sign in, or there is no database. It was not done."
+)
+_BEYOND_EXPIRY = 60.0
+
+
+class PlanApprovals:
+    """Those of one portal. `page` gives the address of the page for an approval."""
+
+    def __init__(self, approvals: Approvals, portal: str, page: Callable[[str], str]) -> None:
+        self._approvals = approvals
+        self._portal = portal
+        self._page = page
+
+    async def refusal(self, plan: ProgramPlan, context: CallContext, on_wait: OnWait) -> str | None:
+        """Why a program with this plan may not begin, in words; None once its person has approved it, which is used up
+        then."""
+        caller = context.principal or ANONYMOUS
+        if not caller.key or not caller.logged_in:
+            return "A person approves what a program would do, and none is behind this caller. Nothing was changed."
+        need = ApprovalNeed(
+            portal=self._portal,
+            subject=caller.key,
+            email=caller.email,
+            client=context.source.client_id,
+            run=context.run_id,
+            call=0,
+            server="code",
+            tool="plan",
+            arguments=plan.to_approve(),
+            rule=PLANS,
+            method=PLAN_METHOD,
+        )
+        try:
+            approval = await self._decided(await self._approvals.request(need), on_wait)
+            is_good = approval.state == "approved" and await self._approvals.use(
+                approval.id, approval.digest, PLANS.revision
+            )
+        except ApprovalImpossible as error:
+            return str(error)
+        except (ApprovalUnknown, StateUnavailable):
+            return "The portal cannot read now whether the plan is approved. Nothing was changed. Try again later."
+        except asyncio.CancelledError:
+            # Nobody needs to decide about a program that is gone.
+            self._approvals.run_ended(context.run_id)
+            raise
+        return None if is_good else _in_words(approval)
+
+    async def _decided(self, approval: Approval, on_wait: OnWait) -> Approval:
+        if approval.state != "pending":
+            return approval
+        text = "The person behind this program has to approve what it would do"
+        async with on_wait(Waiting(text, self._page(approval.id), kind="approval")):
+            return await self._approvals.changed(approval.id, approval.rule.seconds + _BEYOND_EXPIRY)
+
+
+def _in_words(approval: Approval) -> str:
+    if approval.state == "denied":
+        denial = next((vote for vote in approval.votes if not vote.approves), None)
+        why = f": {denial.comment}" if denial is not None and denial.comment else ""
+        ending = "The program did not begin. Do not run it again unless the person asks for that."
+        return f"The person behind this program has denied its plan{why}. {ending}"
+    return "The plan of this program was not approved in time. It did not begin. Run it again to have it asked for."

@@ -1,0 +1,45 @@
+"""Programs that keep to their plan: each call with an effect is the next one of it, or a person decides about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from codemode import Adherence, CallOutcome, Catalog, Failure, ProgramPlan, RunHandle, ToolCall, ToolCaller, ToolDenied
+from codemode import only_reads as reads
+from portal.calls import NOBODY_DECIDES, PlanApprovals
+from portal.upstream import CallContext
+
+
+class PlannedCaller:
+    """A tool caller for a program with a plan. `asks`: people decide about a call that is not in it; otherwise it is
+    refused."""
+
+    def __init__(self, caller: ToolCaller, catalog: Catalog, adherence: Adherence, *, asks: bool) -> None:
+        self._caller = caller
+        self._catalog = catalog
+        self._adherence = adherence
+        self._asks = asks
+
+    async def call_tool(self, call: ToolCall) -> CallOutcome:
+        # Before anything is awaited: the calls of a program come in its own order.
+        if not reads(self._catalog, call.server, call.tool):
+            if not self._adherence.takes(call.seq, call.server, call.tool, call.arguments):
+                if not self._asks:
+                    return ToolDenied(NOBODY_DECIDES, "plans")
+                call = replace(call, unplanned=True)
+        return await self._caller.call_tool(call)
+
+
+async def agree(
+    plan: ProgramPlan, handle: RunHandle, context: CallContext, approvals: PlanApprovals | None
+) -> Adherence:
+    """What holds a program to its plan, once its person has approved it. A program whose plan is not approved is ended
+    before it begins. One that would change nothing needs no approval."""
+    if plan.failure is None and plan.effects and handle.ending is None:
+        refusal: str | None = NOBODY_DECIDES
+        if approvals is not None:
+            async with handle.before_it_begins() as on_wait:
+                refusal = await approvals.refusal(plan, context, on_wait)
+        if refusal is not None:
+            handle.end(Failure("denied", "PlanDenied", refusal))
+    return Adherence(plan)

@@ -1,0 +1,157 @@
+"""Programs that begin when a person has approved their plan, and keep to it, through a real portal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codemode import CodeTool
+from portal.approvals import ApprovalRefused, Decider
+from tests.patience import PATIENCE
+from tests.portal.access.guarded import ADA, ANYBODY, BOB
+from tests.portal.approvals.test_calls import ADA_DECIDES, Place, asking, place
+from tests.portal.portals import MODERN, client_of, portal_over
+from tests.portal.upstreams.hosting import hosted
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
+REQUIRED = {"plan": "required"}
+OPEN: dict[str, Any] = {"portal": {"policies": [ANYBODY]}, "servers": [{"id": "up", "policies": [ANYBODY]}]}
+TEXT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+SAID: dict[str, dict[str, Any]] = {
+    "structured": {"outputSchema": TEXT},
+    "journal": {"annotations": {"readOnlyHint": True}},
+}
+KEEPS = "const a = await codemode.up.structured({text: 'one'}); return codemode.up.echo({text: `<${a.text}>`})"
+ONE = "const a = await codemode.up.structured({text: 'one'});"
+STRAYS = f"{ONE} if (a.text === 'one') await codemode.up.echo({{text: 'x'}})"
+READS = "return (await codemode.up.journal({text: ''})).length > 0"
+
+
+@asynccontextmanager
+async def requiring(folder: Path, code_tool: CodeTool, document: Any = OPEN, **runs: Any) -> AsyncIterator[Place]:
+    async with place(folder, document, code_tool, SAID, runs={"plan": "required", **runs}) as at:
+        yield at
+
+
+def made(at: Place) -> list[str]:
+    entries = at.upstream.upstream.journal.entries
+    return [entry.removeprefix("call ") for entry in entries if entry.startswith("call ")]
+
+
+async def test_a_program_begins_when_its_plan_is_approved_and_its_calls_need_nothing_more(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with requiring(tmp_path, code_tool) as at:
+        running = asyncio.create_task(at.run(KEEPS))
+        [asked] = await at.asked()
+        assert made(at) == [] and (asked.server, asked.tool, asked.subject, asked.call) == ("code", "plan", "ada", 0)
+        shown = json.loads(await at.approvals.arguments(asked.id) or "")
+        assert shown["calls"] == [
+            '1. up.structured, line 1 {"text": "one"}',
+            '2. up.echo, line 1 {"text": "<⟨1.text⟩>"}',
+        ]
+        assert "The plan is exact" in shown["ends"] and len(shown["program"]) == len(shown["plan"]) == 64
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        answer = await running
+        assert (answer["status"], answer["result"]) == ("completed", "<one>") and made(at) == ["structured", "echo"]
+        assert (await at.approvals.get(asked.id)).state == "used"
+        assert len(await at.approvals.listed()) == 1
+
+
+async def test_nothing_runs_when_the_plan_is_denied(tmp_path: Path, code_tool: CodeTool) -> None:
+    async with requiring(tmp_path, code_tool) as at:
+        running = asyncio.create_task(at.run(KEEPS))
+        [asked] = await at.asked()
+        await at.approvals.decide(asked.id, ADA_DECIDES, False, comment="not today")
+        error = (await running)["error"]
+        assert error["kind"] == "denied" and "denied its plan: not today" in error["message"] and made(at) == []
+
+
+async def test_only_its_person_approves_a_plan_and_only_in_the_browser(tmp_path: Path, code_tool: CodeTool) -> None:
+    async with requiring(tmp_path, code_tool) as at:
+        running = asyncio.create_task(at.run(KEEPS))
+        [asked] = await at.asked()
+        for decider in (Decider.of(BOB, "browser"), Decider.of(ADA, "client"), Decider.of(ADA, "cli")):
+            with pytest.raises(ApprovalRefused):
+                await at.approvals.decide(asked.id, decider, True)
+        at.time.passes(days=2)
+        await at.approvals.expire_due()
+        assert "not approved in time" in (await running)["error"]["message"] and made(at) == []
+
+
+async def test_a_program_whose_client_leaves_asks_for_nothing_any_more(tmp_path: Path, code_tool: CodeTool) -> None:
+    async with requiring(tmp_path, code_tool) as at:
+        running = asyncio.create_task(at.run(KEEPS))
+        [asked] = await at.asked()
+        running.cancel()
+        await asyncio.wait({running})
+        assert (await at.approvals.changed(asked.id, PATIENCE)).state == "withdrawn"
+        assert made(at) == [] and [row.outcome for row in at.kept.runs] == ["cancelled"]
+
+
+async def test_a_call_that_is_not_in_the_plan_waits_for_an_approval_of_its_own(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with requiring(tmp_path, code_tool) as at:
+        running = asyncio.create_task(at.run(STRAYS))
+        [plan] = await at.asked()
+        await at.approvals.decide(plan.id, ADA_DECIDES, True)
+        [asked] = await at.asked()
+        assert (asked.tool, asked.run, made(at)) == ("echo", plan.run, ["structured"])
+        assert await at.approvals.arguments(asked.id) == '{"text":"x"}'
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        assert (await running)["status"] == "completed" and made(at) == ["structured", "echo"]
+
+
+async def test_a_program_that_only_reads_and_a_plain_call_ask_nobody(tmp_path: Path, code_tool: CodeTool) -> None:
+    async with requiring(tmp_path, code_tool) as at:
+        assert (await at.run(READS))["result"] is True
+        async with at.client() as client:
+            assert not (await client.call_tool("up_echo", {"text": "x"})).is_error
+        assert await at.approvals.listed() == []
+
+
+async def test_policies_that_ask_for_approvals_ask_for_theirs_too(tmp_path: Path, code_tool: CodeTool) -> None:
+    async with requiring(tmp_path, code_tool, asking()) as at:
+        running = asyncio.create_task(at.run(KEEPS))
+        [plan] = await at.asked()
+        await at.approvals.decide(plan.id, ADA_DECIDES, True)
+        [asked] = await at.asked()
+        assert (asked.tool, asked.rule.policy) == ("echo", "payments")
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        assert (await running)["result"] == "<one>"
+
+
+async def test_a_parked_program_goes_on_with_its_plan(tmp_path: Path, code_tool: CodeTool) -> None:
+    program = KEEPS.replace("return", "await codemode.up.structured({text: 'last'}); return")
+    async with requiring(tmp_path, code_tool, asking(), durable="on_park") as at:
+        running = asyncio.create_task(at.run(program))
+        [plan] = await at.asked()
+        await at.approvals.decide(plan.id, ADA_DECIDES, True)
+        [asked] = await at.asked()
+        async with asyncio.timeout(PATIENCE):
+            while (run := await at.store.runs.get(asked.run)) is None or run.state != "parked":
+                await asyncio.sleep(0.01)
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        assert (await running)["result"] == "<one>" and made(at) == ["structured", "structured", "echo"]
+        assert len(await at.approvals.listed()) == 2
+
+
+async def test_where_nobody_can_approve_a_plan_nothing_is_changed(code_tool: CodeTool) -> None:
+    async with (
+        hosted() as upstream,
+        portal_over({"up": upstream}, code_tool=code_tool, runs=REQUIRED) as at,
+    ):
+        async with client_of(at.code, MODERN) as client:
+            answer = await client.call_tool("code", {"code": KEEPS})
+        assert "here nobody can" in answer.structured_content["error"]["message"]
+        assert [entry for entry in upstream.upstream.journal.entries if entry.startswith("call")] == []
