@@ -140,10 +140,12 @@ async def test_a_revision_does_not_come_back_with_the_text_of_a_stored_policy_or
         await store.create(APP, "app", AppDocument.model_validate(app), by="test")
         seen = [await revision(), await revision()]
         assert seen[0] == seen[1]
-        for kind, id, versions in ((POLICY, "p", (other, first)), (LIST, "team", (eves, bobs))):
-            for version in versions:
-                await store.replace(kind, id, version, by="test")  # type: ignore[arg-type]
-            seen.append(await revision())
+        for policy_version in (other, first):
+            await store.replace(POLICY, "p", policy_version, by="test")
+        seen.append(await revision())
+        for list_version in (eves, bobs):
+            await store.replace(LIST, "team", list_version, by="test")
+        seen.append(await revision())
         await store.delete(POLICY, "p", by="test")
         await store.create(POLICY, "p", first, by="test")
         seen.append(await revision())
