@@ -128,20 +128,24 @@ async def test_what_waits_for_a_person_is_on_their_page_with_the_way_on(tmp_path
         ) as portal,
         agent_of(portal) as agent,
         chromium() as browser,
-        person(portal, browser, scripts=False) as page,
+        person(portal, browser) as page,
         person(portal, browser, GRACE, scripts=False) as other,
     ):
+        checked = Administered(page, portal.url)
         paused = (await agent.code("return await codemode.fix.echo({text: 'a'})")).structured_content
         assert paused["status"] == "paused"
         for path in ("/", "/runs", f"/runs/{paused['executionId']}"):
             await page.goto(portal.url + path)
             await expect(page.get_by_text("its server needs a login").first).to_be_visible()
             assert await page.locator(f"a[href='{LINK}']").count() == 1
+            if path == "/runs":
+                await checked.check(axe_source(), PICTURES, "own-runs-parked")
             await other.goto(portal.url + path)
             assert LINK not in await other.content() and "needs a login" not in await other.content()
         # It is parked, and is ended all the same.
         await page.goto(f"{portal.url}/runs/{paused['executionId']}")
         await expect(page.get_by_text("no process has it until then")).to_be_visible()
+        await checked.check(axe_source(), PICTURES, "own-run-parked")
         await page.get_by_role("button", name="End").click()
         await expect(page.locator(".tiles")).to_contain_text("Cancelled")
         await stored(portal)

@@ -526,8 +526,9 @@ async def test_the_parked_runs_of_a_login_that_has_ended_go_on_at_once_and_other
     async with opened(clock) as store:
         for family in ("one", "two"):
             document = {"identity": identity_document(Identity(id="ann")), "resource": "", "scopes": [], "until": until}
-            issued = {"subject": "ann", "document": document, "expires_at": clock.now + DAY, "family": family}
-            await store.tokens.issue(plain("access"), family, **issued)
+            await store.tokens.issue(
+                plain("access"), family, subject="ann", document=document, expires_at=clock.now + DAY, family=family
+            )
         logins = Logins(store)
         async with DurableRuns(store, resume, owner="p1", logins=logins, clock=clock) as runs:
             for id, login in (("first", "one"), ("second", "two"), ("nobodys", "")):
