@@ -1,7 +1,8 @@
 """The `codemode` command for tests: in the test's own process, or as a process of its own where that is the subject.
 
 A process costs a second of imports each time. Each command has one test that starts it as a process, as a shell does or
-forked from one that has its imports; the others call the same entry in this process.
+forked from one that has its imports; the others call the same entry in this process. That the command starts as a shell
+starts it, imports and all, is tested with `--help`, `run` and `stdio`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 from portal.cli.app import app
 from portal.logs.setup import OUR_LOGGERS
 from tests.forked import finished
+from tests.zygote import quick
 
 SECONDS = 250
 COLUMNS = 120
@@ -40,8 +42,17 @@ def in_process(
 
 def as_process(folder: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """The same, as a shell starts it."""
+    return _ended([sys.executable, "-m", "portal.cli", *arguments], folder, stdin)
+
+
+def as_quick_process(folder: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """The same, as a shell starts it, without the imports: those of a zygote."""
+    return _ended(quick("portal.cli", *arguments), folder, stdin)
+
+
+def _ended(command: list[str], folder: Path, stdin: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "portal.cli", *arguments],
+        command,
         cwd=folder,
         input=stdin,
         capture_output=True,

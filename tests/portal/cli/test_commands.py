@@ -26,7 +26,7 @@ from portal.cli.completion import KINDS
 from portal.cli.exits import Exit
 from portal.demo.company import build_company
 from stubs import Server, Tool
-from tests.portal.cli.command import SECONDS, as_forked, as_process
+from tests.portal.cli.command import SECONDS, as_forked, as_process, as_quick_process
 from tests.portal.cli.command import in_process as codemode
 
 SHOP = {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}
@@ -133,7 +133,7 @@ def test_a_wrong_configuration_is_2_and_names_the_key(tmp_path: Path) -> None:
 
 def test_tools_lists_servers_with_state_and_their_tools(folder: Path) -> None:
     write_config(folder, {"shop": SHOP})
-    done = as_process(folder, "tools")
+    done = as_quick_process(folder, "tools")
     assert done.returncode == Exit.OK
     for word in ("shop", "ready", "stdio", "shop.list_orders", "List orders, oldest first"):
         assert word in done.stdout
@@ -160,7 +160,7 @@ def test_search_finds_tools_of_which_no_word_was_said(
     assert json.loads(codemode(folder, *words).stdout) == []
     monkeypatch.setenv("CODEMODE_SEMANTIC", "on")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-    found = json.loads(as_process(folder, *words).stdout)
+    found = json.loads(as_quick_process(folder, *words).stdout)
     assert found[0]["path"] == "shop.list_customers"
 
 
@@ -279,7 +279,7 @@ def test_describe_prints_typescript(folder: Path) -> None:
 
 
 def test_call_reads_words_by_the_tools_schema(folder: Path) -> None:
-    done = as_process(folder, "call", "shop.list_orders", "status=returned", "limit=2", "--json")
+    done = as_quick_process(folder, "call", "shop.list_orders", "status=returned", "limit=2", "--json")
     content = json.loads(done.stdout)["structuredContent"]
     assert len(content["orders"]) == 2
     assert codemode(folder, "call", "shop.get_customer", '{"customer_id": "C001"}').returncode == Exit.OK

@@ -13,7 +13,7 @@ from portal.app import database_place, open_store
 from portal.cli.exits import Exit
 from portal.config import parse_config
 from portal.state import Store
-from tests.portal.cli.command import as_process, in_process
+from tests.portal.cli.command import as_quick_process, in_process
 from tests.portal.state.conftest import new_postgres_database
 from tests.portal.state.troubles import PAGE, locked, page_of, write_page
 
@@ -234,7 +234,7 @@ def test_a_portal_does_not_start_on_a_file_that_is_no_database_and_says_which(fo
 def test_the_configurations_database_is_the_same_from_any_folder(folder: Path) -> None:
     file = configure(folder, "elsewhere/codemode.json", state="sqlite:///state.db", identity={})
     database = make_database(folder / "elsewhere" / "state.db")
-    done = as_process(folder, "api-token", "ci", "--config", str(file))
+    done = as_quick_process(folder, "api-token", "ci", "--config", str(file))
     assert done.returncode == Exit.OK and f"Database: {database}" in done.stderr
     assert len(done.stdout.splitlines()) == 1
     assert "ci" in in_process(folder, "admin", "list", "tokens", "--config", str(file)).stdout

@@ -13,7 +13,7 @@ import pytest
 
 from portal.cli.exits import Exit
 from tests.house.source import ROOT
-from tests.portal.cli.command import as_process
+from tests.portal.cli.command import as_quick_process
 from tests.portal.cli.pseudo_terminal import Terminal
 
 SLOW = """
@@ -76,7 +76,7 @@ def test_a_quiet_command_shows_none(tmp_path: Path, terminal: Open) -> None:
 
 def test_a_pipe_shows_none(tmp_path: Path) -> None:
     slow_server(tmp_path, 1.5)
-    done = as_process(tmp_path, "tools")
+    done = as_quick_process(tmp_path, "tools")
     assert done.returncode == Exit.OK and "Connecting" not in done.stderr
 
 

@@ -20,7 +20,7 @@ from mcp import Client, StdioServerParameters
 
 from portal.cli.exits import Exit
 from tests.patience import PATIENCE
-from tests.portal.cli.command import SECONDS, as_process, in_process
+from tests.portal.cli.command import SECONDS, as_process, as_quick_process, in_process
 from tests.portal.stdio.piping import INITIALIZE, INITIALIZED
 from tests.zygote import quick, quick_entry
 
@@ -319,7 +319,7 @@ def test_a_further_portal_shows_its_own_selection(tmp_path: Path) -> None:
     configured(tmp_path, portals={"docs": {"servers": []}})
     messages = [INITIALIZE, INITIALIZED, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}]
     stdin = "".join(json.dumps(one) + "\n" for one in messages)
-    done = as_process(tmp_path, "stdio", "--portal", "docs", "--mode", "tools", stdin=stdin)
+    done = as_quick_process(tmp_path, "stdio", "--portal", "docs", "--mode", "tools", stdin=stdin)
     answers = {one["id"]: one for one in map(json.loads, done.stdout.splitlines()) if "method" not in one}
     assert answers[0]["result"]["serverInfo"]["name"] == "docs"
     refused = in_process(tmp_path, "stdio", "--portal", "dogs")

@@ -17,7 +17,7 @@ from mcp.client.stdio import stdio_client
 
 from portal.cli.exits import Exit
 from tests.patience import PATIENCE
-from tests.portal.cli.command import as_process
+from tests.portal.cli.command import as_quick_process
 from tests.portal.cli.test_stdio import called, environment, quick_command
 from tests.portal.credentials.authority import login_authority, protected
 from tests.portal.login.browser import browser_at
@@ -248,7 +248,7 @@ async def test_a_portal_where_people_sign_in_serves_a_bridge(tmp_path: Path) -> 
         for mode in ("tools", "code"):
             # What `codemode connect` writes for this portal leads to it, with the same sign-in.
             words = ("connect", "claude-desktop", "--mode", mode, "--yes", "--json")
-            connected = await asyncio.to_thread(as_process, tmp_path, *words)
+            connected = await asyncio.to_thread(as_quick_process, tmp_path, *words)
             assert connected.returncode == Exit.OK, connected.stderr
             entry = json.loads(connected.stdout)["entry"]
             started = StdioServerParameters(**entry, env=dict(environment(tmp_path)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -19,6 +18,7 @@ from portal.bench.ui import MONACO, EditorUnavailable, editor_cache, install
 from tests.deep import deep
 from tests.portal.axe import RUN, axe_source
 from tests.portal.browser import browser
+from tests.zygote import quick
 
 pytestmark = pytest.mark.timeout(180)
 PATIENCE = 20_000
@@ -36,8 +36,9 @@ WRITE_CLIPBOARD = """async (text) => {
 @contextmanager
 def bench_ui(*options: str) -> Iterator[str]:
     """The command in a process of its own, and the URL it prints."""
-    command = [sys.executable, "-m", "portal.cli", "bench-ui", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        quick("portal.cli", "bench-ui", *options), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
         assert process.stderr is not None
         try:
             printed = ""
