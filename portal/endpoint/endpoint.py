@@ -137,27 +137,19 @@ class Endpoint:
         self._approval_prompts = approvals or ApprovalPrompts(None, str)
         self._run_settings = settings.runs
         parking = self._parking_of(store, caller.portal, logins) if durable is not None else None
-        ids = TaskIds(caller.portal, None if store is None else store.keys)
-        self._tasks = Tasks(ids, lambda: self._run_settings, self._background, caller.hand_over_run, parking, durable)
+        self._tasks = self._tasks_of(caller, store, parking, durable)
         self._questions = Questions(servers.protocol_of, prompts, self._approval_prompts, self._tasks)
         self._runs = RunRegistry(lambda: self._run_settings)
-        self._catalogs = Catalogs(
-            self._background, code_tool.prepare if code_tool is not None else partial(warm_search, meanings=meanings)
-        )
-        tools = Tools(self._views, caller, self._questions)
-        query = Query(self._catalogs, meanings)
+        prepare = partial(warm_search, meanings=meanings) if code_tool is None else code_tool.prepare
+        self._catalogs = Catalogs(self._background, prepare)
         watched = watched or WatchedRuns()
         self._code: CodeMode | None = None
         if code_tool is not None:
             parts = (self._views, caller, self._catalogs, code_tool, prompts, person_servers, watched, parking)
-            programs = ProgramRuns(
-                *parts,
-                records=lambda: self._run_settings.record == "on",
-                plans=self._plans,
-                plan_approvals=plan_approvals,
-            )
+            programs = ProgramRuns(*parts, records=self._records, plans=self._plans, plan_approvals=plan_approvals)
             self._code = self._code_mode_of(code_tool, programs, parking, durable)
-        self._tools = ToolMethods(self._views, self._modes(tools, query, prompts), cold=cold, variant=self._plans)
+        modes = self._modes(Tools(self._views, caller, self._questions), Query(self._catalogs, meanings), prompts)
+        self._tools = ToolMethods(self._views, modes, cold=cold, variant=self._plans)
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._body_limit = http.body_limit
@@ -172,6 +164,16 @@ class Endpoint:
 
     def _parking_of(self, store: Store | None, portal: str, logins: WrittenLogins | None) -> RunParking | None:
         return None if store is None else RunParking(store, portal, logins, lambda: self._run_settings)
+
+    def _tasks_of(
+        self, caller: Caller, store: Store | None, parking: RunParking | None, durable: DurableRuns | None
+    ) -> Tasks:
+        ids = TaskIds(caller.portal, None if store is None else store.keys)
+        return Tasks(ids, lambda: self._run_settings, self._background, caller.hand_over_run, parking, durable)
+
+    def _records(self) -> bool:
+        """Whether this portal records programs."""
+        return self._run_settings.record == "on"
 
     def _plans(self) -> Plans:
         """What this portal does about plans of programs."""
