@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -387,7 +389,12 @@ def test_an_interrupt_is_130_without_a_traceback(folder: Path) -> None:
         assert process.stderr is not None
         with program.open("w"):  # waits until the command reads its program
             process.send_signal(signal.SIGINT)
-        # Only now that its program has ended can a signal that came just before the read be noticed.
+        # Only now that its program has ended can a signal that came just before the read be noticed. One that came
+        # while the command still opened its program makes it open that again, and wait for somebody who writes.
+        while process.poll() is None:
+            with suppress(OSError):
+                os.close(os.open(program, os.O_WRONLY | os.O_NONBLOCK))
+            time.sleep(0.01)
         error = process.stderr.read()
         assert process.wait(SECONDS) == Exit.INTERRUPTED
     assert error == ""
