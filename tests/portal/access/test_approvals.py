@@ -140,8 +140,8 @@ async def test_a_revision_does_not_come_back_with_the_text_of_a_stored_policy_or
         await store.create(APP, "app", AppDocument.model_validate(app), by="test")
         seen = [await revision(), await revision()]
         assert seen[0] == seen[1]
-        for policy_version in (other, first):
-            await store.replace(POLICY, "p", policy_version, by="test")
+        for one in (other, first):
+            await store.replace(POLICY, "p", one, by="test")
         seen.append(await revision())
         for list_version in (eves, bobs):
             await store.replace(LIST, "team", list_version, by="test")

@@ -378,6 +378,9 @@ class Written:
     async def leaves(self, call: ToolCall, arguments: Mapping[str, object], effect: CallEffect) -> None:
         self.left.append((call.seq, effect))
 
+    async def came_back(self, call: ToolCall) -> None:
+        self.left.pop()
+
 
 async def test_a_call_that_is_written_ahead_has_one_key_each_time_it_is_made_and_a_read_none() -> None:
     key = "codemode/idempotencyKey"

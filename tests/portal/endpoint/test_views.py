@@ -90,7 +90,7 @@ async def test_only_the_views_used_last_are_kept(portal: Guarded, monkeypatch: p
     views.whole_of(Snapshot(version=5000))
     assert len(views._views) == 2
     assert views.for_caller(ADA) is ada
-    bob.lists[Mode.TOOLS, OLDER] = []
+    bob.lists[Mode.TOOLS, OLDER, ""] = []
     del bob
     assert views.for_caller(BOB).lists == {}
 
