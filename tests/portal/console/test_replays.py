@@ -8,6 +8,9 @@ import pytest
 
 from codemode import CodeTool
 from tests.portal.app.test_events import rows_of
+from tests.portal.axe import axe_source
+from tests.portal.browser import chromium
+from tests.portal.console.browsing import PICTURES, administrator
 from tests.portal.console.running import agent_of
 from tests.portal.console.test_entering import HTML, token_of
 from tests.portal.login.browser import browser_at
@@ -26,6 +29,8 @@ async def test_a_run_is_replayed_on_its_page_and_what_differs_is_text(tmp_path: 
         agent_of(portal) as agent,
         browser_at(portal.url) as ada,
         browser_at(portal.url) as grace,
+        chromium() as browser,
+        administrator(portal, browser) as admin,
     ):
         ran = await agent.code("console.log('a'); return (await codemode.fix.echo({text: '<b>now</b>'}))")
         run_id = ran.structured_content["executionId"]
@@ -39,6 +44,9 @@ async def test_a_run_is_replayed_on_its_page_and_what_differs_is_text(tmp_path: 
         assert "equal: 1 call, 1 line of its logs, and its end" in equal.text
         assert f'href="/admin/runs/{run_id}?program=on"' in equal.text
         await change_recording(portal.instance, run_id, value=f"<b>{BIDI}then</b>")
+        await admin.open(f"/runs/{run_id}")
+        await admin.press("Replay")
+        await admin.check(axe_source(), PICTURES, "run-replayed")
         other = await ada.client.post(f"{here}/replay", data=token, headers=sent)
         assert "different: <bdi>it returned something else</bdi>" in other.text
         assert "&lt;b&gt;\\u{202e}then&lt;/b&gt;" in other.text and "&lt;b&gt;now&lt;/b&gt;" in other.text
@@ -54,4 +62,4 @@ async def test_a_run_is_replayed_on_its_page_and_what_differs_is_text(tmp_path: 
         assert refused.status_code == 403 and "now&lt;/b&gt;" not in refused.text
         replays = [row for row in await rows_of(portal.instance.shared.log) if row.name.endswith("/replay")]
         outcomes = [(row.method, row.outcome) for row in replays if run_id in row.name]
-        assert outcomes == [("POST", "ok"), ("POST", "ok"), ("POST", "denied")]
+        assert outcomes == [("POST", "ok"), ("POST", "ok"), ("POST", "ok"), ("POST", "denied")]
