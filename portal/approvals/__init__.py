@@ -11,6 +11,7 @@ from portal.approvals.errors import (
     ApprovalUnknown,
 )
 from portal.approvals.model import (
+    PLAN_METHOD,
     Approval,
     ApprovalNeed,
     ApprovalState,
@@ -43,6 +44,7 @@ __all__ = [
     "MAX_ARGUMENTS",
     "MAX_COMMENT",
     "MAX_JUSTIFICATION",
+    "PLAN_METHOD",
     "Approval",
     "ApprovalConflict",
     "ApprovalError",

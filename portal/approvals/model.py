@@ -15,6 +15,8 @@ ApprovalState = Literal["pending", "approved", "denied", "expired", "withdrawn",
 Via = Literal["browser", "client", "api", "cli"]
 """Through what somebody decides."""
 # The keys of callers who are no people (`Identity.key`).
+PLAN_METHOD = "codemode/plan"
+"""The method of what is approved where that is a plan: all that a program would do."""
 _NO_PEOPLE = ("service:", "certificate:")
 
 
@@ -117,3 +119,8 @@ class Approval:
     votes: tuple[ApprovalVote, ...] = ()
     method: str = "tools/call"
     rounds: int = 0
+
+    @property
+    def is_plan(self) -> bool:
+        """Whether it is of all that a program would do, and not of a call."""
+        return self.method == PLAN_METHOD

@@ -12,14 +12,13 @@ from typing import Final
 
 from codemode import OnWait, ProgramPlan, Waiting
 from portal.access import ApprovalRule
-from portal.approvals import Approval, ApprovalImpossible, ApprovalNeed, Approvals, ApprovalUnknown
+from portal.approvals import PLAN_METHOD, Approval, ApprovalImpossible, ApprovalNeed, Approvals, ApprovalUnknown
 from portal.identity import ANONYMOUS
 from portal.state import StateUnavailable
 from portal.upstream import CallContext
 
 PLANS: Final = ApprovalRule(policy="plans", policy_name="programs keep to their plan", revision="required", by="person")
 """What holds for a plan, and for each call that is in none."""
-PLAN_METHOD: Final = "codemode/plan"
 NOBODY_DECIDES: Final = (
     "This portal lets a program change something when its person has approved that, and here nobody can: people do not "
     "sign in, or there is no database. It was not done."

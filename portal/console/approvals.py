@@ -27,6 +27,7 @@ from portal.admin import (
 from portal.approvals import (
     MAX_COMMENT,
     MAX_JUSTIFICATION,
+    PLAN_METHOD,
     Approval,
     ApprovalGrant,
     ApprovalVote,
@@ -35,7 +36,7 @@ from portal.approvals import (
 from portal.console.frame import ConsoleFrame
 from portal.console.visit import Answer, Crumb, Problems, Shown, Visit, Went
 from portal.home import MAX_USES, approval_view, call_lines, grant_view, remember_of
-from portal.pages import REMEMBER, ApprovalView, ArgumentsDrawing, CallLineView, arguments_drawing
+from portal.pages import REMEMBER, ApprovalView, ArgumentsDrawing, CallLineView, arguments_drawing, plan_drawing
 
 HERE, LIST = "approvals", "/admin/approvals"
 API = "/access/ai-controls/mcp/approvals"
@@ -269,7 +270,8 @@ def _shown_values(visit: Visit, shown: ShownApproval, view: ApprovalView) -> Map
 
 async def _arguments(visit: Visit) -> ArgumentsDrawing | None:
     found = await visit.api.show(ShownApproval, ITEM, {"arguments": "true"}, approval_id=visit.id())
-    return None if found.arguments is None else await asyncio.to_thread(arguments_drawing, found.arguments)
+    drawn = plan_drawing if found.method == PLAN_METHOD else arguments_drawing
+    return None if found.arguments is None else await asyncio.to_thread(drawn, found.arguments)
 
 
 async def _calls(visit: Visit, shown: ShownApproval) -> Sequence[CallLineView]:

@@ -47,6 +47,7 @@ def approval_view(approval: Approval, decider: Decider, clients: Mapping[str, st
         person=rule.by != "group" or rule.also_person,
         justified=rule.justified,
         prompt=short_words(rule.prompt, 4096),
+        is_plan=approval.is_plan,
         because=tuple(short_words(why, 1024) for why in rule.because),
         justification=short_words(approval.justification, 4096),
         run=_name(approval.run),

@@ -55,6 +55,7 @@ from portal.pages import (
     cards,
     in_ascii,
     part_or_page,
+    plan_drawing,
     shipped_assets,
 )
 from portal.runs import PersonRuns
@@ -237,7 +238,7 @@ class ApprovalPages:
     ) -> Response:
         try:
             with self._room.held(looking.decider.subject):
-                drawing = await self._drawing(approval.id)
+                drawing = await self._drawing(approval)
                 calls = await self._calls(approval)
         except (StateUnavailable, Full) as error:
             return await self._not_now(looking.visitor, error)
@@ -420,14 +421,14 @@ class ApprovalPages:
             text = await self._arguments(one.id)
             if text is not None and len(text) <= min(INLINE, left):
                 left -= len(text)
-                drawn[one.id] = arguments_drawing(text)
+                drawn[one.id] = _drawn(one)(text)
         return drawn
 
-    async def _drawing(self, id: str) -> ArgumentsDrawing | None:
-        text = await self._arguments(id)
+    async def _drawing(self, approval: Approval) -> ArgumentsDrawing | None:
+        text = await self._arguments(approval.id)
         if text is None or len(text) <= _IN_A_THREAD:
-            return None if text is None else arguments_drawing(text)
-        return await asyncio.to_thread(arguments_drawing, text)
+            return None if text is None else _drawn(approval)(text)
+        return await asyncio.to_thread(_drawn(approval), text)
 
     async def _arguments(self, id: str) -> str | None:
         try:
@@ -492,6 +493,11 @@ class ApprovalPages:
         self._log.debug("approvals are not shown", reason=str(error))
         text = BUSY if isinstance(error, Full) else SILENT
         return await self._login.message(visitor, 503, "Not now", text, back, "Try again")
+
+
+def _drawn(approval: Approval) -> Callable[[str], ArgumentsDrawing]:
+    """What draws that which is approved."""
+    return plan_drawing if approval.is_plan else arguments_drawing
 
 
 def _path(id: str) -> str:

@@ -11,7 +11,7 @@ from portal.pages.approval_view import (
     group_view,
     vote_view,
 )
-from portal.pages.arguments import ArgumentsDrawing, arguments_drawing
+from portal.pages.arguments import ArgumentsDrawing, arguments_drawing, plan_drawing
 from portal.pages.assets import (
     ASSET_HEADERS,
     ASSETS_PATH,
@@ -122,6 +122,7 @@ __all__ = [
     "outcome_words",
     "over",
     "part_or_page",
+    "plan_drawing",
     "read_defaults",
     "read_rules",
     "run_part",

@@ -84,7 +84,8 @@ class ApprovalView:
     `groups` have to approve, and with `person` also the asker. `justified`: the asker says what for, by the `prompt`.
     `run` is "" for a call outside of programs, `call` its number there. `refusal` is why the one who looks may not
     approve it, "" if they may, and `denial` the same of denying it. They may be administrators who see all of them.
-    `because` says why this call needs it, where more than its name is the reason.
+    `because` says why this call needs it, where more than its name is the reason. `is_plan`: it is of all that a
+    program would do, and of no single call.
     """
 
     id: str
@@ -113,9 +114,12 @@ class ApprovalView:
     refusal: str = ""
     denial: str = ""
     because: tuple[str, ...] = ()
+    is_plan: bool = False
 
     @property
     def name(self) -> str:
+        if self.is_plan:
+            return "Plan"
         return f"{self.server}.{self.tool}" if self.tool else self.server
 
     @property

@@ -19,6 +19,7 @@ MOST_MARKS = 2_000
 """Stretches that are marked. Further ones are written out all the same."""
 _INLINE = 76
 _STEP = "  "
+_MARKUP = str.maketrans({"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 _ASCII = str.maketrans(
     {'"': '\\"', "\\": "\\\\", "<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": "\\n\n", "\t": "\\t", "\r": "\\r"}
 )
@@ -53,6 +54,19 @@ def arguments_drawing(text: str) -> ArgumentsDrawing:
     return ArgumentsDrawing(Drawing(markup), len(text), ink.hidden, ink.folded)
 
 
+def plan_drawing(text: str) -> ArgumentsDrawing:
+    """The drawing of a plan, which is canonical JSON too (`ProgramPlan.to_approve`): a line for each call, and where it
+    ends. What is none is shown as the arguments of a call are."""
+    ink = _Ink()
+    try:
+        plan = json.loads(text)
+        calls, ends = plan["calls"], plan["ends"]
+        blocks = [_block("", ink.line(call), len(call), "a call", ink) for call in (*calls, ends)]
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        return arguments_drawing(text)
+    return ArgumentsDrawing(Drawing("".join(blocks)), len(text), ink.hidden, ink.folded)
+
+
 class _Ink:
     """Writes values as markup, and counts what was hidden in them."""
 
@@ -67,6 +81,10 @@ class _Ink:
             return f'<bdi class="lines" dir="ltr">{shown}</bdi>'
         # Letters that run from right to left turn what stands beside them, unless they stand alone.
         return shown if text.isascii() else f'<bdi dir="ltr">{shown}</bdi>'
+
+    def line(self, text: str) -> str:
+        """A text that stands for itself."""
+        return f'<bdi dir="ltr">{written_out(text.translate(_MARKUP), self._mark)}</bdi>'
 
     def shown(self, text: str) -> str:
         return written_out(text.translate(_ASCII), self._mark)

@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import expect
 
 from codemode import PlannedCall, ProgramPlan
-from portal.calls import PLAN_METHOD
+from portal.approvals import PLAN_METHOD
 from tests.portal.browser import chromium
 from tests.portal.home.approving import BOB, CAROL, EVE, approvals_of, asked, decider, group, person, rule
 from tests.portal.login.browser import Browser, Page, browser_at
@@ -157,8 +157,9 @@ async def test_a_plan_is_shown_whole_and_nothing_in_it_hides(tmp_path: Path) -> 
         shown = {"call": 0, "server": "code", "tool": "plan", "method": PLAN_METHOD}
         approval = await asked(portal, rule(policy="plans"), plan.to_approve(), **shown)
         page = await opened(portal, ada, f"/approve/{approval.id}", EMAIL)
-        assert all(f"account {at}" in page.text for at in range(1, 151)) and plan.digest in page.text
-        assert "all that it would do" in page.text and "call 0" not in page.text
+        assert all(f"account {at}" in page.text for at in range(1, 151)) and approval.digest.hex() in page.text
+        assert "May this program do all of this?" in page.text and "call 0" not in page.text
+        assert '1. bank.pay {"to": "account 1", "why": "' in page.text
         assert "<script>alert" not in page.html and not {"\u202e", "\x1b", "\u2066"} & set(page.html)
 
 

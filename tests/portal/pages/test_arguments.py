@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.pages.arguments import MOST_MARKS, arguments_drawing
-from portal.unseen import in_ascii, is_unseen, seen_words, short_words
+from portal.pages.arguments import MOST_MARKS, arguments_drawing, plan_drawing
+from portal.unseen import in_ascii, is_unseen, json_escapes, seen_words, short_words, written_out
 from tests.deep import examples
 
 HIDDEN = "\x7f\x80\u202e\u2066\u200b\u200d\ufeff\u00ad\u00a0\u2028\x1b\x07\u3164\U000e0041\u061c\ue000"
@@ -128,3 +128,20 @@ def test_the_text_in_ascii_is_the_same_json(value: object) -> None:
     plain = in_ascii(canonical(value))
     assert json.loads(plain) == value
     assert all(" " <= one <= "~" for one in plain)
+
+
+@examples(100)
+@given(st.lists(st.text() | st.text(alphabet=HIDDEN + "ab<&>"), max_size=6), st.text())
+def test_a_plan_is_shown_line_by_line_and_nothing_else_is_markup(calls: list[str], ends: str) -> None:
+    drawing = plan_drawing(canonical({"calls": calls, "ends": ends, "reads": 1}))
+    markup = str(drawing.markup)
+    assert {tag for tag, _ in tags(markup)} <= {"div", "bdi", "mark", "details", "summary", "span"}
+    assert words(markup) == "".join(written_out(line, json_escapes) for line in (*calls, ends))
+    assert not any(is_unseen(character) for character in markup if character not in "\n\t\r ")
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", "null", "no JSON", '{"calls": 1, "ends": ""}', '{"calls": [1], "ends": ""}']
+)
+def test_what_is_no_plan_is_shown_as_arguments(text: str) -> None:
+    assert plan_drawing(text) == arguments_drawing(text)
