@@ -73,6 +73,7 @@ FROZEN = Section(
             ("small", "small", "take", "freeze", (MONTY, WASI), (Bound(0.2, WASI),)),
             ("small", "small", "restore", "thaw", (MONTY, WASI), (Bound(150e-6), Bound(1.5, MONTY), Bound(0.1, WASI))),
             ("over 50 tools", "catalog", "bytes", "bytes", (), (Bound(20 * 1024),)),
+            ("over 50 tools", "catalog", "take", "freeze", (), ()),
             ("over 50 tools", "catalog", "restore", "thaw", (), (Bound(300e-6),)),
             ("20,000 objects", "large", "bytes", "bytes", (MONTY, WASI), (Bound(0.25, MONTY), Bound(0.75, WASI))),
             ("20,000 objects", "large", "take", "freeze", (MONTY, WASI), (Bound(25e-3), Bound(0.9, MONTY))),

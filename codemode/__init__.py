@@ -38,6 +38,7 @@ from codemode.parking import (
 )
 from codemode.plan import Adherence, PlannedCall, ProgramPlan, matches
 from codemode.planning import only_reads, planned_answer, planned_run
+from codemode.preload import common_preload
 from codemode.recording import ReplayDifference, Replayed, RunRecording
 from codemode.results import content_blocks, well_formed
 from codemode.run import Failure, Run
@@ -99,6 +100,7 @@ __all__ = [
     "Waits",
     "answer_to",
     "asks_for_servers",
+    "common_preload",
     "computes_servers",
     "content_blocks",
     "digest_of",

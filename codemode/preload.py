@@ -35,6 +35,11 @@ def preload(data: str | None) -> str:
     return f"{script}\ndefine(parse({orjson.dumps(data).decode()}));\nhost.begin = (text) => setAbsent(parse(text));"
 
 
+def common_preload() -> str:
+    """What the preloads of all catalogs have in common, as `sandbox.Engine` and its executors take it."""
+    return preload(None)
+
+
 def with_absent(data: str, servers: Mapping[str, str], tools: Mapping[str, str]) -> str:
     """The text that a program starts with: a `table`, or "" where the image has it, with the reasons why servers and
     tools cannot be used now, by their spellings."""

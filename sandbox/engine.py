@@ -6,7 +6,7 @@ import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -83,10 +83,20 @@ class Engine:
     """Makes isolates that all have the same limits. Thread-safe; close it when every isolate is closed.
 
     `slots` is how many isolates may be open at once, `cache` the private folder for the compiled guest (None: no
-    cache). Raises EngineError when the guest is missing or cannot be compiled.
+    cache). `common` is trusted JavaScript as for `image`, which most images begin with: frozen programs refer to the
+    memory that it leaves, and do not repeat it. It is part of the build.
+
+    Raises EngineError when the guest is missing or cannot be compiled, or `common` throws.
     """
 
-    def __init__(self, limits: Limits | None = None, *, slots: int = 256, cache: Path | None | str = "default") -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        slots: int = 256,
+        cache: Path | None | str = "default",
+        common: str = "",
+    ) -> None:
         self.limits = limits or Limits()
         folder = default_cache() if cache == "default" else Path(cache) if cache is not None else None
         guest = _Guest.load()
@@ -100,6 +110,10 @@ class Engine:
         self._images: dict[str, _Runs] = {}
         self._module = self._prepare(guest, CompiledCache(folder))
         self._home = self._inspect()
+        if common:
+            known = frozen.KnownPages(self._left_by(common))
+            self.build_id = hashlib.sha256(f"{self.build_id}\0{known.digest}".encode()).hexdigest()
+            self._home = replace(self._home, build=self.build_id, known=known)
 
     @property
     def live_isolates(self) -> int:
@@ -121,6 +135,10 @@ class Engine:
         function that it sets as `host.begin` is called with the text that `Isolate.start` is given as `begin`.
         Raises EngineError when the preload throws.
         """
+        return Image.of(frozen.pack(frozen.Header(self.build_id, "image"), self._left_by(preload)))
+
+    def _left_by(self, preload: str) -> bytes:
+        """The memory that a preload leaves, as its difference from the initial one."""
         compiler = self._instance()
         try:
             bytecode = self._setup(compiler, b"compile_preload", "preload.js", preload.encode())
@@ -130,10 +148,9 @@ class Engine:
         try:
             self._setup(instance, b"preload", "preload.js", bytecode)
             with self._ticker.running(TimeBudget(_SETUP.cpu_time, _SETUP.wall_time)):
-                patch = difference(instance, self._home, instance.memory_size())
+                return difference(instance, self._home, instance.memory_size())
         finally:
             instance.close()
-        return Image.of(frozen.pack(frozen.Header(self.build_id, "image"), patch))
 
     def thaw(self, data: bytes) -> Isolate:
         """The suspended program of an `Isolate.freeze`. Raises ForeignImage for damage and for another build."""
@@ -270,7 +287,8 @@ class Engine:
 
     def _read(self, data: bytes, kind: str) -> tuple[frozen.Header, pages.Patch]:
         largest, home = self._wasm.settings.memory, self._home
-        header, content = frozen.unpack(data, build=self.build_id, kind=kind, largest=largest)
+        known = home.known if kind == "program" else None
+        header, content = frozen.unpack(data, build=self.build_id, kind=kind, largest=largest, known=known)
         return header, pages.parse(content, initial=len(home.base), largest=largest, part=home.input_size)
 
     def _patch(self, instance: WasmInstance, patch: pages.Patch) -> None:

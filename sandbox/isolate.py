@@ -42,6 +42,7 @@ class Home:
     input_size: int
     base: bytes
     on_close: Callable[[Isolate], None]
+    known: frozen.KnownPages | None = None  # for frozen programs
 
 
 def difference(instance: WasmInstance, home: Home, end: int) -> bytes:
@@ -136,7 +137,7 @@ class Isolate:
                 raise LocalStateError("only a suspended program can be frozen")
             waiting = self._pending()
             header = frozen.Header(self._home.build, "program", self._budget.cpu_used, self._budget.wall_used, waiting)
-            return frozen.pack(header, self._difference())
+            return frozen.pack(header, self._difference(), self._home.known)
         finally:
             self._leave()
 

@@ -9,6 +9,7 @@ from benchmarks.cases import Case, Measurement, Reading
 from benchmarks.programs import WAITED, WAITING
 from benchmarks.subjects.checks import catalog
 from benchmarks.subjects.sandbox_engine import NOW, SEED
+from codemode import common_preload
 from sandbox import Completed, Engine, Image, Isolate, Settlement, Suspended
 
 CALL = {"": "host.call", "catalog": "codemode.s1.list_1"}
@@ -19,11 +20,17 @@ def cases() -> Mapping[str, Case | Reading]:
     found: dict[str, Case | Reading] = {}
     for size in WAITING:
         found[f"{size}_bytes"] = Reading(partial(frozen_bytes, size, ""))
-        found[f"{size}_take"] = Case(partial(take, size), rounds=ROUNDS[size])
+        found[f"{size}_take"] = Case(partial(take, size, ""), rounds=ROUNDS[size])
         found[f"{size}_restore"] = Case(partial(restore, size, ""), rounds=ROUNDS[size])
+    found["catalog_take"] = Case(partial(take, "small", "catalog"), rounds=ROUNDS["small"])
     found["catalog_bytes"] = Reading(partial(frozen_bytes, "small", "catalog"))
     found["catalog_restore"] = Case(partial(restore, "small", "catalog"), rounds=ROUNDS["small"])
     return found
+
+
+def engine_for(over: str) -> Engine:
+    """The engine as a portal has it, when the program is over a catalog."""
+    return Engine(common=common_preload() if over else "")
 
 
 def waiting(engine: Engine, size: str, over: str) -> Isolate:
@@ -36,13 +43,13 @@ def waiting(engine: Engine, size: str, over: str) -> Isolate:
     return isolate
 
 
-def take(size: str) -> Callable[[], object]:
-    isolate = waiting(Engine(), size, "")
+def take(size: str, over: str) -> Callable[[], object]:
+    isolate = waiting(engine_for(over), size, over)
     return lambda: isolate.freeze()
 
 
 def restore(size: str, over: str) -> Callable[[], object]:
-    engine = Engine()
+    engine = engine_for(over)
     frozen = waiting(engine, size, over).freeze()
     with engine.thaw(frozen) as isolate:
         outcome = isolate.resume([Settlement.value(1, 7)], NOW)
@@ -52,5 +59,5 @@ def restore(size: str, over: str) -> Callable[[], object]:
 
 
 def frozen_bytes(size: str, over: str, once: bool) -> Measurement:
-    length = float(len(waiting(Engine(), size, over).freeze()))
+    length = float(len(waiting(engine_for(over), size, over).freeze()))
     return Measurement(length, length, "B")

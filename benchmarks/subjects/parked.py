@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.cases import Case, Measurement, Reading
 from benchmarks.subjects.checks import catalog
-from codemode import CallOutcome, CodeTool, ParkedProgram, RunHandle, ToolCall, ToolReturned, Waiting
+from codemode import CallOutcome, CodeTool, ParkedProgram, RunHandle, ToolCall, ToolReturned, Waiting, common_preload
 from portal.state import FinishedRun, KeyRing, Parking, RunClaim, RunDocument, Store, utc_now
 from sandbox import Engine, InProcessExecutor
 
@@ -48,7 +48,7 @@ class Person:
 async def _measured(part: str, once: bool) -> Measurement:
     """Seconds to `park` a program that waits, to claim it and have it `go_on` to its end, or for `both`."""
     found: list[float] = []
-    tools, engine = catalog(), Engine()
+    tools, engine = catalog(), Engine(common=common_preload())
     with TemporaryDirectory(prefix="codemode-bench-") as folder:
         async with (
             Store.open(f"sqlite:///{folder}/state.db", KeyRing.open(Path(folder) / "state.key")) as store,

@@ -24,6 +24,7 @@ from codemode import (
     RunHandle,
     RunRecording,
     ToolCaller,
+    common_preload,
 )
 from portal.config import Config
 from portal.errors import StartError
@@ -71,7 +72,7 @@ class Programs:
         async with AsyncExitStack() as stack:
             started = time.perf_counter()
             # The first start on a machine compiles the guest here; later ones take it from the cache.
-            executor = await stack.enter_async_context(WorkerExecutor(limits))
+            executor = await stack.enter_async_context(WorkerExecutor(limits, common=common_preload()))
             self.prepared_in = time.perf_counter() - started
             tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check, meanings=self._meanings)
             former, self._current = self._current, _Generation(tool, executor, stack.pop_all())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final
 
-from codemode import CodeTool, ProgramPlan, RealPace
+from codemode import CodeTool, ProgramPlan, RealPace, common_preload
 from portal.bench.backend import Backend, MadeCall, SessionJournal
 from portal.bench.recording import RecordedCall, Recording, RecordingPace
 from portal.bench.replay import Replay, ReplayDiverged
@@ -59,7 +59,7 @@ class Bench:
         self._tool: CodeTool | None = None
 
     async def __aenter__(self) -> Bench:
-        self._engine = await asyncio.to_thread(Engine, self.limits, slots=SLOTS)
+        self._engine = await asyncio.to_thread(Engine, self.limits, slots=SLOTS, common=common_preload())
         self._executor = InProcessExecutor(self._engine)
         self._tool = CodeTool(self._executor)
         return self

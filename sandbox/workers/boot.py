@@ -23,13 +23,14 @@ def most_memory(limits: Limits) -> int:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
     """A worker's settings. `isolates`: how many are live at a time; `frozen_bytes`: for suspended runs that have none;
-    `image_bytes`: for the cache of images."""
+    `image_bytes`: for the cache of images; `cache`, `common`: as for `Engine`."""
 
     limits: Limits
     isolates: int
     frozen_bytes: int
     image_bytes: int
     cache: str | None
+    common: str = ""
 
     def to_json(self) -> bytes:
         values = {field.name: getattr(self, field.name) for field in fields(self)}

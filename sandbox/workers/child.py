@@ -161,7 +161,7 @@ def _pack_slice(run: int, result: Slice) -> bytes:
 def _load(boot: Boot) -> tuple[Engine, Runs, Images]:
     """Make the engine and all that later needs files, before the process denies itself the file system."""
     cache = None if boot.cache is None else Path(boot.cache)
-    engine = Engine(boot.limits, slots=boot.isolates, cache=cache)
+    engine = Engine(boot.limits, slots=boot.isolates, cache=cache, common=boot.common)
     most = most_output(boot.limits)
     runs = Runs(engine, isolates=boot.isolates, frozen_bytes=boot.frozen_bytes, output_bytes=most)
     gc.collect()

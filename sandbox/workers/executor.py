@@ -68,6 +68,7 @@ class WorkerExecutor:
         quantum: float = QUANTUM,
         grace: float = GRACE,
         cache: Path | None | str = "default",
+        common: str = "",
         command: Sequence[str] | None = None,
     ) -> None:
         """
@@ -82,6 +83,7 @@ class WorkerExecutor:
             grace: Seconds (of wall or CPU time) that a slice may take past its limits or after a stop, before its
                 worker is killed.
             cache: The folder for the compiled guest, as for `Engine`.
+            common: What most images begin with, as for `Engine`.
             command: The command that starts a worker, when it is not the default one.
         """
         self.limits = limits or Limits()
@@ -97,6 +99,7 @@ class WorkerExecutor:
             frozen_bytes=FROZEN_BYTES,
             image_bytes=IMAGE_BYTES,
             cache=None if cache is None else str(default_cache() if cache == "default" else cache),
+            common=common,
         )
         self._runs = count(1)
         self._closed = False

@@ -317,7 +317,7 @@ def test_another_build_is_refused(programs: Programs, engine: Engine) -> None:
         (pack(Header("another", "program"), b"\x10\0\0\0"), "was made by build another"),
         (pack(Header(engine.build_id, "image"), b"\x10\0\0\0"), "expected a program"),
         (b"", "not a frozen program"),
-        (b"CMFZ\x01" + bytes(100), "version 1 of the format, this is version 2"),
+        (b"CMFZ\x01" + bytes(100), "version 1 of the format, this is version 3"),
         (pack(Header(engine.build_id, "program"), b""), "truncated"),
         (pack(Header(engine.build_id, "program"), b"\xff\xff\0\0" + bytes(4)), "bytes of memory"),
         (pack(Header(engine.build_id, "program"), b"\1\0\0\0" + bytes(4)), "malformed"),
@@ -325,6 +325,47 @@ def test_another_build_is_refused(programs: Programs, engine: Engine) -> None:
     ):
         with pytest.raises(ForeignImage, match=message):
             programs.on_thread(engine.thaw, foreign)
+
+
+COMMON = "globalThis.words = Array.from({ length: 1000 }, (_, i) => ({ word: 'word ' + ((i * 7919) % 1000) }));"
+WAITS = "const first = await ask(); return [first, words.length]"
+TELLS = f"{COMMON} globalThis.ask = () => host.call('ask');"
+
+
+def test_a_frozen_program_does_not_repeat_what_its_image_has_in_common_with_others(programs: Programs) -> None:
+    def frozen_over(engine: Engine) -> bytes:
+        with engine.isolate(engine.image(TELLS)) as isolate:
+            assert isinstance(isolate.start(WAITS, NOW, SEED), Suspended)
+            return isolate.freeze()
+
+    def play() -> None:
+        with (
+            Engine(slots=2) as plain,
+            Engine(slots=2, common=COMMON) as engine,
+            Engine(slots=2, common=COMMON) as other,
+        ):
+            frozen = frozen_over(engine)
+            assert len(frozen) < len(frozen_over(plain)) / 2
+            with other.thaw(frozen) as isolate:
+                assert isolate.resume([Settlement.value(1, 7)], NOW) == Completed([7, 1000])
+
+    programs.on_thread(play)
+
+
+def test_what_images_have_in_common_is_part_of_the_build(programs: Programs, engine: Engine) -> None:
+    def play() -> None:
+        with Engine(slots=1, common=COMMON) as one, Engine(slots=1, common=COMMON) as same:
+            with Engine(slots=1, common=f"{COMMON} words.pop();") as other:
+                assert one.build_id == same.build_id
+                assert len({one.build_id, other.build_id, engine.build_id}) == 3
+                frozen = freeze_at(one, "await host.get()", [])
+                for foreign in (other, engine):
+                    with pytest.raises(ForeignImage, match="was made by build"):
+                        foreign.thaw(frozen)
+        with pytest.raises(EngineError, match="threw"):
+            Engine(slots=1, common="throw new Error('no')")
+
+    programs.on_thread(play)
 
 
 def test_a_program_larger_than_this_engines_memory_is_refused(

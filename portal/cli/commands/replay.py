@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from codemode import CodeTool
+from codemode import CodeTool, common_preload
 from portal.admin import ShownReplay, shown_replay
 from portal.app import events_of_command, limits_of
 from portal.cli.commands.log_contents import keys_of_document
@@ -93,7 +93,7 @@ async def _kept(
 @asynccontextmanager
 async def _tool(document: Config) -> AsyncIterator[CodeTool]:
     """A code tool for one program, under the limits of this configuration."""
-    engine = await asyncio.to_thread(Engine, limits_of(document), slots=1)
+    engine = await asyncio.to_thread(Engine, limits_of(document), slots=1, common=common_preload())
     try:
         async with InProcessExecutor(engine) as executor:
             yield CodeTool(executor)
