@@ -67,7 +67,6 @@ PURGE_SECONDS = 900.0
 DRAIN_SECONDS = 5.0
 """How long parked runs that go on have to end or to park again when the instance stops."""
 PURGE_AGAIN_SECONDS = 60.0
-PORTAL_REMOVED = "the portal at which it ran was removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,10 +260,18 @@ class Instance:
             self._resume,
             owner=secrets.token_hex(16),
             portals=lambda: frozenset(self.portals),
+            known=self._known,
             on_end=self._note_end,
             logins=None if self.shared.identity is None else self.shared.identity.logins,
             clock=self.shared.parts.now,
         )
+
+    def _known(self) -> frozenset[str] | None:
+        """All portals that there are, also those that cannot be used. Where nobody signs in those of the store are not
+        known."""
+        if self.config.portal.identity is None:
+            return None
+        return frozenset(definitions(self.config, self._stored.objects.portals, self._stored.login_name))
 
     async def _resume(self, claim: RunClaim) -> RunOutcome:
         """Go on with a parked run at the portal that it is of."""
@@ -454,7 +461,7 @@ class Instance:
         for id in [id for id in self.portals if id not in wanted]:
             await self.portals.pop(id).aclose()
             if self.shared.parked is not None:
-                await self.shared.parked.end_all(id, PORTAL_REMOVED)
+                self.shared.parked.portals_removed((id,))
         for definition in wanted.values():
             try:
                 await self._take_up(definition)

@@ -33,9 +33,9 @@ from portal.state import (
 if TYPE_CHECKING:
     from portal.state import RunRows
 
-TRIES: Final = 6
 PAUSE: Final = 0.5
 """Seconds until a database that does not answer is asked again, the first time; then twice as long each time."""
+_LONGEST_PAUSE: Final = 5.0
 UNKNOWN = "nobody knows whether this call did anything: the portal stopped while it was made"
 _REFUSED = "somebody has decided that it fails. Look what it did before it is made again."
 
@@ -54,7 +54,9 @@ class RunLedger:
         """The calls that have left, by the ids that the program gave them, with the time of the event loop."""
 
     async def resumed(self, resume: LoggedResume) -> None:
-        """Store what the program is about to get. Raises RunTaken, RunTooLarge, StateUnavailable."""
+        """Store what the program is about to get. While the database does not answer, it is tried again: what the calls
+        have answered is in this process alone, and without it nobody knows what they did. Raises RunTaken, RunTooLarge.
+        """
         now, ends = asyncio.get_running_loop().time(), list[CallEnd]()
         for settlement in resume.settlements:
             if (left := self._open.get(settlement.id)) is not None:
@@ -62,16 +64,14 @@ class RunLedger:
                 ends.append(CallEnd(call=settlement.id, failed=not settlement.ok, us=took))
         data = entry(await asyncio.to_thread(resume.as_bytes), self._spent, self._read)
         number, pause = self._number + 1, PAUSE
-        for attempt in range(TRIES):
+        while True:
             try:
                 await self._rows.settled(self._id, self._revision, number, data, ends)
                 break
             except StateUnavailable:
-                # What the calls have answered is in this process alone: without it nobody knows what they did.
-                if attempt == TRIES - 1:
-                    raise
+                # Nobody else can have taken the run up. If somebody does before this process, its next try is refused.
                 await asyncio.sleep(pause)
-                pause *= 2
+                pause = min(2 * pause, _LONGEST_PAUSE)
         self._number = number
         for end in ends:
             self._open.pop(end.call, None)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import orjson
 from starlette.types import Scope
@@ -38,6 +38,8 @@ from portal.upstream import CallContext
 
 if TYPE_CHECKING:
     from portal.state import Store
+
+T = TypeVar("T")
 
 MOST_WAITS: Final = 64
 MAX_RESULT_BYTES: Final = 4 * 1024 * 1024
@@ -169,6 +171,11 @@ class RunParking:
         """End a run whose client has left while it was being parked."""
         await self.rows.cancel(run_id, LEFT)
 
+    async def end(self, run_id: str, words: str) -> StoredRun | None:
+        """End a run that somebody has ended while it was being parked, as soon as the database answers: it would go on
+        elsewhere. None if it has ended meanwhile."""
+        return await _until_done(lambda: self.rows.cancel(run_id, words))
+
     def lost(self, claim: RunClaim, why: str) -> FinishedRun:
         """The end of a run that cannot go on."""
         return self.ended(claim, Failure("lost", "RunLost", f"The run was parked and cannot go on: {why}"))
@@ -250,13 +257,12 @@ def shown_waits(parked: ParkedProgram) -> Sequence[Waiting]:
     return (Waiting(f"Its own timer is due at {at}", kind="timer", repeatable=True),)
 
 
-async def _until_done(work: Callable[[], Awaitable[object]]) -> None:
-    """Do it as soon as the database answers."""
+async def _until_done(work: Callable[[], Awaitable[T]]) -> T:
+    """What it returns, as soon as the database answers."""
     pause = _FIRST_PAUSE
     while True:
         try:
-            await work()
-            return
+            return await work()
         except StateUnavailable:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -553,8 +553,7 @@ class ProgramRuns:
             await asyncio.shield(storing)
             if (ending := job.run.handle.ending) is not None:
                 # Somebody has ended it meanwhile.
-                ended = await self._parking.rows.cancel(job.run.id, ending.message)
-                if ended is not None:
+                if (ended := await self._parking.end(job.run.id, ending.message)) is not None:
                     self.note_end(ended)
         except asyncio.CancelledError:
             await asyncio.wait({storing}, timeout=_STORING_SECONDS)

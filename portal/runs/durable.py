@@ -51,6 +51,7 @@ RENEW_SECONDS: Final = 10.0
 AT_ONCE: Final = 16
 """Runs of parked programs that go on in a process at once, of one person a quarter of them."""
 APPROVALS: Final = "approvals"
+PORTAL_REMOVED: Final = "the portal at which it ran was removed"
 _LONGEST_SLEEP = 30.0  # the clock may be set
 _AGAIN_SECONDS = 1.0  # until runs that are due and that nobody could claim are looked at again
 _PACE = 0.02  # between two looks: many changes may come at once
@@ -134,7 +135,8 @@ class _Claimed:
 class DurableRuns:
     """`async with DurableRuns(...)`. `owner` is the id of this process, which no other has. `resume` runs a claimed run
     on, and may be cancelled at any moment; every write that it makes for the run names the revision of its claim.
-    `portals` gives those whose runs this process resumes, None for all. `on_end` is told of a run that ends without
+    `portals` gives those whose runs this process resumes, None for all. `known` gives all portals that there are, None
+    where that is not known: runs of others end as this process begins. `on_end` is told of a run that ends without
     being resumed. Runs whose login has ended by `logins` are ready at once: whoever resumes one ends it.
     """
 
@@ -145,6 +147,7 @@ class DurableRuns:
         *,
         owner: str,
         portals: Callable[[], Collection[str] | None] = lambda: None,
+        known: Callable[[], Collection[str] | None] = lambda: None,
         on_end: Callable[[StoredRun], None] = lambda run: None,
         logins: RunLogins | None = None,
         settings: DurableSettings = DurableSettings(),
@@ -157,6 +160,7 @@ class DurableRuns:
         self._logins = logins
         self._owner = owner
         self._portals = portals
+        self._known = known
         self._settings = settings
         self._lease = timedelta(seconds=settings.lease)
         self._clock = clock
@@ -168,6 +172,9 @@ class DurableRuns:
         self._decisions_from = 0.0
         self._revoked = logins is not None
         self._revoked_from = 0.0
+        self._begins = True
+        self._removed = set[str]()
+        """Portals whose runs are to be ended."""
         self._closing = asyncio.Event()
         self._leaving = False
         """Whether who waits for a run is sent away."""
@@ -219,6 +226,11 @@ class DurableRuns:
 
     def again(self) -> None:
         """Look at once for runs that may go on, as after a change."""
+        self._changed.set()
+
+    def portals_removed(self, ids: Collection[str]) -> None:
+        """End the runs of these portals, as soon as the database answers."""
+        self._removed.update(ids)
         self._changed.set()
 
     # For whose runs they are
@@ -293,6 +305,17 @@ class DurableRuns:
             ended += await self.end(run.id, words)
         return ended
 
+    async def _end_removed(self) -> None:
+        if self._begins and (known := self._known()) is not None:
+            self._removed.update(set(await self.rows.portals()).difference(known))
+        self._begins = False
+        # One of these ids may be there again.
+        self._removed.difference_update(self._portals() or ())
+        while self._removed:
+            portal = next(iter(self._removed))
+            await self.end_all(portal, PORTAL_REMOVED)
+            self._removed.discard(portal)
+
     # The worker
 
     def _heard(self, kinds: frozenset[str]) -> None:
@@ -323,23 +346,36 @@ class DurableRuns:
 
     async def _look(self) -> float:
         """Do what is to be done now. In how many seconds to look again, if nothing changes before."""
-        if not self._mine and not await self.rows.any():
-            # The other looks are seven queries.
+        if not self._mine and await self._finds_none():
+            # The other looks are eight queries.
             await self._tell_waiters()
-            self._decided = self._revoked = False
             return _LONGEST_SLEEP
         await self._renew()
         await self._stop_those_taken()
+        await self._end_removed()
         while expired := await self.rows.expire_due():
-            for id in expired:
-                if (run := await self.rows.get(id)) is not None:
-                    self._on_end(run)
+            for run in expired:
+                self._on_end(run)
         await self.rows.purge()
         await self._look_for_decisions()
         await self._look_for_ended_logins()
         await self._tell_waiters()
         claimed = await self._claim()
         return self._seconds(await self.rows.next_due(self._portals()), claimed)
+
+    async def _finds_none(self) -> bool:
+        """Whether there is no run at all. Then what was heard by now is about none; what comes meanwhile may be."""
+        decided, revoked, self._decided, self._revoked = self._decided, self._revoked, False, False
+        removed, self._removed = self._removed, set()
+        none = False
+        try:
+            none = not await self.rows.any()
+        finally:
+            self._decided |= decided and not none
+            self._revoked |= revoked and not none
+            self._removed |= set() if none else removed
+        self._begins = self._begins and not none
+        return none
 
     def _seconds(self, due: datetime | None, claimed: int) -> float:
         now, seconds = self._clock(), _LONGEST_SLEEP
@@ -361,9 +397,14 @@ class DurableRuns:
         loop = asyncio.get_running_loop()
         if not self._decided or loop.time() < self._decisions_from:
             return
-        began = loop.time()
-        await self.rows.ready_decided()
-        self._decided = False
+        # A decision that comes while it looks may be one that it has not seen.
+        began, self._decided = loop.time(), False
+        try:
+            while await self.rows.ready_decided():
+                pass  # so many at once
+        except BaseException:
+            self._decided = True
+            raise
         self._decisions_from = loop.time() + _REST * (loop.time() - began)
 
     async def _look_for_ended_logins(self) -> None:

@@ -68,6 +68,12 @@ def kept_facts(run: StoredRun, now: datetime) -> RunFacts:
     )
 
 
+def row_of_end(run: StoredRun) -> LogRow:
+    """The row of the log for a run that somebody has ended without having it go on."""
+    facts = kept_facts(run, run.updated_at)
+    return facts.row._replace(outcome=facts.outcome)
+
+
 def kept_call(call: StoredCall, run: StoredRun) -> CallOfRun:
     """A call that is kept of a run."""
     return CallOfRun(

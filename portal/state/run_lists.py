@@ -99,6 +99,12 @@ class RunLists:
         async with self._reading() as connection:
             return (await connection.execute(select(runs.c.id).limit(1))).first() is not None
 
+    async def portals(self) -> Sequence[str]:
+        """The ids of the portals that have runs that have not ended."""
+        async with self._reading() as connection:
+            found = await connection.execute(select(runs.c.portal).where(runs.c.state.in_(LIVE)).distinct())
+            return [*found.scalars()]
+
     async def result(self, id: str) -> bytes | None:
         """The result of a run that has ended; None if there is none, or it is not kept any more.
 

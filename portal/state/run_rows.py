@@ -453,8 +453,8 @@ class RunRows(RunLists):
             await self._ready(connection, changed, runs.c.id == id, runs.c.id == id)
             return True
 
-    async def expire_due(self) -> Sequence[str]:
-        """End those whose time is over, whoever runs them. Their ids, at most `EXPIRED_AT_ONCE`."""
+    async def expire_due(self) -> Sequence[StoredRun]:
+        """End those whose time is over, whoever runs them. They as they are stored then, at most `EXPIRED_AT_ONCE`."""
         over = and_(runs.c.state.in_(LIVE), runs.c.expires_at <= to_stored(self._clock()))
         async with self._reading() as connection:
             if (await connection.execute(select(runs.c.id).where(over).limit(1))).first() is None:
@@ -468,7 +468,8 @@ class RunRows(RunLists):
                 end = EndOfRun(state="expired", kind="expired", name="RunExpired", words=words)
                 await self._end_found(connection, row, "expired", end)
                 changed.update((RUNS, APPROVALS))
-            return [row["id"] for row in rows]
+            ended = select(*SHOWN).where(runs.c.id.in_([row["id"] for row in rows])).order_by(runs.c.created_at)
+            return [read_run(row) for row in (await connection.execute(ended)).mappings()]
 
     async def purge(self) -> int:
         """Delete runs that have ended and are not kept any more. How many, at most `PURGED_AT_ONCE`."""

@@ -36,6 +36,7 @@ from portal.cli.show.console import consoles
 from portal.cli.show.progress import StepBar
 from portal.config import Expansion, read_document
 from portal.errors import ConfigError, InputError
+from portal.runs import row_of_end
 from portal.state import StateError, Store
 
 MAX_FILE = 16 * 1024 * 1024
@@ -138,7 +139,13 @@ async def open_admin(
         if logged:
             events = events_of_command(found or config_of_state(state))
             settings.events = await stack.enter_async_context(events)
-        yield await create_admin(store, settings=settings), store
+
+        async def end_run(id: str, words: str) -> bool:
+            if (ended := await store.runs.cancel(id, words)) is not None:
+                settings.events.write(row_of_end(ended))
+            return ended is not None
+
+        yield await create_admin(store, settings=settings, end_run=end_run), store
 
 
 def read_declaration(file: Path, environment: Mapping[str, str] = os.environ) -> object:

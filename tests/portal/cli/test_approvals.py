@@ -211,6 +211,12 @@ def test_who_opened_and_decided_on_the_command_line_is_in_the_log(
     assert ("POST", "okta:bob", "command line") in told
     assert "via cli" in told["approval/deny", "okta:bob", None]["reason"]
     assert "planted-secret" not in json.dumps(rows)
+    parked(tmp_path, "exec_1")
+    assert codemode(tmp_path, "runs", "cancel", "exec_1").returncode == 0
+    assert codemode(tmp_path, "runs", "cancel", "exec_1").returncode == 1
+    (row,) = [json.loads(line) for line in codemode(tmp_path, "logs", "--kind", "run", "--json").stdout.splitlines()]
+    members = [row.get(name) for name in ("run", "portal", "identity", "outcome", "reason")]
+    assert members == ["exec_1", "main", "okta:ada", "cancelled", "cancelled"]
 
 
 def test_runs_that_are_kept_are_listed_shown_and_cancelled_with_what_they_ask_for(tmp_path: Path) -> None:

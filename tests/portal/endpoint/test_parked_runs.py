@@ -13,7 +13,9 @@ import pytest
 
 from codemode import CodeTool
 from portal.endpoint import code as code_module
+from portal.endpoint import ledger as ledger_module
 from portal.endpoint.parked import read_checkpoint
+from portal.runs import ended_by
 from portal.state import LIVE, CredentialRows, RunFilter, RunRows, StateUnavailable, StoredRun
 from tests.patience import PATIENCE
 from tests.portal.portals import GENERATIONS, MODERN, Portal, client_of, portal_over
@@ -354,3 +356,54 @@ async def test_a_portal_that_stops_does_not_end_the_parked_program_of_a_client_t
         assert (answer["status"], answer["executionId"]) == ("paused", parked.id)
         assert [one.state for one in await stored(portal)] == ["parked"]
         assert portal.kept.runs == []
+
+
+async def test_what_a_call_of_a_parked_program_has_answered_outlasts_an_outage_of_the_database(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures, settled = [StateUnavailable("the connection was lost")] * 20, RunRows.settled
+
+    async def lossy(self: RunRows, *arguments: Any) -> None:
+        if arguments[3] and arguments[4] and failures:
+            raise failures.pop()
+        await settled(self, *arguments)
+
+    monkeypatch.setattr(RunRows, "settled", lossy)
+    monkeypatch.setattr(ledger_module, "_LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(ledger_module, "PAUSE", 0.001)
+    async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
+        run_id = (await run(client, TWO))["executionId"]
+        await logged_in(portal, login)
+        assert (await run(client, fetching(run_id)))["result"] == [{"text": "x"}, "y"]
+        assert not failures
+        calls = [one.name for one in portal.kept.records if one.run == run_id and one.kind == "tool"]
+        assert calls == ["structured", "echo"]
+
+
+async def test_a_program_that_somebody_ends_while_it_is_being_parked_ends_though_the_database_fails_right_after(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    park, cancel, failures = RunRows.park, RunRows.cancel, [StateUnavailable("the connection was lost")]
+    ended: list[str] = []
+
+    async def parks(self: RunRows, parking: Any, checkpoint: bytes, **options: Any) -> StoredRun:
+        found = await park(self, parking, checkpoint, **options)
+        (under_way,) = portal.instance.shared.runs.all()
+        watched = portal.instance.shared.runs.find(under_way.row.run)
+        assert watched is not None
+        watched.end(ended_by("somebody", watched))
+        ended.append(watched.id)
+        return found
+
+    async def lossy(self: RunRows, *arguments: Any) -> StoredRun | None:
+        if failures:
+            raise failures.pop()
+        return await cancel(self, *arguments)
+
+    monkeypatch.setattr(RunRows, "park", parks)
+    monkeypatch.setattr(RunRows, "cancel", lossy)
+    async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
+        await run(client, TWO)
+        assert not failures and len(ended) == 1
+        assert [(one.id, one.state) for one in await stored(portal)] == [(ended[0], "cancelled")]
+        assert await rows_of_runs(portal, ended[0]) == ["cancelled"]

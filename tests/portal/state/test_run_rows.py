@@ -347,9 +347,9 @@ async def test_a_run_expires_whatever_it_waits_for_and_whoever_runs_it(store: St
     await claimed(store, clock)
     await store.runs.park(parking("b", clock.now, expires_in=timedelta(seconds=5)), b"heap")
     clock.move(5)
-    assert await store.runs.expire_due() == ["b"]
+    assert [(one.id, one.state) for one in await store.runs.expire_due()] == [("b", "expired")]
     clock.move(DAY.total_seconds())
-    assert await store.runs.expire_due() == ["a"]
+    assert [(one.id, one.state) for one in await store.runs.expire_due()] == [("a", "expired")]
     assert await store.runs.expire_due() == ()
     with pytest.raises(RunTaken):
         await store.runs.settled("a", 2, 1, b"late")

@@ -590,3 +590,123 @@ async def test_a_process_that_finds_no_runs_asks_one_thing_of_the_database(
                 await looked.wait()
             await anyio.lowlevel.checkpoint()
         assert asked == []
+
+
+async def test_the_runs_of_portals_that_were_removed_end_as_a_process_begins_and_as_it_hears_of_it(
+    opened: Opener, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, str] = {}
+    failures = [StateUnavailable("the connection was lost")]
+
+    async def resume(claim: RunClaim) -> RunOutcome:
+        raise AssertionError("they wait")
+
+    def note(run: StoredRun) -> None:
+        told[run.id] = "" if run.document.end is None else run.document.end.words
+
+    async with opened(clock) as store:
+        for id, place in (("a", "gone"), ("b", "elsewhere"), ("c", "main"), ("d", "main"), ("e", "docs")):
+            await store.runs.park(parking(id, clock.now, portal=place), b"heap")
+        cancel = store.runs.cancel
+
+        async def lossy(id: str, words: str) -> StoredRun | None:
+            if failures:
+                raise failures.pop()
+            return await cancel(id, words)
+
+        monkeypatch.setattr(store.runs, "cancel", lossy)
+        served, known = {"main", "docs"}, ("main", "docs", "elsewhere")
+        runs = DurableRuns(
+            store, resume, owner="p1", portals=lambda: served, known=lambda: known, on_end=note, clock=clock
+        )
+        async with runs:
+            with anyio.fail_after(PATIENCE):
+                assert (await runs.wait("a", "gone", ANN) or pytest.fail("gone")).state == "cancelled"
+            assert told == {"a": portal.runs.durable.PORTAL_REMOVED}
+            failures.append(StateUnavailable("the connection was lost"))
+            served.remove("main")
+            runs.portals_removed(("main",))
+            with anyio.fail_after(PATIENCE):
+                for id in ("c", "d"):
+                    assert (await runs.wait(id, "main", ANN) or pytest.fail("gone")).state == "cancelled"
+            assert sorted(told) == ["a", "c", "d"]
+            found = await store.runs.list(RunFilter(states=("parked",)))
+            assert sorted(one.id for one in found) == ["b", "e"]
+
+
+async def test_a_portal_without_runs_that_was_removed_and_is_there_again_keeps_its_new_ones(
+    opened: Opener, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resume(claim: RunClaim) -> RunOutcome:
+        raise AssertionError("it waits")
+
+    async with opened(clock) as store:
+        looked, any_run = asyncio.Event(), store.runs.any
+
+        async def looks() -> bool:
+            found = await any_run()
+            looked.set()
+            return found
+
+        monkeypatch.setattr(store.runs, "any", looks)
+        async with DurableRuns(store, resume, owner="p1", clock=clock) as runs:
+            with anyio.fail_after(PATIENCE):
+                await looked.wait()
+                looked.clear()
+                runs.portals_removed(("main",))
+                await looked.wait()
+                await runs.park(parking("a", clock.now), b"heap")
+                for _ in range(2):
+                    looked.clear()
+                    runs.again()
+                    await looked.wait()
+        assert (await store.runs.get("a") or pytest.fail("gone")).state == "parked"
+
+
+async def test_a_decision_that_comes_while_decisions_are_looked_for_is_looked_for_again(
+    opened: Opener, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resume(claim: RunClaim) -> RunOutcome:
+        raise AssertionError("it waits")
+
+    async with opened(clock) as store:
+        looks, twice = list[int](), asyncio.Event()
+        await store.runs.park(parking("a", clock.now, reason="approval"), b"heap")
+        runs = DurableRuns(store, resume, owner="p1", clock=clock)
+
+        async def decided() -> int:
+            looks.append(1)
+            if len(looks) == 1:
+                runs._heard(frozenset({"approvals"}))
+            else:
+                twice.set()
+            return 0
+
+        monkeypatch.setattr(store.runs, "ready_decided", decided)
+        async with runs:
+            with anyio.fail_after(PATIENCE):
+                await twice.wait()
+
+
+async def test_whoever_writes_the_row_of_an_expired_run_is_told_of_it_whatever_the_database_does_then(
+    opened: Opener, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = asyncio.Event()
+
+    async def resume(claim: RunClaim) -> RunOutcome:
+        raise AssertionError("it waits")
+
+    async def lost(id: str) -> StoredRun | None:
+        raise StateUnavailable("the connection was lost")
+
+    def note(run: StoredRun) -> None:
+        assert (run.id, run.state, run.portal) == ("a", "expired", "docs")
+        told.set()
+
+    async with opened(clock) as store:
+        await store.runs.park(parking("a", clock.now, portal="docs", expires_in=timedelta(seconds=5)), b"heap")
+        clock.move(5)
+        monkeypatch.setattr(store.runs, "get", lost)
+        async with DurableRuns(store, resume, owner="p1", portals=lambda: ("main",), on_end=note, clock=clock):
+            with anyio.fail_after(PATIENCE):
+                await told.wait()
