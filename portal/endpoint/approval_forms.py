@@ -118,8 +118,9 @@ def _asks(approval: Approval) -> str:
 
 
 def _choices(approval: Approval) -> list[str]:
-    """For how long the approval may be remembered: only tools are, and for a run only where there is one."""
-    if approval.method != "tools/call":
+    """For how long the approval may be remembered: only tools are, where what asks lets them be, and for a run only
+    where there is one."""
+    if approval.method != "tools/call" or not approval.rule.memorable:
         return ["no"]
     return ["no", "15 minutes", *(["this run"] if approval.run else [])]
 
