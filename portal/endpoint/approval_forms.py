@@ -60,11 +60,18 @@ def shown_arguments(text: str) -> str | None:
 
 
 def question_of(
-    approval: Approval, arguments: str | None, url: str, *, forms: bool, urls: bool, modern: bool
+    approval: Approval,
+    arguments: str | None,
+    url: str,
+    *,
+    forms: bool,
+    urls: bool,
+    modern: bool,
+    signed_in: bool = True,
 ) -> ApprovalQuestion | None:
     """The question for a client that shows forms, or URLs; None for one that cannot show this one. `arguments` are
-    canonical."""
-    decides = forms and decided_in_client(approval)
+    canonical. Only a client with the login of a person is `signed_in`."""
+    decides = forms and signed_in and decided_in_client(approval)
     shown = shown_arguments(arguments) if decides and arguments is not None else None
     if shown is not None:
         words = f"{_asks(approval)} Only this call is approved, with exactly these arguments:\n\n```json\n{shown}\n```"

@@ -118,19 +118,26 @@ class ApprovalPrompts:
         """What the client of a request is asked about an approval; None if it cannot show it, or nobody is asked any
         more."""
         assert self._approvals is not None
-        channels = shows(request)
-        if not channels or request.principal is None or not request.principal.logged_in:
+        channels, person = shows(request), request.principal
+        if not channels or person is None or not person.logged_in:
             return None
         try:
             approval = await self._approvals.get(id)
             whose = approval.subject, approval.client
-            if approval.state != "pending" or whose != (request.principal.key, request.context.source.client_id):
+            if approval.state != "pending" or whose != (person.key, request.context.source.client_id):
                 return None
             arguments = await self._approvals.arguments(id) if decided_in_client(approval) else None
         except ApprovalUnknown:
             return None
-        forms, urls = "form" in channels, "url" in channels
-        return question_of(approval, arguments, self._page(id), forms=forms, urls=urls, modern=request.modern)
+        return question_of(
+            approval,
+            arguments,
+            self._page(id),
+            forms="form" in channels,
+            urls="url" in channels,
+            modern=request.modern,
+            signed_in=not person.by_credential,
+        )
 
     async def take(self, request: ClientRequest, id: str, answer: object) -> bool:
         """Whether the person goes to the page to decide, by what the client has answered. A form that decides is

@@ -239,7 +239,8 @@ class CodeMode:
         words = "; ".join(one["text"] for one in paused["structuredContent"]["waiting"])
         try:
             while (run := await parked.find(run_id)) is not None and run.state in LIVE:
-                if run.state == "parked" and (asked := await prompts.asks(run)) is not None:
+                is_late = loop.time() >= leaves_at()
+                if run.state == "parked" and (asked := await prompts.asks(run, is_late=is_late)) is not None:
                     now = await parked.find(run_id)
                     if now is not None and (now.state, now.revision) == (run.state, run.revision):
                         return asked

@@ -333,7 +333,7 @@ class Questions:
             call, asking = _of_round(call, asking, state)
 
         async def attempt(call: Call) -> Result:
-            return await caller.call(call, asking)
+            return _marked(await caller.call(call, asking), asking)
 
         result = own_result(await self._admitted(request, call, attempt, waits_on))
         return await deliverable(request.generation, call, result)
@@ -375,7 +375,7 @@ class Questions:
         async def work(held: HeldWork) -> Result:
             on_progress = held.progress if context.on_progress is not None else None
             asking = replace(context, on_request=held.ask, on_progress=on_progress, on_log=held.log)
-            return await caller.call(call, asking)
+            return _marked(await caller.call(call, asking), asking)
 
         return await self._begin(request, work)
 

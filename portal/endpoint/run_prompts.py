@@ -58,10 +58,10 @@ class RunPrompts:
         finally:
             asking.cancel()
 
-    async def asks(self, run: StoredRun) -> RawResult | None:
+    async def asks(self, run: StoredRun, *, is_late: bool = False) -> RawResult | None:
         """Ask for what a parked run waits for. The result that has a client of 2026-07-28 do so; None for others, and
-        where there is nothing to ask."""
-        if self._held.on_request is None:
+        where there is nothing to ask. When it `is_late` the task of the run asks, for a client that takes tasks."""
+        if self._held.on_request is None or (is_late and self._held.becomes_task):
             return None
         if not self._held.between_rounds:
             await self._ask({run.id})
