@@ -60,11 +60,18 @@ def shown_arguments(text: str) -> str | None:
 
 
 def question_of(
-    approval: Approval, arguments: str | None, url: str, *, forms: bool, urls: bool, modern: bool
+    approval: Approval,
+    arguments: str | None,
+    url: str,
+    *,
+    forms: bool,
+    urls: bool,
+    modern: bool,
+    signed_in: bool = True,
 ) -> ApprovalQuestion | None:
     """The question for a client that shows forms, or URLs; None for one that cannot show this one. `arguments` are
-    canonical."""
-    decides = forms and decided_in_client(approval)
+    canonical. Only a client with the login of a person is `signed_in`."""
+    decides = forms and signed_in and decided_in_client(approval)
     shown = shown_arguments(arguments) if decides and arguments is not None else None
     if shown is not None:
         words = f"{_asks(approval)} Only this call is approved, with exactly these arguments:\n\n```json\n{shown}\n```"
@@ -118,8 +125,9 @@ def _asks(approval: Approval) -> str:
 
 
 def _choices(approval: Approval) -> list[str]:
-    """For how long the approval may be remembered: only tools are, and for a run only where there is one."""
-    if approval.method != "tools/call":
+    """For how long the approval may be remembered: only tools are, where what asks lets them be, and for a run only
+    where there is one."""
+    if approval.method != "tools/call" or not approval.rule.memorable:
         return ["no"]
     return ["no", "15 minutes", *(["this run"] if approval.run else [])]
 

@@ -16,7 +16,8 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from portal.approvals import Approval, ApprovalError, Approvals, ApprovalUnknown, decided_in_client
 from portal.calls import Call
@@ -32,13 +33,27 @@ from portal.endpoint.login_prompts import (
 from portal.endpoint.request import ClientRequest, RawResult
 from portal.errors import ApprovalRequired, RpcError
 from portal.identity import Identity
+from portal.shares import Full, Shares, holder_of
 from portal.state import StateUnavailable
 from portal.upstream import OnRequest
 
 MOST_QUESTIONS = 16
 """Approvals that one client is asked for at once. The others come when these are decided."""
+MOST_OPEN, MOST_OPEN_EACH = 5000, 500
+"""Questions about approvals that clients have not answered, and those of one person."""
 # So often the policies may change while one call is approved.
 _MOST_ROUNDS = 10
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """What one call has been asked. `answers` are those that its client came back with and that nobody has looked at,
+    by the id of the approval; `shown` are the approvals that it was asked for, or has answered about. `waits_on` is as
+    in `answer`."""
+
+    answers: dict[str, object]
+    waits_on: Callable[[], bool]
+    shown: set[str] = field(default_factory=set)
 
 
 class ApprovalPrompts:
@@ -49,9 +64,13 @@ class ApprovalPrompts:
         self._approvals = approvals
         self._page = page
         self._asking: set[asyncio.Task[bool]] = set()
+        self._room = Shares(MOST_OPEN, MOST_OPEN_EACH)
 
-    async def answer(self, request: ClientRequest, call: Call, attempt: Attempt) -> RawResult:
-        """The result of `attempt(call)`, or what asks for the approval that it needs.
+    async def answer(
+        self, request: ClientRequest, call: Call, attempt: Attempt, *, waits_on: Callable[[], bool] = lambda: False
+    ) -> RawResult:
+        """The result of `attempt(call)`, or what asks for the approval that it needs. `waits_on`: the client waits for
+        as long as it takes.
 
         Raises:
             ApprovalRequired: it is not decided while the client waits, which is told the link.
@@ -60,55 +79,65 @@ class ApprovalPrompts:
         if self._approvals is None:
             return await attempt(call)
         call, answers = _came_back(call)
-        # Whether the person is at the page, by the id of the approval.
-        shown = {id: await self.take(request, id, answer) for id, answer in answers.items()}
+        asked = _Asked(answers, waits_on)
         for _ in range(_MOST_ROUNDS):
             try:
                 return await attempt(call)
             except ApprovalRequired as required:
-                waits = await self._waits_after(request, required, shown)
+                waits = await self._waits_after(request, required, asked)
                 if isinstance(waits, Mapping):
                     return dict(waits)
                 if not waits:
                     raise
         return await attempt(call)
 
-    async def _waits_after(
-        self, request: ClientRequest, required: ApprovalRequired, shown: dict[str, bool]
-    ) -> RawResult | bool:
+    async def _waits_after(self, request: ClientRequest, required: ApprovalRequired, asked: _Asked) -> RawResult | bool:
         """Whether the approval is decided by now, or the result that has a client of 2026-07-28 ask for it."""
         id = required.approval
-        if (is_at_page := shown.get(id)) is not None:
-            shown[id] = False
-            return is_at_page and await self._decided(request, id)
+        if id in asked.answers:
+            # Of this approval alone: what a client says of those of other calls does not count here.
+            asked.shown.add(id)
+            is_at_page = await self.take(request, id, asked.answers.pop(id))
+            return await (self._decided(request, id, asked) if is_at_page else self._decided_within(id, 0.0))
+        if id in asked.shown:
+            return False
         question = await self.question(request, id)
         if question is None:
             # Others may have decided just now.
             return bool(shows(request)) and await self._decided_within(id, 0.0)
-        shown[id] = False
+        asked.shown.add(id)
         if request.modern:
-            asked = {ANSWER + id: {"method": ELICIT, "params": dict(question.params)}}
-            return {"resultType": "input_required", "inputRequests": asked}
+            requests = {ANSWER + id: {"method": ELICIT, "params": dict(question.params)}}
+            return {"resultType": "input_required", "inputRequests": requests}
         ask = request.context.on_request
         assert ask is not None, "a client of 2025 that shows something can be asked"
-        return await self._decided(request, id, self.ask(request, question, ask))
+        asking = self.ask(request, question, ask)
+        return asking is not None and await self._decided(request, id, asked, asking)
 
     async def question(self, request: ClientRequest, id: str) -> ApprovalQuestion | None:
         """What the client of a request is asked about an approval; None if it cannot show it, or nobody is asked any
         more."""
         assert self._approvals is not None
-        channels = shows(request)
-        if not channels or request.principal is None or not request.principal.logged_in:
+        channels, person = shows(request), request.principal
+        if not channels or person is None or not person.logged_in:
             return None
         try:
             approval = await self._approvals.get(id)
-            if approval.state != "pending" or approval.subject != request.principal.key:
+            whose = approval.subject, approval.client
+            if approval.state != "pending" or whose != (person.key, request.context.source.client_id):
                 return None
             arguments = await self._approvals.arguments(id) if decided_in_client(approval) else None
         except ApprovalUnknown:
             return None
-        forms, urls = "form" in channels, "url" in channels
-        return question_of(approval, arguments, self._page(id), forms=forms, urls=urls, modern=request.modern)
+        return question_of(
+            approval,
+            arguments,
+            self._page(id),
+            forms="form" in channels,
+            urls="url" in channels,
+            modern=request.modern,
+            signed_in=not person.by_credential,
+        )
 
     async def take(self, request: ClientRequest, id: str, answer: object) -> bool:
         """Whether the person goes to the page to decide, by what the client has answered. A form that decides is
@@ -127,11 +156,41 @@ class ApprovalPrompts:
                 await self._approvals.answer(id, person, decision.approves, remember=decision.remember)
         return False
 
-    def ask(self, request: ClientRequest, question: ApprovalQuestion, ask: OnRequest) -> asyncio.Task[bool]:
+    async def questions(
+        self, request: ClientRequest, approvals: Iterable[Approval], known: Collection[str] = ()
+    ) -> dict[str, object]:
+        """What a client of 2026-07-28 is asked about these approvals (`inputRequests`), but for those whose answers
+        have a `known` key."""
+        found: dict[str, object] = {}
+        for one in approvals:
+            if (key := ANSWER + one.id) in known or len(found) == MOST_QUESTIONS:
+                continue
+            if (question := await self.question(request, one.id)) is not None:
+                found[key] = {"method": ELICIT, "params": dict(question.params)}
+        return found
+
+    async def take_all(self, request: ClientRequest, run: str, responses: object) -> set[str]:
+        """Take what a client has answered about the approvals that a run waits for. Their ids."""
+        taken = set[str]()
+        if not isinstance(responses, Mapping) or not any(str(key).startswith(ANSWER) for key in responses):
+            return taken
+        for approval in await self.pending({run}):
+            answer = responses.get(ANSWER + approval.id)
+            if isinstance(answer, Mapping):
+                taken.add(approval.id)
+                await self.take(request, approval.id, answer)
+        return taken
+
+    def ask(self, request: ClientRequest, question: ApprovalQuestion, ask: OnRequest) -> asyncio.Task[bool] | None:
         """A task that asks the client and takes its answer, until the approval is not pending any more. Its result is
-        whether to wait for a decision on the page; also for a client that does not do what it has declared."""
-        approvals, id = self._approvals, question.approval
+        whether to wait for a decision on the page; also for a client that does not do what it has declared. None if
+        its person is asked as much as may be already."""
+        approvals, id, holder = self._approvals, question.approval, holder_of(request.principal)
         assert approvals is not None
+        try:
+            self._room.take(holder)
+        except Full:
+            return None
 
         async def answered() -> bool:
             try:
@@ -160,7 +219,7 @@ class ApprovalPrompts:
 
         task = asyncio.create_task(until_decided(), name=f"asking for {id}")
         self._asking.add(task)
-        task.add_done_callback(self._answered)
+        task.add_done_callback(partial(self._answered, holder))
         return task
 
     def told(self, approvals: Iterable[Approval]) -> list[dict[str, str]]:
@@ -174,6 +233,10 @@ class ApprovalPrompts:
             }
             for one in approvals
         ]
+
+    async def of_run(self, run: str) -> list[Approval]:
+        """All approvals that a run has asked for, in the order of its calls."""
+        return [] if self._approvals is None else await self._approvals.of_run(run)
 
     async def pending(self, runs: Collection[str]) -> list[Approval]:
         """The approvals that these runs wait for, in the order of their calls."""
@@ -198,26 +261,33 @@ class ApprovalPrompts:
         for task in tuple(self._asking):
             task.cancel()
 
-    async def _decided(self, request: ClientRequest, id: str, asking: asyncio.Task[bool] | None = None) -> bool:
+    async def _decided(
+        self, request: ClientRequest, id: str, asked: _Asked, asking: asyncio.Task[bool] | None = None
+    ) -> bool:
         """Whether people have decided while the client has patience. A question that is still open then stays so: its
         answer counts for the next try of the call."""
         on_progress = request.context.on_progress
         patience = PATIENCE if on_progress is None else PATIENCE_WITH_PROGRESS
         began = time.monotonic()
-        deciding = asyncio.ensure_future(self._decided_within(id, patience))
+        deciding = asyncio.ensure_future(self._decided_within(id, RUN_PATIENCE))
         try:
-            while not deciding.done():
+            while True:
+                left = began + patience - time.monotonic()
+                if left <= 0 and not asked.waits_on():
+                    return False
+                seconds = min(left, PROGRESS_SECONDS) if left > 0 else PROGRESS_SECONDS
                 waits_for = {deciding} if asking is None else {deciding, asking}
-                await asyncio.wait(waits_for, timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waits_for, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                if deciding.done():
+                    return deciding.result()
                 if asking is not None and asking.done():
                     if not asking.result():
                         # What the form has decided is decided by now.
                         return await self._decided_within(id, 0.0)
                     asking = None
-                if on_progress is not None and not deciding.done():
+                if on_progress is not None:
                     waited = round(time.monotonic() - began, 1)
                     await on_progress(waited, None, "waiting for the approval of this call")
-            return deciding.result()
         except asyncio.CancelledError:
             if asking is not None:
                 asking.cancel()
@@ -239,8 +309,9 @@ class ApprovalPrompts:
             while (approval := await self._approvals.get(id)).state == "pending":
                 await self._approvals.changed(id, approval.rule.seconds)
 
-    def _answered(self, task: asyncio.Task[bool]) -> None:
+    def _answered(self, holder: str, task: asyncio.Task[bool]) -> None:
         self._asking.discard(task)
+        self._room.give_back(holder)
         if not task.cancelled():
             task.exception()  # its request may have gone
 

@@ -210,12 +210,19 @@ class CodeMode:
         run = None if parked is None else await parked.find(came.run)
         if parked is None or run is None:
             raise MCPError(INVALID_PARAMS, "The program that this answers is not kept any more. Run it again.")
+        # Its row says what becomes of it, for a client that takes tasks too.
+        held.id, held.stored = run.id, True
         prompts = RunPrompts(self._approvals, held)
-        if run.state == "parked" and run.revision == came.revision:
-            await prompts.take(run)
-        answer = paused(run.id, waits_of(run), [])
-        found = await self._follow(run.id, answer, parked, self._leaves_at(held), RunProgress(held), prompts)
-        return await self._as_task(held, run.id, found)
+        try:
+            if run.state == "parked" and run.revision == came.revision:
+                await prompts.take(run)
+            answer = paused(run.id, waits_of(run), [])
+            found = await self._follow(run.id, answer, parked, self._leaves_at(held), RunProgress(held), prompts)
+            return await self._as_task(held, run.id, found)
+        except asyncio.CancelledError:
+            # As in the round that began it.
+            await self._left(run.id, parked)
+            raise
 
     async def _follow(
         self,
@@ -232,8 +239,13 @@ class CodeMode:
         words = "; ".join(one["text"] for one in paused["structuredContent"]["waiting"])
         try:
             while (run := await parked.find(run_id)) is not None and run.state in LIVE:
-                if run.state == "parked" and (asked := await prompts.asks(run)) is not None:
-                    return asked
+                is_late = loop.time() >= leaves_at()
+                if run.state == "parked" and (asked := await prompts.asks(run, is_late=is_late)) is not None:
+                    now = await parked.find(run_id)
+                    if now is not None and (now.state, now.revision) == (run.state, run.revision):
+                        return asked
+                    # It went on meanwhile: the answer would be one to an earlier state.
+                    continue
                 if (now := loop.time()) >= (end := leaves_at()):
                     progress.silent = True
                     return await prompts.paused(await parked.paused(run_id) or paused)

@@ -169,7 +169,8 @@ class Endpoint:
         self, caller: Caller, store: Store | None, parking: RunParking | None, durable: DurableRuns | None
     ) -> Tasks:
         ids = TaskIds(caller.portal, None if store is None else store.keys)
-        return Tasks(ids, lambda: self._run_settings, self._background, caller.hand_over_run, parking, durable)
+        settings, told = lambda: self._run_settings, caller.hand_over_run
+        return Tasks(ids, settings, self._background, told, self._approval_prompts, parking, durable)
 
     def _records(self) -> bool:
         """Whether this portal records programs."""

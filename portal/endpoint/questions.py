@@ -24,6 +24,7 @@ from portal.calls import Call, Caller
 from portal.endpoint.approval_prompts import ApprovalPrompts
 from portal.endpoint.generations import deliverable
 from portal.endpoint.login_prompts import LoginPrompts
+from portal.endpoint.own_parked import owner_of
 from portal.endpoint.request import CAPABILITIES, ClientRequest, own_result, require_capability
 from portal.endpoint.under_way import size_of
 from portal.errors import INVALID_PARAMS as WRONG_PARAMS
@@ -47,6 +48,7 @@ MAX_QUESTIONS, MAX_QUESTION_BYTES = 16, 4 * 1024 * 1024
 RUN_STATE = "run:"
 """Before the state of a parked run that its client is asked about. Nothing of it is held here."""
 _PARKED, _UPSTREAM, _ROUND = "portal:", "upstream:", "round:"
+_OF_ROUNDS = ("inputResponses", "requestState")
 _INPUT_REQUEST: TypeAdapter[object] = TypeAdapter(InputRequest)
 
 Result = dict[str, Any]
@@ -287,8 +289,10 @@ class Questions:
             return await self._answer_or_task(request, caller, call)
         return await self._answered(request, caller, call)
 
-    async def _answered(self, request: ClientRequest, caller: Caller, call: Call) -> Result:
-        result = own_result(await self._admitted(request, call, partial(self.call, request, caller)))
+    async def _answered(
+        self, request: ClientRequest, caller: Caller, call: Call, waits_on: Callable[[], bool] = lambda: False
+    ) -> Result:
+        result = own_result(await self._admitted(request, call, partial(self.call, request, caller), waits_on))
         return await deliverable(request.generation, call, result)
 
     async def _answer_or_task(self, request: ClientRequest, caller: Caller, call: Call) -> Result:
@@ -296,10 +300,11 @@ class Questions:
         `input_required`, and later by the task."""
         state = call.params.get("requestState")
         if isinstance(state, str) and state.startswith(_PARKED):
-            return await self._resume(request, state.removeprefix(_PARKED))
+            result = own_result(await self._resume(request, state.removeprefix(_PARKED)))
+            return await deliverable(request.generation, call, result)
 
         async def work(held: HeldWork) -> Result:
-            again = call
+            again, plain = call, {key: value for key, value in call.params.items() if key not in _OF_ROUNDS}
             for _ in range(MAX_ROUNDS):
                 result = await self._round(held, caller, again)
                 asked = result.get("inputRequests")
@@ -307,7 +312,7 @@ class Questions:
                     return result
                 answers = await held.answers(asked if isinstance(asked, Mapping) else {})
                 state = {"requestState": result["requestState"]} if "requestState" in result else {}
-                again = replace(call, params={**call.params, "inputResponses": answers, **state})
+                again = replace(call, params={**plain, "inputResponses": answers, **state})
             raise ResponseInvalid(f"the server still asks after {MAX_ROUNDS} rounds", server=call.server)
 
         return await self._begin(request, work)
@@ -318,24 +323,34 @@ class Questions:
         on_progress = held.progress if context.on_progress is not None else None
         asking = replace(context, on_progress=on_progress, on_log=held.log, on_request=held.on_request)
         request = replace(held.request, context=asking)
+
+        def waits_on() -> bool:
+            return held.becomes_task
+
         if held.on_request is None or self._protocol_of(call.server) in MODERN_PROTOCOL_VERSIONS:
-            return await self._answered(request, caller, call)
+            return await self._answered(request, caller, call, waits_on)
+        if isinstance(state := call.params.get("requestState"), str):
+            call, asking = _of_round(call, asking, state)
 
         async def attempt(call: Call) -> Result:
-            return await caller.call(call, asking)
+            return _marked(await caller.call(call, asking), asking)
 
-        result = own_result(await self._admitted(request, call, attempt))
+        result = own_result(await self._admitted(request, call, attempt, waits_on))
         return await deliverable(request.generation, call, result)
 
     async def _admitted(
-        self, request: ClientRequest, call: Call, attempt: Callable[[Call], Awaitable[Result]]
+        self,
+        request: ClientRequest,
+        call: Call,
+        attempt: Callable[[Call], Awaitable[Result]],
+        waits_on: Callable[[], bool],
     ) -> Result:
         """The result of `attempt`, or what asks for the approval or the login that it needs."""
 
         async def with_login(call: Call) -> Result:
             return await self._logins.answer(request, call, attempt)
 
-        return await self._approvals.answer(request, call, with_login)
+        return await self._approvals.answer(request, call, with_login, waits_on=waits_on)
 
     async def call(self, request: ClientRequest, caller: Caller, call: Call) -> Result:
         """The upstream's raw result, or an `input_required` one that leads back here.
@@ -360,7 +375,7 @@ class Questions:
         async def work(held: HeldWork) -> Result:
             on_progress = held.progress if context.on_progress is not None else None
             asking = replace(context, on_request=held.ask, on_progress=on_progress, on_log=held.log)
-            return await caller.call(call, asking)
+            return _marked(await caller.call(call, asking), asking)
 
         return await self._begin(request, work)
 
@@ -457,7 +472,7 @@ class Questions:
 
     async def _resume(self, request: ClientRequest, key: str) -> Result:
         held = self._parked.get(key)
-        if held is None or held.request.context.identity != request.context.identity:
+        if held is None or owner_of(held.request) != owner_of(request):
             raise MCPError(INVALID_PARAMS, "The call this answers is no longer waiting. Call the tool again.")
         # Each round has a key of its own: a second answer to the same question must not find it.
         self._unpark(key)
@@ -542,7 +557,15 @@ def _marked(result: Result, context: CallContext) -> Result:
 
 
 def _of_round(call: Call, context: CallContext, state: str) -> tuple[Call, CallContext]:
-    """A call that comes back with this state, which this portal has sealed, as its upstream knows it."""
+    """A call that comes back with this state, which this portal has sealed, as its upstream knows it.
+
+    Raises:
+        MCPError: the state is of a program. No server sees it.
+    """
+    if not state.startswith((_UPSTREAM, _ROUND)):
+        raise MCPError(
+            INVALID_PARAMS, "The state that this call comes back with is of another one. Call the tool again."
+        )
     inner: str | None = state.removeprefix(_UPSTREAM)
     if state.startswith(_ROUND):
         approval, rounds, inner = json.loads(state.removeprefix(_ROUND))

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from portal.endpoint.approval_forms import ANSWER, ELICIT
 from portal.endpoint.approval_prompts import MOST_QUESTIONS, ApprovalPrompts
 from portal.endpoint.questions import RUN_STATE, HeldWork
 from portal.endpoint.request import RawResult
@@ -59,21 +58,16 @@ class RunPrompts:
         finally:
             asking.cancel()
 
-    async def asks(self, run: StoredRun) -> RawResult | None:
+    async def asks(self, run: StoredRun, *, is_late: bool = False) -> RawResult | None:
         """Ask for what a parked run waits for. The result that has a client of 2026-07-28 do so; None for others, and
-        where there is nothing to ask."""
-        if self._held.on_request is None:
+        where there is nothing to ask. When it `is_late` the task of the run asks, for a client that takes tasks."""
+        if self._held.on_request is None or (is_late and self._held.becomes_task):
             return None
         if not self._held.between_rounds:
             await self._ask({run.id})
             return None
-        request, asked = self._held.request, dict[str, object]()
-        for approval in await self._prompts.pending({run.id}):
-            if approval.id in self._asked or len(asked) == MOST_QUESTIONS:
-                continue
-            if (question := await self._prompts.question(request, approval.id)) is not None:
-                self._asked.add(approval.id)
-                asked[ANSWER + approval.id] = {"method": ELICIT, "params": dict(question.params)}
+        pending = [one for one in await self._prompts.pending({run.id}) if one.id not in self._asked]
+        asked = await self._prompts.questions(self._held.request, pending)
         if not asked:
             return None
         state = str(RunState(run.id, run.revision))
@@ -81,14 +75,8 @@ class RunPrompts:
 
     async def take(self, run: StoredRun) -> None:
         """Take what the client has answered about a parked run."""
-        responses = self._held.request.params.get("inputResponses")
-        if not isinstance(responses, Mapping):
-            return
-        for approval in await self._prompts.pending({run.id}):
-            answer = responses.get(ANSWER + approval.id)
-            if isinstance(answer, Mapping):
-                self._asked.add(approval.id)
-                await self._prompts.take(self._held.request, approval.id, answer)
+        request = self._held.request
+        self._asked |= await self._prompts.take_all(request, run.id, request.params.get("inputResponses"))
 
     async def paused(self, answer: RawResult) -> RawResult:
         """The answer of a request that waits no more: with the approvals, if its program goes on without it."""
@@ -123,6 +111,7 @@ class RunPrompts:
             under_way = sum(not task.done() for task in self._tasks)
             if approval.id in self._asked or under_way >= MOST_QUESTIONS:
                 continue
-            if (question := await self._prompts.question(request, approval.id)) is not None:
+            question = await self._prompts.question(request, approval.id)
+            if question is not None and (asking := self._prompts.ask(request, question, ask)) is not None:
                 self._asked.add(approval.id)
-                self._tasks.add(self._prompts.ask(request, question, ask))
+                self._tasks.add(asking)

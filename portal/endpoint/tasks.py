@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -25,8 +25,10 @@ from mcp_types import HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, METHOD_NO
 from pydantic import BaseModel, Field
 from starlette.datastructures import Headers
 
-from codemode import CatalogError, off_loop
+from codemode import CatalogError, Waiting, off_loop
 from portal.config import RunSettings
+from portal.endpoint.approval_forms import ANSWER
+from portal.endpoint.approval_prompts import ApprovalPrompts
 from portal.endpoint.background import Background
 from portal.endpoint.own_parked import OwnParkedRuns, owner_of
 from portal.endpoint.parking import RunParking
@@ -120,10 +122,12 @@ class Tasks:
         settings: Callable[[], RunSettings],
         background: Background,
         hand_over: Callable[[CallContext], Awaitable[None]],
+        approvals: ApprovalPrompts,
         parking: RunParking | None = None,
         durable: DurableRuns | None = None,
     ) -> None:
         self._ids = ids
+        self._approvals = approvals
         self._settings = settings
         self._background = background
         self._hand_over = hand_over
@@ -179,7 +183,8 @@ class Tasks:
         return (await self._find(request, params.task_id)).as_dict()
 
     async def update(self, request: ClientRequest, params: TaskUpdateParams) -> RawResult:
-        """`tasks/update`: answers to what a task has asked. None of them decides an approval."""
+        """`tasks/update`: answers to what a task has asked. Of approvals they decide what the policy lets the client
+        decide, and nothing else."""
         self._check(request, params, "tasks/update")
         responses = dict(list(params.input_responses.items())[:MOST_RESPONSES])
         owner = owner_of(request)
@@ -191,6 +196,7 @@ class Tasks:
         state = await self._stored(params.task_id, name, request)
         if state is None:
             raise _unknown()
+        await self._approvals.take_all(request, name.work, responses)
         asked = state.members.get("inputRequests")
         if isinstance(asked, Mapping):
             before = self._answered.pop(name.work, frozenset())
@@ -206,12 +212,19 @@ class Tasks:
         name = self._opened(params.task_id, owner)
         if (live := self._live_of(name, owner)) is not None:
             live.held.stop()
+            await self._end_stored(name, owner)
             return {}
         if await self._stored(params.task_id, name, request) is None:
             raise _unknown()
         assert self._durable is not None and self._parking is not None, "a run was found"
         await self._durable.cancel(name.work, self._parking.portal, owner, CANCELLED)
         return {}
+
+    async def _end_stored(self, name: TaskName, owner: Owner) -> None:
+        """End a program that was stored just now: its task was still of this process."""
+        if self._durable is not None and self._parking is not None:
+            with suppress(StateUnavailable):
+                await self._durable.cancel(name.work, self._parking.portal, owner, CANCELLED)
 
     def close(self) -> None:
         """End all that lives in this process."""
@@ -334,9 +347,22 @@ class Tasks:
         state = TaskState(id=id, created=name.created, updated=run.updated_at, until=run.expires_at)
         if run.state in LIVE:
             waits = waits_of(run) if run.state == "parked" else ()
-            asked = input_requests(run, waits, request, self._answered.get(run.id, frozenset()))
-            return state.asking(asked, in_words(waits))
+            return state.asking(await self._asked(run, waits, request), in_words(waits))
         return await self._ended_run(state, run, own, request)
+
+    async def _asked(self, run: StoredRun, waits: Sequence[Waiting], request: ClientRequest) -> Mapping[str, object]:
+        """What the client of a request is asked about a parked run: for approvals as it is asked in any other way, and
+        else to show the page."""
+        answered, asked = self._answered.get(run.id, frozenset()), dict[str, object]()
+        if any(one.kind == "approval" for one in waits):
+            approvals = await self._approvals.of_run(run.id)
+            pending = [one for one in approvals if one.state == "pending"]
+            asked = await self._approvals.questions(request, pending, answered)
+            known = asked.keys() | answered
+            only_pages = {one.id for one in pending if ANSWER + one.id not in known}
+            done = {one.id for one in approvals} - only_pages
+            waits = [one for one in waits if one.kind != "approval" or _last_part(one.url) not in done]
+        return {**asked, **input_requests(run, waits, request, answered)}
 
     async def _ended_run(
         self, state: TaskState, run: StoredRun, own: OwnParkedRuns, request: ClientRequest
@@ -417,6 +443,11 @@ class Tasks:
             self._bytes.give_back(task.held.holder, task.size)
         if task.timer is not None:
             task.timer.cancel()
+
+
+def _last_part(url: str | None) -> str:
+    """The id of an approval, in the address of its page: another process may have another address."""
+    return (url or "").rpartition("/")[2]
 
 
 def _unknown() -> MCPError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,14 +128,16 @@ async def place(
     document: Mapping[str, Any],
     code_tool: CodeTool | None = None,
     said: dict[str, dict[str, Any]] | None = None,
+    at: Hosted | None = None,
     **section: Any,
 ) -> AsyncIterator[Place]:
-    """`said` is what tools say of themselves otherwise than usually, `section` more of the portal's section."""
+    """`said` is what tools say of themselves otherwise than usually, `section` more of the portal's section. `at` is its
+    server; by default it has one of its own."""
     folder.mkdir(exist_ok=True)
     kept, events, live, time = Kept(), KeptEvents(), LiveAccess(access(document)), Time()
     parts = Parts(code=code_tool, records=kept, events=events, access=live, now=time)
     callers = {"ada": ADA, "bob": BOB, "robot": ROBOT}
-    async with hosted(Behaviour(said=said or {})) as upstream:
+    async with hosted(Behaviour(said=said or {})) if at is None else nullcontext(at) as upstream:
         section = {"state": new_state(folder), **section}
         config = {"mcpServers": {"up": {"url": upstream.url}}, "portal": section}
         async with opened(config, parts=parts) as instance:

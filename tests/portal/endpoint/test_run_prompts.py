@@ -22,6 +22,8 @@ from tests.portal.approvals.test_calls import ADA_DECIDES, BOB_DECIDES, BOBS_GRO
 from tests.portal.endpoint.test_approval_prompts import CANCELLED, DECLINED, IN_CLIENT, SAFE, Person, accepted, states
 from tests.portal.portals import GENERATIONS, LEGACY, MODERN, client_of
 from tests.portal.state.databases import new_state
+from tests.portal.upstreams.hosting import hosted
+from tests.portal.upstreams.server import Behaviour
 
 pytestmark = [
     pytest.mark.anyio,
@@ -198,15 +200,16 @@ def back(asked: Any, answer: Any) -> dict[str, Any]:
 async def test_the_state_of_a_round_goes_on_with_the_run_at_any_process(
     process: str, tmp_path: Path, code_tool: CodeTool
 ) -> None:
-    more = {"state": new_state(tmp_path), "runs": runs("on_park")}
-    async with place(tmp_path, IN_CLIENT, code_tool, SAFE, **more) as first:
-        asked = [await called(first, program) for program in (TWO, CAUGHT, ECHO, CAUGHT)]
-        assert all(next(iter(one.input_requests)).startswith(ANSWER) for one in asked)
-        if process == "same":
-            await answered(first, asked)
-            return
-    async with place(tmp_path, IN_CLIENT, code_tool, SAFE, **more) as second:
-        await answered(second, asked)
+    async with hosted(Behaviour(said=SAFE)) as upstream:
+        more: dict[str, Any] = {"at": upstream, "state": new_state(tmp_path), "runs": runs("on_park")}
+        async with place(tmp_path, IN_CLIENT, code_tool, **more) as first:
+            asked = [await called(first, program) for program in (TWO, CAUGHT, ECHO, CAUGHT)]
+            assert all(next(iter(one.input_requests)).startswith(ANSWER) for one in asked)
+            if process == "same":
+                await answered(first, asked)
+                return
+        async with place(tmp_path, IN_CLIENT, code_tool, **more) as second:
+            await answered(second, asked)
 
 
 async def answered(at: Place, asked: list[Any]) -> None:
