@@ -34,8 +34,11 @@ async def agree(
     plan: ProgramPlan, handle: RunHandle, context: CallContext, approvals: PlanApprovals | None
 ) -> Adherence:
     """What holds a program to its plan, once its person has approved it. A program whose plan is not approved is ended
-    before it begins. One that would change nothing needs no approval."""
-    if plan.failure is None and plan.effects and handle.ending is None:
+    before it begins. One that would change nothing needs no approval. One that fails while it is planned has nothing
+    that anybody approves: each of its calls with an effect is in no plan."""
+    if plan.failure is not None:
+        return Adherence(replace(plan, entries=()))
+    if plan.effects and handle.ending is None:
         refusal: str | None = NOBODY_DECIDES
         if approvals is not None:
             async with handle.before_it_begins() as on_wait:

@@ -328,7 +328,7 @@ class ProgramRuns:
                 request=request,
                 claim=claim,
                 adherence=request.adherence,
-                ledger=RunLedger(self._parking.rows, claim, spent, run.read),
+                ledger=RunLedger(self._parking.rows, claim, spent, run.read, request.adherence),
             )
             run.handle.journal = job.ledger
             run.handle.park()

@@ -155,3 +155,16 @@ async def test_where_nobody_can_approve_a_plan_nothing_is_changed(code_tool: Cod
             answer = await client.call_tool("code", {"code": KEEPS})
         assert "here nobody can" in answer.structured_content["error"]["message"]
         assert [entry for entry in upstream.upstream.journal.entries if entry.startswith("call")] == []
+
+
+async def test_what_a_program_does_before_it_fails_as_it_is_planned_is_not_approved_by_anybody(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    program = "await codemode.up.echo({text: 'x'}); return 'y'.repeat(30_000_000)"
+    async with requiring(tmp_path, code_tool) as at:
+        running = asyncio.create_task(at.run(program))
+        [asked] = await at.asked()
+        assert (asked.server, asked.tool, made(at)) == ("up", "echo", [])
+        await at.approvals.decide(asked.id, ADA_DECIDES, False)
+        await running
+        assert made(at) == []
