@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from codemode import Adherence, CallOutcome, LoggedResume, OnWait, ToolCall, ToolFailed, ToolReturned, Waiting, digest_of
+from codemode import (
+    Adherence,
+    CallOutcome,
+    LoggedResume,
+    OnWait,
+    ToolCall,
+    ToolFailed,
+    ToolReturned,
+    Waiting,
+    digest_of,
+)
 from portal.endpoint.parked import entry
 from portal.errors import CallDenied, StoreUnavailable
 from portal.exact import encode

@@ -143,7 +143,7 @@ def entry(
     what it has read of what is labelled, and which calls of its plan it has made. For `read_entry`."""
     document = {"spent": dict(spent), "read": [_read_document(one) for one in read]}
     if adherence is not None:
-        document["used"] = list(map(list, adherence.used.items()))
+        document["plan"] = adherence.progress()
     header = orjson.dumps(document)
     return _FRONT.pack(_ENTRY, len(header)) + header + resume
 
@@ -162,13 +162,12 @@ def read_entry(data: bytes, request: ParkedRequest) -> tuple[ParkedRequest, byte
         document = orjson.loads(data[_FRONT.size : _FRONT.size + size])
         spent = {_text(name): _number(count) for name, count in document["spent"].items()}
         read = tuple(_label_read(one) for one in document["read"])
-        used = None if "used" not in document else {_number(call): _number(one) for call, one in document["used"]}
+        adherence = request.adherence
+        if adherence is not None and (progress := document.get("plan")) is not None:
+            # What the journal repeats is not called again: without this its entries would be free for other calls.
+            adherence = adherence.come_to(progress)
     except (struct.error, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointUnreadable(f"its journal is damaged: {type(error).__name__}") from None
-    adherence = request.adherence
-    if adherence is not None and used is not None:
-        # What the journal repeats is not called again: without this its entries would be free for other calls.
-        adherence = replace(adherence, used=used)
     return replace(request, spent=spent, read=read, adherence=adherence), data[_FRONT.size + size :]
 
 

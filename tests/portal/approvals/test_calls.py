@@ -128,16 +128,18 @@ async def place(
     document: Mapping[str, Any],
     code_tool: CodeTool | None = None,
     said: dict[str, dict[str, Any]] | None = None,
+    server: Mapping[str, Any] | None = None,
     **section: Any,
 ) -> AsyncIterator[Place]:
-    """`said` is what tools say of themselves otherwise than usually, `section` more of the portal's section."""
+    """`said` is what tools say of themselves otherwise than usually, `server` and `section` more of the sections of the
+    server and of the portal."""
     folder.mkdir(exist_ok=True)
     kept, events, live, time = Kept(), KeptEvents(), LiveAccess(access(document)), Time()
     parts = Parts(code=code_tool, records=kept, events=events, access=live, now=time)
     callers = {"ada": ADA, "bob": BOB, "robot": ROBOT}
     async with hosted(Behaviour(said=said or {})) as upstream:
         section = {"state": new_state(folder), **section}
-        config = {"mcpServers": {"up": {"url": upstream.url}}, "portal": section}
+        config = {"mcpServers": {"up": {"url": upstream.url, **(server or {})}}, "portal": section}
         async with opened(config, parts=parts) as instance:
             await instance.servers.settled()
             instance.app.add_middleware(CallerInUrl, callers=callers)
