@@ -357,6 +357,21 @@ async def test_a_remembered_approval_lets_further_calls_through(tmp_path: Path, 
         assert grant.startswith("grant_") and await at.approvals.grants() == []
 
 
+async def test_a_call_that_waits_goes_on_with_what_is_remembered_of_another(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    program = "return await Promise.all(['a', 'b', 'c', 'd'].map(text => codemode.up.echo({text})))"
+    async with place(tmp_path, asking(), code_tool) as at:
+        running = asyncio.create_task(at.run(program))
+        first = min(await at.asked(4), key=lambda one: one.call)
+        await at.approvals.decide(first.id, ADA_DECIDES, True, remember=Remember(seconds=600, uses=2))
+        [left] = await at.approvals.listed(states=("pending",))
+        await at.approvals.decide(left.id, ADA_DECIDES, True)
+        assert (await running)["result"] == ["a", "b", "c", "d"] and at.calls == 4
+        states = [one.state for one in await at.approvals.of_run(first.run)]
+        assert sorted(states) == ["used", "used", "withdrawn", "withdrawn"] and await at.approvals.grants() == []
+
+
 async def test_calls_at_once_are_asked_for_together_and_decided_together(tmp_path: Path, code_tool: CodeTool) -> None:
     program = "return await Promise.all(['a', 'b', 'c'].map(text => codemode.up.echo({text})))"
     async with place(tmp_path, asking(), code_tool) as at:
