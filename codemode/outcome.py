@@ -22,6 +22,8 @@ from codemode.text import encodable
 from codemode.volume import excess
 
 MAX_MESSAGE_CHARS = 16_000
+MAX_READ = 16 * 1024 * 1024
+"""Bytes of a result that are read where no limit of a run is at hand."""
 NO_MESSAGE = "the tool reported an error without a message"
 _MAX_SAFE_INTEGER = 2**53 - 1
 # Maps digits and the point to 0, e and E to e, everything else to a space. Two byte searches in the result find the

@@ -13,14 +13,16 @@ A member of a program's own whose name begins with ⟨ has that character twice,
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
-from codemode.samples import ABSENT, Absent, Hole, Values, json_type, key_of, types_of
+from codemode.outcome import MAX_READ, returned
+from codemode.samples import ABSENT, MAX_NAME, SAMPLED_ITEMS, Absent, Hole, Values, json_type, key_of, types_of
 
 Form: TypeAlias = object
 """JSON with marks."""
@@ -33,6 +35,11 @@ NO_ENTRY: Final = 0
 _LEAST_EDGE = 3
 """So many characters in common are no accident, in texts of which nothing else is known."""
 _MOST_NAMES = 3
+_OR = " or "
+_MOST_KNOWN, _MOST_ALIKE = 1_000, 8
+"""Parts of answers that are known of one run, and those of one name."""
+_LONGEST_TEXT, _MOST_TEXT = 2_000, 64 * 1024
+"""Characters of a part that are known as text, and of all."""
 _SHOWN_ARGUMENTS, _SHOWN_ENTRIES = 2_000, 100
 # What stands for a part of an answer in a text: see `samples`.
 _TOKENS: Final = re.compile(
@@ -74,7 +81,7 @@ class Holes:
             return found[0] if found else None
         names = [hole.name for hole in found[:_MOST_NAMES]]
         more = ["another"] if len(found) > _MOST_NAMES else []
-        return replace(found[0], name=" or ".join([*names, *more]))
+        return replace(found[0], name=_OR.join([*names, *more]))
 
     def text(self, texts: Sequence[str]) -> list[object] | None:
         """A text around holes, as fixed texts and marks, that becomes these texts in the variants; None if none does.
@@ -132,14 +139,19 @@ def _form_of_members(values: Values, holes: Holes) -> Form:
     return {_escaped(name): form_of(parts, holes) for name, parts in members.items()}
 
 
-def matches(form: Form, value: object) -> bool:
-    """Whether a value is of this form: what is fixed is equal, and for a hole stands a value of its types."""
+def matches(form: Form, value: object, answers: Answers | None = None) -> bool:
+    """Whether a value is of this form: what is fixed is equal, for a hole stands a value of its types, and what is
+    computed is of its type. With `answers` a hole stands for that part of a real answer alone."""
     if isinstance(form, dict):
         if HOLE in form:
-            return value is not ABSENT and _has_type(form.get("types"), value)
+            is_part = answers is None or answers.have(str(form[HOLE]), value)
+            return value is not ABSENT and is_part and _has_type(form.get("types"), value)
         if TEXT in form:
             parts = form[TEXT]
-            return isinstance(value, str) and isinstance(parts, list) and _text_matches(parts, value)
+            if not isinstance(value, str) or not isinstance(parts, list):
+                return False
+            filled = [parts] if answers is None else answers.filled(parts)
+            return any(_text_matches(one, value) for one in filled)
         if COMPUTED in form:
             return value is not ABSENT and _has_type(form[COMPUTED], value)
         if not isinstance(value, dict):
@@ -147,11 +159,14 @@ def matches(form: Form, value: object) -> bool:
         names = {_escaped(name): part for name, part in value.items()}
         if not names.keys() <= form.keys():
             return False
-        return all(matches(part, names[name]) if name in names else _may_miss(part) for name, part in form.items())
+        return all(
+            matches(part, names[name], answers) if name in names else _may_miss(part, answers)
+            for name, part in form.items()
+        )
     if isinstance(form, list):
         if not isinstance(value, list) or len(form) != len(value):
             return False
-        return all(matches(part, item) for part, item in zip(form, value, strict=True))
+        return all(matches(part, item, answers) for part, item in zip(form, value, strict=True))
     return value is not ABSENT and not isinstance(value, dict | list) and key_of(form) == key_of(value)
 
 
@@ -185,8 +200,121 @@ def _has_type(types: object, value: object) -> bool:
     return kind in types or (kind == "integer" and "number" in types)
 
 
-def _may_miss(form: Form) -> bool:
-    return isinstance(form, dict) and (HOLE in form or COMPUTED in form) and form.get("optional") is True
+def _may_miss(form: Form, answers: Answers | None) -> bool:
+    if not isinstance(form, dict) or form.get("optional") is not True:
+        return False
+    if HOLE in form:
+        return answers is None or answers.lack(str(form[HOLE]))
+    return COMPUTED in form
+
+
+class Answers:
+    """What is known of real answers, for the holes that are named after parts of them: of each part its digest, and
+    its text where it is short. Whole values are not kept."""
+
+    def __init__(self, parts: Mapping[str, Sequence[tuple[str, str | None]]] | None = None) -> None:
+        """`parts` are the values of each name: none of one that is not in its answer, several where a server has
+        chosen names that read alike."""
+        self.parts = {name: tuple(values) for name, values in (parts or {}).items()}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Answers) and self.parts == other.parts
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def add(self, position: int, value: object, names: Iterable[str]) -> None:
+        """Note of an answer to the call at this position the parts that these holes are named after."""
+        wanted = {one for name in names for one in _names_in(name) if re.match(rf"{position}(?![0-9])", one)}
+        room = _MOST_KNOWN - len(self.parts)
+        found: dict[str, list[tuple[str, str | None]]] = {name: [] for name in sorted(wanted)[: max(0, room)]}
+        budget = _MOST_TEXT - sum(len(text or "") for values in self.parts.values() for _, text in values)
+        for name, part in _named_parts(str(position), value, found.keys()):
+            if len(found[name]) < _MOST_ALIKE:
+                text = _as_text(part)
+                if text is None or len(text) > min(_LONGEST_TEXT, budget):
+                    text = None
+                budget -= len(text or "")
+                found[name].append((_digest(part), text))
+        self.parts |= {name: tuple(values) for name, values in found.items()}
+
+    def have(self, name: str, value: object) -> bool:
+        """Whether the value is what a hole of this name stands for."""
+        digest = _digest(value)
+        return any(one == digest for each in _names_in(name) for one, _ in self.parts.get(each, ()))
+
+    def lack(self, name: str) -> bool:
+        """Whether an answer is known, and has not what a hole of this name stands for."""
+        return any(self.parts.get(each) == () for each in _names_in(name))
+
+    def filled(self, parts: Sequence[object]) -> Iterable[Sequence[object]]:
+        """The parts of a text with what is known in the place of its holes; none where that is not all of them."""
+        choices: list[Sequence[object]] = []
+        for part in parts:
+            if isinstance(part, dict) and HOLE in part:
+                known = [self.parts.get(each, ()) for each in _names_in(str(part[HOLE]))]
+                choices.append([text for values in known for _, text in values if text is not None])
+            else:
+                choices.append([part])
+        return itertools.islice(itertools.product(*choices), _MOST_ALIKE)
+
+    def as_dict(self) -> dict[str, object]:
+        return {name: [list(value) for value in values] for name, values in self.parts.items()}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, object]) -> Answers:
+        """What `as_dict` has written. Raises ValueError for other documents."""
+        return cls({name: tuple(map(_known_in, _values_in(values))) for name, values in document.items()})
+
+
+def _values_in(document: object) -> list[object]:
+    if not isinstance(document, list):
+        raise ValueError("the parts of an answer are a list")
+    return document
+
+
+def _known_in(document: object) -> tuple[str, str | None]:
+    match document:
+        case [str(digest), str() | None as text]:
+            return digest, text
+    raise ValueError("of a part of an answer its digest is known, and its text")
+
+
+def _names_in(name: str) -> Sequence[str]:
+    """The names that the name of a hole is put together from (`Holes.exact`), and itself."""
+    return (name, *name.split(_OR)) if _OR in name else (name,)
+
+
+def _named_parts(name: str, value: object, wanted: Collection[str]) -> Iterator[tuple[str, object]]:
+    """The parts of an answer that have these names, by which `samples` calls them."""
+    if not any(one.startswith(name) for one in wanted):
+        return
+    if name in wanted:
+        yield name, value
+    if len(name) == MAX_NAME:
+        return
+    if isinstance(value, dict):
+        for member, part in value.items():
+            yield from _named_parts(f"{name}.{member}"[:MAX_NAME], part, wanted)
+    elif isinstance(value, list):
+        for index, part in enumerate(value[:SAMPLED_ITEMS]):
+            yield from _named_parts(f"{name}[{index}]"[:MAX_NAME], part, wanted)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(key_of(value)).hexdigest()[:32]
+
+
+def _holes_in(form: Form) -> Iterator[str]:
+    """The names of the holes of a form."""
+    if isinstance(form, dict):
+        if HOLE in form:
+            yield str(form[HOLE])
+        else:
+            for part in form.values():
+                yield from _holes_in(part)
+    elif isinstance(form, list):
+        for part in form:
+            yield from _holes_in(part)
 
 
 def _mark(hole: Hole) -> dict[str, object]:
@@ -444,10 +572,13 @@ def _counted(number: int, noun: str) -> str:
 @dataclass(slots=True)
 class Adherence:
     """How far a real run has come in its plan. `used`: for each call with an effect, by its number in the run, the
-    position of its entry, or `NO_ENTRY`."""
+    position of its entry, or `NO_ENTRY`. `answers` are those that its holes are named after: a program can tell that
+    answers are made up, so what it hands on is compared with the real ones."""
 
     plan: ProgramPlan
     used: dict[int, int] = field(default_factory=dict)
+    answers: Answers = field(default_factory=Answers)
+    _holes: tuple[str, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     def takes(self, call: int, server: str, tool: str, arguments: Mapping[str, object]) -> bool:
         """Whether a call with an effect is the next one of the plan, which is used up then. One that is made again,
@@ -460,19 +591,63 @@ class Adherence:
             return is_it
         return self._fits(taken, server, tool, arguments)
 
+    def awaits(self, call: int, server: str, tool: str) -> bool:
+        """Whether the plan hands on parts of the answer to this call."""
+        return bool(self._names(self._position(call, server, tool)))
+
+    def answered(self, call: int, server: str, tool: str, result: Mapping[str, Any]) -> None:
+        """Note what its plan hands on of the result of a call."""
+        position = self._position(call, server, tool)
+        if position == NO_ENTRY or result.get("isError"):
+            return
+        if (value := result.get("structuredContent")) is None:
+            # As the program gets it.
+            encoded = returned(result, MAX_READ)
+            if encoded is None:
+                return
+            value = orjson.loads(encoded)
+        self.answers.add(position, value, self._names(position))
+
+    def _names(self, position: int) -> list[str]:
+        if position == NO_ENTRY:
+            return []
+        if self._holes is None:
+            named = (name for one in self.plan.effects for name in _holes_in(one.arguments))
+            self._holes = tuple(dict.fromkeys(named))
+        begins = re.compile(rf"(?:^|{_OR}){position}(?![0-9])")
+        return [name for name in self._holes if begins.search(name)]
+
+    def _position(self, call: int, server: str, tool: str) -> int:
+        """The position in the plan of a call of this run."""
+        if (used := self.used.get(call)) is not None:
+            return used
+        entry = next((one for one in self.plan.entries if one.position == call and one.effect == "read"), None)
+        return call if entry is not None and (entry.server, entry.tool) == (server, tool) else NO_ENTRY
+
     def _fits(self, position: int, server: str, tool: str, arguments: Mapping[str, object]) -> bool:
         entry = next((one for one in self.plan.effects if one.position == position), None)
         if entry is None or (entry.server, entry.tool) != (server, tool):
             return False
-        return matches(entry.arguments, dict(arguments))
+        return matches(entry.arguments, dict(arguments), self.answers)
+
+    def progress(self) -> dict[str, object]:
+        """How far the run has come, without its plan."""
+        return {"used": [[call, entry] for call, entry in self.used.items()], "answers": self.answers.as_dict()}
+
+    def come_to(self, progress: Mapping[str, object]) -> Adherence:
+        """The same plan with what `progress` has written. Raises ValueError for other documents."""
+        used, answers = progress.get("used"), progress.get("answers", {})
+        if not isinstance(used, list) or not isinstance(answers, dict):
+            raise ValueError("which calls of a plan were made, and what they were answered")
+        return Adherence(self.plan, {int(call): int(entry) for call, entry in used}, Answers.from_dict(answers))
 
     def as_dict(self) -> dict[str, object]:
-        return {"plan": self.plan.as_dict(), "used": [[call, entry] for call, entry in self.used.items()]}
+        return {"plan": self.plan.as_dict(), **self.progress()}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, object]) -> Adherence:
         """What `as_dict` has written. Raises ValueError for other documents."""
-        plan, used = document.get("plan"), document.get("used")
-        if not isinstance(plan, dict) or not isinstance(used, list):
+        plan = document.get("plan")
+        if not isinstance(plan, dict):
             raise ValueError("a plan, and which of its calls were made")
-        return cls(ProgramPlan.from_dict(plan), {int(call): int(entry) for call, entry in used})
+        return cls(ProgramPlan.from_dict(plan)).come_to(document)

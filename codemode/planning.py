@@ -52,6 +52,8 @@ RunOnce: TypeAlias = Callable[[ToolCaller, Pace, RunHandle], Coroutine[object, o
 """One run of the program, with this caller: `CodeTool.run` with the rest of its arguments."""
 Labels: TypeAlias = Callable[[str, str], Sequence[str]]
 """The labels of a tool of a server, by its id and the raw name."""
+Reads: TypeAlias = Callable[[str, str], bool]
+"""Whether a tool of a server only reads."""
 
 
 def only_reads(catalog: Catalog, server: str, tool: str) -> bool:
@@ -123,10 +125,13 @@ async def plan_of(
     wall_time: float,
     handle: RunHandle | None = None,
     labels: Labels | None = None,
+    reads: Reads | None = None,
 ) -> ProgramPlan:
-    """The plan of a program. Cancelling stops all its runs. `handle` is that of the host, and of the first run."""
+    """The plan of a program. Cancelling stops all its runs. `handle` is that of the host, and of the first run.
+    `reads`: which tools only read, by default those whose server says so (`only_reads`)."""
+    reads = partial(only_reads, catalog) if reads is None else reads
     digest = hashlib.sha256(program.encode("utf-8", "replace")).hexdigest()
-    rehearsal = _Rehearsal(digest, run, catalog, caller, wall_time, handle, labels)
+    rehearsal = _Rehearsal(digest, run, catalog, caller, wall_time, handle, labels, reads)
     try:
         return await rehearsal.plan()
     finally:
@@ -166,8 +171,10 @@ class _Rehearsal:
         wall_time: float,
         handle: RunHandle | None,
         labels: Labels | None,
+        reads: Reads,
     ) -> None:
         self._program = program
+        self._reads_only = reads
         self._run = run
         self._catalog = catalog
         self._caller = caller
@@ -235,7 +242,8 @@ class _Rehearsal:
         handle = self._handle if variant == 0 and self._handle is not None else RunHandle()
         if variant == 0:
             self._given = handle.runs, handle.servers
-        handle.runs, handle.servers, handle.checks_arguments = _NoRuns(), _NoServers(), False
+        used = partial(self._uses, variant)
+        handle.runs, handle.servers, handle.checks_arguments = _NoRuns(used), _NoServers(used), False
         task = asyncio.create_task(self._run(_Runner(self, variant), PlanPace(*self._pace), handle))
         self._runs[variant] = task
         task.add_done_callback(lambda _: self._ended())
@@ -355,13 +363,17 @@ class _Rehearsal:
         return tuple(ToolReturned({} if value is None else {"structuredContent": value}) for value in made.values)
 
     def _is_read(self, call: ToolCall) -> bool:
-        return only_reads(self._catalog, call.server, call.tool)
+        return self._reads_only(call.server, call.tool)
 
     def _ends(self, position: int, because: str) -> None:
         """The plan has no call from this position on."""
         if self._end is None or position < self._end[0]:
             self._end = position, because
         self._look_for_the_end()
+
+    def _uses(self, variant: int, name: str) -> None:
+        """A run uses what is not there. The program may go on with that as it never would, so the plan ends."""
+        self._ends(self._furthest.get(variant, 0) + 1, f"the program uses {name}, which {_NOT_HERE}")
 
     def _by(self, position: int) -> str:
         """The answers by which the program decides what it does at this position."""
@@ -402,7 +414,10 @@ _NOT_OF_PROGRAM = frozenset({"engine", "cancelled", "denied", "size", "lost", "e
 
 
 class _NoRuns:
-    """`codemode.runs` while a plan is made."""
+    """`codemode.runs` while a plan is made. `used` is told that the program uses it."""
+
+    def __init__(self, used: Callable[[str], None]) -> None:
+        self._used = used
 
     async def result(self, run_id: str, on_wait: OnWait) -> Run:
         self._refuse()
@@ -414,11 +429,15 @@ class _NoRuns:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
+        self._used("codemode.runs")
         raise CatalogError(f"codemode.runs {_NOT_HERE}")
 
 
 class _NoServers:
-    """`codemode.portal` while a plan is made."""
+    """`codemode.portal` while a plan is made. `used` is told that the program uses it."""
+
+    def __init__(self, used: Callable[[str], None]) -> None:
+        self._used = used
 
     async def servers(self) -> list[dict[str, object]]:
         self._refuse()
@@ -430,4 +449,5 @@ class _NoServers:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
+        self._used("codemode.portal")
         raise CatalogError(f"codemode.portal {_NOT_HERE}")

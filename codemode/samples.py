@@ -21,7 +21,9 @@ from stubs import Schema
 VARIANTS: Final = 3
 """How many values are made for one answer."""
 MAX_NODES, MAX_DEPTH, MAX_MEMBERS = 400, 12, 100
-_MAX_NAME = 120
+MAX_NAME: Final = 120
+SAMPLED_ITEMS: Final = 2
+"""So many items are made for a list, at most."""
 _MAX_TEXT = 4_000
 
 Values: TypeAlias = tuple[object, ...]
@@ -147,7 +149,7 @@ class _Sampler:
                 break
             is_in = (True, member in needed, True)
             inner = tuple(outer and own for outer, own in zip(there, is_in, strict=True))
-            values = self.grow(members[member], f"{name}.{member}"[:_MAX_NAME], inner, depth + 1)
+            values = self.grow(members[member], f"{name}.{member}"[:MAX_NAME], inner, depth + 1)
             for target, value, has_it in zip(made, values, is_in, strict=True):
                 if has_it:
                     target[member] = value
@@ -157,14 +159,14 @@ class _Sampler:
         """One item, two, and none where that may be."""
         least = schema.get("minItems")
         may_be_empty = not (isinstance(least, int) and least > 0)
-        items: Sequence[object] = [schema.get("items", {})] * 2
+        items: Sequence[object] = [schema.get("items", {})] * SAMPLED_ITEMS
         made: list[list[object]] = [[] for _ in range(VARIANTS)]
         for index, item in enumerate(items):
             if self.nodes >= MAX_NODES or depth >= MAX_DEPTH:
                 break
             is_in = (index == 0, True, index == 0 and not may_be_empty)
             inner = tuple(outer and own for outer, own in zip(there, is_in, strict=True))
-            values = self.grow(item, f"{name}[{index}]"[:_MAX_NAME], inner, depth + 1)
+            values = self.grow(item, f"{name}[{index}]"[:MAX_NAME], inner, depth + 1)
             for target, value, has_it in zip(made, values, is_in, strict=True):
                 if has_it:
                     target.append(value)

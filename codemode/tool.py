@@ -30,7 +30,7 @@ from codemode.pace import Pace, RealPace
 from codemode.parking import LoggedResume, ParkedProgram, ProgramLog
 from codemode.places import placed, within
 from codemode.plan import ProgramPlan
-from codemode.planning import Labels, plan_of
+from codemode.planning import Labels, Reads, plan_of
 from codemode.preload import preload
 from codemode.recorded import RecordedParts
 from codemode.recording import Replayed, RunRecording, comparison
@@ -243,9 +243,11 @@ class CodeTool:
         run_id: str | None = None,
         handle: RunHandle | None = None,
         labels: Labels | None = None,
+        reads: Reads | None = None,
     ) -> ProgramPlan:
         """What `arguments["code"]` would do: calls that only read are made, all others are written down and not made.
-        `handle`: of a host that follows it, or may end it. `labels`: those of tools, for the plan."""
+        `handle`: of a host that follows it, or may end it. `labels`: those of tools, for the plan. `reads`: which tools
+        only read, by default those whose server says so."""
         program = {name: value for name, value in arguments.items() if name != "check"}
 
         async def once(caller: ToolCaller, pace: Pace, handle: RunHandle) -> Block:
@@ -259,6 +261,7 @@ class CodeTool:
             wall_time=self._executor.limits.wall_time,
             handle=handle,
             labels=labels,
+            reads=reads,
         )
 
     async def replay(self, log: ProgramLog, catalog: Catalog, *, identity: str = "") -> Repetition:

@@ -120,10 +120,18 @@ class Programs:
         identity: str = "",
         run_id: str | None = None,
         labels: Callable[[str, str], Sequence[str]] | None = None,
+        reads: Callable[[str, str], bool] | None = None,
     ) -> ProgramPlan:
         with self._in_use() as tool:
             return await tool.plan(
-                arguments, catalog, caller, identity=identity, run_id=run_id, handle=handle, labels=labels
+                arguments,
+                catalog,
+                caller,
+                identity=identity,
+                run_id=run_id,
+                handle=handle,
+                labels=labels,
+                reads=reads,
             )
 
     async def resume(

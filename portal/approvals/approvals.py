@@ -324,15 +324,14 @@ class Approvals:
         remember: Remember | None = None,
     ) -> list[Approval]:
         """Decide about all that a run waits for and that this person may decide. Those that were decided."""
-        now, decided, tools = self._clock(), list[Approval](), set[tuple[str, str]]()
-        for approval in await self.of_run(run):
-            if may_decide(approval, decider, approves=approves) is not None:
-                continue
-            # One grant a tool is enough, however many of its calls wait.
-            first = (approval.server, approval.tool) not in tools
-            tools.add((approval.server, approval.tool))
+        now, decided = self._clock(), list[Approval]()
+        waiting = [one for one in await self.of_run(run) if may_decide(one, decider, approves=approves) is None]
+        # One grant a tool is enough, however many of its calls wait. The last one makes it: what still waited then
+        # would be withdrawn.
+        last = {(one.server, one.tool): one.id for one in waiting}
+        for approval in waiting:
             with suppress(ApprovalError):
-                kept = remember if first else None
+                kept = remember if last[approval.server, approval.tool] == approval.id else None
                 decided.append(await self._decide(approval.id, decider, approves, now, comment, justification, kept))
         return decided
 

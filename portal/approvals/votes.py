@@ -24,7 +24,7 @@ _ENDED = {
     "approved": "It is approved already.",
     "denied": "It is denied already.",
     "expired": "It was not decided in time.",
-    "withdrawn": "The call is not wanted any more: its program has ended.",
+    "withdrawn": "Nobody is asked about the call any more: its program has ended, or it may be made without that.",
     "used": "It is approved already, and the call was made.",
 }
 

@@ -107,6 +107,9 @@ class ApprovalAdmission:
                 return True
             if approval.state == "pending":
                 approval = await self._decided(approval, call, context)
+            if approval.state == "withdrawn" and await self._granted(need, context):
+                # What was decided about another call is remembered, and is good for this one.
+                return True
         except ApprovalImpossible as error:
             return str(error)
         except ApprovalUnknown:

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from codemode import CallOutcome, LoggedResume, OnWait, ToolCall, ToolFailed, ToolReturned, Waiting, digest_of
+from codemode import (
+    Adherence,
+    CallOutcome,
+    LoggedResume,
+    OnWait,
+    ToolCall,
+    ToolFailed,
+    ToolReturned,
+    Waiting,
+    digest_of,
+)
 from portal.endpoint.parked import entry
 from portal.errors import CallDenied, StoreUnavailable
 from portal.exact import encode
@@ -42,11 +52,19 @@ _REFUSED = "somebody has decided that it fails. Look what it did before it is ma
 
 class RunLedger:
     """The journal of one claim (`codemode.RunJournal`, `portal.calls.CallJournal`). `spent` are the budgets that the
-    run uses, and `read` is what it reads of what is labelled: a later process counts on from there."""
+    run uses, `read` is what it reads of what is labelled, and `adherence` says which calls of its plan it has made: a
+    later process counts on from there."""
 
-    def __init__(self, rows: RunRows, claim: RunClaim, spent: Mapping[str, int], read: Iterable[LabelRead]) -> None:
+    def __init__(
+        self,
+        rows: RunRows,
+        claim: RunClaim,
+        spent: Mapping[str, int],
+        read: Iterable[LabelRead],
+        adherence: Adherence | None = None,
+    ) -> None:
         self._rows = rows
-        self._spent, self._read = spent, read
+        self._spent, self._read, self._adherence = spent, read, adherence
         self._id, self._revision = claim.run.id, claim.run.revision
         self._number = len(claim.tail)
         self._known: dict[int, StoredCall] = {one.call: one for one in claim.calls}
@@ -62,7 +80,7 @@ class RunLedger:
             if (left := self._open.get(settlement.id)) is not None:
                 took = int((now - left) * 1_000_000)
                 ends.append(CallEnd(call=settlement.id, failed=not settlement.ok, us=took))
-        data = entry(await asyncio.to_thread(resume.as_bytes), self._spent, self._read)
+        data = entry(await asyncio.to_thread(resume.as_bytes), self._spent, self._read, self._adherence)
         number, pause = self._number + 1, PAUSE
         while True:
             try:

@@ -136,16 +136,21 @@ def read_checkpoint(data: bytes) -> tuple[ParkedRequest, bytes]:
     return request, data[_FRONT.size + size :]
 
 
-def entry(resume: bytes, spent: Mapping[str, int], read: Iterable[LabelRead]) -> bytes:
-    """What the journal has of a run that goes on: what its program gets, with the budgets that it has used by then and
-    what it has read of what is labelled. For `read_entry`."""
-    header = orjson.dumps({"spent": dict(spent), "read": [_read_document(one) for one in read]})
+def entry(
+    resume: bytes, spent: Mapping[str, int], read: Iterable[LabelRead], adherence: Adherence | None = None
+) -> bytes:
+    """What the journal has of a run that goes on: what its program gets, with the budgets that it has used by then,
+    what it has read of what is labelled, and which calls of its plan it has made. For `read_entry`."""
+    document = {"spent": dict(spent), "read": [_read_document(one) for one in read]}
+    if adherence is not None:
+        document["plan"] = adherence.progress()
+    header = orjson.dumps(document)
     return _FRONT.pack(_ENTRY, len(header)) + header + resume
 
 
 def read_entry(data: bytes, request: ParkedRequest) -> tuple[ParkedRequest, bytes]:
-    """The request with what it had used and read by then, and what the program got. An entry of before there was more
-    in it changes no request.
+    """The request with what it had used and read by then, and what the program got. What an entry of before there was
+    more in it does not say stays as it is.
 
     Raises:
         CheckpointUnreadable: it is damaged.
@@ -157,9 +162,13 @@ def read_entry(data: bytes, request: ParkedRequest) -> tuple[ParkedRequest, byte
         document = orjson.loads(data[_FRONT.size : _FRONT.size + size])
         spent = {_text(name): _number(count) for name, count in document["spent"].items()}
         read = tuple(_label_read(one) for one in document["read"])
+        adherence = request.adherence
+        if adherence is not None and (progress := document.get("plan")) is not None:
+            # What the journal repeats is not called again: without this its entries would be free for other calls.
+            adherence = adherence.come_to(progress)
     except (struct.error, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointUnreadable(f"its journal is damaged: {type(error).__name__}") from None
-    return replace(request, spent=spent, read=read), data[_FRONT.size + size :]
+    return replace(request, spent=spent, read=read, adherence=adherence), data[_FRONT.size + size :]
 
 
 def _document(request: ParkedRequest) -> dict[str, object]:

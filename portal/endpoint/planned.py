@@ -2,40 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
 
-from codemode import Adherence, CallOutcome, Catalog, Failure, ProgramPlan, RunHandle, ToolCall, ToolCaller, ToolDenied
-from codemode import only_reads as reads
+from codemode import (
+    Adherence,
+    CallOutcome,
+    Catalog,
+    Failure,
+    ProgramPlan,
+    RunHandle,
+    ToolCall,
+    ToolCaller,
+    ToolDenied,
+    ToolReturned,
+    off_loop,
+    only_reads,
+)
 from portal.calls import NOBODY_DECIDES, PlanApprovals
+from portal.servers import Snapshot
 from portal.upstream import CallContext
+
+Reads: TypeAlias = Callable[[str, str], bool]
+"""Whether a tool of a server only reads."""
+
+
+def reads_by(catalog: Catalog, snapshot: Snapshot, *, approved: bool) -> Reads:
+    """Which tools only read. Servers say so themselves: where only what is `approved` counts, those alone are believed
+    whose tools somebody has approved as they are."""
+
+    def reads(server: str, tool: str) -> bool:
+        found = snapshot.servers.get(server)
+        is_believed = not approved or (found is not None and found.config.pin)
+        return is_believed and only_reads(catalog, server, tool)
+
+    return reads
 
 
 class PlannedCaller:
     """A tool caller for a program with a plan. `asks`: people decide about a call that is not in it; otherwise it is
-    refused."""
+    refused. `reads`: which tools only read, so that nobody approves a call of them."""
 
-    def __init__(self, caller: ToolCaller, catalog: Catalog, adherence: Adherence, *, asks: bool) -> None:
+    def __init__(self, caller: ToolCaller, reads: Reads, adherence: Adherence, *, asks: bool) -> None:
         self._caller = caller
-        self._catalog = catalog
+        self._reads = reads
         self._adherence = adherence
         self._asks = asks
 
     async def call_tool(self, call: ToolCall) -> CallOutcome:
         # Before anything is awaited: the calls of a program come in its own order.
-        if not reads(self._catalog, call.server, call.tool):
+        if not self._reads(call.server, call.tool):
             if not self._adherence.takes(call.seq, call.server, call.tool, call.arguments):
                 if not self._asks:
                     return ToolDenied(NOBODY_DECIDES, "plans")
                 call = replace(call, unplanned=True)
-        return await self._caller.call_tool(call)
+        outcome = await self._caller.call_tool(call)
+        if isinstance(outcome, ToolReturned) and self._adherence.awaits(call.seq, call.server, call.tool):
+            note = partial(self._adherence.answered, call.seq, call.server, call.tool, outcome.result)
+            await off_loop(note, outcome.result)
+        return outcome
 
 
 async def agree(
     plan: ProgramPlan, handle: RunHandle, context: CallContext, approvals: PlanApprovals | None
 ) -> Adherence:
     """What holds a program to its plan, once its person has approved it. A program whose plan is not approved is ended
-    before it begins. One that would change nothing needs no approval."""
-    if plan.failure is None and plan.effects and handle.ending is None:
+    before it begins. One that would change nothing needs no approval. One that fails while it is planned has nothing
+    that anybody approves: each of its calls with an effect is in no plan."""
+    if plan.failure is not None:
+        return Adherence(replace(plan, entries=()))
+    if plan.effects and handle.ending is None:
         refusal: str | None = NOBODY_DECIDES
         if approvals is not None:
             async with handle.before_it_begins() as on_wait:

@@ -43,7 +43,7 @@ from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
 from portal.endpoint.modes import Mode
 from portal.endpoint.parked import ParkedRequest
 from portal.endpoint.parking import RunParking, shown_waits
-from portal.endpoint.planned import PlannedCaller, agree
+from portal.endpoint.planned import PlannedCaller, Reads, agree, reads_by
 from portal.endpoint.portal_tools import PersonServers, ProgramServers, login_at
 from portal.endpoint.questions import HeldWork
 from portal.endpoint.request import ClientRequest, RawResult
@@ -99,6 +99,7 @@ class CodeRunner(Protocol):
         identity: str = "",
         run_id: str | None = None,
         labels: Callable[[str, str], Sequence[str]] | None = None,
+        reads: Reads | None = None,
     ) -> ProgramPlan: ...
 
     async def resume(
@@ -328,7 +329,7 @@ class ProgramRuns:
                 request=request,
                 claim=claim,
                 adherence=request.adherence,
-                ledger=RunLedger(self._parking.rows, claim, spent, run.read),
+                ledger=RunLedger(self._parking.rows, claim, spent, run.read, request.adherence),
             )
             run.handle.journal = job.ledger
             run.handle.park()
@@ -434,6 +435,10 @@ class ProgramRuns:
                 run_id=run.id,
                 handle=run.handle,
                 labels=self._labels(job.scope),
+                # As it would be if the program ran now.
+                reads=reads_by(
+                    catalog, self._views.snapshot(job.context.principal), approved=self._plans() == "required"
+                ),
             )
             run.handle.record = record = planned_run(run.id, str(arguments.get("code")), plan)
             return planned_answer(record, plan)
@@ -459,6 +464,7 @@ class ProgramRuns:
                 run_id=run.id,
                 handle=run.handle,
                 labels=self._labels(job.scope),
+                reads=reads_by(catalog, leased.snapshot, approved=True),
             )
         job.received += leased.received
         run.handle.record = Run(run.id, str(arguments.get("code")))
@@ -505,7 +511,8 @@ class ProgramRuns:
         """The answer; `paused` when the program is parked, which `job.parked` says then."""
         catalog, caller = await self._calling(job, leased)
         if job.adherence is not None:
-            caller = PlannedCaller(caller, catalog, job.adherence, asks=self._plan_approvals is not None)
+            reads = reads_by(catalog, leased.snapshot, approved=True)
+            caller = PlannedCaller(caller, reads, job.adherence, asks=self._plan_approvals is not None)
         while isinstance(outcome := await work(catalog, caller), ParkedProgram):
             if await self._park(job, outcome, leased.received):
                 job.parked = job.run.parked = True

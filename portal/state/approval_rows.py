@@ -13,7 +13,15 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.state.approval_row import APPROVALS, OPEN, ApprovalChange, ApprovalCounts, ApprovalFilter, ApprovalRow
+from portal.state.approval_row import (
+    APPROVALS,
+    OPEN,
+    ApprovalChange,
+    ApprovalCounts,
+    ApprovalFilter,
+    ApprovalGrant,
+    ApprovalRow,
+)
 from portal.state.clock import Clock, from_stored, to_stored
 from portal.state.documents import MAX_DOCUMENT_BYTES, check_name, is_storable
 from portal.state.envelope import FindKey, Place, seal, unseal
@@ -99,6 +107,8 @@ class ApprovalRows:
     async def change(self, id: str, decide: Callable[[ApprovalRow], ApprovalChange | None]) -> ApprovalRow | None:
         """The row after `decide` has said what becomes of it, None to leave it as it is; None if there is no such row.
         No other change comes in between. What `decide` raises is raised, and nothing changes.
+
+        What waits and may be made with the grant of a change is withdrawn, as much as that has uses.
         """
         async with self._writing() as (connection, changed):
             row = await _get(connection, id)
@@ -119,6 +129,7 @@ class ApprovalRows:
             assert written.rowcount == 1
             if change.grant is not None:
                 await insert_grant(connection, change.grant)
+                await self._cover(connection, change.grant)
             changed.add(APPROVALS)
             return await _get(connection, id)
 
@@ -201,6 +212,21 @@ class ApprovalRows:
             if done.rowcount == 1:
                 changed.add(APPROVALS)
             return done.rowcount == 1
+
+    async def _cover(self, connection: AsyncConnection, grant: ApprovalGrant) -> None:
+        """Withdraw what waits and may be made with this grant."""
+        names = ("portal", "subject", "client", "server", "tool", "policy")
+        like = [named(approvals.c[name], getattr(grant, name)) for name in names]
+        if grant.run:
+            like.append(named(approvals.c.run, grant.run))
+        waits = and_(*like, approvals.c.policy_revision == grant.policy_revision, approvals.c.state == "pending")
+        most = MAX_LISTED if grant.uses_left is None else grant.uses_left
+        oldest = select(approvals.c.id).where(waits).order_by(approvals.c.created_at, approvals.c.id).limit(most)
+        ids = (await connection.execute(oldest)).scalars().all()
+        values = {"state": "withdrawn", "ended_at": to_stored(self._clock()), **_NEXT}
+        for start in range(0, len(ids), _SOME):
+            some = approvals.c.id.in_(ids[start : start + _SOME])
+            await connection.execute(update(approvals).where(some).values(**values))
 
     async def _end(self, which: ColumnElement[bool], state: str) -> int:
         values = {"state": state, "ended_at": to_stored(self._clock()), **_NEXT}

@@ -243,13 +243,47 @@ async def test_arguments_are_checked_except_for_what_is_not_known(engines: Engin
     [
         ("return (", "SyntaxError"),
         ("throw new Error('no')", "no"),
-        ("await codemode.portal.disable('shop')", "while a plan is made"),
-        ("return codemode.runs.result('exec_1')", "while a plan is made"),
     ],
 )
 async def test_a_program_that_fails_has_no_plan_beyond_that(engines: Engines, code: str, words: str) -> None:
     plan = await plan_of(engines, code)
     assert plan.failure is not None and words in str(plan.failure) and not plan.whole and plan.entries == ()
+
+
+@pytest.mark.parametrize("used", ["portal.disable('shop')", "runs.result('exec_1')"])
+async def test_what_is_not_there_while_a_plan_is_made_ends_it(engines: Engines, used: str) -> None:
+    plan = await plan_of(engines, f"await codemode.shop.note({{}}); try {{ await codemode.{used} }} catch {{}}")
+    assert not plan.whole and shown(plan) == ["shop.note {}"] and "while a plan is made" in plan.as_text()
+
+
+async def test_a_program_that_knows_made_up_answers_hands_on_nothing_else_than_it_was_planned_to(
+    engines: Engines,
+) -> None:
+    code = (
+        "const a = await codemode.shop.create({title: 'x'}); const real = a.number < 100;"
+        "await codemode.shop.note({to: real ? 9 : a.number});"
+        "await codemode.shop.note({to: `to ${real ? 'evil' : a.title}`});"
+        "await codemode.shop.note({to: a.title, of: `#${a.number}: ${a.title}`, labels: a.labels})"
+    )
+    plan, taken = await plan_of(engines, code), list[bool]()
+    adherence = Adherence(plan)
+
+    def handler(call: ToolCall) -> Any:
+        nonlocal adherence
+        taken.append(adherence.takes(call.seq, call.server, call.tool, call.arguments))
+        answer = {"number": 7, "title": "any (text)", "labels": ["a", "b", "c"]} if call.tool == "create" else {}
+        assert adherence.awaits(call.seq, call.server, call.tool) is (call.tool == "create")
+        adherence.answered(call.seq, call.server, call.tool, {"structuredContent": answer})
+        adherence = Adherence.from_dict(adherence.as_dict())
+        return answer
+
+    async with planning(engines, create=handler, note=handler) as planner:
+        await planner.tool.run({"code": code}, CATALOG, planner.caller)
+    assert taken == [True, False, False, False]
+    expected = adherence.plan.effects[1:]
+    assert [one.position for one in expected] == [2, 3, 4]
+    adherence.used = {1: 1, 8: 2, 9: 3}
+    assert adherence.takes(10, "shop", "note", {"to": "any (text)", "of": "#7: any (text)", "labels": ["a", "b", "c"]})
 
 
 async def test_calls_that_are_no_objects_do_not_hold_the_plan_up(engines: Engines) -> None:
@@ -298,6 +332,7 @@ async def test_the_real_run_keeps_to_its_plan(engines: Engines) -> None:
     def answers(answer: Any) -> Callable[[ToolCall], Any]:
         def handler(call: ToolCall) -> Any:
             taken.append(adherence.takes(call.seq, call.server, call.tool, call.arguments))
+            adherence.answered(call.seq, call.server, call.tool, {"structuredContent": answer})
             return answer
 
         return handler
@@ -307,6 +342,6 @@ async def test_the_real_run_keeps_to_its_plan(engines: Engines) -> None:
     async with planning(engines, **handlers) as planner:
         await planner.tool.run({"code": code}, CATALOG, planner.caller)
         assert taken == [True, True]
-        assert adherence.takes(2, "shop", "note", {"text": "#8 made again"})
+        assert adherence.takes(2, "shop", "note", {"text": "#7 any (text)"})
         assert not adherence.takes(2, "shop", "note", {"text": "#8"})
         assert not adherence.takes(4, "shop", "note", {"text": "#8 once more"})

@@ -129,17 +129,18 @@ async def place(
     code_tool: CodeTool | None = None,
     said: dict[str, dict[str, Any]] | None = None,
     at: Hosted | None = None,
+    server: Mapping[str, Any] | None = None,
     **section: Any,
 ) -> AsyncIterator[Place]:
-    """`said` is what tools say of themselves otherwise than usually, `section` more of the portal's section. `at` is its
-    server; by default it has one of its own."""
+    """`said` is what tools say of themselves otherwise than usually, `server` and `section` more of the sections of the
+    server and of the portal. `at` is its server; by default it has one of its own."""
     folder.mkdir(exist_ok=True)
     kept, events, live, time = Kept(), KeptEvents(), LiveAccess(access(document)), Time()
     parts = Parts(code=code_tool, records=kept, events=events, access=live, now=time)
     callers = {"ada": ADA, "bob": BOB, "robot": ROBOT}
     async with hosted(Behaviour(said=said or {})) if at is None else nullcontext(at) as upstream:
         section = {"state": new_state(folder), **section}
-        config = {"mcpServers": {"up": {"url": upstream.url}}, "portal": section}
+        config = {"mcpServers": {"up": {"url": upstream.url, **(server or {})}}, "portal": section}
         async with opened(config, parts=parts) as instance:
             await instance.servers.settled()
             instance.app.add_middleware(CallerInUrl, callers=callers)
@@ -355,6 +356,21 @@ async def test_a_remembered_approval_lets_further_calls_through(tmp_path: Path, 
         assert (await running)["result"] == ["a", "b", "c"]
         [grant] = {row.reason.removeprefix("approved with ") for row in at.kept.records} - {asked.id}
         assert grant.startswith("grant_") and await at.approvals.grants() == []
+
+
+async def test_a_call_that_waits_goes_on_with_what_is_remembered_of_another(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    program = "return await Promise.all(['a', 'b', 'c', 'd'].map(text => codemode.up.echo({text})))"
+    async with place(tmp_path, asking(), code_tool) as at:
+        running = asyncio.create_task(at.run(program))
+        first = min(await at.asked(4), key=lambda one: one.call)
+        await at.approvals.decide(first.id, ADA_DECIDES, True, remember=Remember(seconds=600, uses=2))
+        [left] = await at.approvals.listed(states=("pending",))
+        await at.approvals.decide(left.id, ADA_DECIDES, True)
+        assert (await running)["result"] == ["a", "b", "c", "d"] and at.calls == 4
+        states = [one.state for one in await at.approvals.of_run(first.run)]
+        assert sorted(states) == ["used", "used", "withdrawn", "withdrawn"] and await at.approvals.grants() == []
 
 
 async def test_calls_at_once_are_asked_for_together_and_decided_together(tmp_path: Path, code_tool: CodeTool) -> None:

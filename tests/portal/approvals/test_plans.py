@@ -37,8 +37,10 @@ READS = "return (await codemode.up.journal({text: ''})).length > 0"
 
 
 @asynccontextmanager
-async def requiring(folder: Path, code_tool: CodeTool, document: Any = OPEN, **runs: Any) -> AsyncIterator[Place]:
-    async with place(folder, document, code_tool, SAID, runs={"plan": "required", **runs}) as at:
+async def requiring(
+    folder: Path, code_tool: CodeTool, document: Any = OPEN, *, pin: bool = True, **runs: Any
+) -> AsyncIterator[Place]:
+    async with place(folder, document, code_tool, SAID, {"pin": pin}, runs={"plan": "required", **runs}) as at:
         yield at
 
 
@@ -98,6 +100,21 @@ async def test_a_program_whose_client_leaves_asks_for_nothing_any_more(tmp_path:
         assert made(at) == [] and [row.outcome for row in at.kept.runs] == ["cancelled"]
 
 
+async def test_a_program_that_tells_made_up_answers_from_real_ones_hands_on_nothing_that_was_not_planned(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    program = f"{ONE} await codemode.up.echo({{text: a.text === 'one' ? 'planted' : a.text}})"
+    async with requiring(tmp_path, code_tool) as at:
+        running = asyncio.create_task(at.run(program))
+        [plan] = await at.asked()
+        assert json.loads(await at.approvals.arguments(plan.id) or "")["calls"][1] == "2. up.echo, line 1 ⟨1⟩"
+        await at.approvals.decide(plan.id, ADA_DECIDES, True)
+        [asked] = await at.asked()
+        assert await at.approvals.arguments(asked.id) == '{"text":"planted"}' and made(at) == ["structured"]
+        await at.approvals.decide(asked.id, ADA_DECIDES, False)
+        assert (await running)["status"] == "failed" and made(at) == ["structured"]
+
+
 async def test_a_call_that_is_not_in_the_plan_waits_for_an_approval_of_its_own(
     tmp_path: Path, code_tool: CodeTool
 ) -> None:
@@ -118,6 +135,18 @@ async def test_a_program_that_only_reads_and_a_plain_call_ask_nobody(tmp_path: P
         async with at.client() as client:
             assert not (await client.call_tool("up_echo", {"text": "x"})).is_error
         assert await at.approvals.listed() == []
+
+
+async def test_that_a_tool_only_reads_is_not_believed_of_a_server_whose_tools_nobody_has_approved(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with requiring(tmp_path, code_tool, pin=False) as at:
+        running = asyncio.create_task(at.run(READS))
+        [asked] = await at.asked()
+        shown = json.loads(await at.approvals.arguments(asked.id) or "")
+        assert (asked.tool, made(at), shown["calls"]) == ("plan", [], ['1. up.journal, line 1 {"text": ""}'])
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        assert (await running)["status"] == "completed" and made(at) == ["journal"]
 
 
 async def test_policies_that_ask_for_approvals_ask_for_theirs_too(tmp_path: Path, code_tool: CodeTool) -> None:
@@ -155,3 +184,16 @@ async def test_where_nobody_can_approve_a_plan_nothing_is_changed(code_tool: Cod
             answer = await client.call_tool("code", {"code": KEEPS})
         assert "here nobody can" in answer.structured_content["error"]["message"]
         assert [entry for entry in upstream.upstream.journal.entries if entry.startswith("call")] == []
+
+
+async def test_what_a_program_does_before_it_fails_as_it_is_planned_is_not_approved_by_anybody(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    program = "await codemode.up.echo({text: 'x'}); return 'y'.repeat(30_000_000)"
+    async with requiring(tmp_path, code_tool) as at:
+        running = asyncio.create_task(at.run(program))
+        [asked] = await at.asked()
+        assert (asked.server, asked.tool, made(at)) == ("up", "echo", [])
+        await at.approvals.decide(asked.id, ADA_DECIDES, False)
+        await running
+        assert made(at) == []

@@ -105,8 +105,10 @@ def test_a_checkpoint_gives_back_what_it_was_made_of(request: ParkedRequest, pro
 def test_what_a_run_has_used_and_read_since_its_checkpoint_comes_with_what_its_program_got(
     request: ParkedRequest, later: ParkedRequest, got: bytes
 ) -> None:
-    written = entry(got, later.spent, later.read)
-    assert read_entry(written, request) == (replace(request, spent=later.spent, read=later.read), got)
+    written, then = entry(got, later.spent, later.read, later.adherence), request.adherence
+    if then is not None and later.adherence is not None:
+        then = replace(then, used=later.adherence.used, answers=later.adherence.answers)
+    assert read_entry(written, request) == (replace(request, spent=later.spent, read=later.read, adherence=then), got)
     # As it was written before there was more in it.
     if not got.startswith(b"CMRE"):
         assert read_entry(got, request) == (request, got)
