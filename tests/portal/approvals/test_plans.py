@@ -40,7 +40,7 @@ READS = "return (await codemode.up.journal({text: ''})).length > 0"
 async def requiring(
     folder: Path, code_tool: CodeTool, document: Any = OPEN, *, pin: bool = True, **runs: Any
 ) -> AsyncIterator[Place]:
-    async with place(folder, document, code_tool, SAID, {"pin": pin}, runs={"plan": "required", **runs}) as at:
+    async with place(folder, document, code_tool, SAID, server={"pin": pin}, runs={"plan": "required", **runs}) as at:
         yield at
 
 

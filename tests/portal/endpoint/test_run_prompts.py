@@ -238,8 +238,8 @@ async def answered(at: Place, asked: list[Any]) -> None:
 async def test_the_state_of_a_round_is_for_its_client_its_person_its_program_and_its_portal(
     tmp_path: Path, code_tool: CodeTool
 ) -> None:
-    more = {"runs": runs("on_park")}
-    async with place(tmp_path, IN_CLIENT, code_tool, SAFE, **more) as at:
+    more = runs("on_park")
+    async with place(tmp_path, IN_CLIENT, code_tool, SAFE, runs=more) as at:
         asked = await called(at, ECHO)
         state = asked.request_state
         assert state and "exec_" not in state and "apr_" not in state
@@ -253,7 +253,7 @@ async def test_the_state_of_a_round_is_for_its_client_its_person_its_program_and
         options = {"elicitation_callback": answers, "client_info": types.Implementation(name="another", version="1")}
         async with client_of(f"{at.url}/mcp?caller=ada{CODE}", MODERN, **options) as other:
             assert "not kept any more" in await round_of(other, ECHO, **back(asked, APPROVE))
-        async with place(tmp_path / "elsewhere", IN_CLIENT, code_tool, SAFE, **more) as elsewhere:
+        async with place(tmp_path / "elsewhere", IN_CLIENT, code_tool, SAFE, runs=more) as elsewhere:
             assert await called(elsewhere, ECHO, **back(asked, APPROVE)) == invalid
         assert at.calls == 0 and await states(at) == ["pending"]
         assert (await called(at, ECHO, **back(asked, APPROVE))).structured_content["result"] == "planted-argument"
