@@ -83,12 +83,32 @@ FROZEN = Section(
 )
 
 PARKED = Section(
-    "Parked programs: one that waits becomes a row of SQLite, which waits for the disk, and goes on from there",
+    "Parked programs: one that waits becomes a row of a database, which waits for the disk, and goes on from there",
+    "engine",
+    tuple(
+        Row(f"{database}: {what}", case, ours=subject, bounds=bounds)
+        for database, subject, most in (("SQLite", "parked", 8e-3), ("PostgreSQL", "parked_postgresql", 12e-3))
+        for what, case, bounds in (
+            ("park", "park", ()),
+            ("claim, thaw and go on to the end", "go_on", ()),
+            ("both", "both", (Bound(most),)),
+        )
+    ),
+)
+
+AGAIN = Section(
+    "Approved after so many calls: ours goes on from its frozen bytes, the original runs the program again",
     "engine",
     (
-        Row("park", "park", ours="parked"),
-        Row("claim, thaw and go on to the end", "go_on", ours="parked"),
-        Row("both", "both", ours="parked", bounds=(Bound(8e-3),)),
+        *(
+            Row(title, f"go_on_{calls}", ours="parked", peers=("original_runtime",), bounds=bounds)
+            for title, calls, bounds in (
+                ("after 1 call", 1, (Bound(1, "original_runtime"),)),
+                ("after 10 calls", 10, (Bound(1, "original_runtime"),)),
+                ("after 100 calls", 100, (Bound(0.5, "original_runtime"),)),
+            )
+        ),
+        *(Row(f"ours by its log, after {calls}", f"replay_{calls}", ours="parked") for calls in (1, 10, 100)),
     ),
 )
 
@@ -358,6 +378,7 @@ SECTIONS: tuple[Section, ...] = (
         ENGINE,
         FROZEN,
         PARKED,
+        AGAIN,
         WORKERS,
         LARGE,
         FOUND,

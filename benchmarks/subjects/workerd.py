@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import atexit
 import http.client
+import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.cases import Case, Unavailable
@@ -84,6 +85,11 @@ def asking(program: str, times: int, expected: str) -> Callable[[], object]:
 
 
 def serve() -> int:
+    return listening(CONFIG, {"host.js": HOST.replace("FIB", FIB)})
+
+
+def listening(config: str, files: Mapping[str, str]) -> int:
+    """The port of a server of this configuration, in which PORT and FOLDER are replaced; the files are beside it."""
     try:
         binary = next(install(PACKAGE).glob("node_modules/@cloudflare/workerd-*/bin/workerd"))
     except (NodeToolUnavailable, StopIteration) as error:
@@ -92,9 +98,12 @@ def serve() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     folder = Path(tempfile.mkdtemp(prefix="codemode-workerd-"))
-    (folder / "host.js").write_text(HOST.replace("FIB", FIB), encoding="utf-8")
-    (folder / "config.capnp").write_text(CONFIG.replace("PORT", str(port)), encoding="utf-8")
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    settings = config.replace("PORT", str(port)).replace("FOLDER", str(folder))
+    (folder / "config.capnp").write_text(settings, encoding="utf-8")
     process = subprocess.Popen([binary, "serve", "--experimental", str(folder / "config.capnp")])
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(process.terminate)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:

@@ -29,8 +29,9 @@ def _binary(name: str) -> str | None:
 class PostgresServer:
     """One that can be stopped and started again. `folder` is that of its socket; user and database are `postgres`."""
 
-    def __init__(self, folder: Path, server: str, unprivileged: list[str]) -> None:
+    def __init__(self, folder: Path, server: str, unprivileged: list[str], waits_for_disk: bool) -> None:
         self.folder = folder
+        self._waits_for_disk = waits_for_disk
         self._server = server
         self._unprivileged = unprivileged
         self._process: subprocess.Popen[bytes] | None = None
@@ -40,8 +41,7 @@ class PostgresServer:
         settings = [
             "listen_addresses=",
             f"unix_socket_directories={self.folder}",
-            "fsync=off",
-            "full_page_writes=off",
+            *(() if self._waits_for_disk else ("fsync=off", "full_page_writes=off")),
         ]
         options = [word for setting in settings for word in ("-c", setting)]
         command = [*self._unprivileged, self._server, "-D", str(self.folder / "data"), *options]
@@ -57,9 +57,10 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """A running server. Where there are no binaries, the test is skipped with the reason, or fails when
-    `CODEMODE_REQUIRE_POSTGRES=1`."""
+def postgres_server(*, waits_for_disk: bool = False) -> Iterator[PostgresServer]:
+    """A running server. One that does not wait for the disk is faster, and loses commits when the machine crashes.
+
+    Where there are no binaries, the test is skipped with the reason, or fails when `CODEMODE_REQUIRE_POSTGRES=1`."""
     initdb, server = _binary("initdb"), _binary("postgres")
     if initdb is None or server is None:
         if os.environ.get("CODEMODE_REQUIRE_POSTGRES") == "1":
@@ -76,7 +77,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         check=True,
         capture_output=True,
     )
-    started = PostgresServer(folder, server, unprivileged)
+    started = PostgresServer(folder, server, unprivileged, waits_for_disk)
     try:
         started.start()
         yield started
