@@ -67,6 +67,9 @@ from portal.upstream import CallContext, CallSource, DownstreamClient, OnRequest
 
 _log = structlog.get_logger("portal.endpoint")
 _STORING_SECONDS = 5.0  # as long as anybody waits for the database
+_PARKED = "it was parked when it ended, and its program did not go on"
+_LEFT = "its client left before it ended"
+_STOPPED = "it was stopped before it ended"
 _HIDDEN = "it has something that a rule of data loss prevention asks for"
 _STEP = 0.001  # by which the progress of a program grows when no call is done
 
@@ -266,7 +269,7 @@ class ProgramRuns:
             answered=0,
             received=0,
         )
-        self._caller.write_run(row, context, portal=run.portal)
+        self._caller.write_run(row, context, recording=_PARKED if self._records() else None, portal=run.portal)
 
     async def refuse(
         self, request: ParkedRequest, parked: ParkedProgram, identity: Identity | None, failure: Failure
@@ -503,6 +506,8 @@ class ProgramRuns:
             raise
         finally:
             if not job.parked:
+                if answer is None and self._records():
+                    job.recording = _LEFT if job.run.left else _STOPPED
                 job.write = partial(self._write, job, answer, leased.received, failure)
                 if job.claim is None:
                     job.write()

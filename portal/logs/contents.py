@@ -37,6 +37,7 @@ ROOM_BYTES = 16 * 1024 * 1024
 """Of contents that wait, as they came; of one caller half as much."""
 MAX_RECORDING = 4 * 1024 * 1024
 """Bytes of a recording, which are compressed."""
+NO_ROOM = "there was no room to keep it when it ended: too many others waited to be stored"
 BATCH = 100
 PAUSE_SECONDS = 0.25
 REMOVE_ROWS = 5_000
@@ -125,15 +126,19 @@ class ContentLog:
     def record(self, name: RowName, at: int, recording: Recordable | str, holder: str = "") -> None:
         """Keep the recording of the run whose row has this name and began `at`, or why there is none. Does not wait and
         does not fail."""
-        self._take(name, at, recording, 256 + (0 if isinstance(recording, str) else recording.size), holder)
+        size = 256 + (0 if isinstance(recording, str) else recording.size)
+        if not self._take(name, at, recording, size, holder) and not isinstance(recording, str):
+            self._take(name, at, NO_ROOM, 256, holder)
 
-    def _take(self, name: RowName, at: int, content: Content | Recordable | str, size: int, holder: str) -> None:
+    def _take(self, name: RowName, at: int, content: Content | Recordable | str, size: int, holder: str) -> bool:
+        """Whether there is room for it."""
         if self._closing or self._room.full_for(holder, size) is not None:
             self._drop(1, "there is no room")
-            return
+            return False
         self._room.take(holder, size)
         self._waiting.append(_Waiting(name, at, content, size, holder))
         self._available.set()
+        return True
 
     async def stored(self) -> None:
         """Return when nothing waits."""

@@ -81,7 +81,9 @@ async def recording_of(kept: KeptRecording | None) -> RunRecording:
         ReplayImpossible: it is none.
     """
     if kept is None:
-        raise ReplayImpossible(f"This run was not recorded, or its recording is gone by now. {HOW_TO_RECORD}")
+        raise ReplayImpossible(
+            f"This run was not recorded, or its recording was lost or is gone by now. {HOW_TO_RECORD}"
+        )
     if kept.data is None:
         raise ReplayImpossible(f"This run has no recording: {kept.why}.")
     try:

@@ -6,6 +6,7 @@ It works on the database itself, also while a portal runs.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -25,12 +26,15 @@ from portal.cli.show.console import consoles
 from portal.cli.show.progress import WaitLine
 from portal.cli.show.unseen import seen
 from portal.config import Config
-from portal.logs import KeptRecording, RowName, event, read_recording
+from portal.logs import KeptRecording, LogDatabase, RowName, StoredRow, event, read_recording
 from portal.runs import ReplayImpossible, recording_of, repeated, row_of_run
-from portal.state import SecretUnreadable
+from portal.state import KeyRing, SecretUnreadable
 from sandbox import Engine, InProcessExecutor
 
 BY = "codemode replay"
+LOOKS, BETWEEN_SECONDS = 4, 0.2
+"""Looks for a run that is not in the log yet, or not its recording: a portal stores them a moment after the end."""
+JUST_ENDED = 5.0
 _OUTCOMES = {"result": "a result", "cancelled": "its end from outside", "wall_time": "its time being over"}
 
 
@@ -76,18 +80,37 @@ async def _kept(
 ) -> KeptRecording | None:
     keys = keys_of_document(document)
     async with opened_log(config, stderr, quiet=quiet) as (database, _):
-        row = await database.read(partial(row_of_run, run_id=run))
+        looks = LOOKS if document.portal.runs.record == "on" else 1
+        for look in range(1, looks + 1):
+            row = await database.read(partial(row_of_run, run_id=run))
+            kept = None if row is None or keys is None else await _recording(database, row, keys)
+            if kept is not None or look == looks or not (row is None or _has_just_ended(row)):
+                break
+            # It may be on its way to the log.
+            await asyncio.sleep(BETWEEN_SECONDS)
         if row is None:
             raise CommandError(
                 f"The log has no run {run!r} that has ended. `codemode logs --kind run` shows those that it has."
             )
         if keys is None:
             raise ReplayImpossible("There is no key of the portal's database here that could open a recording.")
-        try:
-            name = RowName(row.instance, row.number)
-            return await database.read(partial(read_recording, name=name, keys=keys))
-        except SecretUnreadable as error:
-            raise ReplayImpossible(f"Its recording cannot be opened: {error}.") from None
+        return kept
+
+
+async def _recording(database: LogDatabase, row: StoredRow, keys: KeyRing) -> KeptRecording | None:
+    """
+    Raises:
+        ReplayImpossible: it was changed, or its key is gone.
+    """
+    try:
+        name = RowName(row.instance, row.number)
+        return await database.read(partial(read_recording, name=name, keys=keys))
+    except SecretUnreadable as error:
+        raise ReplayImpossible(f"Its recording cannot be opened: {error}.") from None
+
+
+def _has_just_ended(run: StoredRow) -> bool:
+    return time.time_ns() // 1000 - run.row.at - run.row.us < JUST_ENDED * 1_000_000
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from portal.app import Instance, Parts, serving
 from portal.cli.exits import Exit
 from portal.config import parse_config
 from portal.errors import ConfigError
+from portal.shares import Shares
 from tests.patience import PATIENCE
 from tests.portal.admin.conftest import Api, admin_api
 from tests.portal.admin.test_logs import MCP, words
@@ -79,13 +80,16 @@ class Recorder:
 
 
 @asynccontextmanager
-async def recording(folder: Path, code_tool: CodeTool, **runs: Any) -> AsyncIterator[Recorder]:
+async def recording(
+    folder: Path, code_tool: CodeTool, login: Login | None = None, **runs: Any
+) -> AsyncIterator[Recorder]:
     async with hosted() as upstream:
         settings = {"state": f"sqlite:///{folder}/state.db", "logs": {}, "runs": {"record": "on", **runs}}
         document = {"mcpServers": {"up": {"url": upstream.url}}, "portal": settings}
         (folder / "codemode.json").write_text(json.dumps(document))
         (folder / "api").mkdir()
-        async with opened(document, parts=Parts(code=code_tool)) as instance:
+        gate = None if login is None else login.gate
+        async with opened(document, parts=Parts(code=code_tool, gate=gate)) as instance:
             await instance.servers.settled()
             shared = instance.shared
             more: Any = {"log": shared.log, "runs": shared.runs, "contents": shared.kept, "programs": code_tool}
@@ -173,6 +177,62 @@ async def test_a_run_that_was_parked_and_went_on_in_another_process_is_one_recor
     assert (replayed.calls, replayed.logs, replayed.ended, replayed.difference) == (2, 2, "result", None)
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
+
+
+async def test_a_run_that_ends_while_it_is_parked_says_so_where_its_recording_is_asked_for(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    login = Login("echo")
+    async with recording(tmp_path, code_tool, login=login, durable="on_park", patience=0.001) as portal:
+        run = await portal.code("return await codemode.up.echo({text: 'x'})")
+        parked = portal.instance.shared.parked
+        assert parked is not None and await parked.end(run, "somebody ended it")
+        shared = portal.instance.shared
+        assert shared.log is not None and shared.kept is not None
+        await shared.log.stored()
+        await shared.kept.stored()
+        error = await portal.refusal(run)
+        assert error.status_code == 409 and "it was parked when it ended" in words(error)
+
+
+async def test_a_run_whose_client_left_says_so_where_its_recording_is_asked_for(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    login = Login("echo")
+    async with recording(tmp_path, code_tool, login=login, durable="off", patience=60) as portal:
+        work = asyncio.create_task(portal.code("return await codemode.up.echo({text: 'x'})"))
+        runs = portal.instance.shared.runs
+        async with asyncio.timeout(PATIENCE):
+            while not runs.all() or not runs.all()[0].waiting:
+                await asyncio.sleep(0.01)
+            run = runs.all()[0].row.run
+            work.cancel()
+            await asyncio.wait({work})
+            while runs.all():
+                await asyncio.sleep(0.01)
+        error = await portal.refusal(run)
+        assert error.status_code == 409 and "its client left before it ended" in words(error)
+
+
+async def test_a_recording_for_which_there_was_no_room_says_so(tmp_path: Path, code_tool: CodeTool) -> None:
+    async with recording(tmp_path, code_tool) as portal:
+        kept = portal.instance.shared.kept
+        assert kept is not None
+        kept._room = Shares(1000, 500)
+        run = await portal.code(f"return '{'x' * 600}'")
+        error = await portal.refusal(run)
+        assert error.status_code == 409 and "there was no room to keep it" in words(error)
+        assert kept.dropped == 1
+
+
+async def test_a_run_is_replayed_on_the_command_line_as_soon_as_its_client_has_its_answer(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with recording(tmp_path, code_tool) as portal:
+        async with client_of(f"{portal.mcp}?codemode=search_and_execute", MODERN) as client:
+            answer = await client.call_tool("code", {"code": "return 1"})
+            done = await portal.command(answer.structured_content["executionId"])
+        assert done.returncode == Exit.OK, done.stderr
 
 
 def test_recordings_need_a_place() -> None:
