@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,13 +41,26 @@ def test_arguments_are_shown_whole_or_not_at_all() -> None:
     assert shown_arguments('{"a":' + "[" * 990 + "]" * 990 + "}") is None
 
 
-def approval(**rule: Any) -> Approval:
-    by = {"policy": "p", "policy_name": "P", "revision": "1", "by": "client", **rule}
+def approval(*, memorable: bool = True) -> Approval:
     now = datetime.now(UTC)
     return Approval(
-        **{"id": "apr_1", "portal": "", "subject": "ada", "email": "", "client": "", "run": "exec_1", "call": 1},
-        **{"server": "up", "tool": "echo", "digest": b"", "rule": ApprovalRule(**by), "destructive": False},
-        **{"justification": "", "state": "pending", "revision": 1, "created_at": now, "expires_at": now},
+        id="apr_1",
+        portal="",
+        subject="ada",
+        email="",
+        client="",
+        run="exec_1",
+        call=1,
+        server="up",
+        tool="echo",
+        digest=b"",
+        rule=ApprovalRule(policy="p", policy_name="P", revision="1", by="client", memorable=memorable),
+        destructive=False,
+        justification="",
+        state="pending",
+        revision=1,
+        created_at=now,
+        expires_at=now,
     )
 
 
@@ -66,8 +78,9 @@ def test_only_a_client_with_the_login_of_a_person_is_shown_a_form_that_decides()
     shown: dict[tuple[bool, bool], str | None] = {}
     for signed_in in (True, False):
         for urls in (True, False):
-            options = {"forms": True, "urls": urls, "modern": True, "signed_in": signed_in}
-            question = question_of(approval(), "{}", "https://p/approve/apr_1", **options)
+            question = question_of(
+                approval(), "{}", "https://p/apr_1", forms=True, urls=urls, modern=True, signed_in=signed_in
+            )
             shown[signed_in, urls] = None if question is None else question.shown
     assert shown == {(True, True): "form", (True, False): "form", (False, True): "url", (False, False): None}
 

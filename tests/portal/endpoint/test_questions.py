@@ -196,7 +196,7 @@ async def test_no_server_makes_up_a_state_of_the_portal(legacy: bool, tasks: boo
     ):
         for state in made_up:
             first = await client.call("one_echo", arguments={"state": state})
-            assert first["resultType"] == "input_required" and state not in first["requestState"]
+            assert first["resultType"] == "input_required"
             back = {"inputResponses": {"k": {"action": "accept"}}, "requestState": first["requestState"]}
             found = await client.call("one_echo", arguments={"state": state}, **back)
             assert found["content"][0]["text"] == "its own"
@@ -208,7 +208,9 @@ async def test_the_state_of_a_program_is_nothing_to_a_plain_call() -> None:
     request = ClientRequest(scope={"type": "http"}, mode=Mode.TOOLS, params={}, session=None, context=context)
     nothing: Any = None
     asking = questions.Questions(lambda server: MODERN, nothing, ApprovalPrompts(None, str))
-    call = Call("one", "tools/call", {"name": "code", "requestState": 'run:["exec_1", 1]'})
+    call = Call(
+        server="one", method="tools/call", name="code", params={"name": "code", "requestState": 'run:["exec_1", 1]'}
+    )
     with pytest.raises(MCPError, match="of another one"):
         await asking.call(request, nothing, call)
 
