@@ -131,8 +131,8 @@ async def place(
     at: Hosted | None = None,
     **section: Any,
 ) -> AsyncIterator[Place]:
-    """`said` is what tools say of themselves otherwise than usually, `section` more of the portal's section. `at` is its
-    server; by default it has one of its own."""
+    """`said` is what tools say of themselves otherwise than usually, `section` more of the portal's section. `at` is the
+    server; by default there is one for it alone."""
     folder.mkdir(exist_ok=True)
     kept, events, live, time = Kept(), KeptEvents(), LiveAccess(access(document)), Time()
     parts = Parts(code=code_tool, records=kept, events=events, access=live, now=time)
