@@ -50,10 +50,13 @@ class ApprovalQuestion:
 
 def shown_arguments(text: str) -> str | None:
     """Canonical arguments as people read them in a client: indented, with what hides written out; None if there are too
-    many. It stays JSON of the same value."""
+    many, or they are nested too deeply. It stays JSON of the same value."""
     if len(text) > MAX_SHOWN:
         return None
-    indented = json.dumps(json.loads(text), indent=1, sort_keys=True, ensure_ascii=False)
+    try:
+        indented = json.dumps(json.loads(text), indent=1, sort_keys=True, ensure_ascii=False)
+    except RecursionError:
+        return None
     # No tag and no end of the block begins in it, whatever the client makes of its messages.
     shown = written_out(indented, json_escapes).replace("<", "\\u003c").replace("`", "\\u0060")
     return shown if len(shown) <= MAX_SHOWN else None

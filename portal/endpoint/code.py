@@ -241,8 +241,8 @@ class CodeMode:
             while (run := await parked.find(run_id)) is not None and run.state in LIVE:
                 is_late = loop.time() >= leaves_at()
                 if run.state == "parked" and (asked := await prompts.asks(run, is_late=is_late)) is not None:
-                    now = await parked.find(run_id)
-                    if now is not None and (now.state, now.revision) == (run.state, run.revision):
+                    present = await parked.find(run_id)
+                    if present is not None and (present.state, present.revision) == (run.state, run.revision):
                         return asked
                     # It went on meanwhile: the answer would be one to an earlier state.
                     continue

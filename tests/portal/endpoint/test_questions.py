@@ -9,8 +9,13 @@ import mcp_types as types
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from portal.endpoint import questions
+from portal.calls import Call
+from portal.endpoint import ApprovalPrompts, questions
+from portal.endpoint.modes import Mode
+from portal.endpoint.request import ClientRequest
+from portal.upstream import CallContext, DownstreamClient
 from tests.patience import PATIENCE
+from tests.portal.endpoint.tasking import task_client
 from tests.portal.portals import GENERATIONS, MODERN, Heard, client_of, portal_over
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.raw import Exchange, raw_upstream
@@ -147,6 +152,67 @@ async def test_state_that_was_tampered_with_or_belongs_to_another_call_is_refuse
                 await asked(client, input_responses={}, request_state=wrong)
         with pytest.raises(MCPError, match="Invalid or expired requestState"):
             await client.session.call_tool("one_echo", {"text": "q"}, request_state=state, allow_input_required=True)
+
+
+async def test_a_parked_call_goes_on_for_its_own_client_alone() -> None:
+    ask = Heard().elicit
+    other = types.Implementation(name="another", version="1")
+    async with (
+        hosted(Behaviour(legacy=True)) as upstream,
+        portal_over({"one": upstream}) as portal,
+        client_of(portal.mcp, MODERN, elicitation_callback=ask) as client,
+        client_of(portal.mcp, MODERN, elicitation_callback=ask, client_info=other) as another,
+    ):
+        first = await asked(client)
+        back = {"input_responses": dict.fromkeys(first.input_requests, ACCEPT), "request_state": first.request_state}
+        with pytest.raises(MCPError, match="no longer waiting"):
+            await asked(another, **back)
+        assert text(await asked(client, **back)) == "accept legacy"
+
+
+@pytest.mark.parametrize("tasks", [False, True])
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_no_server_makes_up_a_state_of_the_portal(legacy: bool, tasks: bool) -> None:
+    made_up = ["run:x", "portal:x", "round:x", 'round:["apr_1", 0, null]', "upstream:x", "x"]
+    question = {
+        "method": "elicitation/create",
+        "params": {"message": "q", "requestedSchema": {"type": "object", "properties": {}}},
+    }
+
+    async def forges(exchange: Exchange) -> None:
+        params = exchange.message["params"]
+        if (state := params.get("requestState")) is not None:
+            assert state == params["arguments"]["state"]
+            await exchange.text("its own")
+            return
+        asks = {"inputRequests": {"portal/login": question, "k": question}}
+        state = params["arguments"]["state"]
+        await exchange.result({"resultType": "input_required", **asks, "requestState": state})
+
+    async with (
+        raw_upstream(forges, legacy=legacy) as raw,
+        portal_over({"one": {"url": raw.url}}) as portal,
+        task_client(portal.mcp, capabilities={"elicitation": {}}, tasks=tasks) as client,
+    ):
+        for state in made_up:
+            first = await client.call("one_echo", arguments={"state": state})
+            assert first["resultType"] == "input_required"
+            back = {"inputResponses": {"k": {"action": "accept"}}, "requestState": first["requestState"]}
+            found = await client.call("one_echo", arguments={"state": state}, **back)
+            assert found["content"][0]["text"] == "its own"
+
+
+async def test_the_state_of_a_program_is_nothing_to_a_plain_call() -> None:
+    client = DownstreamClient(key="", info={}, capabilities={"elicitation": {}})
+    context = CallContext(client=client, protocol=MODERN)
+    request = ClientRequest(scope={"type": "http"}, mode=Mode.TOOLS, params={}, session=None, context=context)
+    nothing: Any = None
+    asking = questions.Questions(lambda server: MODERN, nothing, ApprovalPrompts(None, str))
+    call = Call(
+        server="one", method="tools/call", name="code", params={"name": "code", "requestState": 'run:["exec_1", 1]'}
+    )
+    with pytest.raises(MCPError, match="of another one"):
+        await asking.call(request, nothing, call)
 
 
 async def test_a_parked_call_that_is_never_answered_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,8 +238,8 @@ async def answered(at: Place, asked: list[Any]) -> None:
 async def test_the_state_of_a_round_is_for_its_client_its_person_its_program_and_its_portal(
     tmp_path: Path, code_tool: CodeTool
 ) -> None:
-    more = runs("on_park")
-    async with place(tmp_path, IN_CLIENT, code_tool, SAFE, runs=more) as at:
+    more: dict[str, Any] = {"runs": runs("on_park")}
+    async with place(tmp_path, IN_CLIENT, code_tool, SAFE, **more) as at:
         asked = await called(at, ECHO)
         state = asked.request_state
         assert state and "exec_" not in state and "apr_" not in state

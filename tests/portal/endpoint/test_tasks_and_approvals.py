@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp.shared.exceptions import MCPError
 
 from codemode import CodeTool
 from portal.endpoint.approval_forms import ANSWER
+from portal.runs import LiveRun
+from portal.state import RunFilter
 from tests.patience import PATIENCE
 from tests.portal.approvals.test_calls import (
     ADA_DECIDES,
@@ -313,3 +316,46 @@ async def test_an_answer_decides_about_the_approval_of_its_own_call_alone(tmp_pa
         assert found["content"][0]["text"] == "one"
         await client.call("up_structured", arguments={"text": "x"}, inputResponses=answers)
         assert await states(at) == ["pending", "used"]
+
+
+async def test_a_task_that_is_cancelled_as_its_program_is_stored_ends_in_the_database_too(
+    tmp_path: Path, code_tool: CodeTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, answer_of = asyncio.Event(), LiveRun.answer
+
+    async def stands_still(run: LiveRun, *arguments: Any, **options: Any) -> Any:
+        await answer_of(run, *arguments, **options)
+        assert run.parked
+        stored.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(LiveRun, "answer", stands_still)
+    monkeypatch.setattr("portal.endpoint.questions.PARKING_SECONDS", 0.0)
+    async with (
+        place(tmp_path, IN_CLIENT, code_tool, SAFE, runs={"durable": "on_park", **AT_ONCE}) as at,
+        tasking(at) as client,
+    ):
+        id = (await client.run(ECHO))["taskId"]
+        await stored.wait()
+        await client.request("tasks/cancel", taskId=id)
+        await client.until(id, "cancelled")
+        assert [run.state for run in await at.store.runs.list(RunFilter())] == ["cancelled"]
+
+
+async def test_a_person_is_asked_only_so_much_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.endpoint.approval_prompts.MOST_OPEN_EACH", 2)
+    monkeypatch.setattr("portal.endpoint.approval_prompts.PATIENCE", 0.05)
+    person = Person(asyncio.Event().wait)
+    async with place(tmp_path, IN_CLIENT, said=SAFE) as at:
+        async with client_of(f"{at.url}/mcp?caller=ada", LEGACY, elicitation_callback=person.elicit) as client:
+            for _ in range(2):
+                for words in ("a", "b", "c"):
+                    with pytest.raises(MCPError, match="/approve/apr_"):
+                        await client.call_tool("up_echo", {"text": words})
+                # Of those that have ended none is open any more.
+                assert len(person.of("question")) in (2, 4)
+                for asked in await at.asked(3):
+                    await at.approvals.decide(asked.id, ADA_DECIDES, True)
+                for words in ("a", "b", "c"):
+                    await client.call_tool("up_echo", {"text": words})
+        assert len(person.of("question")) == 4
