@@ -267,9 +267,7 @@ class Portal:
             return self._shared.parts.gate
         # After the policies: a call that they deny is not counted.
         quotas = QuotaAdmission(self._shared.quotas, self.definition.id)
-        gateway = GatewayScreening(
-            self._shared.gateway, self._shared.servers, self.definition.id, lambda: self.secure_web_gateway
-        )
+        gateway = self._screening()
         if self.access is None:
             return Gate(admissions=[quotas], screenings=[gateway], programs=[gateway])
         # It waits for people. What decides by the moment decides after them, and once more.
@@ -283,12 +281,16 @@ class Portal:
             credentials=[AssertionCredentials(self._assertions)],
         )
 
+    def _screening(self) -> GatewayScreening:
+        shared = self._shared
+        return GatewayScreening(shared.gateway, shared.servers, self.definition.id, lambda: self.secure_web_gateway)
+
     def _plan_approvals(self) -> PlanApprovals | None:
         """What asks people about plans; None where no call of this portal can wait for a person."""
         approvals, gate = self._shared.approvals, self._shared.parts.gate
         if approvals is None or self.access is None or (gate is not None and not self.definition.id):
             return None
-        return PlanApprovals(approvals, self.definition.id, self._approval_page)
+        return PlanApprovals(approvals, self.definition.id, self._approval_page, self._screening().shown)
 
     def _approval_page(self, id: str) -> str:
         """Where people decide about an approval."""

@@ -143,6 +143,17 @@ class GatewayScreening:
         ruling = _approved(await self._judged(judged, facts), {}, frozenset())
         return self._noted(ruling, facts, context, program=True)
 
+    async def shown(self, content: Members) -> Members | None:
+        """What people see of something that is of no call yet: without what rules of now find in it that ask people,
+        redact or block, whatever else those are about. None if that cannot be known or taken out."""
+        book = self._gateway.current
+        rules = [rule for rule in book.rules if rule.profiles and rule.action in ("approve", "redact", "block")]
+        if not rules or not self._is_on():
+            return content
+        judged = JudgedContent(content, "plan", arguments=True)
+        seen = await masked(book, self._gateway.detector, judged, rules)
+        return seen if isinstance(seen, dict) else None
+
     async def hides(self, text: str) -> bool:
         """Whether a text that no call is made with must not be in a row: something that a rule asks for is in it, or
         that cannot be known now."""

@@ -7,7 +7,7 @@ and is given in the browser alone: no client, service token or command line deci
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from codemode import OnWait, ProgramPlan, Waiting
@@ -23,16 +23,28 @@ NOBODY_DECIDES: Final = (
     "This portal lets a program change something when its person has approved that, and here nobody can: people do not "
     "sign in, or there is no database. It was not done."
 )
+HIDDEN: Final = (
+    "The plan of this program has something that a rule of data loss prevention asks for, and cannot be shown without "
+    "it now. Nothing was changed. Leave it out of the program, or ask the portal's administrator."
+)
 _BEYOND_EXPIRY = 60.0
 
 
 class PlanApprovals:
-    """Those of one portal. `page` gives the address of the page for an approval."""
+    """Those of one portal. `page` gives the address of the page for an approval, and `shown` what people may see of a
+    plan, None where that cannot be known."""
 
-    def __init__(self, approvals: Approvals, portal: str, page: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        approvals: Approvals,
+        portal: str,
+        page: Callable[[str], str],
+        shown: Callable[[dict[str, object]], Awaitable[dict[str, object] | None]],
+    ) -> None:
         self._approvals = approvals
         self._portal = portal
         self._page = page
+        self._shown = shown
 
     async def refusal(self, plan: ProgramPlan, context: CallContext, on_wait: OnWait) -> str | None:
         """Why a program with this plan may not begin, in words; None once its person has approved it, which is used up
@@ -40,6 +52,9 @@ class PlanApprovals:
         caller = context.principal or ANONYMOUS
         if not caller.key or not caller.logged_in:
             return "A person approves what a program would do, and none is behind this caller. Nothing was changed."
+        approved = plan.to_approve()
+        if (shown := await self._shown(approved)) is None:
+            return HIDDEN
         need = ApprovalNeed(
             portal=self._portal,
             subject=caller.key,
@@ -49,7 +64,8 @@ class PlanApprovals:
             call=0,
             server="code",
             tool="plan",
-            arguments=plan.to_approve(),
+            arguments=approved,
+            shown=None if shown == approved else shown,
             rule=PLANS,
             method=PLAN_METHOD,
         )

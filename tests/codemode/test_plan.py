@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import pytest
 
 from codemode import Adherence, Catalog, CodeTool, ProgramPlan, RunHandle, ToolCall, Waiting
@@ -293,6 +294,21 @@ async def test_calls_that_are_no_objects_do_not_hold_the_plan_up(engines: Engine
         "try { await codemode.shop.note(a.open ? {} : 7) } catch {}; await codemode.shop.note({then: 1})",
     )
     assert not plan.whole and plan.exact_up_to == 1
+
+
+@pytest.mark.parametrize("depth", [60, 120, 250, 300, 900, 5_000])
+async def test_arguments_of_any_depth_have_a_plan_or_are_refused(engines: Engines, depth: int) -> None:
+    nest = f"let d = {{}}, e = {{}}; for (let i = 0; i < {depth}; i++) {{ d = {{d}}; e = {{e}} }};"
+    plan = await plan_of(
+        engines, f"{nest} const a = await codemode.shop.note({{d}}); return codemode.shop.note({{a, e}})"
+    )
+    text = orjson.dumps(plan.to_approve())
+    if plan.entries:
+        assert len(plan.digest) == 64 and text.count(b"{") > depth
+        adherence = Adherence.from_dict(Adherence(plan).as_dict())
+        assert not adherence.takes(1, "shop", "note", {"d": 1})
+    else:
+        assert plan.failure is not None and "deep" in str(plan.failure["message"])
 
 
 async def test_plans_are_bounded(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,7 @@ async def ruled(
     *,
     gateway: Sequence[Mapping[str, Any]] = (),
     detector: Detecting | None = None,
+    runs: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Ruled]:
     kept, events, live, time = Kept(), KeptEvents(), LiveAccess(access(policies)), Time()
     parts = Parts(code=code_tool, records=kept, events=events, access=live, now=time, detector=detector)
@@ -72,6 +73,7 @@ async def ruled(
         crm = await stack.enter_async_context(hosted(Behaviour(name="crm")))
         up = await stack.enter_async_context(hosted(Behaviour(name="up")))
         config = document(crm, up, rules, ("confidential",), gateway, state=new_state(folder))
+        config["portal"]["runs"] = runs or {}
         instance = await stack.enter_async_context(
             Instance.open(parse_config(config, env={}), Discard(), lambda text: None, parts)
         )

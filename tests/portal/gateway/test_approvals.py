@@ -50,6 +50,22 @@ async def test_what_a_rule_finds_waits_for_people_who_do_not_see_it_and_is_sent_
         assert (row.policy, row.outcome) == ("gateway:Ask", "ok") and TOKEN not in repr(at.kept.records)
 
 
+async def test_a_plan_is_shown_without_what_rules_find_in_it(
+    tmp_path: Path, code_tool: CodeTool, searching: Searching
+) -> None:
+    required = {"plan": "required"}
+    async with ruled(tmp_path, (), code_tool, gateway=[ASKS], detector=searching, runs=required) as at:
+        running = asyncio.create_task(at.run(sending(TOKEN)))
+        [plan] = await at.asked()
+        shown = await at.approvals.arguments(plan.id)
+        assert plan.tool == "plan" and shown is not None and "[redacted:" in shown and TOKEN not in shown
+        await at.approvals.decide(plan.id, ADA_DECIDES, True)
+        [asked] = await at.asked()
+        assert asked.tool == "echo" and TOKEN not in (await at.approvals.arguments(asked.id) or TOKEN)
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        assert (await running)["result"] == TOKEN and at.calls == 1
+
+
 async def test_what_is_redacted_is_shown_as_it_is_sent(
     tmp_path: Path, code_tool: CodeTool, searching: Searching
 ) -> None:
