@@ -253,7 +253,7 @@ async def test_the_state_of_a_round_is_for_its_client_its_person_its_program_and
         options = {"elicitation_callback": answers, "client_info": types.Implementation(name="another", version="1")}
         async with client_of(f"{at.url}/mcp?caller=ada{CODE}", MODERN, **options) as other:
             assert "not kept any more" in await round_of(other, ECHO, **back(asked, APPROVE))
-        async with place(tmp_path / "elsewhere", IN_CLIENT, code_tool, SAFE, runs=more) as elsewhere:
+        async with place(tmp_path / "elsewhere", IN_CLIENT, code_tool, SAFE, **more) as elsewhere:
             assert await called(elsewhere, ECHO, **back(asked, APPROVE)) == invalid
         assert at.calls == 0 and await states(at) == ["pending"]
         assert (await called(at, ECHO, **back(asked, APPROVE))).structured_content["result"] == "planted-argument"
