@@ -131,7 +131,7 @@ async def place(
     at: Hosted | None = None,
     **section: Any,
 ) -> AsyncIterator[Place]:
-    """`said` is what tools say of themselves otherwise than usually, `section` more of the portal's section. `at` is the
+    """`said` is what tools say of themselves otherwise than usually, `section` more of the section. `at` is the
     server; by default there is one for it alone."""
     folder.mkdir(exist_ok=True)
     kept, events, live, time = Kept(), KeptEvents(), LiveAccess(access(document)), Time()
