@@ -50,6 +50,7 @@ RUN_STATE = "run:"
 _PARKED, _UPSTREAM, _ROUND = "portal:", "upstream:", "round:"
 _OF_ROUNDS = ("inputResponses", "requestState")
 _INPUT_REQUEST: TypeAdapter[object] = TypeAdapter(InputRequest)
+_INPUT_REQUESTS: TypeAdapter[object] = TypeAdapter(tuple[dict[str, InputRequest] | None, str | None])
 
 Result = dict[str, Any]
 
@@ -333,7 +334,7 @@ class Questions:
             call, asking = _of_round(call, asking, state)
 
         async def attempt(call: Call) -> Result:
-            return _marked(await caller.call(call, asking), asking)
+            return _marked(call, await caller.call(call, asking), asking)
 
         result = own_result(await self._admitted(request, call, attempt, waits_on))
         return await deliverable(request.generation, call, result)
@@ -370,12 +371,12 @@ class Questions:
         if context.client is None or not context.client.interactive:
             return await _call_for_silent_client(caller, call, context)
         if self._protocol_of(call.server) in MODERN_PROTOCOL_VERSIONS:
-            return _marked(await caller.call(call, context), context)
+            return _marked(call, await caller.call(call, context), context)
 
         async def work(held: HeldWork) -> Result:
             on_progress = held.progress if context.on_progress is not None else None
             asking = replace(context, on_request=held.ask, on_progress=on_progress, on_log=held.log)
-            return _marked(await caller.call(call, asking), asking)
+            return _marked(call, await caller.call(call, asking), asking)
 
         return await self._begin(request, work)
 
@@ -546,13 +547,22 @@ async def _call_for_silent_client(caller: Caller, call: Call, context: CallConte
     raise ResponseInvalid(f"the server has not answered the call after {MAX_ROUNDS} rounds", server=call.server)
 
 
-def _marked(result: Result, context: CallContext) -> Result:
+def _marked(call: Call, result: Result, context: CallContext) -> Result:
     """Mark an upstream's own state, so that no upstream can make up the state of a parked call. With it goes what has
-    approved the call: its next round needs no other approval."""
+    approved the call: its next round needs no other approval.
+
+    Raises:
+        ResponseInvalid: the upstream asks what no client could read.
+    """
+    if result.get("resultType") != "input_required":
+        return result
     state, facts = result.get("requestState"), context.facts
-    if result.get("resultType") == "input_required" and facts.approval:
-        inner = state if isinstance(state, str) else None
-        return {**result, "requestState": _ROUND + json.dumps([facts.approval, facts.rounds, inner])}
+    try:
+        _INPUT_REQUESTS.validate_python([result.get("inputRequests"), state], by_name=False)
+    except ValidationError:
+        raise ResponseInvalid("the server asks for input in a form that cannot be read", server=call.server) from None
+    if facts.approval:
+        return {**result, "requestState": _ROUND + json.dumps([facts.approval, facts.rounds, state])}
     return {**result, "requestState": _UPSTREAM + state} if isinstance(state, str) else result
 
 

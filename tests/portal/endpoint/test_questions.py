@@ -15,7 +15,7 @@ from portal.endpoint.modes import Mode
 from portal.endpoint.request import ClientRequest
 from portal.upstream import CallContext, DownstreamClient
 from tests.patience import PATIENCE
-from tests.portal.endpoint.tasking import task_client
+from tests.portal.endpoint.tasking import Refused, task_client
 from tests.portal.portals import GENERATIONS, MODERN, Heard, client_of, portal_over
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.raw import Exchange, raw_upstream
@@ -200,6 +200,29 @@ async def test_no_server_makes_up_a_state_of_the_portal(legacy: bool, tasks: boo
             back = {"inputResponses": {"k": {"action": "accept"}}, "requestState": first["requestState"]}
             found = await client.call("one_echo", arguments={"state": state}, **back)
             assert found["content"][0]["text"] == "its own"
+
+
+@pytest.mark.parametrize("tasks", [False, True])
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_a_question_that_nobody_can_read_is_an_error_by_the_name_of_its_server(legacy: bool, tasks: bool) -> None:
+    asked: dict[str, dict[str, Any]] = {
+        "a": {"inputRequests": {"k": {"method": "elicitation/create"}}},
+        "b": {"requestState": 1},
+    }
+
+    async def asks(exchange: Exchange) -> None:
+        which = asked[exchange.message["params"]["arguments"]["which"]]
+        await exchange.result({"resultType": "input_required", **which})
+
+    async with (
+        raw_upstream(asks, legacy=legacy) as raw,
+        portal_over({"one": {"url": raw.url}}) as portal,
+        task_client(portal.mcp, capabilities={"elicitation": {}}, tasks=tasks) as client,
+    ):
+        for which in asked:
+            with pytest.raises(Refused, match="one.*asks for input in a form that cannot be read") as caught:
+                await client.call("one_echo", arguments={"which": which})
+            assert caught.value.code == -32012
 
 
 async def test_the_state_of_a_program_is_nothing_to_a_plain_call() -> None:
