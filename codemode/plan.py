@@ -17,7 +17,7 @@ import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import orjson
 
@@ -139,7 +139,7 @@ def _form_of_members(values: Values, holes: Holes) -> Form:
     return {_escaped(name): form_of(parts, holes) for name, parts in members.items()}
 
 
-def matches(form: Form, value: object, answers: Answers | None = None) -> bool:
+def matches(form: Form, value: object, answers: RealAnswers | None = None) -> bool:
     """Whether a value is of this form: what is fixed is equal, for a hole stands a value of its types, and what is
     computed is of its type. With `answers` a hole stands for that part of a real answer alone."""
     if isinstance(form, dict):
@@ -200,7 +200,7 @@ def _has_type(types: object, value: object) -> bool:
     return kind in types or (kind == "integer" and "number" in types)
 
 
-def _may_miss(form: Form, answers: Answers | None) -> bool:
+def _may_miss(form: Form, answers: RealAnswers | None) -> bool:
     if not isinstance(form, dict) or form.get("optional") is not True:
         return False
     if HOLE in form:
@@ -208,7 +208,7 @@ def _may_miss(form: Form, answers: Answers | None) -> bool:
     return COMPUTED in form
 
 
-class Answers:
+class RealAnswers:
     """What is known of real answers, for the holes that are named after parts of them: of each part its digest, and
     its text where it is short. Whole values are not kept."""
 
@@ -218,7 +218,7 @@ class Answers:
         self.parts = {name: tuple(values) for name, values in (parts or {}).items()}
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Answers) and self.parts == other.parts
+        return isinstance(other, RealAnswers) and self.parts == other.parts
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -261,7 +261,7 @@ class Answers:
         return {name: [list(value) for value in values] for name, values in self.parts.items()}
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, object]) -> Answers:
+    def from_dict(cls, document: Mapping[str, object]) -> RealAnswers:
         """What `as_dict` has written. Raises ValueError for other documents."""
         return cls({name: tuple(map(_known_in, _values_in(values))) for name, values in document.items()})
 
@@ -577,7 +577,7 @@ class Adherence:
 
     plan: ProgramPlan
     used: dict[int, int] = field(default_factory=dict)
-    answers: Answers = field(default_factory=Answers)
+    answers: RealAnswers = field(default_factory=RealAnswers)
     _holes: tuple[str, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     def takes(self, call: int, server: str, tool: str, arguments: Mapping[str, object]) -> bool:
@@ -595,7 +595,7 @@ class Adherence:
         """Whether the plan hands on parts of the answer to this call."""
         return bool(self._names(self._position(call, server, tool)))
 
-    def answered(self, call: int, server: str, tool: str, result: Mapping[str, Any]) -> None:
+    def answered(self, call: int, server: str, tool: str, result: Mapping[str, object]) -> None:
         """Note what its plan hands on of the result of a call."""
         position = self._position(call, server, tool)
         if position == NO_ENTRY or result.get("isError"):
@@ -639,7 +639,7 @@ class Adherence:
         used, answers = progress.get("used"), progress.get("answers", {})
         if not isinstance(used, list) or not isinstance(answers, dict):
             raise ValueError("which calls of a plan were made, and what they were answered")
-        return Adherence(self.plan, {int(call): int(entry) for call, entry in used}, Answers.from_dict(answers))
+        return Adherence(self.plan, {int(call): int(entry) for call, entry in used}, RealAnswers.from_dict(answers))
 
     def as_dict(self) -> dict[str, object]:
         return {"plan": self.plan.as_dict(), **self.progress()}

@@ -160,8 +160,12 @@ def params_shown(call: Call) -> Mapping[str, object]:
 async def require_as_shown(sent: Call, context: CallContext) -> None:
     """
     Raises:
-        CallDenied: what would be sent is not what people have approved.
+        CallDenied: what would be sent is not what people have approved, or nobody was asked.
     """
+    if context.unplanned and PLANS.revision not in context.facts.approved:
+        # Something seemed to deny it as people would have been asked, and does not any more.
+        reason = "This call is in no plan that people have approved, and nobody was asked about it. It did not run."
+        raise CallDenied(reason, policy=PLANS.policy, server=sent.server)
     shown = context.facts.shown
     if shown is None or await digest_sent(sent) == shown:
         return

@@ -98,7 +98,9 @@ def test_all_that_a_run_waits_for_is_decided_at_once(tmp_path: Path) -> None:
     words = ("--all", "exec_1", "--as", BOB, "--remember", "15m", "--uses", "2")
     done = codemode(tmp_path, "approvals", "approve", *words, "--json")
     assert {one["id"]: one["status"] for one in json.loads(done.stdout)["decisions"]} == dict.fromkeys(ids, 200)
-    assert approval(tmp_path, other.id).state == "pending"
+    # Nobody has decided about this one: it may be made with what is remembered.
+    left = approval(tmp_path, other.id)
+    assert (left.state, left.votes) == ("withdrawn", ())
     (grant,) = in_store(tmp_path, lambda store: store.approval_grants.list())
     assert (grant.uses_left, grant.granted_by) == (2, BOB)
     again = codemode(tmp_path, "approvals", "approve", "--all", "exec_1", "--as", BOB)

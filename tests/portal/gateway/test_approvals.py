@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from codemode import CodeTool
+from portal.dlp import DetectionUnavailable, Verdict
 from portal.gateway import HttpRuleRefused, compile_rule
 from portal.objects import RuleDocument
 from tests.portal.approvals.ruled import ruled
@@ -64,6 +65,30 @@ async def test_a_plan_is_shown_without_what_rules_find_in_it(
         assert asked.tool == "echo" and TOKEN not in (await at.approvals.arguments(asked.id) or TOKEN)
         await at.approvals.decide(asked.id, ADA_DECIDES, True)
         assert (await running)["result"] == TOKEN and at.calls == 1
+
+
+async def test_a_call_in_no_plan_that_a_rule_seemed_to_block_does_not_leave_unasked(
+    tmp_path: Path, code_tool: CodeTool, searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, scanned = list[object](), searching.scanned
+
+    async def away_at_first(value: object, root: str = "value", *, as_arguments: bool = False) -> Verdict:
+        if root == "params" and "planted" in str(value):
+            seen.append(value)
+            if len(seen) == 1:
+                raise DetectionUnavailable("nothing searches now")
+        return await scanned(value, root, as_arguments=as_arguments)
+
+    monkeypatch.setattr(searching, "scanned", away_at_first)
+    first = "const a = await codemode.up.echo({text: 'one'});"
+    program = f"{first} if (a === 'one') await codemode.up.echo({{text: 'planted'}})"
+    block = {**ASKS, "action": "block"}
+    async with ruled(tmp_path, (), code_tool, gateway=[block], detector=searching, runs={"plan": "required"}) as at:
+        running = asyncio.create_task(at.run(program))
+        [plan] = await at.asked()
+        await at.approvals.decide(plan.id, ADA_DECIDES, True)
+        answer = await running
+        assert at.calls == 1 and len(seen) == 2 and "in no plan" in answer["error"]["message"]
 
 
 async def test_what_is_redacted_is_shown_as_it_is_sent(
