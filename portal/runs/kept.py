@@ -26,15 +26,13 @@ _KINDS: Final[Mapping[str, WaitKind]] = {
     "timer": "timer",
     "uncertain": "uncertain",
 }
-_OUTCOMES: Final[Mapping[str, RunOutcome]] = {
-    "parked": "parked",
-    "ready": "ready",
-    "running": "running",
+_ENDED: Final[Mapping[str, Outcome]] = {
     "completed": "ok",
     "cancelled": "cancelled",
     "denied": "denied",
     "expired": "timeout",
 }
+_OUTCOMES: Final[Mapping[str, RunOutcome]] = {"parked": "parked", "ready": "ready", "running": "running", **_ENDED}
 """The outcome of a run in each state; "error" for all others."""
 _OUTCOMES_OF_CALLS: Final[Mapping[str, Outcome]] = {"done": "ok", "failed": "error", "refused": "error"}
 
@@ -70,8 +68,7 @@ def kept_facts(run: StoredRun, now: datetime) -> RunFacts:
 
 def row_of_end(run: StoredRun) -> LogRow:
     """The row of the log for a run that somebody has ended without having it go on."""
-    facts = kept_facts(run, run.updated_at)
-    return facts.row._replace(outcome=facts.outcome)
+    return kept_facts(run, run.updated_at).row._replace(outcome=_ENDED.get(run.state, "error"))
 
 
 def kept_call(call: StoredCall, run: StoredRun) -> CallOfRun:

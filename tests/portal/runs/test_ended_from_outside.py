@@ -25,7 +25,7 @@ from portal.endpoint.ledger import RunLedger
 from portal.flows import RunLabels
 from portal.runs import durable as durable_module
 from portal.runs.durable import PORTAL_REMOVED
-from portal.state import LIVE, FinishedRun, LabelRead, RunClaim, RunRows, StoredRun
+from portal.state import LIVE, FinishedRun, LabelRead, RunClaim, RunRows, StoredRun, utc_now
 from portal.upstream import CallContext
 from tests.patience import PATIENCE
 from tests.portal.endpoint.people import client_with, token_of
@@ -54,10 +54,20 @@ class Counts:
     async def admit(self, call: Call, context: CallContext) -> Denial | None:
         assert context.spent is not None and isinstance(context.read, RunLabels)
         context.spent["budget"] = context.spent.get("budget", 0) + 1
-        at = durable_module.utc_now()
+        at = utc_now()
         label = f"label-{context.spent['budget']}"
-        texts = {"person": "ada", "client": "", "portal": "", "server": call.server, "tool": call.name}
-        context.read.add(LabelRead(label=label, at=at, until=at + timedelta(hours=1), **texts))
+        context.read.add(
+            LabelRead(
+                person="ada",
+                client="",
+                label=label,
+                portal="",
+                server=call.server,
+                tool=call.name,
+                at=at,
+                until=at + timedelta(hours=1),
+            )
+        )
         return None
 
 
