@@ -83,16 +83,13 @@ FROZEN = Section(
 )
 
 PARKED = Section(
-    "Parked programs: one that waits becomes a row of a database, which waits for the disk, and goes on from there",
+    "Parked programs: one that waits becomes a row of SQLite, which waits for the disk, and goes on from there",
     "engine",
-    tuple(
-        Row(f"{database}: {what}", case, ours=subject, bounds=bounds)
-        for database, subject, most in (("SQLite", "parked", 8e-3), ("PostgreSQL", "parked_postgresql", 12e-3))
-        for what, case, bounds in (
-            ("park", "park", ()),
-            ("claim, thaw and go on to the end", "go_on", ()),
-            ("both", "both", (Bound(most),)),
-        )
+    (
+        Row("park", "park", ours="parked"),
+        Row("claim, thaw and go on to the end", "go_on", ours="parked"),
+        Row("both", "both", ours="parked", bounds=(Bound(8e-3),)),
+        Row("both, in PostgreSQL", "both", ours="parked_postgresql", bounds=(Bound(12e-3),)),
     ),
 )
 
@@ -108,7 +105,7 @@ AGAIN = Section(
                 ("after 100 calls", 100, (Bound(0.5, "original_runtime"),)),
             )
         ),
-        *(Row(f"ours by its log, after {calls}", f"replay_{calls}", ours="parked") for calls in (1, 10, 100)),
+        *(Row(f"ours by its log, after {calls}", f"replay_{calls}", ours="parked") for calls in (10, 100)),
     ),
 )
 

@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from benchmarks.cases import Case, Reading, Unavailable
-from benchmarks.subjects.parked import readings
+from benchmarks.subjects.parked import reading
 from portal.state import KeyRing, Store
 from tests.portal.state.postgresql import postgres_server
 
 
 def cases() -> Mapping[str, Case | Reading]:
-    return readings(opened)
+    return {"both": reading(opened, "both")}
 
 
 @asynccontextmanager

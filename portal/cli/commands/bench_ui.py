@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from codemode import CodeTool, Meanings
+from codemode import CodeTool, Meanings, common_preload
 from portal.app import changed_keys, checker_for, limits_of, open_upstreams, store_for_calls
 from portal.bench.ui import (
     MONACO,
@@ -112,7 +112,7 @@ async def _bench(
     limits, checker = limits_of(config), checker_for(config)
     async with AsyncExitStack() as stack:
         with WaitLine(stderr, "Preparing the isolates ..."):
-            executor = await stack.enter_async_context(WorkerExecutor(limits, workers=1))
+            executor = await stack.enter_async_context(WorkerExecutor(limits, workers=1, common=common_preload()))
         store = await stack.enter_async_context(store_for_calls(config))
         upstreams = await stack.enter_async_context(open_upstreams(config, Discard(), store))
         servers = upstreams.servers
