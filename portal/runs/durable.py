@@ -421,7 +421,7 @@ class DurableRuns:
                     lasts[whose] = await self._logins.lasts(*whose)
                 if not lasts[whose]:
                     await self.rows.ready(run.id)
-        except StateUnavailable:
+        except BaseException:
             self._revoked = True
             raise
         self._revoked_from = loop.time() + _REST * (loop.time() - began)
