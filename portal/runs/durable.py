@@ -51,6 +51,7 @@ RENEW_SECONDS: Final = 10.0
 AT_ONCE: Final = 16
 """Runs of parked programs that go on in a process at once, of one person a quarter of them."""
 APPROVALS: Final = "approvals"
+_SETTLED: Final = timedelta(hours=1)
 PORTAL_REMOVED: Final = "the portal at which it ran was removed"
 _LONGEST_SLEEP = 30.0  # the clock may be set
 _AGAIN_SECONDS = 1.0  # until runs that are due and that nobody could claim are looked at again
@@ -307,7 +308,8 @@ class DurableRuns:
 
     async def _end_removed(self) -> None:
         if self._begins and (known := self._known()) is not None:
-            self._removed.update(set(await self.rows.portals()).difference(known))
+            # A portal that was made just now may be unknown here only because this process has an older document.
+            self._removed.update(set(await self.rows.portals(self._clock() - _SETTLED)).difference(known))
         self._begins = False
         # One of these ids may be there again.
         self._removed.difference_update(self._portals() or ())

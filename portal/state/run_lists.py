@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, RowMapping, Select, and_, or_, select, union_all
+from sqlalchemy import Column, RowMapping, Select, and_, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.state.clock import Clock, from_stored, to_stored
@@ -99,10 +99,11 @@ class RunLists:
         async with self._reading() as connection:
             return (await connection.execute(select(runs.c.id).limit(1))).first() is not None
 
-    async def portals(self) -> Sequence[str]:
-        """The ids of the portals that have runs that have not ended."""
+    async def portals(self, unchanged_since: datetime) -> Sequence[str]:
+        """The ids of the portals that have runs that have not ended, and none of which has changed since then."""
+        live = select(runs.c.portal).where(runs.c.state.in_(LIVE)).group_by(runs.c.portal)
         async with self._reading() as connection:
-            found = await connection.execute(select(runs.c.portal).where(runs.c.state.in_(LIVE)).distinct())
+            found = await connection.execute(live.having(func.max(runs.c.updated_at) < to_stored(unchanged_since)))
             return [*found.scalars()]
 
     async def result(self, id: str) -> bytes | None:

@@ -607,6 +607,8 @@ async def test_the_runs_of_portals_that_were_removed_end_as_a_process_begins_and
     async with opened(clock) as store:
         for id, place in (("a", "gone"), ("b", "elsewhere"), ("c", "main"), ("d", "main"), ("e", "docs")):
             await store.runs.park(parking(id, clock.now, portal=place), b"heap")
+        clock.now += timedelta(hours=2)
+        await store.runs.park(parking("f", clock.now, portal="made just now"), b"heap")
         cancel = store.runs.cancel
 
         async def lossy(id: str, words: str) -> StoredRun | None:
@@ -631,7 +633,7 @@ async def test_the_runs_of_portals_that_were_removed_end_as_a_process_begins_and
                     assert (await runs.wait(id, "main", ANN) or pytest.fail("gone")).state == "cancelled"
             assert sorted(told) == ["a", "c", "d"]
             found = await store.runs.list(RunFilter(states=("parked",)))
-            assert sorted(one.id for one in found) == ["b", "e"]
+            assert sorted(one.id for one in found) == ["b", "e", "f"]
 
 
 async def test_a_portal_without_runs_that_was_removed_and_is_there_again_keeps_its_new_ones(
