@@ -15,7 +15,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from codemode import CodeTool
+from codemode import Adherence, CodeTool
 from portal.admin import Actions
 from portal.calls import Call, Gate
 from portal.calls.gate import Denial
@@ -179,9 +179,11 @@ async def test_a_process_that_dies_before_the_end_is_stored_leaves_budgets_and_l
     end, deaths = RunRows.end, [RuntimeError("it dies")]
 
     class Watched(RunLedger):
-        def __init__(self, rows: RunRows, claim: RunClaim, spent: Mapping[str, int], read: RunLabels) -> None:
+        def __init__(
+            self, rows: RunRows, claim: RunClaim, spent: Mapping[str, int], read: RunLabels, plan: Adherence | None
+        ) -> None:
             began.append((dict(spent), {one.label for one in read}))
-            super().__init__(rows, claim, spent, read)
+            super().__init__(rows, claim, spent, read, plan)
 
     async def dies(self: RunRows, id: str, revision: int, finished: FinishedRun) -> StoredRun:
         if deaths:
