@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from portal.admin.build import read_account_id
 from portal.identity import Identity
 from portal.login import People
 from portal.oauth import ServiceTokens
@@ -95,6 +96,18 @@ class Place:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    async def approve_over_api(self, portal: PortalProcess, approval: str) -> None:
+        token = (await self.command("api-token", "inbox", "--for", "bob@example.com")).strip()
+        async with store_at(f"sqlite:///{self.folder}/state.db") as store:
+            account = await read_account_id(store)
+        url = f"http://127.0.0.1:{portal.port}/client/v4/accounts/{account}/access/ai-controls/mcp/approvals/{approval}"
+        headers = {"authorization": f"Bearer {token}"}
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(f"{url}/decision", json={"decision": "approve"}, headers=headers) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+
     async def pending(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(await self.command("approvals", "list", "--json"))
         return found
@@ -118,7 +131,8 @@ async def place(folder: Path) -> AsyncIterator[Place]:
     config = folder / "codemode.json"
     async with raw_upstream(echo) as upstream:
         identity = {"policies": [ROBOTS], "toolPolicies": [PAYMENTS]}
-        portal = {"state": state, "identity": identity, "runs": {"patience": 0.001, "durable": "on_park"}}
+        runs = {"patience": 0.001, "durable": "on_park", "record": "on"}
+        portal = {"state": state, "identity": identity, "runs": runs, "logs": {}}
         config.write_text(json.dumps({"mcpServers": {"up": {"url": upstream.url}}, "portal": portal}))
         async with store_at(state) as store:
             token = await ServiceTokens(store).create("agent", by="test")
@@ -135,7 +149,7 @@ async def place(folder: Path) -> AsyncIterator[Place]:
             await asyncio.gather(*(portal.close() for portal in portals))
 
 
-async def test_a_program_of_three_approvals_is_killed_at_each_wait_and_approved_meanwhile(tmp_path: Path) -> None:
+async def test_a_program_of_three_approvals_is_killed_at_each_wait_approved_and_replayed(tmp_path: Path) -> None:
     async with place(tmp_path) as at:
         await at.portals[0].start()
         answer = await at.run(at.portals[0], THREE)
@@ -147,8 +161,12 @@ async def test_a_program_of_three_approvals_is_killed_at_each_wait_and_approved_
             await at.portals[(n + 1) % 2].kill()
             (asked,) = await at.pending()
             assert (asked["run"], asked["tool"], at.made) == (run_id, "echo", list(range(1, n)))
-            await at.command("approvals", "approve", asked["id"], "--as", "bob@example.com")
-            await at.portals[n % 2].start()
+            if n == 2:
+                await at.portals[n % 2].start()
+                await at.approve_over_api(at.portals[n % 2], asked["id"])
+            else:
+                await at.command("approvals", "approve", asked["id"], "--as", "bob@example.com")
+                await at.portals[n % 2].start()
             async with asyncio.timeout(PATIENCE):
                 while True:
                     answer = await at.run(at.portals[n % 2], f'return await codemode.runs.result("{run_id}")')
@@ -159,6 +177,10 @@ async def test_a_program_of_three_approvals_is_killed_at_each_wait_and_approved_
         assert [line["text"] for line in answer["logs"]] == ["begun"]
         row = json.loads(await at.command("runs", "show", run_id, "--json"))
         assert (row["id"], row["state"]) == (run_id, "completed")
+        # What four processes did is one recording, which needs none of them.
+        await asyncio.gather(*(portal.close() for portal in at.portals))
+        replayed = json.loads(await at.command("replay", run_id, "--json"))
+        assert (replayed["equal"], replayed["calls"], at.made) == (True, 3, [1, 2, 3]), replayed
 
 
 async def test_the_task_of_a_program_outlives_the_process_that_made_it(tmp_path: Path) -> None:
@@ -222,12 +244,7 @@ async def test_a_call_during_which_a_process_is_killed_is_not_made_again_until_s
         assert paused["status"] == "paused" and "nobody knows" in paused["waiting"][0]["text"]
         given = None if answer is None else json.dumps(answer).encode()
         assert await store.runs.resolve(run_id, 1, verdict, given)
-        async with asyncio.timeout(PATIENCE):
-            # The approval was used when the call left: to make it again takes another.
-            while verdict == "repeat" and not (again := await at.pending()):
-                await asyncio.sleep(0.2)
-        if verdict == "repeat":
-            await at.command("approvals", "approve", again[0]["id"], "--as", "bob@example.com")
+        # The approval that the call has used is good for the one repeat that somebody orders.
         async with asyncio.timeout(PATIENCE):
             while (found := await at.run(at.portals[1], f'return await codemode.runs.result("{run_id}")'))[
                 "status"
