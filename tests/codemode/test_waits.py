@@ -285,7 +285,7 @@ async def test_a_server_called_runs_hides_nothing(engines: Engines) -> None:
     shelf = Shelf({"exec_0": Run("exec_0", "", value="kept", has_value=True)})
     async with bench(engines, catalog=catalog) as b:
         answer = Answer(await b.tool.run({"code": program}, catalog, b.caller, handle=RunHandle(shelf)))
-    own = ["describe", "emit", "portal", "portal_", "runs", "runs_", "search", "tools"]
+    own = ["describe", "emit", "portal", "portal_", "runs", "runs_", "search", "step", "tools"]
     assert answer.value == [own, {"n": 1}, {"n": 2}, "kept", {"n": 3}]
 
 
