@@ -54,7 +54,7 @@ ONLY_HERE = frozenset(
 _PORTAL_KEYS = frozenset(
     {"identity", "policies", "serverPolicies", "toolPolicies", "publicUrl", "codeMode", "typeCheck", "limits"}
     | {"allowedHosts", "allowedOrigins", "pinned", "learnedShapes", "state"}
-    | {"credentialNotices", "dataFlow", "gateway", "secureWebGateway"}
+    | {"credentialNotices", "approvalNotices", "dataFlow", "gateway", "secureWebGateway"}
 )
 _OAUTH_KEYS = frozenset(to_camel(name) for name in UpstreamOAuth.model_fields)
 _SPELLINGS = (
