@@ -56,7 +56,7 @@ async def test_the_configuration_decides_as_it_says(tmp_path: Path) -> None:
 @pytest.mark.anyio
 async def test_the_approval_of_the_first_chapter_is_asked_of_the_person_that_it_names(tmp_path: Path) -> None:
     first = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
-    section = first.partition("### Approvals")[2].partition("\n#")[0]
+    section = first.partition("### Programs that wait for people")[2].partition("\n#")[0]
     [example] = re.findall(r"^```json\n(.*?)^```$", section, re.S | re.M)
     async with Store.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         access = await compiled(parse_config(json.loads(example)), store)

@@ -262,7 +262,7 @@ OTHERS = {
     "does something that is no edit": (
         "/administrators/{id}/link /administrators/{id}/reset /data-flow/reads/forget /login-methods/{id}/test "
         "/people/{id}/agents/{agent}/end /people/{id}/offboard /people/{id}/sessions/{nonce}/end /runs/{id}/end "
-        "/approvals/{id} /approvals/remembered/{grant}/revoke "
+        "/runs/{id}/replay /approvals/{id} /approvals/remembered/{grant}/revoke "
         "/servers/{id}/login /servers/{id}/login/end /servers/{id}/sync /configured/servers/{id}/sync "
         "/service-tokens/{id}/refresh /service-tokens/{id}/rotate /settings/keys/rotate"
     ),
