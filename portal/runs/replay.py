@@ -6,6 +6,7 @@ One at a time, under the limits of a run and in the part of whoever asks, so tha
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from sqlalchemy import Connection
 
 from codemode import ParkedUnreadable, Replayed, RunRecording
 from portal.logs import CallLog, ContentLog, KeptRecording, RowName, StoredRow, run_of
+from portal.runs.history import STORED_SECONDS
 from portal.state import SecretUnreadable
 from sandbox import EngineError
 
@@ -57,16 +59,26 @@ class RunReplays:
             raise ReplayImpossible("This portal has no log, and no recordings.", known=False)
         if self._programs is None:
             raise ReplayImpossible("Nothing in this process runs programs.")
-        row = await self._log.database.read(partial(row_of_run, run_id=run_id))
-        if row is None:
-            raise ReplayImpossible("The log has no run with this id that has ended.", known=False)
         try:
-            kept = await self._contents.recording(RowName(row.instance, row.number))
+            kept = await self._kept(self._log, self._contents, run_id)
+            if kept is None:
+                # Of a run that has just ended row and recording may be on their way.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(STORED_SECONDS):
+                        await self._log.stored()
+                        await self._contents.stored()
+                kept = await self._kept(self._log, self._contents, run_id)
         except SecretUnreadable as error:
             raise ReplayImpossible(f"Its recording cannot be opened: {error}.") from None
+        if kept is None and await self._log.database.read(partial(row_of_run, run_id=run_id)) is None:
+            raise ReplayImpossible("The log has no run with this id that has ended.", known=False)
         recording = await recording_of(kept)
         async with self._turn:
             return await repeated(self._programs, recording, identity)
+
+    async def _kept(self, log: CallLog, contents: ContentLog, run_id: str) -> KeptRecording | None:
+        row = await log.database.read(partial(row_of_run, run_id=run_id))
+        return None if row is None else await contents.recording(RowName(row.instance, row.number))
 
 
 def row_of_run(connection: Connection, run_id: str) -> StoredRow | None:

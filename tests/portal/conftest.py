@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codemode import CodeTool
+from codemode import CodeTool, common_preload
 from portal.dlp import predefined_rules
 from sandbox import Engine, InProcessExecutor, Limits
 from tests.once import once
@@ -15,7 +15,7 @@ from tests.once import once
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    with Engine(Limits()) as engine:
+    with Engine(Limits(), common=common_preload()) as engine:
         yield engine
 
 

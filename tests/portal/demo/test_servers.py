@@ -145,10 +145,20 @@ async def test_the_helpdesk_runs_as_a_program_over_http(helpdesk_url: str) -> No
 
 
 def test_the_program_in_the_readme_runs_against_them(helpdesk_url: str, tmp_path: Path) -> None:
-    [program] = re.findall(r"^```js\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
+    program, _ = re.findall(r"^```js\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
     config = tmp_path / "codemode.json"
     config.write_text(json.dumps(document(helpdesk_url)))
     done = in_process(tmp_path, "run", "-", "--json", "--config", str(config), stdin=program)
     answer = json.loads(done.stdout)
     assert answer["status"] == "completed", answer
     assert answer["result"] and all(re.fullmatch(r"[A-Z]{2}\d{5}", tracking) for tracking in answer["result"])
+
+
+def test_the_program_that_waits_in_the_readme_pays_each_bill(tmp_path: Path) -> None:
+    _, program = re.findall(r"^```js\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
+    bills, mocks = [{"to": "ann", "amount": 1}, {"to": "bob", "amount": 2}], tmp_path / "mocks.js"
+    mocks.write_text(
+        f'export default {{"bank.due": () => ({json.dumps(bills)}), "bank.pay": (bill) => `${{bill.to}} ${{bill.amount}}`}}'
+    )
+    done = in_process(tmp_path, "run", "-", "--json", "--mock", str(mocks), stdin=program)
+    assert json.loads(done.stdout)["result"] == ["ann 1", "bob 2"]
