@@ -157,8 +157,7 @@ def test_the_program_in_the_readme_runs_against_them(helpdesk_url: str, tmp_path
 def test_the_program_that_waits_in_the_readme_pays_each_bill(tmp_path: Path) -> None:
     _, program = re.findall(r"^```js\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
     bills, mocks = [{"to": "ann", "amount": 1}, {"to": "bob", "amount": 2}], tmp_path / "mocks.js"
-    mocks.write_text(
-        f'export default {{"bank.due": () => ({json.dumps(bills)}), "bank.pay": (bill) => `${{bill.to}} ${{bill.amount}}`}}'
-    )
+    paid = "(bill) => `${bill.to} ${bill.amount}`"
+    mocks.write_text(f'export default {{"bank.due": () => ({json.dumps(bills)}), "bank.pay": {paid}}}')
     done = in_process(tmp_path, "run", "-", "--json", "--mock", str(mocks), stdin=program)
     assert json.loads(done.stdout)["result"] == ["ann 1", "bob 2"]
