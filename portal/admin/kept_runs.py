@@ -13,7 +13,7 @@ import orjson
 
 from portal.admin.api import errors
 from portal.admin.api.errors import AdminError, Problem, conflict, invalid, not_found
-from portal.admin.run_shapes import ShownCall, ShownRun, kept_call, kept_run, members_of_kept
+from portal.admin.run_shapes import ShownCall, ShownRun, kept_run, members_of_kept, shown_kept_call
 from portal.identity import Identity
 from portal.login import People
 from portal.runs import RunStory
@@ -76,7 +76,7 @@ class OutlivingRuns:
         for call in await self._rows.calls(run.id):
             arguments = await self._arguments(run, call) if with_arguments and call.state == "unknown" else None
             opened = opened or arguments is not None
-            shown.append(kept_call(call, run, arguments))
+            shown.append(shown_kept_call(call, run, arguments))
         return tuple(shown), opened
 
     async def cancel(self, id: str, words: str) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from portal.identity import Identity
-from portal.runs import CallOfRun, RunFacts, RunStory
+from portal.runs import CallOfRun, RunFacts, RunStory, failure_in_words, kept_call
 from portal.state import ParkReason, RunState, StoredCall, StoredRun
 
 
@@ -189,33 +189,18 @@ def kept_run(run: StoredRun, person: Identity | None) -> ShownRun:
 
 def kept_run_with_calls(run: StoredRun, person: Identity | None, calls: tuple[ShownCall, ...]) -> RunWithCalls:
     """The same with the calls that are kept."""
-    end = run.document.end
     more = {"calls": calls, "more": len(calls) < run.document.calls, "width": 0, "bytes_unseen": None, "program": None}
-    failure = "" if end is None or run.state == "completed" else ": ".join(filter(None, (end.name, end.words)))
-    return RunWithCalls.model_validate({**_kept_members(run, person), **more, "failure": failure})
+    return RunWithCalls.model_validate({**_kept_members(run, person), **more, "failure": failure_in_words(run)})
 
 
-def kept_call(call: StoredCall, run: StoredRun, arguments: str | None = None) -> ShownCall:
+def shown_kept_call(call: StoredCall, run: StoredRun, arguments: str | None = None) -> ShownCall:
     """A call that is kept of a run."""
-    return ShownCall(
-        call=call.seq,
-        server=call.server,
-        tool=call.tool,
-        start_ms=max(0.0, round((call.at - run.created_at).total_seconds() * 1000, 3)),
-        duration_ms=round(call.us / 1000, 3),
-        outcome=_OUTCOMES_OF_CALLS.get(call.state, "unknown"),
-        line=0,
-        policy="",
-        reason="",
-        error_code=None,
-        bytes_in=0,
-        bytes_out=0,
-        labels=(),
-        findings=(),
-        log_id=None,
-        uncertain=call.state == "unknown",
-        arguments=arguments,
-    )
+    more = {
+        "outcome": _OUTCOMES_OF_CALLS.get(call.state, "unknown"),
+        "uncertain": call.state == "unknown",
+        "arguments": arguments,
+    }
+    return _call(kept_call(call, run)).model_copy(update=more)
 
 
 def members_of_kept(run: StoredRun) -> dict[str, object]:

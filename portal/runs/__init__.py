@@ -12,7 +12,7 @@ from portal.runs.waterfall import CallOfRun, RunFacts, RunStory, parallel_width
 if TYPE_CHECKING:
     from portal.runs.durable import DurableRuns, DurableSettings, NextAttempt, NextEnd, NextHold, NextPark, RunOutcome
     from portal.runs.history import PersonRuns, RunHistory, RunPage
-    from portal.runs.kept import row_of_end, waits_of
+    from portal.runs.kept import failure_in_words, kept_call, row_of_end, waits_of
     from portal.runs.replay import ReplayImpossible, RunReplays, RunsPrograms, recording_of, repeated, row_of_run
 else:
     # It reads the log, with a database library that a portal without a log does not load.
@@ -34,6 +34,8 @@ else:
             "RunsPrograms": "replay",
             "recording_of": "replay",
             "repeated": "replay",
+            "failure_in_words": "kept",
+            "kept_call": "kept",
             "row_of_end": "kept",
             "row_of_run": "replay",
             "waits_of": "kept",
@@ -66,7 +68,9 @@ __all__ = [
     "WatchedRun",
     "WatchedRuns",
     "ended_by",
+    "failure_in_words",
     "in_words",
+    "kept_call",
     "parallel_width",
     "recording_of",
     "repeated",

@@ -7,6 +7,7 @@ a claim is worth, its revision decides (`portal.state.RunRows`), not this proces
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -51,12 +52,12 @@ RENEW_SECONDS: Final = 10.0
 AT_ONCE: Final = 16
 """Runs of parked programs that go on in a process at once, of one person a quarter of them."""
 APPROVALS: Final = "approvals"
-_SETTLED: Final = timedelta(hours=1)
+_SETTLED: Final = timedelta(hours=1)  # after so long every process has heard of a new portal
 PORTAL_REMOVED: Final = "the portal at which it ran was removed"
 _LONGEST_SLEEP = 30.0  # the clock may be set
 _AGAIN_SECONDS = 1.0  # until runs that are due and that nobody could claim are looked at again
 _PACE = 0.02  # between two looks: many changes may come at once
-_REST = 20  # times as long as a look for decisions took, until the next
+_REST = 20  # times as long as a look for what was heard of took, until the next
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 _BACK_OFF = timedelta(seconds=10)  # of a run that could not be resumed
 _ENDING_SECONDS = 5.0
@@ -133,6 +134,33 @@ class _Claimed:
     written: bool = False
 
 
+class _PendingLook:
+    """A look for something that was `heard` of. After one it rests for many times as long as that took."""
+
+    def __init__(self, heard: bool) -> None:
+        self.heard = heard
+        self._rests_until = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """In how many seconds to look."""
+        return self._rests_until - asyncio.get_running_loop().time() if self.heard else math.inf
+
+    async def look(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Look by this work, if it is time."""
+        loop = asyncio.get_running_loop()
+        if self.seconds > 0:
+            return
+        # What is heard while it looks may be something that it has not seen.
+        began, self.heard = loop.time(), False
+        try:
+            await work()
+        except BaseException:
+            self.heard = True
+            raise
+        self._rests_until = loop.time() + _REST * (loop.time() - began)
+
+
 class DurableRuns:
     """`async with DurableRuns(...)`. `owner` is the id of this process, which no other has. `resume` runs a claimed run
     on, and may be cancelled at any moment; every write that it makes for the run names the revision of its claim.
@@ -169,10 +197,8 @@ class DurableRuns:
         self._waiters: dict[str, dict[asyncio.Future[None], str]] = {}
         """Who waits for a change of a run, by its id, each with the stage that the run was in."""
         self._changed = asyncio.Event()
-        self._decided = True
-        self._decisions_from = 0.0
-        self._revoked = logins is not None
-        self._revoked_from = 0.0
+        self._decisions = _PendingLook(True)
+        self._ended_logins = _PendingLook(logins is not None)
         self._begins = True
         self._removed = set[str]()
         """Portals whose runs are to be ended."""
@@ -322,8 +348,8 @@ class DurableRuns:
 
     def _heard(self, kinds: frozenset[str]) -> None:
         revoked = self._logins is not None and not kinds.isdisjoint(self._logins.kinds)
-        self._decided |= APPROVALS in kinds
-        self._revoked |= revoked
+        self._decisions.heard |= APPROVALS in kinds
+        self._ended_logins.heard |= revoked
         if revoked or kinds & {RUNS, APPROVALS}:
             self._changed.set()
 
@@ -359,33 +385,32 @@ class DurableRuns:
             for run in expired:
                 self._on_end(run)
         await self.rows.purge()
-        await self._look_for_decisions()
-        await self._look_for_ended_logins()
+        await self._decisions.look(self._look_for_decisions)
+        await self._ended_logins.look(self._look_for_ended_logins)
         await self._tell_waiters()
         claimed = await self._claim()
         return self._seconds(await self.rows.next_due(self._portals()), claimed)
 
     async def _finds_none(self) -> bool:
         """Whether there is no run at all. Then what was heard by now is about none; what comes meanwhile may be."""
-        decided, revoked, self._decided, self._revoked = self._decided, self._revoked, False, False
+        heard = [look for look in (self._decisions, self._ended_logins) if look.heard]
+        for look in heard:
+            look.heard = False
         removed, self._removed = self._removed, set()
         none = False
         try:
             none = not await self.rows.any()
         finally:
-            self._decided |= decided and not none
-            self._revoked |= revoked and not none
-            self._removed |= set() if none else removed
+            if not none:
+                for look in heard:
+                    look.heard = True
+                self._removed |= removed
         self._begins = self._begins and not none
         return none
 
     def _seconds(self, due: datetime | None, claimed: int) -> float:
-        now, seconds = self._clock(), _LONGEST_SLEEP
-        loop = asyncio.get_running_loop()
-        if self._decided:
-            seconds = min(seconds, self._decisions_from - loop.time())
-        if self._revoked:
-            seconds = min(seconds, self._revoked_from - loop.time())
+        now = self._clock()
+        seconds = min(_LONGEST_SLEEP, self._decisions.seconds, self._ended_logins.seconds)
         if due is not None:
             left = (due - now).total_seconds()
             if left > 0 or len(self._mine) < self._settings.at_once:
@@ -395,38 +420,20 @@ class DurableRuns:
         return max(0.0, seconds)
 
     async def _look_for_decisions(self) -> None:
-        """After a change of approvals, unless that was just now: it looks through all that wait for one."""
-        loop = asyncio.get_running_loop()
-        if not self._decided or loop.time() < self._decisions_from:
-            return
-        # A decision that comes while it looks may be one that it has not seen.
-        began, self._decided = loop.time(), False
-        try:
-            while await self.rows.ready_decided():
-                pass  # so many at once
-        except BaseException:
-            self._decided = True
-            raise
-        self._decisions_from = loop.time() + _REST * (loop.time() - began)
+        """Runs whose approvals have been decided are ready: those too whose decider was killed before saying so."""
+        while await self.rows.ready_decided():
+            pass  # so many at once
 
     async def _look_for_ended_logins(self) -> None:
-        """After a login has ended, unless that was just now: runs that were begun with one that has are ready."""
-        loop = asyncio.get_running_loop()
-        if self._logins is None or not self._revoked or loop.time() < self._revoked_from:
-            return
-        began, self._revoked = loop.time(), False
+        """Runs that were begun with a login that has ended are ready."""
+        assert self._logins is not None, "otherwise nothing is heard of them"
         lasts: dict[tuple[str, str], bool] = {}
-        try:
-            async for run in self.rows.each(RunFilter(states=("parked",))):
-                whose = run.subject, run.document.login
-                if whose not in lasts:
-                    lasts[whose] = await self._logins.lasts(*whose)
-                if not lasts[whose]:
-                    await self.rows.ready(run.id)
-        except BaseException:
-            self._revoked = True
-            raise
-        self._revoked_from = loop.time() + _REST * (loop.time() - began)
+        async for run in self.rows.each(RunFilter(states=("parked",))):
+            whose = run.subject, run.document.login
+            if whose not in lasts:
+                lasts[whose] = await self._logins.lasts(*whose)
+            if not lasts[whose]:
+                await self.rows.ready(run.id)
 
     @property
     def _left_at_renewal(self) -> float:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from codemode import Waiting
 from portal.logs import MAX_NAME, CallLog, ContentLog, Filters, LogRow, RowName, StoredRow, older, run_of
-from portal.runs.kept import kept_call, kept_facts
+from portal.runs.kept import failure_in_words, kept_call, kept_facts
 from portal.runs.watched import WatchedRuns, ended_by
 from portal.runs.waterfall import RunFacts, RunStory, call_of, ended_facts, facts_of_calls, story_of
 from portal.state import LIVE, RunFilter, StoredRun, utc_now
@@ -216,10 +216,11 @@ class PersonRuns:
         calls = () if logged is None else logged.calls
         numbers = {one.number for one in calls}
         more = [kept_call(one, run) for one in await self._kept.rows.calls(run.id) if one.seq not in numbers]
-        end = run.document.end
-        failure = "" if end is None or run.state == "completed" else ": ".join(filter(None, (end.name, end.words)))
         return story_of(
-            kept_facts(run, self._now()), (*calls, *more), more=bool(logged and logged.more), failure=failure
+            kept_facts(run, self._now()),
+            (*calls, *more),
+            more=bool(logged and logged.more),
+            failure=failure_in_words(run),
         )
 
 

@@ -84,6 +84,12 @@ def kept_call(call: StoredCall, run: StoredRun) -> CallOfRun:
     )
 
 
+def failure_in_words(run: StoredRun) -> str:
+    """How a run failed; "" if it did not, or has not ended."""
+    end = run.document.end
+    return "" if end is None or run.state == "completed" else ": ".join(filter(None, (end.name, end.words)))
+
+
 def _waits_in_words(run: StoredRun) -> tuple[Waiting, ...]:
     return tuple(
         Waiting(

@@ -60,25 +60,28 @@ class RunReplays:
         if self._programs is None:
             raise ReplayImpossible("Nothing in this process runs programs.")
         try:
-            kept = await self._kept(self._log, self._contents, run_id)
+            row, kept = await self._found(self._log, self._contents, run_id)
             if kept is None:
                 # Of a run that has just ended row and recording may be on their way.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(STORED_SECONDS):
                         await self._log.stored()
                         await self._contents.stored()
-                kept = await self._kept(self._log, self._contents, run_id)
+                row, kept = await self._found(self._log, self._contents, run_id)
         except SecretUnreadable as error:
             raise ReplayImpossible(f"Its recording cannot be opened: {error}.") from None
-        if kept is None and await self._log.database.read(partial(row_of_run, run_id=run_id)) is None:
+        if row is None:
             raise ReplayImpossible("The log has no run with this id that has ended.", known=False)
         recording = await recording_of(kept)
         async with self._turn:
             return await repeated(self._programs, recording, identity)
 
-    async def _kept(self, log: CallLog, contents: ContentLog, run_id: str) -> KeptRecording | None:
+    async def _found(
+        self, log: CallLog, contents: ContentLog, run_id: str
+    ) -> tuple[StoredRow | None, KeptRecording | None]:
+        """The row of the run, and what is kept of its recording."""
         row = await log.database.read(partial(row_of_run, run_id=run_id))
-        return None if row is None else await contents.recording(RowName(row.instance, row.number))
+        return row, None if row is None else await contents.recording(RowName(row.instance, row.number))
 
 
 def row_of_run(connection: Connection, run_id: str) -> StoredRow | None:
