@@ -273,7 +273,7 @@ class ParkedProgram:
 def ended_as_bytes(run: Run) -> bytes:
     """A run that has ended, for `ended_from_bytes`: its record, with its value or how it failed."""
     packer = Packer()
-    failure = None if run.failure is None else _row_of_failure(run.failure, packer)
+    failure = None if run.failure is None else row_of_failure(run.failure, packer)
     rows = [_row_of_run(run, packer), run.has_value, packer.add_json(run.value), failure]
     return packer.pack(_ENDED, rows)
 
@@ -284,7 +284,7 @@ def ended_from_bytes(data: bytes) -> Run:
     of_run, has_value, value, failure = row(read.rows, list, bool, int, (list, type(None)))
     run = _run(of_run, read)
     run.value, run.has_value = read.json(value), has_value
-    run.failure = None if failure is None else _failure(failure, read)
+    run.failure = None if failure is None else failure_of(failure, read)
     return run
 
 
@@ -478,10 +478,11 @@ def _row_of_cause(cause: Cause, packer: Packer) -> list[object]:
         case UnknownName(message, path, nearest, signed):
             return ["unknown", message, path, list(nearest), signed]
         case RunFailed(message, name, failure):
-            return ["failed", message, name, _row_of_failure(failure, packer)]
+            return ["failed", message, name, row_of_failure(failure, packer)]
 
 
-def _row_of_failure(failure: Failure, packer: Packer) -> list[object]:
+def row_of_failure(failure: Failure, packer: Packer) -> list[object]:
+    """A failure with its cause, for `failure_of`."""
     of = failure.cause
     # Its cause is no failure of another run again (`Failure.of`).
     of_row = None if of is None or isinstance(of, RunFailed) else _row_of_cause(of, packer)
@@ -489,7 +490,8 @@ def _row_of_failure(failure: Failure, packer: Packer) -> list[object]:
     return [failure.kind, failure.name, failure.message, *place, of_row]
 
 
-def _failure(value: object, read: Unpacked) -> Failure:
+def failure_of(value: object, read: Unpacked) -> Failure:
+    """Raises ParkedUnreadable for another row than that of `row_of_failure`."""
     *words, of = row(value, str, str, str, MAYBE_INT, MAYBE_INT, MAYBE_TEXT, (list, type(None)))
     return replace(Failure(*words), cause=None if of is None else _cause(of, read, inner=True))
 
@@ -505,5 +507,5 @@ def _cause(value: object, read: Unpacked, *, inner: bool = False) -> Cause:
         return UnknownName(message, path, tuple(texts(nearest)), signed)
     if kind == "failed" and not inner:
         message, name, failure = row(rest, str, str, list)
-        return RunFailed(message, name, _failure(failure, read))
+        return RunFailed(message, name, failure_of(failure, read))
     raise ParkedUnreadable("an error in it is of another kind")

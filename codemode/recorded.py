@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from codemode.run import Failure, Run
 from sandbox import Completed, Failed, LogLine
@@ -39,5 +39,4 @@ def end_of(run: Run, outcome: object) -> RecordedEnd:
     if isinstance(outcome, Completed):
         return RecordedEnd(run.value, run.has_value)
     failure = run.failure or Failure("cancelled", "RunEnded", "the run was stopped")
-    plain = Failure(failure.kind, failure.name, failure.message, failure.line, failure.column, failure.stack)
-    return RecordedEnd(failure=plain, stopped=not isinstance(outcome, Failed))
+    return RecordedEnd(failure=replace(failure, cause=None), stopped=not isinstance(outcome, Failed))

@@ -14,8 +14,8 @@ from typing import Literal
 
 from codemode.calls import LogDiffers
 from codemode.errors import NotRecordable, ParkedUnreadable
-from codemode.packed import MAYBE_INT, MAYBE_TEXT, Packer, Unpacked, json_bytes, row
-from codemode.parking import ProgramLog, canonical, log_of, row_of_log
+from codemode.packed import Packer, Unpacked, json_bytes, row
+from codemode.parking import ProgramLog, canonical, failure_of, log_of, row_of_failure, row_of_log
 from codemode.recorded import RecordedEnd
 from codemode.run import Failure, Run
 from sandbox import LogLine
@@ -121,7 +121,7 @@ class RunRecording:
         rows = [
             row_of_log(self.log, packer),
             [end.has_value, packer.add_json(end.value), end.stopped],
-            None if failure is None else _row_of_failure(failure),
+            None if failure is None else row_of_failure(failure, packer),
         ]
         return packer.pack(_MAGIC, rows)
 
@@ -134,7 +134,7 @@ class RunRecording:
         found = log_of(log, read)
         if read.tail or found.recorded is None:
             raise ParkedUnreadable("it is no recording")
-        failed = None if failure is None else _failure(failure)
+        failed = None if failure is None else failure_of(failure, read)
         return cls(found, RecordedEnd(read.json(value), has_value, failed, stopped))
 
 
@@ -207,11 +207,3 @@ def _around(then: str, now: str) -> tuple[str, str]:
 def _cut(text: str, start: int) -> str:
     end = start + _SHOWN
     return f"{'…' if start and text else ''}{text[start:end]}{'…' if len(text) > end else ''}"
-
-
-def _row_of_failure(failure: Failure) -> list[object]:
-    return [failure.kind, failure.name, failure.message, failure.line, failure.column, failure.stack]
-
-
-def _failure(value: object) -> Failure:
-    return Failure(*row(value, str, str, str, MAYBE_INT, MAYBE_INT, MAYBE_TEXT))
