@@ -22,6 +22,7 @@ from typing import Final, Literal, TypeAlias
 import orjson
 
 from codemode.outcome import MAX_READ, returned
+from codemode.parking import digest_of
 from codemode.samples import ABSENT, MAX_NAME, SAMPLED_ITEMS, Absent, Hole, Values, json_type, key_of, types_of
 
 Form: TypeAlias = object
@@ -428,7 +429,7 @@ class ProgramPlan:
         """The SHA-256 of what is approved: the program, its calls with their arguments, and where the plan ends."""
         calls = [[one.position, one.server, one.tool, one.arguments, one.effect] for one in self.entries]
         approved = [self.program, calls, self.exact_up_to, self.ends_because]
-        return hashlib.sha256(orjson.dumps(approved, None, orjson.OPT_SORT_KEYS)).hexdigest()
+        return digest_of(approved).hex()
 
     def as_dict(self) -> dict[str, object]:
         return {

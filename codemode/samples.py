@@ -9,18 +9,19 @@ the same in all of these runs. Schemas come from servers and are hostile: everyt
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-import orjson
-
+from codemode.parking import canonical
+from codemode.schema_cost import References
 from stubs import Schema
 
 VARIANTS: Final = 3
 """How many values are made for one answer."""
 MAX_NODES, MAX_DEPTH, MAX_MEMBERS = 400, 12, 100
+_MAX_PARTS: Final = 2_000
+"""So many schemas in lists of `allOf` are looked at for one answer."""
 MAX_NAME: Final = 120
 SAMPLED_ITEMS: Final = 2
 """So many items are made for a list, at most."""
@@ -61,8 +62,9 @@ class Sample:
 def sample(schema: Schema | None, call: int, count: Iterator[int]) -> Sample:
     """Answers of a tool with this output schema, to the call with this number. `count` makes numbers that no other
     sample of the plan has."""
-    made = _Sampler(schema if isinstance(schema, Mapping) else {}, count)
-    values = made.grow(made.root, str(call), (True,) * VARIANTS, 0)
+    root = schema if isinstance(schema, Mapping) else {}
+    made = _Sampler(References(root), count)
+    values = made.grow(root, str(call), (True,) * VARIANTS, 0)
     return Sample(values, tuple(made.holes))
 
 
@@ -89,10 +91,11 @@ def types_of(values: Sequence[object]) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class _Sampler:
-    root: Mapping[str, object]
+    references: References
     count: Iterator[int]
     holes: list[Hole] = field(default_factory=list)
     nodes: int = 0
+    parts: int = 0
 
     def grow(self, schema: object, name: str, there: tuple[bool, ...], depth: int) -> Values:
         """The values of one node. `there`: the variants in which it is."""
@@ -194,7 +197,7 @@ class _Sampler:
             return tuple(f"{mark}{unique}"[:most] for mark in "abc")
         return texts
 
-    def _resolved(self, schema: object) -> tuple[Mapping[str, object], bool]:
+    def _resolved(self, schema: object, depth: int = 0) -> tuple[Mapping[str, object], bool]:
         """The schema without references and choices, and whether it may be null too."""
         nullable = False
         for _ in range(MAX_DEPTH):
@@ -202,7 +205,7 @@ class _Sampler:
                 return {}, nullable
             nullable = nullable or schema.get("nullable") is True
             if isinstance(reference := schema.get("$ref"), str):
-                schema = _followed(self.root, reference)
+                _, schema = self.references.target(reference)
             elif options := next(
                 (schema[key] for key in ("anyOf", "oneOf") if isinstance(schema.get(key), list)), None
             ):
@@ -213,22 +216,24 @@ class _Sampler:
                 schema = _merged([rest, others[0]]) if others else {"type": "null"}
             elif isinstance(all_of := schema.get("allOf"), list) and all_of:
                 rest = {key: value for key, value in schema.items() if key != "allOf"}
-                schema = _merged([rest, *(self._resolved(one)[0] for one in all_of[:MAX_DEPTH])])
+                schema = _merged([rest, *self._parts(all_of, depth)])
             else:
                 types = schema.get("type")
                 return schema, nullable or (isinstance(types, list) and "null" in types and len(types) > 1)
         return {}, nullable
 
+    def _parts(self, all_of: Sequence[object], depth: int) -> Iterator[Mapping[str, object]]:
+        """The schemas of an `allOf`, resolved. One that is in itself, or is there very often, comes to an end."""
+        for one in all_of[:MAX_DEPTH]:
+            if self.parts >= _MAX_PARTS or depth >= MAX_DEPTH:
+                return
+            self.parts += 1
+            yield self._resolved(one, depth + 1)[0]
+
 
 def key_of(value: object) -> bytes:
     """The same for equal JSON values, and for no others: true is not 1, and 1.0 is 1."""
-    if value is ABSENT:
-        return b""
-    plain = _plain(value)
-    try:
-        return orjson.dumps(plain, None, orjson.OPT_SORT_KEYS)
-    except TypeError:  # nested deeper, or a larger number, than its writer takes
-        return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+    return b"" if value is ABSENT else canonical(_plain(value))
 
 
 def _plain(value: object) -> object:
@@ -289,19 +294,6 @@ def _formatted(form: object, unique: int) -> Values | None:
             return tuple(f"20{year}-{1 + unique // 28 % 12:02}-{day:02}" for year in (37, 18, 44))
         case _:
             return None
-
-
-def _followed(root: Mapping[str, object], reference: str) -> object:
-    """The part of a document that a reference into itself names; nothing is fetched."""
-    if not reference.startswith("#"):
-        return {}
-    found: object = root
-    for step in reference[1:].split("/")[1:]:
-        step = step.replace("~1", "/").replace("~0", "~")
-        if not isinstance(found, Mapping) or step not in found:
-            return {}
-        found = found[step]
-    return found
 
 
 def _merged(schemas: Sequence[object]) -> Mapping[str, object]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from codemode.plan import FormsDiffer, Holes, form_of, matches, shown_form
 from codemode.samples import MAX_NODES, VARIANTS, Hole, json_type, key_of, sample
+from stubs import Schema
 
 SCALARS = (
     st.none()
@@ -211,3 +212,18 @@ def test_schemas_that_hold_themselves_and_large_ones_end() -> None:
     circle = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}
     for schema in (tree, wide, circle):
         assert len(sample(schema, 1, itertools.count(101)).holes) <= MAX_NODES + 1
+
+
+PARTS = {f"a{level}": {"allOf": [{"$ref": f"#/$defs/a{level + 1}"}] * 12} for level in range(40)}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [{"$ref": "#"}, {"properties": {"id": {"type": "integer"}}}]},
+        {"allOf": [{"$ref": "#/$defs/a0"}, {"type": "integer"}], "$defs": PARTS},
+    ],
+    ids=["itself", "many times"],
+)
+def test_a_schema_that_is_all_of_itself_comes_to_an_end(schema: Schema) -> None:
+    assert len(sample(schema, 1, itertools.count(101)).values) == VARIANTS
