@@ -37,7 +37,7 @@ from codemode.parking import (
     ended_from_bytes,
 )
 from codemode.plan import Adherence, PlannedCall, ProgramPlan, matches
-from codemode.planning import only_reads, planned_answer, planned_run
+from codemode.planning import LabelsOf, Reads, only_reads, planned_answer, planned_run
 from codemode.preload import common_preload
 from codemode.recording import ReplayDifference, Replayed, RunRecording
 from codemode.results import content_blocks, well_formed
@@ -67,6 +67,7 @@ __all__ = [
     "FairThreads",
     "Flight",
     "KeptRuns",
+    "LabelsOf",
     "Likeness",
     "LoggedCall",
     "LoggedResume",
@@ -82,6 +83,7 @@ __all__ = [
     "PlannedCall",
     "ProgramLog",
     "ProgramPlan",
+    "Reads",
     "RealPace",
     "Repetition",
     "ReplayDifference",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 
 from codemode.catalog import Catalog
-from codemode.check.certain import GENERIC_CALLS, HOW_TO_CALL
+from codemode.check.certain import GENERIC_CALLS, HOW_TO_CALL, MEMBERS
 from codemode.entry import takes_parameters
 from codemode.returned import (
     ASSUMED,
@@ -138,7 +138,7 @@ def for_name(name: str, catalog: Catalog) -> str | None:
     """What to write instead of a global that an isolate does not have; None when that is not known."""
     if name in _ABSENT:
         return _ABSENT[name]
-    if name in ("search", "describe", "tools", "emit", "step", "runs", "portal") or name in catalog.names.servers:
+    if name in MEMBERS or name in catalog.names.servers:
         return f"Write codemode.{name}."
     if (keys := catalog.names.resolve(name)) and len(keys) == 1:
         return f"Write codemode.{catalog.names.path(*keys[0])}."

@@ -50,7 +50,7 @@ _NOT_HERE = "is not there while a plan is made: nothing is changed, and nothing 
 
 RunOnce: TypeAlias = Callable[[ToolCaller, Pace, RunHandle], Coroutine[object, object, Block]]
 """One run of the program, with this caller: `CodeTool.run` with the rest of its arguments."""
-Labels: TypeAlias = Callable[[str, str], Sequence[str]]
+LabelsOf: TypeAlias = Callable[[str, str], Sequence[str]]
 """The labels of a tool of a server, by its id and the raw name."""
 Reads: TypeAlias = Callable[[str, str], bool]
 """Whether a tool of a server only reads."""
@@ -124,7 +124,7 @@ async def plan_of(
     *,
     wall_time: float,
     handle: RunHandle | None = None,
-    labels: Labels | None = None,
+    labels: LabelsOf | None = None,
     reads: Reads | None = None,
 ) -> ProgramPlan:
     """The plan of a program. Cancelling stops all its runs. `handle` is that of the host, and of the first run.
@@ -170,7 +170,7 @@ class _Rehearsal:
         caller: ToolCaller,
         wall_time: float,
         handle: RunHandle | None,
-        labels: Labels | None,
+        labels: LabelsOf | None,
         reads: Reads,
     ) -> None:
         self._program = program
@@ -242,8 +242,9 @@ class _Rehearsal:
         handle = self._handle if variant == 0 and self._handle is not None else RunHandle()
         if variant == 0:
             self._given = handle.runs, handle.servers
-        used = partial(self._uses, variant)
-        handle.runs, handle.servers, handle.checks_arguments = _NoRuns(used), _NoServers(used), False
+        handle.runs = _NoRuns(partial(self._refuse, variant, "codemode.runs"))
+        handle.servers = _NoServers(partial(self._refuse, variant, "codemode.portal"))
+        handle.checks_arguments = False
         task = asyncio.create_task(self._run(_Runner(self, variant), PlanPace(*self._pace), handle))
         self._runs[variant] = task
         task.add_done_callback(lambda _: self._ended())
@@ -371,9 +372,10 @@ class _Rehearsal:
             self._end = position, because
         self._look_for_the_end()
 
-    def _uses(self, variant: int, name: str) -> None:
+    def _refuse(self, variant: int, name: str) -> NoReturn:
         """A run uses what is not there. The program may go on with that as it never would, so the plan ends."""
         self._ends(self._furthest.get(variant, 0) + 1, f"the program uses {name}, which {_NOT_HERE}")
+        raise CatalogError(f"{name} {_NOT_HERE}")
 
     def _by(self, position: int) -> str:
         """The answers by which the program decides what it does at this position."""
@@ -414,10 +416,10 @@ _NOT_OF_PROGRAM = frozenset({"engine", "cancelled", "denied", "size", "lost", "e
 
 
 class _NoRuns:
-    """`codemode.runs` while a plan is made. `used` is told that the program uses it."""
+    """`codemode.runs` while a plan is made. `refuse` raises what a program gets that uses it."""
 
-    def __init__(self, used: Callable[[str], None]) -> None:
-        self._used = used
+    def __init__(self, refuse: Callable[[], NoReturn]) -> None:
+        self._refuse = refuse
 
     async def result(self, run_id: str, on_wait: OnWait) -> Run:
         self._refuse()
@@ -428,16 +430,12 @@ class _NoRuns:
     async def cancel(self, run_id: str) -> Run:
         self._refuse()
 
-    def _refuse(self) -> NoReturn:
-        self._used("codemode.runs")
-        raise CatalogError(f"codemode.runs {_NOT_HERE}")
-
 
 class _NoServers:
-    """`codemode.portal` while a plan is made. `used` is told that the program uses it."""
+    """`codemode.portal` while a plan is made. `refuse` raises what a program gets that uses it."""
 
-    def __init__(self, used: Callable[[str], None]) -> None:
-        self._used = used
+    def __init__(self, refuse: Callable[[], NoReturn]) -> None:
+        self._refuse = refuse
 
     async def servers(self) -> list[dict[str, object]]:
         self._refuse()
@@ -447,7 +445,3 @@ class _NoServers:
 
     async def connect(self, server: str, on_wait: OnWait) -> bool:
         self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        self._used("codemode.portal")
-        raise CatalogError(f"codemode.portal {_NOT_HERE}")

@@ -30,7 +30,7 @@ from codemode.pace import Pace, RealPace
 from codemode.parking import LoggedResume, ParkedProgram, ProgramLog
 from codemode.places import placed, within
 from codemode.plan import ProgramPlan
-from codemode.planning import Labels, Reads, plan_of
+from codemode.planning import LabelsOf, Reads, plan_of
 from codemode.preload import preload
 from codemode.recorded import RecordedParts
 from codemode.recording import Replayed, RunRecording, comparison
@@ -242,7 +242,7 @@ class CodeTool:
         identity: str = "",
         run_id: str | None = None,
         handle: RunHandle | None = None,
-        labels: Labels | None = None,
+        labels: LabelsOf | None = None,
         reads: Reads | None = None,
     ) -> ProgramPlan:
         """What `arguments["code"]` would do: calls that only read are made, all others are written down and not made.
@@ -499,7 +499,8 @@ class CodeTool:
         return await self._image_of(catalog, is_common=catalog.is_part)
 
     async def _image_of(self, catalog: Catalog, *, is_common: bool) -> Image:
-        return await self._image_named("" if is_common else catalog.tools_id, lambda: catalog.table)
+        name = "" if is_common else catalog.tools_id
+        return await self._image_named(name, lambda: None if is_common else catalog.table)
 
     async def _image_named(self, name: str, table: Callable[[], str | None]) -> Image:
         """The image of this name, made with the names of this table; that of all catalogs of parts has no name."""
@@ -507,7 +508,7 @@ class CodeTool:
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             # For nobody in particular: others must not wait until it is the turn of whoever asks first.
             with on_behalf_of(""):
-                task = asyncio.create_task(self._make_image(table if name else lambda: None))
+                task = asyncio.create_task(self._make_image(table))
             self._images.put(name, task)
         # Another run may wait for the same image: a cancelled run must not cancel its making.
         return task.result() if task.done() else await asyncio.shield(task)

@@ -30,7 +30,7 @@ _MEMBER_OF_CALL = re.compile(
 GENERIC_CALLS = frozenset("call callTool call_tool execute executeTool invoke invokeTool run runTool use".split())
 HOW_TO_CALL = "Call a tool as codemode.<server>.<tool>(input), or by a path that search gave: codemode[path](input)."
 _FUNCTIONS = frozenset({"search", "describe", "tools", "emit"})
-_MEMBERS = _FUNCTIONS | {"step", "runs", "portal"}
+MEMBERS = _FUNCTIONS | {"step", "runs", "portal"}
 # The members of every object, and those that the language itself reads.
 _INHERITED = frozenset(
     "constructor hasOwnProperty isPrototypeOf propertyIsEnumerable toLocaleString toString valueOf then toJSON "
@@ -118,7 +118,7 @@ def exists(catalog: Catalog, members: tuple[str, ...]) -> bool:
     """Whether a path, as a program spells it, leads to a tool, a server or another member of `codemode`."""
     names = catalog.names
     first = members[0]
-    if first in _MEMBERS or first in _INHERITED or first.startswith("__") or len(names.resolve(first)) == 1:
+    if first in MEMBERS or first in _INHERITED or first.startswith("__") or len(names.resolve(first)) == 1:
         return True
     server_id = names.server_id(first)
     if server_id is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -16,10 +16,12 @@ from codemode import (
     Catalog,
     Checker,
     CodeTool,
+    LabelsOf,
     LoggedResume,
     Meanings,
     ParkedProgram,
     ProgramPlan,
+    Reads,
     Replayed,
     RunHandle,
     RunRecording,
@@ -119,8 +121,8 @@ class Programs:
         handle: RunHandle,
         identity: str = "",
         run_id: str | None = None,
-        labels: Callable[[str, str], Sequence[str]] | None = None,
-        reads: Callable[[str, str], bool] | None = None,
+        labels: LabelsOf | None = None,
+        reads: Reads | None = None,
     ) -> ProgramPlan:
         with self._in_use() as tool:
             return await tool.plan(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TypeAlias
 
 from codemode import (
     Adherence,
@@ -13,6 +11,7 @@ from codemode import (
     Catalog,
     Failure,
     ProgramPlan,
+    Reads,
     RunHandle,
     ToolCall,
     ToolCaller,
@@ -24,9 +23,6 @@ from codemode import (
 from portal.calls import NOBODY_DECIDES, PlanApprovals
 from portal.servers import Snapshot
 from portal.upstream import CallContext
-
-Reads: TypeAlias = Callable[[str, str], bool]
-"""Whether a tool of a server only reads."""
 
 
 def reads_by(catalog: Catalog, snapshot: Snapshot, *, approved: bool) -> Reads:

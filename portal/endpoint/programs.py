@@ -18,11 +18,13 @@ from codemode import (
     CallOutcome,
     Catalog,
     Failure,
+    LabelsOf,
     LoggedResume,
     NotRecordable,
     ParkedProgram,
     ProgramLog,
     ProgramPlan,
+    Reads,
     Replayed,
     Run,
     RunHandle,
@@ -43,7 +45,7 @@ from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
 from portal.endpoint.modes import Mode
 from portal.endpoint.parked import ParkedRequest
 from portal.endpoint.parking import RunParking, shown_waits
-from portal.endpoint.planned import PlannedCaller, Reads, agree, reads_by
+from portal.endpoint.planned import PlannedCaller, agree, reads_by
 from portal.endpoint.portal_tools import PersonServers, ProgramServers, login_at
 from portal.endpoint.questions import HeldWork
 from portal.endpoint.request import ClientRequest, RawResult
@@ -101,7 +103,7 @@ class CodeRunner(Protocol):
         handle: RunHandle,
         identity: str = "",
         run_id: str | None = None,
-        labels: Callable[[str, str], Sequence[str]] | None = None,
+        labels: LabelsOf | None = None,
         reads: Reads | None = None,
     ) -> ProgramPlan: ...
 
@@ -448,7 +450,7 @@ class ProgramRuns:
 
         return work
 
-    def _labels(self, scope: Scope) -> Callable[[str, str], Sequence[str]]:
+    def _labels(self, scope: Scope) -> LabelsOf:
         """The labels of tools, by the names that programs know them by."""
         raw_names = self._views.of(scope).selection.raw_tools
         return lambda server, tool: self._caller.labels_of(server, raw_names.get((server, tool), tool))
