@@ -49,7 +49,7 @@ _Made: TypeAlias = tuple[HostCall, RunCall | None]
 class LogDiffers(Exception):
     """A program that is repeated does not do what its log says. The message begins with a verb's subject: "it".
 
-    `then` is the call in the log and `now` the one in its place, where it is about a call that is another one."""
+    Where a call differs, `then` is the one in the log, and `now` the one that the program makes in its place."""
 
     def __init__(self, words: str, then: LoggedCall | None = None, now: HostCall | None = None) -> None:
         super().__init__(words)

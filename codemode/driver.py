@@ -147,7 +147,7 @@ async def replay(run: Run, log: ProgramLog, execution: Execution, calls: Calls) 
 
 
 async def repeat(run: Run, log: ProgramLog, execution: Execution, calls: Calls) -> bool:
-    """Repeat a whole log and fill in `run`, as far as the log goes. Calls nobody. Whether the program ended with it.
+    """Repeat a whole log and fill in `run`, as far as the log goes. Calls nobody. Returns whether the program ended.
 
     Raises:
         LogDiffers: the program does not do what the log says.

@@ -141,8 +141,8 @@ def _form_of_members(values: Values, holes: Holes) -> Form:
 
 
 def matches(form: Form, value: object, answers: RealAnswers | None = None) -> bool:
-    """Whether a value is of this form: what is fixed is equal, for a hole stands a value of its types, and what is
-    computed is of its type. With `answers` a hole stands for that part of a real answer alone."""
+    """Whether a value is of this form: what is fixed is equal, a hole has a value of its types, and so has what is
+    computed. With `answers` a hole has that part of a real answer, and nothing else."""
     if isinstance(form, dict):
         if HOLE in form:
             is_part = answers is None or answers.have(str(form[HOLE]), value)
@@ -224,7 +224,7 @@ class RealAnswers:
     __hash__ = None  # type: ignore[assignment]
 
     def add(self, position: int, value: object, names: Iterable[str]) -> None:
-        """Note of an answer to the call at this position the parts that these holes are named after."""
+        """Note the parts of an answer that these holes are named after. `position` is that of the call."""
         wanted = {one for name in names for one in _names_in(name) if re.match(rf"{position}(?![0-9])", one)}
         room = _MOST_KNOWN - len(self.parts)
         found: dict[str, list[tuple[str, str | None]]] = {name: [] for name in sorted(wanted)[: max(0, room)]}
@@ -244,7 +244,7 @@ class RealAnswers:
         return any(one == digest for each in _names_in(name) for one, _ in self.parts.get(each, ()))
 
     def lack(self, name: str) -> bool:
-        """Whether an answer is known, and has not what a hole of this name stands for."""
+        """Whether an answer is known, and does not have what a hole of this name stands for."""
         return any(self.parts.get(each) == () for each in _names_in(name))
 
     def filled(self, parts: Sequence[object]) -> Iterable[Sequence[object]]:
@@ -405,7 +405,7 @@ class PlannedCall:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramPlan:
     """What a program would do. `program` is the SHA-256 of its text, in hex. `reads`: the calls that were made to find
-    out. Up to the call at `exact_up_to` the plan is exact; `ends_because` says what is behind that, and is "" where the
+    out. Up to the call at `exact_up_to` the plan is exact; `ends_because` says what comes after it, and is "" where the
     program ends there. `failure`: how the program fails before it is known what it would do, as its agent reads it."""
 
     program: str
@@ -459,7 +459,7 @@ class ProgramPlan:
         )
 
     def to_approve(self) -> dict[str, object]:
-        """What a person approves: every call whole, in a line of its own, where the plan ends, and what it is of."""
+        """What a person approves: every call in full, on a line of its own, where the plan ends, and its program."""
         return {
             "calls": [_line_of(entry, most=None) for entry in self.entries],
             "ends": self._end(),
@@ -597,7 +597,7 @@ class Adherence:
         return bool(self._names(self._position(call, server, tool)))
 
     def answered(self, call: int, server: str, tool: str, result: Mapping[str, object]) -> None:
-        """Note what its plan hands on of the result of a call."""
+        """Note the parts of a call's result that the plan hands on."""
         position = self._position(call, server, tool)
         if position == NO_ENTRY or result.get("isError"):
             return

@@ -503,7 +503,7 @@ class CodeTool:
         return await self._image_named(name, lambda: None if is_common else catalog.table)
 
     async def _image_named(self, name: str, table: Callable[[], str | None]) -> Image:
-        """The image of this name, made with the names of this table; that of all catalogs of parts has no name."""
+        """The image of this name, made from this table if there is none yet. All catalogs of parts have that of ""."""
         task = self._images.get(name)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             # For nobody in particular: others must not wait until it is the turn of whoever asks first.

@@ -36,7 +36,7 @@ class Header:
 
 
 class KnownPages:
-    """Pages that whoever packs and whoever unpacks have both, with their `digest`. What is like them takes no room."""
+    """Pages that are there both to pack and to unpack, with their `digest`. What is like them takes no room."""
 
     __slots__ = ("_dictionary", "digest")
 

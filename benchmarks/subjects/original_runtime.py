@@ -1,5 +1,5 @@
 """The original's durable runtime (`createCodemodeRuntime`) in workerd: at an approval it runs the program again from
-its begin and answers the calls that it made before from its log. Timed from outside, with an HTTP request each."""
+its beginning and answers the calls that it made before from its log. Timed from outside, with an HTTP request each."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ async def list_approvals(
 
 
 async def names_of_service_tokens(store: Store) -> Mapping[str, str]:
-    """What each service token is called, by the key of its identity and by the ways to say which client it is."""
+    """The name of each service token, by the key of its identity and by both ways to write its client."""
     from portal.oauth import SERVICE_TOKEN
 
     names: dict[str, str] = {}

@@ -38,7 +38,7 @@ NOT_KEPT = "The arguments are not kept any more: this has ended."
 
 
 def approvals_table(approvals: Iterable[ShownApproval], names: Mapping[str, str] = NO_NAMES) -> RenderableType:
-    """A row for each: its id, state, tool, whose call it is, and until when it waits. `names` are those of keys."""
+    """A row for each: its id, state, tool, whose call it is, and until when it waits. `names`: of service tokens."""
     rows = [
         (
             Text(one.id, style="bold"),
@@ -91,8 +91,8 @@ def decision_line(result: DecisionResult) -> Text:
 
 
 def runs_table(runs: Iterable[ShownRun], names: Mapping[str, str] = NO_NAMES) -> RenderableType:
-    """A row for each run: its id, state, what it waits for, whose it is, and until when it is kept. `names` are those
-    of keys."""
+    """A row for each run: its id, state, what it waits for, whose it is, and until when it is kept. `names`: of
+    service tokens."""
     rows = [
         (
             Text(one.id, style="bold"),
