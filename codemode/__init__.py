@@ -44,6 +44,7 @@ from codemode.results import content_blocks, well_formed
 from codemode.run import Failure, Run
 from codemode.threads import FairThreads, on_behalf_of, work_for
 from codemode.tool import PLAN, CodeTool, Repetition
+from codemode.virtual_time import VirtualPace
 from codemode.volume import excess
 from codemode.waits import OnWait, Waiting, WaitKind, Waits
 
@@ -97,6 +98,7 @@ __all__ = [
     "ToolDenied",
     "ToolFailed",
     "ToolReturned",
+    "VirtualPace",
     "WaitKind",
     "Waiting",
     "Waits",

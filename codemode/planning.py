@@ -1,9 +1,9 @@
 """Finds the plan of a program: runs it several times at once, in step, with different made-up answers.
 
-The runs have the same time and the same randomness. A call that only reads is made once, and all runs get its answer.
-Any other call is written down and not made; each run gets another sample of what the tool may answer. What the runs
-then do alike does not depend on those answers, and is the plan. Where they differ, the program decides by an answer:
-there the plan ends.
+The runs have the same virtual time and the same randomness. A call that only reads is made once, and all runs get its
+answer. Any other call is written down and not made; each run gets another sample of what the tool may answer. What the
+runs then do alike does not depend on those answers, and is the plan. Where they differ, the program decides by an
+answer: there the plan ends.
 
 While no answer has been made up, all runs would do the same, so there is one. A call that reads is made only where all
 runs make it with the same arguments: no server is asked for something that was made up.
@@ -29,14 +29,14 @@ from codemode.catalog import Catalog
 from codemode.errors import CatalogError
 from codemode.handle import KeptRuns, OwnServers, RunHandle
 from codemode.offload import off_loop
-from codemode.pace import Flight, Pace
+from codemode.pace import Pace
 from codemode.plan import FormsDiffer, Holes, PlannedCall, ProgramPlan, form_of
 from codemode.results import Block
 from codemode.run import Failure, Run
 from codemode.samples import VARIANTS, key_of, sample
 from codemode.truncation import truncate_text
+from codemode.virtual_time import VirtualPace
 from codemode.waits import OnWait, Waiting
-from sandbox import Settlement
 
 _log = logging.getLogger(__name__)
 
@@ -83,37 +83,6 @@ def planned_answer(run: Run, plan: ProgramPlan) -> Block:
         text = plan.as_text()
         block["content"][0] = {"type": "text", "text": truncate_text(text, RESULT_CHARS) or text}
     return block
-
-
-class PlanPace:
-    """A pace whose runs are equal: all calls in flight settle before the program goes on, in the order in which it made
-    them, and its timers take no real time. Raises TimeoutError where these take longer than `wall_time` seconds."""
-
-    def __init__(self, now: float, seed: bytes, wall_time: float) -> None:
-        self._start = self._now = now
-        self._seed = seed
-        self._most = wall_time * 1000
-
-    def begin(self) -> tuple[float, bytes]:
-        self._now = self._start
-        return self._now, self._seed
-
-    def now(self) -> float:
-        return self._now
-
-    def elapsed(self) -> float:
-        return self._now - self._start
-
-    async def settled(self, flight: Flight, wake_at: float | None) -> list[Settlement]:
-        while flight.in_flight and not flight.faulty:
-            await flight.changed()
-        if flight.ready or flight.faulty or wake_at is None:
-            ready, flight.ready = flight.ready, []
-            return sorted(ready, key=lambda one: one.id)
-        if wake_at - self._start > self._most:
-            raise TimeoutError
-        self._now = max(self._now, wake_at)
-        return []
 
 
 async def plan_of(
@@ -180,7 +149,7 @@ class _Rehearsal:
         self._caller = caller
         self._handle = handle
         self._labels = labels
-        self._pace = (time.time() * 1000, os.urandom(32), wall_time)
+        self._pace = partial(VirtualPace, time.time() * 1000, os.urandom(32), wall_time=wall_time)
         self._runs: dict[int, asyncio.Task[Block]] = {}
         self._work: set[asyncio.Task[None]] = set()
         self._steps: dict[int, _Step] = {}
@@ -245,7 +214,7 @@ class _Rehearsal:
         handle.runs = _NoRuns(partial(self._refuse, variant, "codemode.runs"))
         handle.servers = _NoServers(partial(self._refuse, variant, "codemode.portal"))
         handle.checks_arguments = False
-        task = asyncio.create_task(self._run(_Runner(self, variant), PlanPace(*self._pace), handle))
+        task = asyncio.create_task(self._run(_Runner(self, variant), self._pace(), handle))
         self._runs[variant] = task
         task.add_done_callback(lambda _: self._ended())
 

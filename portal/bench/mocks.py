@@ -13,14 +13,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from codemode import CallOutcome, Catalog, ToolCall, ToolFailed, ToolReturned
+from codemode import CallOutcome, Catalog, ToolCall, ToolFailed, ToolReturned, VirtualPace
 from portal.bench import mock_functions
 from portal.bench.backend import Backend
 from portal.bench.json_checks import check_keys
 from portal.bench.mock_isolate import IsolateMocks, MockIsolate
 from portal.bench.mock_rules import Reply, Turns, parse_rules
 from portal.bench.tool_lists import read_servers, servers_of
-from portal.bench.virtual_time import VirtualPace, parse_seed, parse_time
+from portal.bench.virtual_time import parse_seed, parse_time
 from portal.config import YAML, read_document
 from portal.errors import InputError
 from stubs import Server, Tool
