@@ -29,7 +29,7 @@ from codemode import (
 )
 from portal.endpoint.approval_prompts import ApprovalPrompts
 from portal.endpoint.generations import Generation
-from portal.endpoint.own_parked import OwnParkedRuns, owner_of
+from portal.endpoint.own_parked import OwnParkedRuns, owner_of, parked_runs_of
 from portal.endpoint.parked import CheckpointUnreadable, read_checkpoint, read_entry
 from portal.endpoint.parking import RunParking
 from portal.endpoint.presence import presence_of
@@ -182,9 +182,7 @@ class CodeMode:
         return task
 
     def _parked_of(self, owner: Owner) -> OwnParkedRuns | None:
-        if self._parking is None or self._durable is None:
-            return None
-        return OwnParkedRuns(self._durable, self._parking, owner)
+        return parked_runs_of(self._durable, self._parking, owner)
 
     def _leaves_at(self, held: HeldWork) -> Callable[[], float]:
         """Until when the client of this work waits, by the clock of the event loop. Between two rounds it does."""
@@ -251,7 +249,7 @@ class CodeMode:
                     return await prompts.paused(await parked.paused(run_id) or paused)
                 await progress.waiting(f"Waiting: {words}")
                 await parked.change(run, min(end, now + every))
-            return paused if run is None else await parked.answer(run)
+            return paused if run is None else (await parked.ended(run)).answer
         except (StateUnavailable, CatalogError):
             # It is stored. A later program gets its result.
             return paused

@@ -50,7 +50,7 @@ class OwnParkedRuns:
         run = await self.find(run_id)
         if run is None:
             return None
-        if await self._durable.cancel(run_id, self._parking.portal, self._owner, CANCELLED):
+        if await self.end(run_id, CANCELLED):
             return Run(run_id, "", failure=Failure("cancelled", "RunCancelled", CANCELLED))
         return (await self.ended(run)).record
 
@@ -58,17 +58,13 @@ class OwnParkedRuns:
         """End a run whose client has left. Where the database does not answer it goes on, as one that was answered
         `paused`."""
         with suppress(StateUnavailable):
-            await self._durable.cancel(run_id, self._parking.portal, self._owner, LEFT)
+            await self.end(run_id, LEFT)
 
-    async def answer(self, run: StoredRun) -> RawResult:
-        """The answer of a run that has ended, to the request of this owner that began it.
+    async def end(self, run_id: str, words: str) -> bool:
+        """End a run in these words; False if it had ended, or there is none."""
+        return await self._durable.cancel(run_id, self._parking.portal, self._owner, words)
 
-        Raises:
-            CatalogError: it is not kept, or cannot be read.
-        """
-        return (await self.ended(run)).answer
-
-    async def change(self, run: StoredRun, until: float) -> None:
+    async def change(self, run: StoredRun, until: float | None = None) -> None:
         """Returns when a run that was seen so waits for something else, goes on or has ended, or at this time of the
         event loop."""
         with suppress(TimeoutError):
@@ -93,6 +89,11 @@ class OwnParkedRuns:
         if found is None:
             raise CatalogError(f"the run {run.id!r} has no result that is kept")
         return found
+
+
+def parked_runs_of(durable: DurableRuns | None, parking: RunParking | None, owner: Owner) -> OwnParkedRuns | None:
+    """The parked runs of an owner; None where no runs are parked."""
+    return None if durable is None or parking is None else OwnParkedRuns(durable, parking, owner)
 
 
 def owner_of(request: ClientRequest) -> Owner:

@@ -74,10 +74,7 @@ class ParkedRequest:
 
     def labels(self) -> RunLabels:
         """What the run has read, to go on with."""
-        labels = RunLabels()
-        for read in self.read:
-            labels.add(read)
-        return labels
+        return RunLabels(self.read)
 
 
 def request_of(

@@ -30,12 +30,12 @@ from portal.config import RunSettings
 from portal.endpoint.approval_forms import ANSWER
 from portal.endpoint.approval_prompts import ApprovalPrompts
 from portal.endpoint.background import Background
-from portal.endpoint.own_parked import OwnParkedRuns, owner_of
+from portal.endpoint.own_parked import OwnParkedRuns, owner_of, parked_runs_of
 from portal.endpoint.parking import RunParking
 from portal.endpoint.questions import HeldWork
 from portal.endpoint.request import ClientRequest, RawResult, SdkContext
 from portal.endpoint.server import guarded
-from portal.endpoint.task_ids import MAX_ID, TaskIds, TaskName
+from portal.endpoint.task_ids import TaskIds, TaskName
 from portal.endpoint.task_shapes import TaskState, declares_tasks, in_words, input_requests, undeclared
 from portal.endpoint.under_way import size_of
 from portal.errors import NO_ROOM, CallError
@@ -169,10 +169,11 @@ class Tasks:
     async def of_run(self, request: ClientRequest, run_id: str) -> RawResult | None:
         """`CreateTaskResult` for a run that is stored; None if it is not there, or the database does not answer."""
         owner, now = owner_of(request), datetime.now(UTC)
-        name = TaskName(run_id, now)
+        name, parked = TaskName(run_id, now), self._parked_of(owner)
         with suppress(StateUnavailable, CallError):
-            state = await self._stored(self._ids.seal(name, owner), name, request)
-            return None if state is None else state.as_created()
+            run = None if parked is None else await parked.find(run_id)
+            if run is not None:
+                return (await self._stored(self._ids.seal(name, owner), name, run, request)).as_created()
         return None
 
     # The methods
@@ -180,7 +181,8 @@ class Tasks:
     async def get(self, request: ClientRequest, params: TaskParams) -> RawResult:
         """`tasks/get`."""
         self._check(request, params, "tasks/get")
-        return (await self._find(request, params.task_id)).as_dict()
+        state, _ = await self._find(request, params.task_id)
+        return state.as_dict()
 
     async def update(self, request: ClientRequest, params: TaskUpdateParams) -> RawResult:
         """`tasks/update`: answers to what a task has asked. Of approvals they decide what the policy lets the client
@@ -193,9 +195,7 @@ class Tasks:
             live.held.answer(responses)
             live.touch()
             return {}
-        state = await self._stored(params.task_id, name, request)
-        if state is None:
-            raise _unknown()
+        state = await self._stored(params.task_id, name, await self._run_of(name, owner), request)
         await self._approvals.take_all(request, name.work, responses)
         asked = state.members.get("inputRequests")
         if isinstance(asked, Mapping):
@@ -209,22 +209,18 @@ class Tasks:
         """`tasks/cancel`. A task that has ended stays as it is."""
         self._check(request, params, "tasks/cancel")
         owner = owner_of(request)
-        name = self._opened(params.task_id, owner)
+        name, parked = self._opened(params.task_id, owner), self._parked_of(owner)
         if (live := self._live_of(name, owner)) is not None:
             live.held.stop()
-            await self._end_stored(name, owner)
+            if parked is not None:
+                # It may have been stored just now: its task was still of this process.
+                with suppress(StateUnavailable):
+                    await parked.end(name.work, CANCELLED)
             return {}
-        if await self._stored(params.task_id, name, request) is None:
+        if parked is None or await parked.find(name.work) is None:
             raise _unknown()
-        assert self._durable is not None and self._parking is not None, "a run was found"
-        await self._durable.cancel(name.work, self._parking.portal, owner, CANCELLED)
+        await parked.end(name.work, CANCELLED)
         return {}
-
-    async def _end_stored(self, name: TaskName, owner: Owner) -> None:
-        """End a program that was stored just now: its task was still of this process."""
-        if self._durable is not None and self._parking is not None:
-            with suppress(StateUnavailable):
-                await self._durable.cancel(name.work, self._parking.portal, owner, CANCELLED)
 
     def close(self) -> None:
         """End all that lives in this process."""
@@ -269,33 +265,26 @@ class Tasks:
     async def _tell(self, request: ClientRequest, id: str, stream: _TaskStream) -> None:
         await stream.opened.wait()
         owner, last = owner_of(request), None
-        name = self._opened(id, owner)
+        name, parked = self._opened(id, owner), self._parked_of(owner)
         while True:
             live = self._live_of(name, owner)
+            # As it is before its state is read: a change in between is one to be told of.
             changed = None if live is None else live.changed
             try:
-                state = await self._find(request, id)
+                state, run = await self._find(request, id)
                 if (shown := state.as_dict()) != last:
                     await stream.tell(shown)
                     last = shown
                 if state.ended:
                     return
-                if changed is not None:
+                if run is not None and parked is not None:
+                    await parked.change(run)
+                elif changed is not None:
                     await changed.wait()
-                else:
-                    await self._stored_change(name, owner)
             except (StateUnavailable, CallError):
                 await asyncio.sleep(_BACK_OFF)
             except MCPError:
                 return  # it is gone
-
-    async def _stored_change(self, name: TaskName, owner: Owner) -> None:
-        if self._durable is None or self._parking is None:
-            return
-        portal = self._parking.portal
-        run = await self._durable.find(name.work, portal, owner)
-        if run is not None and run.state in LIVE:
-            await self._durable.changed(run, portal, owner)
 
     # Finding
 
@@ -312,23 +301,21 @@ class Tasks:
             message = f"{MCP_NAME_HEADER} header does not match the request body's 'taskId' parameter"
             raise MCPError(HEADER_MISMATCH, message)
 
-    async def _find(self, request: ClientRequest, id: str) -> TaskState:
-        """
+    async def _find(self, request: ClientRequest, id: str) -> tuple[TaskState, StoredRun | None]:
+        """The task, and its run as it was then if that is stored.
+
         Raises:
             MCPError: this owner has no such task.
         """
         owner = owner_of(request)
         name = self._opened(id, owner)
         if (live := self._live_of(name, owner)) is not None:
-            return live.ended or self._state(live)
-        state = await self._stored(id, name, request)
-        if state is None:
-            raise _unknown()
-        return state
+            return live.ended or self._state(live), None
+        run = await self._run_of(name, owner)
+        return await self._stored(id, name, run, request), run
 
     def _opened(self, id: str, owner: Owner) -> TaskName:
-        name = self._ids.open(id, owner) if len(id) <= MAX_ID else None
-        if name is None:
+        if (name := self._ids.open(id, owner)) is None:
             raise _unknown()
         return name
 
@@ -336,19 +323,27 @@ class Tasks:
         live = self._live.get(name.work)
         return live if live is not None and live.owner == owner and not live.held.stored else None
 
-    async def _stored(self, id: str, name: TaskName, request: ClientRequest) -> TaskState | None:
-        """The task of a run that was parked; None if there is no such run."""
-        if self._durable is None or self._parking is None:
-            return None
-        own = OwnParkedRuns(self._durable, self._parking, owner_of(request))
-        run = await own.find(name.work)
+    def _parked_of(self, owner: Owner) -> OwnParkedRuns | None:
+        return parked_runs_of(self._durable, self._parking, owner)
+
+    async def _run_of(self, name: TaskName, owner: Owner) -> StoredRun:
+        """
+        Raises:
+            MCPError: this owner has no such run that was parked.
+        """
+        parked = self._parked_of(owner)
+        run = None if parked is None else await parked.find(name.work)
         if run is None:
-            return None
+            raise _unknown()
+        return run
+
+    async def _stored(self, id: str, name: TaskName, run: StoredRun, request: ClientRequest) -> TaskState:
+        """The task of a run that was parked."""
         state = TaskState(id=id, created=name.created, updated=run.updated_at, until=run.expires_at)
         if run.state in LIVE:
             waits = waits_of(run) if run.state == "parked" else ()
             return state.asking(await self._asked(run, waits, request), in_words(waits))
-        return await self._ended_run(state, run, own, request)
+        return await self._ended_run(state, run, request)
 
     async def _asked(self, run: StoredRun, waits: Sequence[Waiting], request: ClientRequest) -> Mapping[str, object]:
         """What the client of a request is asked about a parked run: for approvals as it is asked in any other way, and
@@ -364,22 +359,19 @@ class Tasks:
             waits = [one for one in waits if one.kind != "approval" or _last_part(one.url) not in done]
         return {**asked, **input_requests(run, waits, request, answered)}
 
-    async def _ended_run(
-        self, state: TaskState, run: StoredRun, own: OwnParkedRuns, request: ClientRequest
-    ) -> TaskState:
+    async def _ended_run(self, state: TaskState, run: StoredRun, request: ClientRequest) -> TaskState:
         end = run.document.end
         words = "" if end is None else end.words
         if run.state == "cancelled":
             return state.cancelled(words)
+        parked = self._parked_of(owner_of(request))
+        assert parked is not None, "a run was found"
         try:
-            ended = await own.ended(run)
+            ended = await parked.ended(run)
         except CatalogError as error:
             return state.failed({"code": INTERNAL_ERROR, "message": str(error)})
         # What it has read its client reads now, also if it was long ago.
-        read = RunLabels()
-        for one in ended.read:
-            read.add(one)
-        await self._hand_over(replace(request.context, read=read))
+        await self._hand_over(replace(request.context, read=RunLabels(ended.read)))
         return state.completed(ended.answer, words)
 
     # In this process

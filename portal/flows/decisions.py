@@ -132,8 +132,8 @@ class RunLabels:
 
     __slots__ = ("_read",)
 
-    def __init__(self) -> None:
-        self._read: dict[str, LabelRead] = {}
+    def __init__(self, read: Iterable[LabelRead] = ()) -> None:
+        self._read: dict[str, LabelRead] = {one.label: one for one in read}
 
     def __iter__(self) -> Iterator[LabelRead]:
         return iter(self._read.values())

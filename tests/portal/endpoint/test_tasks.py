@@ -278,6 +278,37 @@ async def test_a_stream_is_told_of_the_tasks_that_it_names(
         assert error.code == -32021
 
 
+async def test_a_stream_is_told_of_a_task_that_waits_anew_while_the_last_state_is_sent(
+    code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login.tools, tell = ("echo", "structured"), tasks_module._TaskStream.tell
+    async with (
+        serving(upstream, login, code_tool, tmp_path, patience=0.7) as portal,
+        task_client(portal.code, capabilities=URLS) as client,
+    ):
+        id = (await client.run("await codemode.one.echo({text: 'x'}); await codemode.one.structured({text: 'y'})"))[
+            "taskId"
+        ]
+        asked = (await client.until(id, "input_required"))["inputRequests"]
+
+        async def slowly(stream: Any, task: Mapping[str, Any]) -> None:
+            await tell(stream, task)
+            if "echo" in login.tools and task["status"] == "input_required":
+                login.tools = ("structured",)
+                store = portal.instance.shared.store
+                assert store is not None
+                await store.runs.ready_all("", "login")
+                while (await client.get(id)).get("inputRequests") in (None, asked):
+                    await asyncio.sleep(0.02)
+
+        monkeypatch.setattr(tasks_module._TaskStream, "tell", slowly)
+        async with client.listening(id) as messages, asyncio.timeout(PATIENCE):
+            await anext(messages)
+            assert (await anext(messages))["params"]["inputRequests"] == asked
+            assert (await anext(messages))["params"]["inputRequests"] != asked
+        await client.request("tasks/cancel", taskId=id)
+
+
 @pytest.mark.deep
 async def test_the_official_helper_for_clients_runs_a_program_that_waits(
     code_tool: CodeTool, login: Login, tmp_path: Path, upstream: Hosted
