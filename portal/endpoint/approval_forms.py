@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from portal.approvals import Approval, Remember, decided_in_client
+from portal.endpoint.login_prompts import NO_FIELDS
 from portal.unseen import json_escapes, written_out
 
 MAX_SHOWN: Final = 4000
 """Characters of arguments in a form. Of more of them the form has the link, and decides nothing."""
-ELICIT: Final = "elicitation/create"
 ANSWER: Final = "portal/approval/"
 """Before the id of an approval, the key of the portal's question among those of a call."""
 MAX_NAME: Final = 128
@@ -28,7 +28,6 @@ _REMEMBER: Final[Mapping[str, Remember | None]] = {
     "15 minutes": Remember(seconds=_FIFTEEN_MINUTES),
     "this run": Remember(seconds=_A_DAY, this_run=True),
 }
-_NO_FIELDS: Final[Mapping[str, object]] = {"type": "object", "properties": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ def question_of(
         params = {"mode": "url", "message": words, "url": url, **({} if modern else {"elicitationId": approval.id})}
         return ApprovalQuestion(approval.id, "url", params)
     if decides:
-        return ApprovalQuestion(approval.id, "link", {"message": words, "requestedSchema": dict(_NO_FIELDS)})
+        return ApprovalQuestion(approval.id, "link", {"message": words, "requestedSchema": dict(NO_FIELDS)})
     return None
 
 

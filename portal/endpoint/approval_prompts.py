@@ -21,8 +21,9 @@ from functools import partial
 
 from portal.approvals import Approval, ApprovalError, Approvals, ApprovalUnknown, decided_in_client
 from portal.calls import Call
-from portal.endpoint.approval_forms import ANSWER, ELICIT, ApprovalQuestion, answer_in, plain_name, question_of
+from portal.endpoint.approval_forms import ANSWER, ApprovalQuestion, answer_in, plain_name, question_of
 from portal.endpoint.login_prompts import (
+    ELICIT,
     PATIENCE,
     PATIENCE_WITH_PROGRESS,
     PROGRESS_SECONDS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -25,6 +25,7 @@ from codemode import (
     digest_of,
 )
 from portal.endpoint.parked import entry
+from portal.endpoint.parking import until_done
 from portal.errors import CallDenied, StoreUnavailable
 from portal.exact import encode
 from portal.state import (
@@ -43,9 +44,6 @@ from portal.state import (
 if TYPE_CHECKING:
     from portal.state import RunRows
 
-PAUSE: Final = 0.5
-"""Seconds until a database that does not answer is asked again, the first time; then twice as long each time."""
-_LONGEST_PAUSE: Final = 5.0
 UNKNOWN = "nobody knows whether this call did anything: the portal stopped while it was made"
 _REFUSED = "somebody has decided that it fails. Look what it did before it is made again."
 
@@ -81,15 +79,9 @@ class RunLedger:
                 took = int((now - left) * 1_000_000)
                 ends.append(CallEnd(call=settlement.id, failed=not settlement.ok, us=took))
         data = entry(await asyncio.to_thread(resume.as_bytes), self._spent, self._read, self._adherence)
-        number, pause = self._number + 1, PAUSE
-        while True:
-            try:
-                await self._rows.settled(self._id, self._revision, number, data, ends)
-                break
-            except StateUnavailable:
-                # Nobody else can have taken the run up. If somebody does before this process, its next try is refused.
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+        number = self._number + 1
+        # Nobody else can have taken the run up. If somebody does before this process, its next try is refused.
+        await until_done(lambda: self._rows.settled(self._id, self._revision, number, data, ends))
         self._number = number
         for end in ends:
             self._open.pop(end.call, None)

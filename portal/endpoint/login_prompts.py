@@ -37,8 +37,8 @@ PROGRESS_SECONDS = 15.0
 RUN_PATIENCE = 3600.0
 ANSWER = "portal/login"
 """The key of the portal's own question among those of a call."""
-_NO_FIELDS: Mapping[str, object] = {"type": "object", "properties": {}}
-_ELICIT = "elicitation/create"
+NO_FIELDS: Mapping[str, object] = {"type": "object", "properties": {}}
+ELICIT = "elicitation/create"
 
 Attempt = Callable[[Call], Awaitable[RawResult]]
 Channel = Literal["url", "form"]
@@ -187,7 +187,7 @@ class ProgramLogins:
         question = _question(channel, login_words(required), page, modern=self._request.modern)
         try:
             async with on_wait(Waiting(text, page.url, asked=True, kind="login")):
-                action = (await self._ask(_ELICIT, question)).get("action")
+                action = (await self._ask(ELICIT, question)).get("action")
         except RpcError:
             return True
         if action in ("decline", "cancel"):
@@ -224,12 +224,12 @@ def _question(channel: Channel, words: str, page: LoginPage, *, modern: bool) ->
     if channel == "url":
         legacy = {} if modern else {"elicitationId": page.id}
         return {"mode": "url", "message": text, "url": page.url, **legacy}
-    return {"message": f"{text} (answer when you have)", "requestedSchema": dict(_NO_FIELDS)}
+    return {"message": f"{text} (answer when you have)", "requestedSchema": dict(NO_FIELDS)}
 
 
 def _asked(channel: Channel, words: str, page: LoginPage) -> RawResult:
     """The result that has a client of 2026-07-28 show the link and call again. It needs no state: nothing ran."""
-    question = {"method": _ELICIT, "params": _question(channel, words, page, modern=True)}
+    question = {"method": ELICIT, "params": _question(channel, words, page, modern=True)}
     return {"resultType": "input_required", "inputRequests": {ANSWER: question}}
 
 
@@ -237,7 +237,7 @@ async def _ask(request: ClientRequest, channel: Channel, words: str, page: Login
     """What a client of 2025 answers, as the action of an elicitation."""
     assert request.context.on_request is not None
     try:
-        answer = await request.context.on_request(_ELICIT, _question(channel, words, page, modern=False))
+        answer = await request.context.on_request(ELICIT, _question(channel, words, page, modern=False))
     except RpcError:
         # It does not do what it has declared. The person gets the link all the same.
         return ""

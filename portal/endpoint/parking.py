@@ -46,6 +46,7 @@ MAX_RESULT_BYTES: Final = 4 * 1024 * 1024
 MOST_WORDS: Final = 2048
 LEFT: Final = "its client left before it had its answer"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
+"""Seconds until a database that does not answer is asked again, the first time and at most: each time twice as long."""
 _STATES: Final[Mapping[str, EndState]] = {
     "denied": "denied",
     "cancelled": "cancelled",
@@ -146,7 +147,7 @@ class RunParking:
         """
         await self._stored(following)
         if following.parking.reason == "login":
-            await _until_done(lambda: self._look_for_login(following.parking, since))
+            await until_done(lambda: self._look_for_login(following.parking, since))
 
     async def _stored(self, following: NextPark) -> None:
         """As `park`. A program that may be stored does not go on beside what is stored of it: it is tried again until
@@ -159,7 +160,7 @@ class RunParking:
                 raise
         # `AlreadyExists`: it is stored, and another process has taken it up meanwhile.
         with suppress(AlreadyExists):
-            await _until_done(lambda: self.rows.park(following.parking, following.checkpoint))
+            await until_done(lambda: self.rows.park(following.parking, following.checkpoint))
 
     async def _look_for_login(self, parking: Parking, since: int) -> None:
         began = datetime.fromtimestamp(since / 1_000_000, UTC)
@@ -174,7 +175,7 @@ class RunParking:
     async def end(self, run_id: str, words: str) -> StoredRun | None:
         """End a run that somebody has ended while it was being parked, as soon as the database answers: it would go on
         elsewhere. None if it has ended meanwhile."""
-        return await _until_done(lambda: self.rows.cancel(run_id, words))
+        return await until_done(lambda: self.rows.cancel(run_id, words))
 
     def lost(self, claim: RunClaim, why: str) -> FinishedRun:
         """The end of a run that cannot go on."""
@@ -257,7 +258,7 @@ def shown_waits(parked: ParkedProgram) -> Sequence[Waiting]:
     return (Waiting(f"Its own timer is due at {at}", kind="timer", repeatable=True),)
 
 
-async def _until_done(work: Callable[[], Awaitable[T]]) -> T:
+async def until_done(work: Callable[[], Awaitable[T]]) -> T:
     """What it returns, as soon as the database answers."""
     pause = _FIRST_PAUSE
     while True:

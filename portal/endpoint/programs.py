@@ -432,23 +432,29 @@ class ProgramRuns:
         run = job.run
 
         async def work(catalog: Catalog, caller: ToolCaller) -> RawResult:
-            plan = await self._code_tool.plan(
-                arguments,
-                catalog,
-                caller,
-                identity=run.holder,
-                run_id=run.id,
-                handle=run.handle,
-                labels=self._labels(job.scope),
-                # As it would be if the program ran now.
-                reads=reads_by(
-                    catalog, self._views.snapshot(job.context.principal), approved=self._plans() == "required"
-                ),
-            )
+            # As it would be if the program ran now.
+            snapshot = self._views.snapshot(job.context.principal)
+            reads = reads_by(catalog, snapshot, approved=self._plans() == "required")
+            plan = await self._planned(arguments, job, catalog, caller, reads)
             run.handle.record = record = planned_run(run.id, str(arguments.get("code")), plan)
             return planned_answer(record, plan)
 
         return work
+
+    async def _planned(
+        self, arguments: Mapping[str, object], job: _Job, catalog: Catalog, caller: ToolCaller, reads: Reads
+    ) -> ProgramPlan:
+        run, labels = job.run, self._labels(job.scope)
+        return await self._code_tool.plan(
+            arguments,
+            catalog,
+            caller,
+            identity=run.holder,
+            run_id=run.id,
+            handle=run.handle,
+            labels=labels,
+            reads=reads,
+        )
 
     def _labels(self, scope: Scope) -> LabelsOf:
         """The labels of tools, by the names that programs know them by."""
@@ -461,16 +467,8 @@ class ProgramRuns:
         leased = self._caller.run(job.context)
         with leased:
             catalog, caller = await self._calling(job, leased)
-            plan = await self._code_tool.plan(
-                arguments,
-                catalog,
-                caller,
-                identity=run.holder,
-                run_id=run.id,
-                handle=run.handle,
-                labels=self._labels(job.scope),
-                reads=reads_by(catalog, leased.snapshot, approved=True),
-            )
+            reads = reads_by(catalog, leased.snapshot, approved=True)
+            plan = await self._planned(arguments, job, catalog, caller, reads)
         job.received += leased.received
         run.handle.record = Run(run.id, str(arguments.get("code")))
         return await agree(plan, run.handle, job.context, self._plan_approvals)

@@ -30,12 +30,11 @@ from starlette.requests import Request
 
 from portal.endpoint.params import INITIALIZE, fit_params
 from portal.endpoint.request import SdkContext
-from portal.endpoint.task_shapes import TASKS
 from portal.errors import CallError, StoreUnavailable
 from portal.identity import key_of, principal_of
 from portal.sdk import remove_telemetry, sealed
 from portal.state import StateError, StateUnavailable
-from portal.upstream import INSTANCES_META_KEY
+from portal.upstream import INSTANCES_META_KEY, TASKS
 from portal.version import portal_version
 
 if TYPE_CHECKING:

@@ -9,21 +9,21 @@ from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import CLIENT_CAPABILITIES_META_KEY, MISSING_REQUIRED_CLIENT_CAPABILITY
+from mcp_types import MISSING_REQUIRED_CLIENT_CAPABILITY
 
 from codemode import Waiting
-from portal.endpoint.login_prompts import channel_of
+from portal.endpoint.login_prompts import NO_FIELDS, channel_of
 from portal.endpoint.request import ClientRequest, RawResult
 from portal.state import StoredRun
+from portal.upstream import TASKS
+from portal.upstream import declares_tasks as declares
 
-TASKS: Final = "io.modelcontextprotocol/tasks"
 REQUIRED: Final[Mapping[str, object]] = {"requiredCapabilities": {"extensions": {TASKS: {}}}}
 POLL: Final = 1000
 POLL_FOR_PEOPLE: Final = 5000
 """Milliseconds after which a client is to ask again, and where a person has to do something."""
 MAX_WORDS: Final = 1000
 TERMINAL: Final = frozenset({"completed", "failed", "cancelled"})
-_NO_FIELDS: Final[Mapping[str, object]] = {"type": "object", "properties": {}}
 
 Status: TypeAlias = Literal["working", "input_required", "completed", "failed", "cancelled"]
 
@@ -85,12 +85,7 @@ class TaskState:
 
 def declares_tasks(request: ClientRequest) -> bool:
     """Whether this request declares the extension. Nothing else of its client counts."""
-    if not request.modern:
-        return False
-    found: object = request.params
-    for member in ("_meta", CLIENT_CAPABILITIES_META_KEY, "extensions"):
-        found = found.get(member) if isinstance(found, Mapping) else None
-    return isinstance(found, Mapping) and isinstance(found.get(TASKS), Mapping)
+    return request.modern and declares(request.context)
 
 
 def undeclared(what: str) -> MCPError:
@@ -114,7 +109,7 @@ def input_requests(
         if channel == "url":
             params: dict[str, object] = {"mode": "url", "message": text, "url": one.url}
         else:
-            params = {"message": f"{text} (answer when you have)", "requestedSchema": dict(_NO_FIELDS)}
+            params = {"message": f"{text} (answer when you have)", "requestedSchema": dict(NO_FIELDS)}
         found[key] = {"method": "elicitation/create", "params": params}
     return found
 

@@ -23,7 +23,14 @@ from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.event_stream import Event, EventParser
 from portal.upstream.transports.http import SESSION_HEADER
 from portal.upstream.transports.http_client import Body, HttpClient, opened
-from portal.upstream.transports.protocol import INSTANCES_META_KEY, MAX_INSTANCES, PORTAL_INFO, Introduction
+from portal.upstream.transports.protocol import (
+    INSTANCES_META_KEY,
+    MAX_INSTANCES,
+    PORTAL_INFO,
+    TASKS,
+    Introduction,
+    declares_tasks,
+)
 from portal.upstream.transports.stdio import LINEAGE, LineReader
 from portal.upstream.transports.wire import MAX_BATCH, decode, kind_of, read_messages
 
@@ -37,6 +44,7 @@ __all__ = [
     "PORTAL_INFO",
     "ROOM",
     "SESSION_HEADER",
+    "TASKS",
     "ApprovedRound",
     "Body",
     "CallContext",
@@ -63,6 +71,7 @@ __all__ = [
     "State",
     "TooLarge",
     "Traffic",
+    "declares_tasks",
     "decode",
     "kind_of",
     "open_link",

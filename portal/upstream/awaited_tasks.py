@@ -14,6 +14,7 @@ from typing import Final
 
 from portal.errors import ResponseInvalid, RpcError, UpstreamError
 from portal.upstream.context import CallContext
+from portal.upstream.input_required import answer_to
 from portal.upstream.transports.link import MAX_QUESTIONS
 
 TASK: Final = "task"
@@ -71,16 +72,7 @@ async def _answers(questions: object, context: CallContext, answered: set[str]) 
         raise UpstreamError("the call asks for input and did not go on, for there is nobody to answer")
     if len(answered) + len(new) > MAX_QUESTIONS:
         raise UpstreamError(f"the call asks more than {MAX_QUESTIONS} questions")
-    ask = context.on_request
-
-    async def answer(one: object) -> Mapping[str, object]:
-        method = one.get("method") if isinstance(one, dict) else None
-        if not isinstance(method, str):
-            raise ResponseInvalid("the call asks for input in a form that cannot be read")
-        params = one.get("params") if isinstance(one, dict) else None
-        return await ask(method, params if isinstance(params, dict) else {})
-
-    asking = [asyncio.ensure_future(answer(one)) for one in new.values()]
+    asking = [asyncio.ensure_future(answer_to(one, context.on_request)) for one in new.values()]
     try:
         found = await asyncio.gather(*asking)
     finally:

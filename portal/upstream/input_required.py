@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.errors import ResponseInvalid, UpstreamError
-from portal.upstream.context import CallContext
+from portal.upstream.context import CallContext, OnRequest
 from portal.upstream.transports.link import MAX_QUESTIONS
 
 ASKS = "input_required"
@@ -60,9 +60,19 @@ async def _answers(questions: Mapping[str, object], context: CallContext) -> dic
         raise UpstreamError(f"the tool asks {len(questions)} questions at once; the limit is {MAX_QUESTIONS}")
     answers: dict[str, object] = {}
     for key, question in questions.items():
-        method = question.get("method") if isinstance(question, dict) else None
-        if not isinstance(method, str):
-            raise ResponseInvalid("the tool asks for input in a form that cannot be read")
-        params = question.get("params") if isinstance(question, dict) else None
-        answers[key] = await context.on_request(method, params if isinstance(params, dict) else {})
+        answers[key] = await answer_to(question, context.on_request)
     return answers
+
+
+async def answer_to(question: object, ask: OnRequest) -> Mapping[str, object]:
+    """The answer to one of the questions (`inputRequests`).
+
+    Raises:
+        ResponseInvalid: it is malformed.
+        RpcError: the client refuses to answer.
+    """
+    method = question.get("method") if isinstance(question, dict) else None
+    if not isinstance(question, dict) or not isinstance(method, str):
+        raise ResponseInvalid("the tool asks for input in a form that cannot be read")
+    params = question.get("params")
+    return await ask(method, params if isinstance(params, dict) else {})

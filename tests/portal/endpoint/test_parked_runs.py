@@ -13,7 +13,7 @@ import pytest
 
 from codemode import CodeTool
 from portal.endpoint import code as code_module
-from portal.endpoint import ledger as ledger_module
+from portal.endpoint import parking as parking_module
 from portal.endpoint.parked import read_checkpoint
 from portal.runs import ended_by
 from portal.state import LIVE, CredentialRows, RunFilter, RunRows, StateUnavailable, StoredRun
@@ -369,8 +369,8 @@ async def test_what_a_call_of_a_parked_program_has_answered_outlasts_an_outage_o
         await settled(self, *arguments)
 
     monkeypatch.setattr(RunRows, "settled", lossy)
-    monkeypatch.setattr(ledger_module, "_LONGEST_PAUSE", 0.001)
-    monkeypatch.setattr(ledger_module, "PAUSE", 0.001)
+    monkeypatch.setattr(parking_module, "_LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(parking_module, "_FIRST_PAUSE", 0.001)
     async with serving(tmp_path, upstream, login, code_tool) as portal, client_of(portal.code, MODERN) as client:
         run_id = (await run(client, TWO))["executionId"]
         await logged_in(portal, login)
