@@ -16,7 +16,7 @@ from portal.endpoint.login_prompts import NO_FIELDS
 from portal.unseen import json_escapes, written_out
 
 MAX_SHOWN: Final = 4000
-"""Characters of arguments in a form. Of more of them the form has the link, and decides nothing."""
+"""Characters of arguments in a form. With more of them the form has only the link, and decides nothing."""
 ANSWER: Final = "portal/approval/"
 """Before the id of an approval, the key of the portal's question among those of a call."""
 MAX_NAME: Final = 128
@@ -88,7 +88,7 @@ def question_of(
         words += " You decide about it in the browser."
     words = f"{words} The page: {url}"
     if urls:
-        # Each link is another one for a client: it is told when its person is through.
+        # A client of 2025 hears by this id when its person is through.
         params = {"mode": "url", "message": words, "url": url, **({} if modern else {"elicitationId": approval.id})}
         return ApprovalQuestion(approval.id, "url", params)
     if decides:

@@ -42,14 +42,14 @@ MOST_QUESTIONS = 16
 """Approvals that one client is asked for at once. The others come when these are decided."""
 MOST_OPEN, MOST_OPEN_EACH = 5000, 500
 """Questions about approvals that clients have not answered, and those of one person."""
-# So often the policies may change while one call is approved.
+# How often the policies may change while one call is approved.
 _MOST_ROUNDS = 10
 
 
 @dataclass(slots=True, eq=False)
 class _Asked:
-    """What one call has been asked. `answers` are those that its client came back with and that nobody has looked at,
-    by the id of the approval; `shown` are the approvals that it was asked for, or has answered about. `waits_on` is as
+    """What the client of one call has been asked. `answers` are those that it came back with and that were not looked at
+    yet, by the id of the approval; `shown` are the approvals that it was asked about or has answered. `waits_on` is as
     in `answer`."""
 
     answers: dict[str, object]
@@ -96,7 +96,7 @@ class ApprovalPrompts:
         """Whether the approval is decided by now, or the result that has a client of 2026-07-28 ask for it."""
         id = required.approval
         if id in asked.answers:
-            # Of this approval alone: what a client says of those of other calls does not count here.
+            # Only this approval is decided here: an answer about the approval of another call does not count.
             asked.shown.add(id)
             is_at_page = await self.take(request, id, asked.answers.pop(id))
             return await (self._decided(request, id, asked) if is_at_page else self._decided_within(id, 0.0))
@@ -184,8 +184,8 @@ class ApprovalPrompts:
 
     def ask(self, request: ClientRequest, question: ApprovalQuestion, ask: OnRequest) -> asyncio.Task[bool] | None:
         """A task that asks the client and takes its answer, until the approval is not pending any more. Its result is
-        whether to wait for a decision on the page; also for a client that does not do what it has declared. None if
-        its person is asked as much as may be already."""
+        whether to wait for a decision on the page. A client that cannot be asked after all is not waited for. None if
+        the person has as many open questions as may be."""
         approvals, id, holder = self._approvals, question.approval, holder_of(request.principal)
         assert approvals is not None
         try:

@@ -22,8 +22,8 @@ from portal.state import StateUnavailable, StoredRun
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What a client carries of a parked run that it was asked about: which one, and as it was at this revision. The
-    run says whose it is, and at which portal; the seal says until when it may be carried, and by whom."""
+    """What a client carries of a parked run that it was asked about: the run, and its revision at that time. Its
+    row says whose the run is, and at which portal; the seal says until when the state may be carried, and by whom."""
 
     run: str
     revision: int
@@ -60,7 +60,7 @@ class RunPrompts:
 
     async def asks(self, run: StoredRun, *, is_late: bool = False) -> RawResult | None:
         """Ask for what a parked run waits for. The result that has a client of 2026-07-28 do so; None for others, and
-        where there is nothing to ask. When it `is_late` the task of the run asks, for a client that takes tasks."""
+        where there is nothing to ask. If it `is_late` and the client takes tasks, the task of the run asks."""
         if self._held.on_request is None or (is_late and self._held.becomes_task):
             return None
         if not self._held.between_rounds:

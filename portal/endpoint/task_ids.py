@@ -21,7 +21,7 @@ _MICROSECONDS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class TaskName:
-    """What an id says: the work that the task is of, and since when there is the task."""
+    """What an id says: the work of the task, and when the task was created."""
 
     work: str
     created: datetime

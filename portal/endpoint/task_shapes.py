@@ -30,8 +30,8 @@ Status: TypeAlias = Literal["working", "input_required", "completed", "failed", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskState:
-    """A task as it is now. `members` are those of its status: `inputRequests`, `result` or `error`. `until` is from
-    when on it may be gone."""
+    """A task as it is now. `members` are those of its status: `inputRequests`, `result` or `error`. It may be
+    gone after `until`."""
 
     id: str
     created: datetime
@@ -98,7 +98,7 @@ def input_requests(
     run: StoredRun, waits: Sequence[Waiting], request: ClientRequest, answered: frozenset[str]
 ) -> Mapping[str, object]:
     """What a client is to show its person for a parked run: the page of each wait, as it can show one. Those that it
-    has `answered` are not asked again: what the person does there is seen at the page, and not by the answer."""
+    has `answered` are not asked again: what the person does is seen at the page, not in the answer."""
     channel = channel_of(request)
     found: dict[str, object] = {}
     for one in waits if channel is not None and run.state == "parked" else ():
@@ -115,7 +115,7 @@ def input_requests(
 
 
 def in_words(waits: Sequence[Waiting]) -> str:
-    """What a task waits for, "" if for nothing that people or clocks do."""
+    """What a task waits for, "" if it waits neither for people nor for a clock."""
     return "; ".join(dict.fromkeys(f"{' '.join(one.text.split())}{f' {one.url}' if one.url else ''}" for one in waits))
 
 

@@ -91,8 +91,8 @@ class _TaskNotice(BaseModel):
 
 @dataclass(slots=True, eq=False)
 class _LiveTask:
-    """A task whose work is in this process. `size` are the bytes of its request and, once it has `ended`, of its
-    result."""
+    """A task whose work is in this process. `size` is the bytes of its request and, once it has `ended`, of its result
+    too."""
 
     id: str
     name: TaskName
@@ -106,14 +106,14 @@ class _LiveTask:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def touch(self) -> None:
-        """Something is another than it was."""
+        """Note that something about it has changed."""
         self.updated = datetime.now(UTC)
         self.changed.set()
         self.changed = asyncio.Event()
 
 
 class Tasks:
-    """The tasks of one portal. `hand_over` is told of what a client reads with a result (`Caller.hand_over_run`).
+    """The tasks of one portal. `hand_over` notes what a client reads with a result (`Caller.hand_over_run`).
     Without `parking` and `durable` all tasks live in this process."""
 
     def __init__(
@@ -137,7 +137,7 @@ class Tasks:
         self._room = Shares(MOST_LIVE, MOST_LIVE_EACH)
         self._bytes = Shares(MOST_BYTES, MOST_BYTES_EACH)
         self._answered: OrderedDict[str, frozenset[str]] = OrderedDict()
-        """The questions of parked runs that a client has answered, by the id of the run, those of late last."""
+        """The questions of parked runs that a client has answered, by the id of the run, the latest last."""
 
     # Beginning
 

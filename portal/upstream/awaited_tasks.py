@@ -28,7 +28,7 @@ Request = Callable[[str, Mapping[str, object]], Awaitable[dict[str, object]]]
 
 
 async def task_result(request: Request, created: Mapping[str, object], context: CallContext) -> dict[str, object]:
-    """The result of the call that `created` is the task of. A call that is cancelled has its task cancelled.
+    """The result of a call of which the server has made the task `created`. If the call is cancelled, so is the task.
 
     Raises:
         RpcError: the call has failed, or the client refuses to answer what it asks.
@@ -56,7 +56,7 @@ async def task_result(request: Request, created: Mapping[str, object], context: 
             elif status != "working":
                 raise ResponseInvalid("the server says what becomes of a task in a form that cannot be read")
     except (asyncio.CancelledError, RpcError, UpstreamError):
-        # It may have ended; then this does nothing.
+        # If the task has ended, this does nothing.
         with suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(_CANCEL_SECONDS):
                 await request("tasks/cancel", named)
@@ -83,7 +83,7 @@ async def _answers(questions: object, context: CallContext, answered: set[str]) 
 
 
 def _pause(task: Mapping[str, object]) -> float:
-    """How long to wait before it is asked for again: as the server suggests, within bounds."""
+    """Seconds until the task is asked for again: as the server suggests, within bounds."""
     suggested = task.get("pollIntervalMs")
     seconds = suggested / 1000 if isinstance(suggested, int | float) and not isinstance(suggested, bool) else _POLL
     return min(_MOST_POLL, max(_LEAST_POLL, seconds))
