@@ -48,9 +48,9 @@ _MOST_ROUNDS = 10
 
 @dataclass(slots=True, eq=False)
 class _Asked:
-    """What the client of one call has been asked. `answers` are those that it came back with and that were not looked at
-    yet, by the id of the approval; `shown` are the approvals that it was asked about or has answered. `waits_on` is as
-    in `answer`."""
+    """What the client of one call has been asked. `answers` are those that it came back with and that are not read yet,
+    by the id of the approval; `shown` are the approvals that it was asked about or has answered. `waits_on` is as in
+    `answer`."""
 
     answers: dict[str, object]
     waits_on: Callable[[], bool]
