@@ -60,6 +60,7 @@ KEPT_DECIDED, KEPT_UNDECIDED = timedelta(days=30), timedelta(days=1)
 ARGUMENTS_KEPT = timedelta(minutes=15)
 """How long the arguments stay after an approval has ended: so long a call that did not run may be made again."""
 _AGAIN_SECONDS = 1.0
+_BEYOND_EXPIRY = 60.0
 _HOUR = timedelta(hours=1)
 
 
@@ -198,6 +199,14 @@ class Approvals:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(left):
                         await news.wait()
+
+    async def ended(self, approval: Approval) -> Approval:
+        """The approval once it is not pending any more: people have decided, or its time is over.
+
+        Raises:
+            ApprovalUnknown: there is none by now.
+        """
+        return await self.changed(approval.id, approval.rule.seconds + _BEYOND_EXPIRY)
 
     async def withdraw(self, run: str) -> int:
         """End what a run has asked for and does not need any more. How many approvals these were."""
@@ -345,7 +354,8 @@ class Approvals:
                 something else before.
         """
         justification = justification.strip()[:MAX_JUSTIFICATION]
-        before = await self.get(id)
+        if (before := await self._store.approvals.get(id)) is None:
+            raise ApprovalUnknown
         text, said = unsealed(await self._store.approvals.secret(id))
 
         def decide(row: ApprovalRow) -> ApprovalChange | None:

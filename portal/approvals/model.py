@@ -14,9 +14,9 @@ ApprovalState = Literal["pending", "approved", "denied", "expired", "withdrawn",
 """`approved` is an approval that no call has used yet: it is good for one."""
 Via = Literal["browser", "client", "api", "cli"]
 """Through what somebody decides."""
-# The keys of callers who are no people (`Identity.key`).
 PLAN_METHOD = "codemode/plan"
 """The method of what is approved where that is a plan: all that a program would do."""
+# The keys of callers who are no people (`Identity.key`).
 _NO_PEOPLE = ("service:", "certificate:")
 
 
@@ -124,3 +124,8 @@ class Approval:
     def is_plan(self) -> bool:
         """Whether it is of all that a program would do, and not of a call."""
         return self.method == PLAN_METHOD
+
+    @property
+    def denial(self) -> ApprovalVote | None:
+        """The vote that denied it, None if nobody has."""
+        return next((vote for vote in self.votes if not vote.approves), None)

@@ -34,7 +34,6 @@ _OF_ROUNDS = {"inputResponses", "requestState"}
 # So often the policies may change while one call waits.
 _MOST_ROUNDS = 10
 _MAX_NAME = 128
-_BEYOND_EXPIRY = 60.0
 
 
 class ApprovalAdmission:
@@ -219,14 +218,14 @@ class ApprovalAdmission:
             raise ApprovalRequired(words, policy=policy, approval=approval.id, url=url, server=call.server)
         text = f"{_who(approval)} to approve a call of {_name(call)}"
         async with context.on_wait(Waiting(text, url, kind="approval", repeatable=True)):
-            return await self._approvals.changed(approval.id, approval.rule.seconds + _BEYOND_EXPIRY)
+            return await self._approvals.ended(approval)
 
 
 def _end_in_words(approval: Approval, call: Call) -> str | None:
     """Why there is no approval, for the agent: without the addresses of those who decide."""
     match approval.state:
         case "denied":
-            denial = next((vote for vote in approval.votes if not vote.approves), None)
+            denial = approval.denial
             own = denial is not None and denial.subject == approval.subject
             who = "The person behind this call" if own else "An approver"
             why = f": {denial.comment}" if denial is not None and denial.comment else "."

@@ -27,7 +27,6 @@ HIDDEN: Final = (
     "The plan of this program has something that a rule of data loss prevention asks for, and cannot be shown without "
     "it now. Nothing was changed. Leave it out of the program, or ask the portal's administrator."
 )
-_BEYOND_EXPIRY = 60.0
 
 
 class PlanApprovals:
@@ -89,13 +88,12 @@ class PlanApprovals:
             return approval
         text = "The person behind this program has to approve what it would do"
         async with on_wait(Waiting(text, self._page(approval.id), kind="approval")):
-            return await self._approvals.changed(approval.id, approval.rule.seconds + _BEYOND_EXPIRY)
+            return await self._approvals.ended(approval)
 
 
 def _in_words(approval: Approval) -> str:
     if approval.state == "denied":
-        denial = next((vote for vote in approval.votes if not vote.approves), None)
-        why = f": {denial.comment}" if denial is not None and denial.comment else ""
+        why = f": {approval.denial.comment}" if approval.denial is not None and approval.denial.comment else ""
         ending = "The program did not begin. Do not run it again unless the person asks for that."
         return f"The person behind this program has denied its plan{why}. {ending}"
     return "The plan of this program was not approved in time. It did not begin. Run it again to have it asked for."
