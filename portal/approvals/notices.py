@@ -28,6 +28,7 @@ from portal.notices import Mail, MailFailed, Message, Webhook, WebhookFailed
 from portal.state import (
     APPROVAL_NOTICES,
     APPROVALS,
+    WEBHOOK_TARGET,
     ApprovalRow,
     Clock,
     Follower,
@@ -53,7 +54,6 @@ LEASE = timedelta(minutes=2)
 AT_ONCE = 4
 KEPT = timedelta(hours=2)
 _NOTED_AT_ONCE = 100
-_WEBHOOK = ""
 _SOONEST_SECONDS = 0.2
 
 Channel = Literal["mail", "webhook"]
@@ -127,7 +127,7 @@ class ApprovalNotices:
         Raises:
             StateUnavailable: the store cannot be read or written.
         """
-        while (settings := self._settings()).webhook or settings.mail or settings.to_person:
+        while (settings := self._settings()).webhook or settings.mails:
             rows = await self._store.approvals.unnoted(list(self._places()), _NOTED_AT_ONCE)
             wanted = [(row, await self._targets(row, settings)) for row in rows]
             noted = await self._store.approval_notices.note(wanted, self._clock() + self._gathered) if wanted else 0
@@ -225,18 +225,21 @@ class ApprovalNotices:
 
     async def _targets(self, row: ApprovalRow, settings: ApprovalNoticesSection) -> Sequence[str]:
         try:
-            approval = await self._approvals.get(row.id) if approval_of(row).rule.justified else approval_of(row)
+            approval = approval_of(row)
+            if approval.rule.justified:
+                # What it is for is sealed.
+                approval = await self._approvals.get(row.id)
         except (ApprovalUnknown, SecretUnreadable):
             return ()
         named = people(approval, members=settings.mail, person=settings.to_person)
-        return (*named, _WEBHOOK) if settings.webhook else named
+        return (*named, WEBHOOK_TARGET) if settings.webhook else named
 
     def _is_for(self, approval: Approval, target: str) -> bool:
         """Whether it still waits, and for them."""
         settings = self._settings()
         if approval.state != "pending" or approval.expires_at <= self._clock():
             return False
-        if target == _WEBHOOK:
+        if target == WEBHOOK_TARGET:
             return bool(settings.webhook)
         return target in people(approval, members=settings.mail, person=settings.to_person)
 
@@ -254,7 +257,7 @@ class ApprovalNotices:
     async def _send_and_wait(self, channel: Channel) -> None:
         """Send what is due, and once more when the next is."""
         settings = self._settings()
-        if not (settings.webhook if channel == "webhook" else settings.mail or settings.to_person):
+        if not (settings.webhook if channel == "webhook" else settings.mails):
             return
         await self.send(channel)
         due = await self._store.approval_notices.next_due(list(self._places()), webhook=channel == "webhook")

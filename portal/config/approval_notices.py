@@ -17,3 +17,8 @@ class ApprovalNoticesSection(WebhookSection):
     mail: bool = False
     to_person: bool = False
     mails_an_hour: int = Field(default=12, ge=1, le=1000)
+
+    @property
+    def mails(self) -> bool:
+        """Whether anybody gets a mail."""
+        return self.mail or self.to_person

@@ -658,7 +658,7 @@ def _numbers_have_a_token(settings: PortalSettings, file: str) -> None:
 
 def _notices_have_a_mail_server(settings: PortalSettings, file: str) -> None:
     wanted = settings.approval_notices
-    if (wanted.mail or wanted.to_person) and (settings.identity is None or settings.identity.smtp is None):
+    if wanted.mails and (settings.identity is None or settings.identity.smtp is None):
         key = "mail" if wanted.mail else "toPerson"
         fix = "Set `portal.identity.smtp`."
         raise ConfigError("needs a mail server.", file=file, key=f"portal.approvalNotices.{key}", fix=fix)

@@ -15,14 +15,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.state.approval_row import APPROVAL_NOTICES, ApprovalRow, NoticeBatch, NoticeEnd
+from portal.state.approval_row import APPROVAL_NOTICES, WEBHOOK_TARGET, ApprovalRow, NoticeBatch, NoticeEnd
 from portal.state.clock import Clock, from_stored, to_stored
 from portal.state.documents import is_storable
 from portal.state.schema import approval_notices, approvals
 from portal.state.tokens import OpenWriting, Reading
 
-WEBHOOK = ""
-"""The target that is no address."""
 MAX_IN_BATCH = 200
 """Approvals that one mail tells of."""
 HOUR = timedelta(hours=1)
@@ -134,7 +132,7 @@ def _new(row: ApprovalRow, target: str, due_at: datetime) -> dict[str, object]:
 def _of(portals: Collection[str], *, webhook: bool) -> ColumnElement[bool]:
     target = approval_notices.c.target
     theirs = approval_notices.c.portal.in_([one for one in portals if is_storable(one)])
-    return and_(theirs, target == WEBHOOK if webhook else target != WEBHOOK)
+    return and_(theirs, target == WEBHOOK_TARGET if webhook else target != WEBHOOK_TARGET)
 
 
 def _is_over() -> ColumnElement[bool]:

@@ -12,6 +12,8 @@ APPROVAL_GRANTS = "approval_grants"
 """What subscribers are told of that have to hear of remembered approvals."""
 APPROVAL_NOTICES = "approval_notices"
 """What subscribers are told of that have to hear of notices to send."""
+WEBHOOK_TARGET = ""
+"""The target of notices that is no address, but the webhook."""
 OPEN = ("pending", "approved")
 """The states of those that have not ended."""
 
