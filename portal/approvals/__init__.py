@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from portal.approvals.notice_words import NoticePlace
     from portal.approvals.notices import ApprovalNotices
 else:
-    # Where nobody signs in nobody is told, and neither pages nor mail are loaded.
+    # Where nobody signs in nobody is told, and what sends mail is not loaded.
     __getattr__ = lazily(__name__, {"ApprovalNotices": "notices", "NoticePlace": "notice_words"})
 
 __all__ = [

@@ -1,8 +1,8 @@
 """Who is told that a call waits for people, and in which words. Pure.
 
 A mail and a webhook go where the portal decides nothing any more: they have who asks for which tool, and a link that
-signs nobody in; never an argument, and not what the call is said to be for. What a client or a server calls itself is
-written so that nothing in it hides, breaks a line, or is made a link by whoever shows it.
+signs nobody in; never an argument, and not what the call is said to be for. The name that a client or a server gives
+itself is on one line, with unseen characters written out, and no mail program makes a link of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import orjson
 from portal.approvals.model import Approval, Decider
 from portal.approvals.votes import may_decide
 from portal.notices import Message, normal_email
-from portal.pages import short_words
+from portal.unseen import short_words
 
 MAX_TARGETS = 100
 """People that are told of one approval by mail: of larger groups the first of each."""
