@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from portal.admin import ZERO_TRUST, AdminError, ShownProfile, ShownRule, invalid
 from portal.console.conditions import ConditionFields, Profiles, conditions_of, expressions_of
-from portal.console.configured import configured
+from portal.console.configured import RULE_TONES, configured
 from portal.console.frame import Confirmation, ConsoleFrame, deletion, name_to_type
 from portal.console.precedence import PlacedRule, moves
 from portal.console.visit import Answer, Crumb, Shown, Visit, Went
@@ -18,7 +18,6 @@ HERE, LIST = "gateway", "/admin/gateway"
 API = "/gateway/rules"
 ITEM = f"{API}/{{id}}"
 ABOVE = (Crumb("Gateway rules", LIST),)
-TONES = {"block": "bad", "approve": "warn", "redact": "warn", "allow": "good", "log": "off"}
 ACTIONS = (
     ("block", "Block: the call fails, and the caller reads why"),
     ("allow", "Allow: no rule after this one is asked"),
@@ -79,7 +78,7 @@ class GatewayPages:
             "rows": rows,
             "total": whole.info.total_count,
             "search": visit.query("search"),
-            "tones": TONES,
+            "tones": RULE_TONES,
             "expressions": EXPRESSIONS,
         }
         return Shown("gateway.html", "Gateway rules", values)
