@@ -79,10 +79,9 @@ async def command_delivery(config: Config, store: Store) -> Delivery:
     """How a command without a running portal sends links, from the configuration and the store."""
     settings, stored = config.portal, await read_stored(store)
     origin = settings.public_url or (f"http://{settings.host}:{settings.port}" if settings.port else "")
-    smtp = settings.identity.smtp if settings.identity is not None else None
     own = definitions(config, stored.objects.portals, stored.login_name)[OWN]
 
     async def called() -> str:
         return own.name
 
-    return Delivery(origin, Smtp(**smtp.model_dump()) if smtp is not None else None, called)
+    return Delivery(origin, Smtp.of(settings.identity), called)

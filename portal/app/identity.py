@@ -161,7 +161,6 @@ class IdentitySettings:
         Raises:
             ValueError: the OAuth configuration or the login settings cannot be used.
         """
-        smtp = section.smtp
         proxies = tuple(ip_network(proxy) for proxy in section.trusted_proxies)
         return cls(
             public_url=section.public_url,
@@ -170,7 +169,7 @@ class IdentitySettings:
             oauth=read_oauth_settings(section.oauth, path),
             proxies=proxies,
             providers=(OneTimePin(id="onetimepin", name="One-time PIN"),) if section.pin else (),
-            mail=Smtp(**smtp.model_dump()) if smtp is not None else None,
+            mail=Smtp.of(section),
             enrich=ClientCertificates(list(proxies)) if section.client_certificates else None,
             name=definition.name,
             renameable=definition.renameable,

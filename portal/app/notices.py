@@ -22,8 +22,7 @@ class NoticeMail:
     def __call__(self) -> Mail | None:
         section = self._shared.config.portal.identity
         if section is not self._section:
-            smtp = section.smtp if section is not None else None
-            self._section, self._mail = section, Smtp(**smtp.model_dump()) if smtp is not None else None
+            self._section, self._mail = section, Smtp.of(section)
         return self._mail
 
 

@@ -27,6 +27,7 @@ from portal.app.definitions import OWN
 from portal.app.portal import Portal
 from portal.app.shared import Shared
 from portal.endpoint import ModeRefused, ServerSight, ToolSight
+from portal.gateway import HttpRule
 from portal.identity import Group, Identity
 from portal.oauth import SERVICE_TOKEN, KnownPerson, ServiceTokenDocument, identity_of_token, known_person
 from portal.quotas import CountedCall
@@ -174,13 +175,17 @@ class InstanceTester:
         if portal.secure_web_gateway or (running is not None and running.config.secure_web_gateway):
             for http_rule in self._shared.gateway.current.rules:
                 if http_rule.action in ("block", "redact", "approve"):
-                    what = "blocks" if http_rule.action == "block" else "redacts"
-                    words = f"The rule {what} what it matches in a call and its result."
-                    if http_rule.asks is not None:
-                        words = f"A call with what it matches needs {who_approves(http_rule.asks)}."
-                    if http_rule.unreadable:
-                        words = "The rule cannot be read, and blocks what it could be about."
-                    yield _guard("gateway", http_rule.id, http_rule.name, words, [], tools)
+                    yield _guard("gateway", http_rule.id, http_rule.name, _in_words(http_rule), [], tools)
+
+
+def _in_words(rule: HttpRule) -> str:
+    """What a rule of the gateway does with a call."""
+    if rule.unreadable:
+        return "The rule cannot be read, and blocks what it could be about."
+    if rule.asks is not None:
+        return f"A call with what it matches needs {who_approves(rule.asks)}."
+    what = "blocks" if rule.action == "block" else "redacts"
+    return f"The rule {what} what it matches in a call and its result."
 
 
 def _guard(

@@ -52,7 +52,7 @@ class PolicyAdmission:
     def _decision(self, standing: Standing, call: Call, context: CallContext) -> Decision:
         if call.method == "tools/call":
             return self._tool(standing, call, context)
-        return entry_of(standing, call)
+        return _entry_decision(standing, call)
 
     def _tool(self, standing: Standing, call: Call, context: CallContext) -> Decision:
         spent = context.spent
@@ -68,7 +68,7 @@ class PolicyAdmission:
         return decision
 
 
-def entry_of(standing: Standing, call: Call) -> Decision:
+def _entry_decision(standing: Standing, call: Call) -> Decision:
     """The decision about a call that is of no tool."""
     if call.method == "prompts/get" or (call.method == "completion/complete" and _of_prompt(call)):
         return standing.prompt(call.server, call.name)
@@ -78,7 +78,7 @@ def entry_of(standing: Standing, call: Call) -> Decision:
 def allows(standing: Standing, servers: Servers, call: Call, context: CallContext) -> bool:
     """Whether policies let the caller make this call, whatever budgets say."""
     if call.method != "tools/call":
-        return entry_of(standing, call).allowed
+        return _entry_decision(standing, call).allowed
     annotations = annotations_of(servers, call, context)
     return standing.tool(call.server, call.name, annotations, arguments_of(call))[0].allowed
 

@@ -23,13 +23,12 @@ class MailFacts:
 
 async def mail_facts(config: Config) -> MailFacts | None:
     """What the mail server does now; None if none is configured."""
-    identity = config.portal.identity
-    if identity is None or identity.smtp is None:
+    if (mail := Smtp.of(config.portal.identity)) is None:
         return None
-    place = f"{identity.smtp.host}:{identity.smtp.port}"
+    place = f"{mail.host}:{mail.port}"
     try:
         async with asyncio.timeout(MAIL_SECONDS):
-            await Smtp(**identity.smtp.model_dump()).check()
+            await mail.check()
     except MailFailed as error:
         return MailFacts(place, str(error))
     except TimeoutError:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
+from portal.config import IdentitySection
 from portal.egress import AddressRule, Threads, connected
 
 TIMEOUT_SECONDS = 20.0
@@ -60,6 +61,11 @@ class Smtp:
     _threads: Threads = field(
         default_factory=lambda: Threads(MOST_AT_ONCE, "mail"), init=False, repr=False, compare=False
     )
+
+    @classmethod
+    def of(cls, section: IdentitySection | None) -> Self | None:
+        """The mail server that a configuration names, None without one."""
+        return cls(**section.smtp.model_dump()) if section is not None and section.smtp is not None else None
 
     async def send(self, message: Message) -> None:
         opened = await self._opened()
