@@ -27,7 +27,6 @@ from portal.admin import (
 from portal.approvals import (
     MAX_COMMENT,
     MAX_JUSTIFICATION,
-    PLAN_METHOD,
     Approval,
     ApprovalGrant,
     ApprovalVote,
@@ -35,8 +34,16 @@ from portal.approvals import (
 )
 from portal.console.frame import ConsoleFrame
 from portal.console.visit import Answer, Crumb, Problems, Shown, Visit, Went
-from portal.home import MAX_USES, approval_view, call_lines, grant_view, remember_of
-from portal.pages import REMEMBER, ApprovalView, ArgumentsDrawing, CallLineView, arguments_drawing, plan_drawing
+from portal.home import (
+    MAX_USES,
+    approval_view,
+    call_lines,
+    drawing_of,
+    grant_view,
+    remember_choices,
+    remember_of,
+)
+from portal.pages import ApprovalView, ArgumentsDrawing, CallLineView
 
 HERE, LIST = "approvals", "/admin/approvals"
 API = "/access/ai-controls/mcp/approvals"
@@ -125,7 +132,7 @@ class ApprovalQueuePages:
             "wanted": wanted,
             "may_open": visit.may(APPROVALS),
             "trouble": trouble,
-            "choices": [one for one in REMEMBER if shown.memorable and (shown.run or one[0] != "run")],
+            "choices": remember_choices(approval_of(shown)),
             "calls": await _calls(visit, shown),
             "kept": visit.fields,
             "run_link": _run_link(visit, shown.run),
@@ -270,8 +277,8 @@ def _shown_values(visit: Visit, shown: ShownApproval, view: ApprovalView) -> Map
 
 async def _arguments(visit: Visit) -> ArgumentsDrawing | None:
     found = await visit.api.show(ShownApproval, ITEM, {"arguments": "true"}, approval_id=visit.id())
-    drawn = plan_drawing if found.method == PLAN_METHOD else arguments_drawing
-    return None if found.arguments is None else await asyncio.to_thread(drawn, found.arguments)
+    draw = drawing_of(approval_of(found))
+    return None if found.arguments is None else await asyncio.to_thread(draw, found.arguments)
 
 
 async def _calls(visit: Visit, shown: ShownApproval) -> Sequence[CallLineView]:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
-    from portal.home.approval_views import MAX_USES, approval_view, call_lines, grant_view, remember_of
+    from portal.home.approval_views import (
+        MAX_USES,
+        approval_view,
+        call_lines,
+        drawing_of,
+        grant_view,
+        remember_choices,
+        remember_of,
+    )
     from portal.home.approvals import APPROVAL_FORMS, ApprovalPages
     from portal.home.holdings import Ended, Holdings, held_since
     from portal.home.moments import ago, ahead
@@ -27,7 +35,9 @@ else:
             "MAX_USES": "approval_views",
             "approval_view": "approval_views",
             "call_lines": "approval_views",
+            "drawing_of": "approval_views",
             "grant_view": "approval_views",
+            "remember_choices": "approval_views",
             "remember_of": "approval_views",
             "ApprovalPages": "approvals",
             "CODE_MODE": "setups",
@@ -76,11 +86,13 @@ __all__ = [
     "call_lines",
     "client_setups",
     "connecting",
+    "drawing_of",
     "grant_view",
     "held_since",
     "no_console",
     "offered",
     "public_home",
+    "remember_choices",
     "remember_of",
     "server_name",
 ]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from portal.approvals import Approval, ApprovalGrant, Decider, Remember, may_decide
 from portal.pages import (
     MAX_APPROVAL_WORDS,
+    REMEMBER,
     REMEMBER_SECONDS,
     ApprovalView,
+    ArgumentsDrawing,
     CallLineView,
     GrantView,
+    arguments_drawing,
     group_view,
     outcome_words,
+    plan_drawing,
     short_words,
     tone_of,
     vote_view,
@@ -88,6 +92,19 @@ def call_lines(calls: Sequence[tuple[int, str, str, str]], besides: int) -> list
         for number, server, tool, outcome in calls[-MOST_OTHER_CALLS - 1 :]
         if number != besides
     ][-MOST_OTHER_CALLS:]
+
+
+def drawing_of(approval: Approval) -> Callable[[str], ArgumentsDrawing]:
+    """What draws that which is approved, from its canonical JSON."""
+    return plan_drawing if approval.is_plan else arguments_drawing
+
+
+def remember_choices(approval: Approval) -> Sequence[tuple[str, str]]:
+    """For how long an approval may be remembered, with the words of each; nothing if it is for the one call alone."""
+    if approval.method != "tools/call" or not approval.rule.memorable:
+        return ()
+    # Of a call that is of no program there is no run to remember it for.
+    return [one for one in REMEMBER if approval.run or one[0] != "run"]
 
 
 def remember_of(form: Mapping[str, str]) -> Remember | None:

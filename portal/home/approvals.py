@@ -35,7 +35,9 @@ from portal.home.approval_views import (
     approval_view,
     call_lines,
     digest_of_list,
+    drawing_of,
     grant_view,
+    remember_choices,
     remember_of,
 )
 from portal.home.moments import ago, ahead
@@ -45,17 +47,14 @@ from portal.logs import LogUnavailable
 from portal.pages import (
     HTMX_CONFIG,
     HTMX_SCRIPTS,
-    REMEMBER,
     STRICT,
     ArgumentsDrawing,
     CallLineView,
     Pages,
     Visitor,
-    arguments_drawing,
     cards,
     in_ascii,
     part_or_page,
-    plan_drawing,
     shipped_assets,
 )
 from portal.runs import PersonRuns
@@ -243,9 +242,6 @@ class ApprovalPages:
         except (StateUnavailable, Full) as error:
             return await self._not_now(looking.visitor, error)
         view = approval_view(approval, looking.decider, await self._names([approval.client]))
-        # Of a call that is of no program there is no run to remember it for.
-        memorable = approval.method == "tools/call" and approval.rule.memorable
-        choices = [one for one in REMEMBER if approval.run or one[0] != "run"] if memorable else []
         return await self._page(
             "person_approval.html",
             looking,
@@ -253,7 +249,7 @@ class ApprovalPages:
             status=status,
             view=view,
             drawing=drawing,
-            choices=choices,
+            choices=remember_choices(approval),
             calls=calls,
             kept=kept or {},
             problem=problem,
@@ -421,14 +417,14 @@ class ApprovalPages:
             text = await self._arguments(one.id)
             if text is not None and len(text) <= min(INLINE, left):
                 left -= len(text)
-                drawn[one.id] = _drawn(one)(text)
+                drawn[one.id] = drawing_of(one)(text)
         return drawn
 
     async def _drawing(self, approval: Approval) -> ArgumentsDrawing | None:
         text = await self._arguments(approval.id)
         if text is None or len(text) <= _IN_A_THREAD:
-            return None if text is None else _drawn(approval)(text)
-        return await asyncio.to_thread(_drawn(approval), text)
+            return None if text is None else drawing_of(approval)(text)
+        return await asyncio.to_thread(drawing_of(approval), text)
 
     async def _arguments(self, id: str) -> str | None:
         try:
@@ -493,11 +489,6 @@ class ApprovalPages:
         self._log.debug("approvals are not shown", reason=str(error))
         text = BUSY if isinstance(error, Full) else SILENT
         return await self._login.message(visitor, 503, "Not now", text, back, "Try again")
-
-
-def _drawn(approval: Approval) -> Callable[[str], ArgumentsDrawing]:
-    """What draws that which is approved."""
-    return plan_drawing if approval.is_plan else arguments_drawing
 
 
 def _path(id: str) -> str:

@@ -83,6 +83,16 @@ async def test_a_decision_that_comes_too_late_says_so_and_what_was_typed_stays(t
             await expect(page.get_by_role("status")).to_contain_text("Denied")
 
 
+async def test_an_approval_of_a_prompt_is_not_offered_to_be_remembered(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, chromium() as browser:
+        prompt = {"method": "prompts/get", "tool": "prompts/get"}
+        approval = await asked(portal, rule(group(1, BOB)), {"name": "brief"}, **prompt)
+        async with administrator(portal, browser, email=BOB) as admin:
+            await admin.open(f"/approvals/{approval.id}")
+            await expect(admin.page.get_by_role("button", name="Approve")).to_have_count(1)
+            assert await admin.page.get_by_label("24 hours").count() == 0
+
+
 async def test_who_only_reads_sees_neither_arguments_nor_buttons(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, chromium() as browser:
         approval = await asked(portal, rule(group(1, BOB)), {"amount": "planted"})
