@@ -37,7 +37,7 @@ MAX_EXPRESSION = 2000
 Text = rules.Text
 MAX_PROMPT = 4096
 Stamp = Annotated[str, Field(max_length=128)]
-"""Which change of a stored object this is, "" of what is not stored."""
+"""Which change of an object or of an entry of the configuration this is, "" where nobody counts these."""
 _UNENFORCED = ("isolation_required", "mfa_config", "connection_rules")
 
 
@@ -181,6 +181,7 @@ class ToolPolicy(_Document):
     approval_seconds: Annotated[float, Field(ge=LEAST_SECONDS, le=MOST_SECONDS)] | None = None
     purpose_justification_required: bool = False
     purpose_justification_prompt: Annotated[str, Field(max_length=MAX_PROMPT)] | None = None
+    stamp: Stamp = ""
 
     @model_validator(mode="after")
     def _only_an_allow_has_a_budget(self) -> ToolPolicy:

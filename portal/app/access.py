@@ -28,6 +28,7 @@ from portal.access import (
     server_access,
 )
 from portal.app.definitions import OWN, PortalDefinition, definitions, own_hostname
+from portal.app.document_stamps import LIST, POLICY, SERVER_POLICY, TOOL_POLICY, Stamps, stamped
 from portal.config import Config, HttpServer, IdentitySection
 from portal.identity import LOCAL_ACCOUNTS, Identity
 from portal.objects import (
@@ -74,7 +75,7 @@ class StoredState:
 
     `login_name` is the name of the document's own portal in the login settings, or "". `broken_quotas` and
     `unreadable_flow_rules` are the ids of those that cannot be read. `rules` are those of the gateway, `broken_rules`
-    those that cannot be read.
+    those that cannot be read. `stamps` are those of the entries of the document.
     """
 
     objects: Objects = NOTHING_STORED
@@ -87,6 +88,7 @@ class StoredState:
     broken_rules: Sequence[Broken] = ()
     flow_rules: Sequence[Stored[FlowRuleDocument]] = ()
     unreadable_flow_rules: Sequence[str] = ()
+    stamps: Stamps = field(default_factory=dict)
 
 
 async def read_stored(store: Store) -> StoredState:
@@ -123,7 +125,8 @@ def portal_access(definition: PortalDefinition, config: Config, stored: StoredSt
         PolicyError: the policies cannot be compiled.
     """
     section = config.portal.identity
-    policies: list[object] = [*definition.policies, *portal_policies(stored.objects, definition.hostname)]
+    own = stamped(stored.stamps, POLICY, definition.id, definition.policies)
+    policies: list[object] = [*own, *portal_policies(stored.objects, definition.hostname)]
     if section is None:
         policies = [EVERYONE]
     policies += _unreadable_own(definition, config, stored.objects)
@@ -131,10 +134,13 @@ def portal_access(definition: PortalDefinition, config: Config, stored: StoredSt
         {
             "name": definition.name,
             "policies": policies or [ADMINISTRATORS_ONLY],
-            "tool_policies": [*(section.tool_policies if section is not None else ()), *definition.tool_policies],
+            "tool_policies": [
+                *stamped(stored.stamps, TOOL_POLICY, OWN, section.tool_policies if section is not None else ()),
+                *stamped(stored.stamps, TOOL_POLICY, definition.id, definition.tool_policies),
+            ],
             "servers": _settings_of_servers(definition, config, stored.objects),
         },
-        _servers(definition, config, stored.objects),
+        _servers(definition, config, stored),
         config,
         stored,
     )
@@ -222,7 +228,10 @@ def _compiled(
     reusable = {
         "policies": objects.reusable_policies,
         "groups": [*(section.groups if section is not None else ()), *objects.reusable_groups],
-        "lists": [*(section.lists if section is not None else ()), *objects.reusable_lists],
+        "lists": [
+            *stamped(stored.stamps, LIST, OWN, section.lists if section is not None else ()),
+            *objects.reusable_lists,
+        ],
     }
     providers = {**stored.providers, LOCAL_ACCOUNTS: LOCAL_ACCOUNTS}
     if section is not None and section.pin:
@@ -255,8 +264,9 @@ def _settings_of_servers(definition: PortalDefinition, config: Config, objects: 
     return own.servers if own is not None else ()
 
 
-def _servers(definition: PortalDefinition, config: Config, objects: Objects) -> list[object]:
+def _servers(definition: PortalDefinition, config: Config, state: StoredState) -> list[object]:
     """The servers of a portal with their policies. Other servers do not exist for the portal."""
+    objects = state.objects
     stored = {server.id: server for server in objects.servers}
     # A configured server with unreadable stored settings is left out: it is unknown which tools they disable.
     broken = objects.broken_ids(SERVER.name)
@@ -268,15 +278,15 @@ def _servers(definition: PortalDefinition, config: Config, objects: Objects) -> 
         attached = list(stored) if own is None else [entry.server_id for entry in own.servers]
         ids = [*config.servers, *(id for id in attached if id not in config.servers)]
     return [
-        _configured(id, definition, config, objects) if id in config.servers else server_access(stored[id], objects)
+        _configured(id, definition, config, state) if id in config.servers else server_access(stored[id], objects)
         for id in ids
         if id not in broken and (id in config.servers or id in stored)
     ]
 
 
-def _configured(id: str, definition: PortalDefinition, config: Config, objects: Objects) -> Mapping[str, object]:
+def _configured(id: str, definition: PortalDefinition, config: Config, state: StoredState) -> Mapping[str, object]:
     """A server of the document. A stored server of the same id has its settings, at the portals it is attached to."""
-    section = config.portal.identity
+    section, objects = config.portal.identity, state.objects
     stored = next((one.document for one in objects.servers if one.id == id), None)
     own = _stored_portal(config, objects)
     if definition.id == OWN and own is not None and id not in {entry.server_id for entry in own.servers}:
@@ -287,7 +297,7 @@ def _configured(id: str, definition: PortalDefinition, config: Config, objects: 
         "updated_tools": stored.updated_tools if stored is not None else (),
         "updated_prompts": stored.updated_prompts if stored is not None else (),
         # A configured server without policies is open to everyone who may use the portal.
-        "policies": [*policies, *attached_to(objects, id)] or [EVERYONE],
+        "policies": [*stamped(state.stamps, SERVER_POLICY, id, policies), *attached_to(objects, id)] or [EVERYONE],
     }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from portal.access import AccessList, RuleApprovals
+from portal.app.document_stamps import LIST, flow_stamp, stamped
 from portal.config import Config, FlowRule
 from portal.flows import CompiledRule, FlowSettings, ServerLabels, compiled, policy_name, refuses_everything
 
@@ -23,7 +24,8 @@ def flow_settings(config: Config, stored: StoredState | None = None) -> FlowSett
     labels of there, and those of a stored server of the same id besides."""
     section = config.portal.data_flow
     approvals = RuleApprovals(lists_of(config, stored))
-    rules = [_compiled(rule, "", approvals) for rule in section.rules]
+    stamps = {} if stored is None else stored.stamps
+    rules = [_compiled(rule, flow_stamp(stamps, rule), approvals) for rule in section.rules]
     servers: dict[str, ServerLabels] = {}
     if stored is not None:
         rules += [_compiled(one.document.rule(), f"{one.id} {one.stamp}", approvals) for one in stored.flow_rules]
@@ -45,7 +47,8 @@ def flow_settings(config: Config, stored: StoredState | None = None) -> FlowSett
 def lists_of(config: Config, stored: StoredState | None) -> list[AccessList]:
     """The lists of addresses of the document and of the store, which rules name the people by who approve."""
     section, own = config.portal.identity, list[AccessList]()
-    for one in () if section is None else section.lists:
+    written = stamped({} if stored is None else stored.stamps, LIST, "", () if section is None else section.lists)
+    for one in written:
         # One that cannot be read is reported where policies are compiled. Here it is not there.
         with suppress(ValidationError):
             own.append(AccessList.model_validate(one))

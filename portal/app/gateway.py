@@ -7,11 +7,13 @@ used blocks what it could be about.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import structlog
 
 from portal.access import RuleApprovals
 from portal.app.access import StoredState
+from portal.app.document_stamps import GATEWAY_RULE, Stamps, stamp_of
 from portal.app.flows import lists_of
 from portal.config import Config
 from portal.dlp import detection_installed
@@ -29,13 +31,16 @@ from portal.gateway import (
 KEY = "portal.gateway"
 
 
-def checked_rules(config: Config, detector: Detecting | None, approvals: RuleApprovals | None = None) -> list[HttpRule]:
+def checked_rules(
+    config: Config, detector: Detecting | None, approvals: RuleApprovals | None = None, stamps: Stamps | None = None
+) -> list[HttpRule]:
     """The rules of the document.
 
     Raises:
         HttpRuleRefused: one cannot be used, or asks for secrets and nothing searches for them.
     """
-    rules = read_rules(config.portal.gateway.rules, f"{KEY}.rules", approvals)
+    stamp_of_rule = partial(stamp_of, stamps or {}, GATEWAY_RULE, "")
+    rules = read_rules(config.portal.gateway.rules, f"{KEY}.rules", approvals, stamp_of_rule)
     searches = detector is not None and detection_installed()
     if not searches and (asking := next((rule for rule in rules if rule.profiles), None)) is not None:
         problem = "asks for secrets, and nothing searches for them here: pip install 'codemode-portal[dlp]'"
@@ -50,7 +55,7 @@ def rulebook(config: Config, stored: StoredState, detector: Detecting | None) ->
         HttpRuleRefused: as `checked_rules`.
     """
     approvals = RuleApprovals(lists_of(config, stored))
-    rules = (*checked_rules(config, detector, approvals), *in_order(_stored(stored, approvals)))
+    rules = (*checked_rules(config, detector, approvals, stored.stamps), *in_order(_stored(stored, approvals)))
     log = structlog.get_logger("portal.gateway")
     for mistake in approvals.mistakes:
         log.warning("a rule asks people who are not there", reason=mistake)

@@ -33,6 +33,7 @@ from portal.app.asgi import Addresses, instance_app
 from portal.app.code import Programs
 from portal.app.definitions import OWN, PortalDefinition, definitions, host_url
 from portal.app.detection import FollowedProfiles, open_detection
+from portal.app.document_stamps import DocumentStamps
 from portal.app.flows import flow_settings
 from portal.app.gateway import checked_rules, rulebook
 from portal.app.itself import OwnAddress, leads_to, mark_of
@@ -94,6 +95,8 @@ class Instance:
         self._profiles: FollowedProfiles | None = None
         self._stored_servers: StoredServers | None = None
         self._follower: Follower | None = None
+        self._stamps = DocumentStamps()
+        self._stamps_follower: Follower | None = None
         self._observing: Observing
         self._stored = StoredState()
         self._origin = ""
@@ -161,6 +164,7 @@ class Instance:
                 raise ConfigError(str(error), file="the changed configuration") from error
             set_level(takes.portal.log_level)
             self.shared.config = takes
+            self._take_stamps()
             await self._observing.apply()
             self._notice_again()
             try:
@@ -317,6 +321,7 @@ class Instance:
             from portal.app.store import open_store
 
             self.shared.store = await stack.enter_async_context(open_store(config.portal.state, self.shared.parts.now))
+        self._take_stamps()
         self.shared.flows = await stack.enter_async_context(Flows(self.shared.parts.now, self.shared.store))
         self._take_up_flows()
         learning, pins = self.shared.parts.learning, self.shared.parts.pins
@@ -369,6 +374,7 @@ class Instance:
         if config.portal.identity is not None:
             routes = await self._start_identity(config.portal.identity, stack)
         self.shared.parked = self._parked()
+        self._stamps_follower = self._follower_of_stamps()
         stack.push_async_callback(self._close)
         await self._refresh()
         await stack.enter_async_context(self._going_on())
@@ -411,9 +417,10 @@ class Instance:
     async def _close(self) -> None:
         if self.admin is not None:
             self.admin.close_streams()
-        # The follower first: it could begin a portal that nobody closes any more.
-        if self._follower is not None:
-            await self._follower.aclose()
+        # The followers first: they could begin a portal that nobody closes any more.
+        for follower in (self._follower, self._stamps_follower):
+            if follower is not None:
+                await follower.aclose()
         await asyncio.gather(*(portal.aclose() for portal in self.portals.values()))
 
     # Following
@@ -437,17 +444,58 @@ class Instance:
         except (PolicyError, ValueError) as error:
             self._log.error("what is stored is not taken up; what was known goes on deciding", reason=str(error))
 
+    @property
+    def _may_ask(self) -> bool:
+        """Whether anything here may ask people for approvals."""
+        decides = self.config.portal.identity is not None or self.shared.parts.access is not None
+        return self.shared.store is not None and decides
+
+    def _take_stamps(self) -> None:
+        """Have stamps of what the document says now. What the database says of them is followed."""
+        if self._may_ask:
+            self._stamps.take(self.config)
+            self._stored = replace(self._stored, stamps=self._stamps.in_force)
+
+    async def _settle_stamps(self) -> None:
+        """Tell the database what the document says. If it is away, the follower does so later, and what asks people has
+        stamps that nothing had before."""
+        if self._stamps_follower is None or not self._stamps.is_waiting:
+            return
+        try:
+            await self._stamps.settle(self.shared.require_store())
+        except StateUnavailable as error:
+            self._unavailable(error)
+            self._stamps_follower.again()
+
+    def _follower_of_stamps(self) -> Follower | None:
+        if not self._may_ask:
+            return None
+        from portal.state import DOCUMENT_STAMPS
+
+        return Follower(self.shared.require_store(), {DOCUMENT_STAMPS}, self._follow_stamps, self._unavailable)
+
+    async def _follow_stamps(self) -> None:
+        """Take up the stamps that another process has made, or tell the database of those of this one."""
+        async with self._applying:
+            are_others = await self._stamps.settle(self.shared.require_store())
+        if are_others:
+            await self._follow()
+
     def _unavailable(self, error: StateUnavailable) -> None:
         self._log.debug("the store cannot be read; what was known goes on deciding", reason=str(error))
 
     async def _refresh(self) -> None:
         """Read the store, and make the portals what configuration and store say."""
         section = self.config.portal.identity
+        await self._settle_stamps()
+        self._stored = replace(self._stored, stamps=self._stamps.in_force)
+        if section is not None:
+            stored = await read_stored(self.shared.require_store())
+            self._stored = replace(stored, stamps=self._stamps.in_force)
+        self._take_up_flows()
         if section is not None:
             from portal.app.admin import configure_admin
 
-            self._stored = await read_stored(self.shared.require_store())
-            self._take_up_flows()
             assert self._signals is not None
             if await self._signals.apply(section):
                 self._connect_signals(self.portals.values())

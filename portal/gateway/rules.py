@@ -116,10 +116,12 @@ class Rulebook:
 
 
 NO_RULES = Rulebook()
+StampOf = Callable[[Mapping[str, object]], str]
+"""What tells an entry of the document from the same entry that was there before, "" where nobody counts that."""
 
 
 def compile_rule(id: str, document: RuleDocument, stamp: str = "", approvals: RuleApprovals | None = None) -> HttpRule:
-    """A rule that can decide. `stamp` is another after each change of a stored one. `approvals` knows who approves;
+    """A rule that can decide. `stamp` is another after each change of it. `approvals` knows who approves;
     without it a list of addresses has nobody.
 
     Raises:
@@ -170,25 +172,32 @@ def unreadable_rule(id: str, members: Mapping[str, object], problem: str) -> Htt
 
 
 def read_rules(
-    entries: Sequence[object], where: str = "rules", approvals: RuleApprovals | None = None
+    entries: Sequence[object],
+    where: str = "rules",
+    approvals: RuleApprovals | None = None,
+    stamp_of: StampOf = lambda entry: "",
 ) -> list[HttpRule]:
-    """The rules that an operator wrote into the document and that are enabled, in their order.
+    """The rules that an operator wrote into the document and that are enabled, in their order. What `stamp_of` says of
+    one is another after each of its changes.
 
     Raises:
         HttpRuleRefused: a rule cannot be used, or two have one id.
     """
     return [
         replace(one.rule, precedence=one.precedence)
-        for one in written_rules(entries, where, approvals)
+        for one in written_rules(entries, where, approvals, stamp_of)
         if one.document.enabled
     ]
 
 
 def written_rules(
-    entries: Sequence[object], where: str = "rules", approvals: RuleApprovals | None = None
+    entries: Sequence[object],
+    where: str = "rules",
+    approvals: RuleApprovals | None = None,
+    stamp_of: StampOf = lambda entry: "",
 ) -> list[WrittenRule]:
     """All rules that an operator wrote into the document, in the order in which they are asked. One without
-    `precedence` has that of the one before it; one without `id` is known by its name.
+    `precedence` has that of the one before it; one without `id` is known by its name. `stamp_of` as for `read_rules`.
 
     Raises:
         HttpRuleRefused: a rule cannot be used, or two have one id.
@@ -205,7 +214,8 @@ def written_rules(
             )
         ids.add(id)
         try:
-            rule = compile_rule(id, document, approvals=approvals)
+            stamp = stamp_of(entry) if isinstance(entry, Mapping) else ""
+            rule = compile_rule(id, document, stamp, approvals)
         except HttpRuleRefused as refused:
             raise HttpRuleRefused(refused.member, refused.problem, here) from None
         before = before if document.precedence is None else document.precedence

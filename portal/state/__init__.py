@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from portal.state.approval_rows import ApprovalRows
     from portal.state.credentials import CredentialKey, CredentialRows, StoredCredential
     from portal.state.database import begin_sqlite, make_private_file, parse_url
+    from portal.state.document_stamps import DOCUMENT_STAMPS, DocumentStampRows, new_stamp
     from portal.state.envelope import Key, Place, rewrap, seal, unseal
     from portal.state.grant_rows import GrantRows
     from portal.state.inspection import SchemaState, copy_sqlite, lock_holder, schema_state
@@ -87,6 +88,8 @@ else:
             "GrantRows": "grant_rows",
             "Broken": "objects",
             "CredentialKey": "credentials",
+            "DOCUMENT_STAMPS": "document_stamps",
+            "DocumentStampRows": "document_stamps",
             "CredentialRows": "credentials",
             "Family": "tokens",
             "Found": "objects",
@@ -103,6 +106,7 @@ else:
             "SchemaState": "inspection",
             "is_failure": "trouble",
             "make_private_file": "database",
+            "new_stamp": "document_stamps",
             "parse_url": "database",
             "reason_of": "trouble",
             "rewrap": "envelope",
@@ -124,6 +128,7 @@ __all__ = [
     "APPROVALS",
     "APPROVAL_GRANTS",
     "APPROVAL_NOTICES",
+    "DOCUMENT_STAMPS",
     "KEEP",
     "LABELS_READ",
     "LIVE",
@@ -148,6 +153,7 @@ __all__ = [
     "CredentialRows",
     "DocumentBroken",
     "DocumentInvalid",
+    "DocumentStampRows",
     "EndOfRun",
     "EndState",
     "Family",
@@ -207,6 +213,7 @@ __all__ = [
     "is_failure",
     "lock_holder",
     "make_private_file",
+    "new_stamp",
     "next_state",
     "parse_url",
     "plain",

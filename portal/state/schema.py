@@ -274,6 +274,16 @@ approval_grants = Table(
     Index("approval_grants_by_end", "until"),
 )
 
+# What tells apart an entry of the configuration document from the same entry that was there before: `digest` is the
+# SHA-256 of its text, and `gone_at` since when no document that was loaded has it.
+document_stamps = Table(
+    "document_stamps",
+    metadata,
+    Column("digest", Bytes(32), primary_key=True),
+    Column("stamp", String(32), nullable=False),
+    Column("gone_at", Number(optional=True)),
+)
+
 # One row a kind: how often something of it was changed. What other processes look at.
 changes = Table(
     "changes",

@@ -20,6 +20,7 @@ from portal.state.changes import Callback, Changes, count, read_revisions
 from portal.state.clock import Clock, from_stored, utc_now
 from portal.state.credentials import CredentialRows
 from portal.state.database import Database
+from portal.state.document_stamps import DocumentStampRows
 from portal.state.envelope import Place, seal, unseal
 from portal.state.errors import KeysUnusable, Misused, SecretUnreadable, StateUnavailable, StoreHealth
 from portal.state.grant_rows import GrantRows
@@ -144,6 +145,7 @@ class Store:
         self.approvals = ApprovalRows(database.reading, self._writing_rows, clock, keys.find)
         self.approval_notices = ApprovalNoticeRows(database.reading, self._writing_rows, clock)
         self.approval_grants = GrantRows(database.reading, self._writing_rows, clock)
+        self.document_stamps = DocumentStampRows(database.reading, self._writing_rows, clock)
         self._database = database
         self._keys = keys
         self._clock = clock

@@ -113,6 +113,40 @@ async def test_an_approval_is_void_where_its_rule_or_the_address_of_the_server_i
         assert (await running)["result"] == "planted-argument" and at.calls == 1
 
 
+async def test_an_approval_is_void_where_its_rule_was_changed_and_is_as_before(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with ruled(tmp_path, [ASKS], code_tool) as at:
+        running = asyncio.create_task(at.run(f"{READ} {SEND}"))
+        [first] = await at.asked()
+        for rules in ([{**ASKS, "exempt": ["crm"]}], [ASKS]):
+            await at.apply(rules)
+        await at.approvals.decide(first.id, ADA_DECIDES, True)
+        [second] = await at.asked()
+        assert second.rule.policy == first.rule.policy and at.calls == 0
+        await at.approvals.decide(second.id, ADA_DECIDES, True)
+        assert (await running)["result"] == "planted-argument" and at.calls == 1
+
+
+async def test_what_is_remembered_under_a_rule_is_void_where_the_rule_was_left_out_and_comes_back(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    remembers = {**ASKS, "remember": True}
+    async with ruled(tmp_path, [remembers], code_tool) as at:
+        running = asyncio.create_task(at.run(f"{READ} {SEND}"))
+        [asked] = await at.asked()
+        await at.approvals.decide(asked.id, ADA_DECIDES, True, remember=Remember(seconds=600))
+        await running
+        assert (await at.run(f"{READ} {SEND}"))["result"] == "planted-argument" and at.calls == 2
+        for rules in ([], [remembers]):
+            await at.apply(rules)
+        running = asyncio.create_task(at.run(f"{READ} {SEND}"))
+        [asked] = await at.asked()
+        assert at.calls == 2
+        await at.approvals.decide(asked.id, ADA_DECIDES, False)
+        await running
+
+
 async def test_a_call_of_a_client_says_where_it_is_approved(tmp_path: Path, code_tool: CodeTool) -> None:
     async with ruled(tmp_path, [ASKS], code_tool) as at, at.client() as client:
         await client.call_tool("crm_echo", {"text": "one"})

@@ -51,6 +51,21 @@ async def test_what_a_rule_finds_waits_for_people_who_do_not_see_it_and_is_sent_
         assert (row.policy, row.outcome) == ("gateway:Ask", "ok") and TOKEN not in repr(at.kept.records)
 
 
+async def test_an_approval_is_void_where_its_rule_of_the_document_was_switched_off_and_is_on_again(
+    tmp_path: Path, code_tool: CodeTool, searching: Searching
+) -> None:
+    async with ruled(tmp_path, (), code_tool, gateway=[ASKS], detector=searching) as at:
+        running = asyncio.create_task(at.run(sending(TOKEN)))
+        [first] = await at.asked()
+        for rule in ({**ASKS, "enabled": False}, ASKS):
+            await at.apply(gateway=[rule])
+        await at.approvals.decide(first.id, ADA_DECIDES, True)
+        [second] = await at.asked()
+        assert second.rule.policy == first.rule.policy and at.calls == 0
+        await at.approvals.decide(second.id, ADA_DECIDES, True)
+        assert (await running)["result"] == TOKEN and at.calls == 1
+
+
 async def test_a_plan_is_shown_without_what_rules_find_in_it(
     tmp_path: Path, code_tool: CodeTool, searching: Searching
 ) -> None:
