@@ -111,6 +111,7 @@ class LoggedRow(BaseModel):
     span: str
     parent_span: str
     line: int
+    recording: str
     at: int
     us: int
     instance: str

@@ -359,7 +359,8 @@ class Caller:
         context.facts.rows += 1
         if self._on_run_end is not None:
             self._on_run_end(run.id)
-        row = run_row(run, context, portal=self.portal if portal is None else portal)
+        whose = self.portal if portal is None else portal
+        row = run_row(run, context, portal=whose, recording="off" if recording is None else "on")
         holder = holder_of(context.principal)
         name = self._records.write(row, holder)
         if self._contents is not None and name is not None and program and self._contents.wants_programs():

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from typing import Literal
 from urllib.parse import urlsplit
 
 import orjson
@@ -97,7 +98,7 @@ class EndedRun:
     parent_span: str = ""
 
 
-def run_row(run: EndedRun, context: CallContext, *, portal: str) -> LogRow:
+def run_row(run: EndedRun, context: CallContext, *, portal: str, recording: Literal["on", "off", ""] = "") -> LogRow:
     """The row of a run, in whose context its calls are below it. What they have received and no model has read is
     saved."""
     own = context.source.trace
@@ -124,6 +125,7 @@ def run_row(run: EndedRun, context: CallContext, *, portal: str) -> LogRow:
         trace="" if own is None else own.trace,
         span="" if own is None or not own.recorded else own.span,
         parent_span=run.parent_span,
+        recording=recording,
     )
 
 

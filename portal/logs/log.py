@@ -176,6 +176,12 @@ class CallLog:
         """Whether calls wait when there is no room for a row."""
         return self._settings().when_full == "block"
 
+    @property
+    def content_days(self) -> int:
+        """How many whole days contents and recordings are kept."""
+        settings = self._settings()
+        return min(settings.content_days, settings.keep_days)
+
     def has_room(self, holder: str = "") -> bool:
         """Whether a call of this holder may go on now. Where callers wait, ask before a call, and wait for `room` if
         not."""
@@ -401,7 +407,7 @@ class CallLog:
             partial(remove_before, day=day, key=self._key, now=now, most=REMOVE_ROWS, farewells=tuple(self._farewells))
         ):
             gone += part
-        content_day = now // DAY - min(settings.content_days, settings.keep_days)
+        content_day = now // DAY - self.content_days
         while await self.database.write(partial(remove_contents, day=content_day)):
             pass
         keep_days = max(settings.sums_days, settings.keep_days)

@@ -39,7 +39,8 @@ class LogRow(NamedTuple):
 
     How it ended: `outcome`, with the `policy` that decided and the `reason` in words; `error_code` is that of JSON-RPC.
     `bytes_in` went to the server and `bytes_out` came back; `tokens_saved` are those of results that no model has read.
-    `findings` are those of screenings, as JSON; `labels` those of what was called, with a comma between.
+    `findings` are those of screenings, as JSON; `labels` those of what was called, with a comma between. `recording` of
+    a run is "on" if it was recorded, "off" if not, "" if that is not known.
     """
 
     at: int
@@ -75,6 +76,7 @@ class LogRow(NamedTuple):
     parent_span: str = ""
     labels: str = ""
     line: int = 0
+    recording: str = ""
 
     @property
     def time(self) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 
 from portal.logs.row import COLUMNS, LogRow
 
-VERSION = 3
+VERSION = 4
 DAY = 86_400_000_000
 """Microseconds."""
 HOUR = 3_600_000_000
@@ -19,7 +19,7 @@ PARTS = len(BOUNDS) + 1
 PART_BITS = 31
 """Of a column with the counts of two parts, so many bits are the first one's."""
 
-ADDED_BY = {2: ("span", "parent_span", "labels"), 3: ("line",)}
+ADDED_BY = {2: ("span", "parent_span", "labels"), 3: ("line",), 4: ("recording",)}
 """Columns that came with a version, in order. They are null in older rows, whose batches were hashed without them."""
 ADDED = tuple(name for names in ADDED_BY.values() for name in names)
 

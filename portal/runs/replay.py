@@ -6,6 +6,7 @@ One at a time, under the limits of a run and in the part of whoever asks, so tha
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -13,11 +14,12 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from codemode import ParkedUnreadable, Replayed, RunRecording
-from portal.logs import CallLog, ContentLog, KeptRecording, RowName, StoredRow, run_of
+from portal.logs import CallLog, ContentLog, KeptRecording, LogRow, RowName, StoredRow, run_of
 from portal.runs.history import STORED_SECONDS
 from portal.state import SecretUnreadable
 from sandbox import EngineError
 
+_DAY, _JUST_ENDED = 86_400_000_000, 5_000_000
 HOW_TO_RECORD = (
     'With `"runs": {"record": "on"}` in its `portal` section, programs that begin from then on are recorded.'
 )
@@ -72,7 +74,7 @@ class RunReplays:
             raise ReplayImpossible(f"Its recording cannot be opened: {error}.") from None
         if row is None:
             raise ReplayImpossible("The log has no run with this id that has ended.", known=False)
-        recording = await recording_of(kept)
+        recording = await recording_of(kept, row.row, self._log.content_days)
         async with self._turn:
             return await repeated(self._programs, recording, identity)
 
@@ -89,22 +91,43 @@ def row_of_run(connection: Connection, run_id: str) -> StoredRow | None:
     return run_of(connection, run_id)[0] if run_id else None
 
 
-async def recording_of(kept: KeptRecording | None) -> RunRecording:
-    """What the log keeps of a run, as the recording that it is.
+async def recording_of(kept: KeptRecording | None, run: LogRow, kept_days: int) -> RunRecording:
+    """What the log keeps of the run with this row, as the recording that it is. Recordings are kept for so many days.
 
     Raises:
         ReplayImpossible: it is none.
     """
     if kept is None:
-        raise ReplayImpossible(
-            f"This run was not recorded, or its recording was lost or is gone by now. {HOW_TO_RECORD}"
-        )
+        raise _nothing_kept(run, kept_days)
     if kept.data is None:
         raise ReplayImpossible(f"This run has no recording: {kept.why}.")
     try:
         return await asyncio.to_thread(RunRecording.from_bytes, kept.data)
     except ParkedUnreadable as error:
         raise ReplayImpossible(f"Its recording cannot be read: {error}.") from None
+
+
+def _nothing_kept(run: LogRow, kept_days: int) -> ReplayImpossible:
+    """Why nothing is kept of the recording of a run, not even a reason."""
+    now = time.time_ns() // 1000
+    is_old = run.at // _DAY < now // _DAY - kept_days
+    days = "a day" if kept_days == 1 else f"{kept_days} days"
+    gone = f"its recording is gone by now: recordings are kept for {days}."
+    match run.recording:
+        case "off":
+            return ReplayImpossible(f"This run was not recorded. {HOW_TO_RECORD}")
+        case "on" if is_old:
+            return ReplayImpossible(f"This run was recorded, and {gone}")
+        case "on" if now - run.at - run.us < _JUST_ENDED:
+            words = "This run was recorded, and its recording is not stored yet. Try again in a moment."
+            return ReplayImpossible(words, now=True)
+        case "on":
+            words = "its process was killed, or the log's database did not take it. Run the program again to have one."
+            return ReplayImpossible(f"This run was recorded, and its recording was lost before it was stored: {words}")
+        case _ if is_old:
+            return ReplayImpossible(f"This run was not recorded, or {gone}")
+        case _:
+            return ReplayImpossible(f"This run was not recorded, or its recording was lost. {HOW_TO_RECORD}")
 
 
 async def repeated(programs: RunsPrograms, recording: RunRecording, identity: str = "") -> Replayed:

@@ -25,8 +25,8 @@ from portal.cli.session import load
 from portal.cli.show.console import consoles
 from portal.cli.show.progress import WaitLine
 from portal.cli.show.unseen import seen
-from portal.config import Config
-from portal.logs import KeptRecording, LogDatabase, RowName, StoredRow, event, read_recording
+from portal.config import Config, LogSection
+from portal.logs import KeptRecording, LogDatabase, LogSettings, RowName, StoredRow, event, read_recording
 from portal.runs import ReplayImpossible, recording_of, repeated, row_of_run
 from portal.state import KeyRing, SecretUnreadable
 from sandbox import Engine, InProcessExecutor
@@ -43,7 +43,8 @@ async def replay_run(run: str, config: Path | None, *, as_json: bool) -> Exit:
     stdout, stderr = consoles()
     _, document = load(config, stderr, quiet=True)
     try:
-        recording = await recording_of(await _kept(config, document, run, stderr, quiet=as_json))
+        row, kept = await _kept(config, document, run, stderr, quiet=as_json)
+        recording = await recording_of(kept, row.row, _kept_days(document))
         with WaitLine(stderr, f"Replaying {run} ...", quiet=as_json):
             async with _tool(document) as tool:
                 replayed = shown_replay(run, await repeated(tool, recording))
@@ -77,7 +78,7 @@ def replay_lines(replayed: ShownReplay) -> list[Text]:
 
 async def _kept(
     config: Path | None, document: Config, run: str, stderr: Console, *, quiet: bool
-) -> KeptRecording | None:
+) -> tuple[StoredRow, KeptRecording | None]:
     keys = keys_of_document(document)
     async with opened_log(config, stderr, quiet=quiet) as (database, _):
         looks = LOOKS if document.portal.runs.record == "on" else 1
@@ -94,7 +95,7 @@ async def _kept(
             )
         if keys is None:
             raise ReplayImpossible("There is no key of the portal's database here that could open a recording.")
-        return kept
+        return row, kept
 
 
 async def _recording(database: LogDatabase, row: StoredRow, keys: KeyRing) -> KeptRecording | None:
@@ -107,6 +108,13 @@ async def _recording(database: LogDatabase, row: StoredRow, keys: KeyRing) -> Ke
         return await database.read(partial(read_recording, name=name, keys=keys))
     except SecretUnreadable as error:
         raise ReplayImpossible(f"Its recording cannot be opened: {error}.") from None
+
+
+def _kept_days(document: Config) -> int:
+    """For how many whole days the log of this configuration keeps recordings."""
+    section = document.portal.logs or LogSection()
+    days = LogSettings().content_days if section.contents is None else section.contents.keep_days
+    return min(days, section.keep_days)
 
 
 def _has_just_ended(run: StoredRow) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from portal.app import Instance, Parts, serving
 from portal.cli.exits import Exit
 from portal.config import parse_config
 from portal.errors import ConfigError
+from portal.logs.schema import calls, recordings
 from portal.shares import Shares
 from tests.patience import PATIENCE
 from tests.portal.admin.conftest import Api, admin_api
@@ -143,7 +145,36 @@ async def test_a_run_that_is_not_recorded_says_so_and_how_it_is_switched_on(
         error = await portal.refusal(run)
         assert error.status_code == 409 and '"record": "on"' in words(error)
         done = await portal.command(run)
-        assert done.returncode == Exit.USAGE and "This run was not recorded" in done.stderr
+        assert done.returncode == Exit.USAGE and "This run was not recorded. With" in done.stderr
+
+
+async def test_a_recording_that_is_not_there_was_lost_or_is_gone_by_age_or_was_never_made(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with recording(tmp_path, code_tool) as portal:
+        run = await portal.code("return 1")
+        log = portal.instance.shared.log
+        assert log is not None
+
+        async def said_of(**values: Any) -> str:
+            of_run = calls.update().where(calls.c.run == run, calls.c.kind == "run").values(**values)
+            await log.database.write(lambda connection: connection.execute(of_run).close())
+            refused = await portal.refusal(run)
+            assert refused.status_code == 409
+            done = await portal.command(run)
+            assert done.returncode == Exit.USAGE
+            found = words(refused)
+            assert found.rstrip(".") in " ".join(done.stderr.split())
+            return found
+
+        # As where the log's database did not take it.
+        await log.database.write(lambda connection: connection.execute(recordings.delete()).close())
+        minute_ago, ago = (int((time.time() - seconds) * 1_000_000) for seconds in (60, 9 * 86_400))
+        assert "was recorded, and its recording was lost before it was stored" in await said_of(at=minute_ago)
+        assert "was recorded, and its recording is gone by now: recordings are kept for 7 days" in await said_of(at=ago)
+        # A row of an earlier version does not say whether its run was recorded.
+        assert "was not recorded, or its recording is gone by now" in await said_of(recording=None)
+        assert "was not recorded, or its recording was lost" in await said_of(at=minute_ago)
 
 
 async def test_a_run_that_was_parked_and_went_on_in_another_process_is_one_recording(
