@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from portal.admin import Admin
     from portal.app.signals import SignalSources
     from portal.runs import DurableRuns, RunOutcome
-    from portal.state import RunClaim, StoredRun
+    from portal.state import RunClaim
 
 PURGE_SECONDS = 900.0
 DRAIN_SECONDS = 5.0
@@ -257,15 +257,18 @@ class Instance:
         """What has parked runs go on at the portals of this instance, once it is entered; None without a store."""
         if self.shared.store is None:
             return None
+        from portal.app.ended_runs import EndedRuns
         from portal.runs import DurableRuns
 
+        ended = EndedRuns(self.shared, self.portals)
         return DurableRuns(
             self.shared.store,
             self._resume,
             owner=secrets.token_hex(16),
             portals=lambda: frozenset(self.portals),
             known=self._known,
-            on_end=self._note_end,
+            on_end=ended.note,
+            in_log=ended.in_log,
             logins=None if self.shared.identity is None else self.shared.identity.logins,
             clock=self.shared.parts.now,
         )
@@ -298,11 +301,6 @@ class Instance:
                 await stack.enter_async_context(parked)
                 stack.push_async_callback(parked.aclose, DRAIN_SECONDS)
             yield
-
-    def _note_end(self, run: StoredRun) -> None:
-        # Its portal may be one that this process does not serve, or that was removed.
-        if (portal := self.portals.get(run.portal) or self.portals.get(OWN)) is not None:
-            portal.endpoint.note_end(run)
 
     # Starting
 

@@ -261,9 +261,9 @@ class CodeMode:
             return answer
         return await self._tasks.of_run(held.request, run_id) or answer
 
-    def note_end(self, run: StoredRun) -> None:
-        """Write the row of a parked run that has ended without going on."""
-        self._programs.note_end(run)
+    def note_end(self, run: StoredRun, *, is_left: bool = False) -> None:
+        """Write the row of a parked run that has ended without going on, or that `is_left` without one."""
+        self._programs.note_end(run, is_left=is_left)
 
     async def resume(self, claim: RunClaim) -> RunOutcome:
         """How it went with a parked run that this process has claimed.

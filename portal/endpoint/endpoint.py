@@ -392,10 +392,11 @@ class Endpoint:
         programs it is not attempted. Raises as `CodeMode.resume`."""
         return NextAttempt() if self._code is None else await self._code.resume(claim)
 
-    def note_end(self, run: StoredRun) -> None:
-        """Write the row of a parked run of this portal that has ended without going on."""
+    def note_end(self, run: StoredRun, *, is_left: bool = False) -> None:
+        """Write the row of a parked run of this portal that has ended without going on, or that `is_left` without a row
+        by a process that was killed."""
         if self._code is not None:
-            self._code.note_end(run)
+            self._code.note_end(run, is_left=is_left)
 
     def programs_of(self, holder: str) -> int:
         """How many programs of this holder (`portal.shares.holder_of`) are under way."""

@@ -70,6 +70,7 @@ from portal.upstream import CallContext, CallSource, DownstreamClient, OnRequest
 _log = structlog.get_logger("portal.endpoint")
 _STORING_SECONDS = 5.0  # as long as anybody waits for the database
 _PARKED = "it was parked when it ended, and its program did not go on"
+_KILLED = "the process in which it ended was killed before it kept one, or had no room"
 _LEFT = "its client left before it ended"
 _STOPPED = "it was stopped before it ended"
 _HIDDEN = "it has something that a rule of data loss prevention asks for"
@@ -255,8 +256,9 @@ class ProgramRuns:
             return denial.reason
         return None
 
-    def note_end(self, run: StoredRun) -> None:
-        """Write the row of a parked run, of any portal, that has ended without going on."""
+    def note_end(self, run: StoredRun, *, is_left: bool = False) -> None:
+        """Write the row of a parked run, of any portal, that has ended without going on. One that `is_left` without a
+        row has ended in a process that was killed; only what is stored of it is known."""
         end, at = run.document.end, int(run.created_at.timestamp() * 1_000_000)
         client = DownstreamClient(key="", info={"name": run.document.client_name})
         context = CallContext(identity=run.subject, source=CallSource(client=client), run_id=run.id)
@@ -265,13 +267,14 @@ class ProgramRuns:
             id=run.id,
             at=at,
             us=max(0, int(run.updated_at.timestamp() * 1_000_000) - at),
-            outcome=_OUTCOMES.get(kind, "error"),
+            outcome="ok" if run.state == "completed" else _OUTCOMES.get(kind, "error"),
             reason=kind,
             sent=0,
             answered=0,
             received=0,
         )
-        self._caller.write_run(row, context, recording=_PARKED if self._records() else None, portal=run.portal)
+        why = _KILLED if is_left else _PARKED
+        self._caller.write_run(row, context, recording=why if self._records() else None, portal=run.portal)
 
     async def refuse(
         self, request: ParkedRequest, parked: ParkedProgram, identity: Identity | None, failure: Failure

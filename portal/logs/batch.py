@@ -15,8 +15,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from portal.logs.chain import START, Checkpoint, LogKey, digest_of, linked
 from portal.logs.row import LogRow, packed, storable
-from portal.logs.schema import DAY, ROW_COLUMNS, SUM_TABLES, batches, calls, checkpoints, writers
+from portal.logs.schema import DAY, HOUR, ROW_COLUMNS, SUM_TABLES, batches, calls, checkpoints, writers
 
+_RUNS_AT_ONCE = 200
 _LOCK = 0x636F_6465_6C6F_6773
 _ANALYSED = 1_000
 """Entries of an index that are looked at, which takes milliseconds however many there are."""
@@ -42,10 +43,10 @@ class Batch:
 
 
 def store(connection: Connection, batch: Batch, now: int) -> None:
-    """Add the rows that are not there yet. `now` is in microseconds since 1970."""
+    """Add the rows that are not there yet, of a run one. `now` is in microseconds since 1970."""
     lock(connection)
     known = connection.execute(select(writers.c.number).where(writers.c.instance == batch.instance)).scalar() or 0
-    rows = [(number, row) for number, row in batch.rows if number > known]
+    rows = _once(connection, [(number, row) for number, row in batch.rows if number > known])
     n, last, previous = _newest(connection)
     lines: list[tuple[int, int, LogRow, bytes]] = []
     for number, row in rows:
@@ -67,6 +68,34 @@ def store(connection: Connection, batch: Batch, now: int) -> None:
     reached = {"number": rows[-1][0] if rows else known, "dropped": batch.dropped, "at": now}
     noted = insert_into(connection, writers).values(instance=batch.instance, **reached)
     connection.execute(noted.on_conflict_do_update(index_elements=["instance"], set_=reached))
+
+
+def runs_written(connection: Connection, ids: Sequence[str], since: int) -> set[str]:
+    """Those of these runs that have their row. They began at `since` or later, in microseconds since 1970."""
+    found = set[str]()
+    # A clock may have been wrong. What is far older is in other partitions.
+    late = calls.c.id >= since - HOUR
+    for at in range(0, len(ids), _RUNS_AT_ONCE):
+        some = calls.c.run.in_(ids[at : at + _RUNS_AT_ONCE])
+        found.update(connection.execute(select(calls.c.run).where(some, calls.c.kind == "run", late)).scalars())
+    return found
+
+
+def _once(connection: Connection, rows: Sequence[tuple[int, LogRow]]) -> Sequence[tuple[int, LogRow]]:
+    """These rows without those of runs that have one already: another process may have written it in the place of one
+    that was killed, whose journal is stored later."""
+    runs = [row for _, row in rows if row.kind == "run" and row.run]
+    if not runs:
+        return rows
+    there = runs_written(connection, sorted({row.run for row in runs}), min(row.at for row in runs))
+    kept: list[tuple[int, LogRow]] = []
+    for number, row in rows:
+        if row.kind == "run" and row.run:
+            if row.run in there:
+                continue
+            there.add(row.run)
+        kept.append((number, row))
+    return kept
 
 
 def sign(connection: Connection, key: LogKey, now: int) -> None:

@@ -161,12 +161,18 @@ class _PendingLook:
         self._rests_until = loop.time() + _REST * (loop.time() - began)
 
 
+async def _known_in_log(ended: Sequence[StoredRun]) -> bool:
+    """Where nobody can ask the log."""
+    return True
+
+
 class DurableRuns:
     """`async with DurableRuns(...)`. `owner` is the id of this process, which no other has. `resume` runs a claimed run
     on, and may be cancelled at any moment; every write that it makes for the run names the revision of its claim.
     `portals` gives those whose runs this process resumes, None for all. `known` gives all portals that there are, None
     where that is not known: runs of others end as this process begins. `on_end` is told of a run that ends without
-    being resumed. Runs whose login has ended by `logins` are ready at once: whoever resumes one ends it.
+    being resumed. `in_log` has the rows of runs that have ended be in the log; False while that cannot be said. Runs
+    whose login has ended by `logins` are ready at once: whoever resumes one ends it.
     """
 
     def __init__(
@@ -178,6 +184,7 @@ class DurableRuns:
         portals: Callable[[], Collection[str] | None] = lambda: None,
         known: Callable[[], Collection[str] | None] = lambda: None,
         on_end: Callable[[StoredRun], None] = lambda run: None,
+        in_log: Callable[[Sequence[StoredRun]], Awaitable[bool]] = _known_in_log,
         logins: RunLogins | None = None,
         settings: DurableSettings = DurableSettings(),
         clock: Clock = utc_now,
@@ -186,6 +193,7 @@ class DurableRuns:
         self._store = store
         self._resume = resume
         self._on_end = on_end
+        self._in_log = in_log
         self._logins = logins
         self._owner = owner
         self._portals = portals
@@ -384,6 +392,7 @@ class DurableRuns:
         while expired := await self.rows.expire_due():
             for run in expired:
                 self._on_end(run)
+        await self._look_for_unlogged()
         await self.rows.purge()
         await self._decisions.look(self._look_for_decisions)
         await self._ended_logins.look(self._look_for_ended_logins)
@@ -434,6 +443,14 @@ class DurableRuns:
                 lasts[whose] = await self._logins.lasts(*whose)
             if not lasts[whose]:
                 await self.rows.ready(run.id)
+
+    async def _look_for_unlogged(self) -> None:
+        """Runs that ended a while ago have their row in the log: those too whose process was killed before it wrote
+        that."""
+        while ended := await self.rows.take_unlogged():
+            if not await self._in_log(ended):
+                return
+            await self.rows.logged([run.id for run in ended])
 
     @property
     def _left_at_renewal(self) -> float:

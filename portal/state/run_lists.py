@@ -99,6 +99,12 @@ class RunLists:
         async with self._reading() as connection:
             return (await connection.execute(select(runs.c.id).limit(1))).first() is not None
 
+    async def is_unlogged(self, id: str) -> bool:
+        """Whether a run has ended and nobody knows yet whether the log has its row."""
+        query = select(runs.c.id).where(named(runs.c.id, id), runs.c.log_due.is_not(None))
+        async with self._reading() as connection:
+            return (await connection.execute(query)).first() is not None
+
     async def portals(self, unchanged_since: datetime) -> Sequence[str]:
         """The ids of the portals that have runs that have not ended, and none of which has changed since then."""
         live = select(runs.c.portal).where(runs.c.state.in_(LIVE)).group_by(runs.c.portal)
@@ -153,12 +159,13 @@ class RunLists:
         return found
 
     async def next_due(self, portals: Collection[str] | None = None) -> datetime | None:
-        """When a run is due, left by its process or expires next; None if there is none."""
+        """When a run is due, left by its process, expires or is looked for in the log next; None if there is none."""
         mine = of_portals(portals)
         firsts = (
             _first(runs.c.wake_at).where(mine),
             _first(runs.c.lease_until).where(mine),
             _first(runs.c.expires_at).where(runs.c.expires_at > to_stored(self._clock())),
+            _first(runs.c.log_due),
         )
         async with self._reading() as connection:
             found = [(await connection.execute(first)).scalar_one_or_none() for first in firsts]

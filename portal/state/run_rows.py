@@ -59,6 +59,7 @@ from portal.state.run_reading import (
 )
 from portal.state.run_states import END_EVENTS, LIVE, EndState, ParkReason, states_before
 from portal.state.run_values import (
+    LOG_SECONDS,
     MAX_ARGUMENTS_BYTES,
     MAX_CHECKPOINT_BYTES,
     MAX_RESULT_BYTES,
@@ -88,6 +89,7 @@ from portal.state.tokens import OpenWriting, Reading
 
 EXPIRED_AT_ONCE = 100
 PURGED_AT_ONCE = 1000
+UNLOGGED_AT_ONCE = 100
 _FIRST = 1
 _MIB = 1024 * 1024
 
@@ -472,14 +474,36 @@ class RunRows(RunLists):
             return [read_run(row) for row in (await connection.execute(ended)).mappings()]
 
     async def purge(self) -> int:
-        """Delete runs that have ended and are not kept any more. How many, at most `PURGED_AT_ONCE`."""
-        over = and_(runs.c.state.not_in(LIVE), runs.c.expires_at <= to_stored(self._clock()))
+        """Delete runs that have ended, are not kept any more, and whose row the log has. How many, at most
+        `PURGED_AT_ONCE`."""
+        over = and_(runs.c.state.not_in(LIVE), runs.c.expires_at <= to_stored(self._clock()), runs.c.log_due.is_(None))
         async with self._reading() as connection:
             ids = (await connection.execute(select(runs.c.id).where(over).limit(PURGED_AT_ONCE))).scalars().all()
         if not ids:
             return 0
         async with self._writing() as (connection, _):
             return (await connection.execute(delete(runs).where(runs.c.id.in_(ids), over))).rowcount
+
+    async def take_unlogged(self) -> Sequence[StoredRun]:
+        """Runs that ended a while ago, and of which nobody knows whether the log has their row, at most
+        `UNLOGGED_AT_ONCE`. Nobody else gets them for as long again: see `logged`."""
+        now = self._clock()
+        due = runs.c.log_due <= to_stored(now)
+        query = select(*SHOWN).where(due).order_by(runs.c.log_due).limit(UNLOGGED_AT_ONCE)
+        async with self._reading() as connection:
+            if (await connection.execute(query.limit(1))).first() is None:
+                return ()
+        async with self._writing() as (connection, _):
+            found = [read_run(row) for row in (await connection.execute(query)).mappings()]
+            later = {"log_due": to_stored(now + timedelta(seconds=LOG_SECONDS))}
+            await connection.execute(update(runs).where(runs.c.id.in_([run.id for run in found])).values(**later))
+            return found
+
+    async def logged(self, ids: Collection[str]) -> None:
+        """The log has the rows of these runs, which have ended: they are kept for their owners alone."""
+        async with self._writing() as (connection, _):
+            ended = and_(runs.c.id.in_(sorted(ids)), runs.c.state.not_in(LIVE))
+            await connection.execute(update(runs).where(ended).values(log_due=None))
 
     # Parts
 
@@ -624,6 +648,7 @@ class RunRows(RunLists):
         self, connection: AsyncConnection, row: RowMapping, state: EndState, values: Mapping[str, object]
     ) -> None:
         """Everything that the run kept goes with it, in the same commit."""
+        now = self._clock()
         ended = {
             "state": state,
             "reason": "",
@@ -635,7 +660,8 @@ class RunRows(RunLists):
             "again": 0,
             "secret": None,
             "kid": None,
-            "updated_at": to_stored(self._clock()),
+            "updated_at": to_stored(now),
+            "log_due": to_stored(now + timedelta(seconds=LOG_SECONDS)),
             **values,
         }
         this = and_(runs.c.id == row["id"], runs.c.revision == row["revision"])
@@ -650,7 +676,8 @@ class RunRows(RunLists):
         await connection.execute(update(approvals).where(asked).values(**withdrawn))
 
     async def _forget_oldest(self, connection: AsyncConnection, row: RowMapping) -> None:
-        """The results of one person have a bound together; the oldest give way."""
+        """The results of one person have a bound together; the oldest give way. What the log may not know of yet stays
+        without its result."""
         theirs = and_(runs.c.portal == row["portal"], runs.c.subject == row["subject"], runs.c.state.not_in(LIVE))
         query = select(runs.c.id, runs.c.size).where(theirs).order_by(runs.c.updated_at.desc(), runs.c.id == row["id"])
         size, too_many = 0, list[str]()
@@ -659,7 +686,9 @@ class RunRows(RunLists):
             if one["id"] != row["id"] and (number > MOST_ENDED_OF_SUBJECT or size > MOST_RESULT_BYTES_OF_SUBJECT):
                 too_many.append(one["id"])
         if too_many:
-            await connection.execute(delete(runs).where(runs.c.id.in_(too_many[:IDS_AT_ONCE])))
+            those = runs.c.id.in_(too_many[:IDS_AT_ONCE])
+            await connection.execute(delete(runs).where(those, runs.c.log_due.is_(None)))
+            await connection.execute(update(runs).where(those).values(secret=None, kid=None, size=0))
 
     async def _sealed(self, connection: AsyncConnection, secret: bytes, place: Place) -> dict[str, object]:
         kid = await current_kid(connection)

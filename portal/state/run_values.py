@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from portal.state.kinds import Kind
 from portal.state.run_states import EndState, ParkReason, RunState
 
+LOG_SECONDS = 60.0
+"""So long after the end of a run it is looked whether the log has its row."""
 RUNS = "runs"
 """What subscribers of a store are told when a run is parked, ready, given back or has ended."""
 

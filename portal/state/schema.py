@@ -135,6 +135,7 @@ labels_read = Table(
 # its end, sealed under the revision `sealed`. `revision` fences: whoever claims a run takes the next one, and every
 # later write names it. `size` counts the bytes kept of it, here and below. `approvals` is how many it waited for as it
 # was parked; `again` says that what it waits for came while it ran; `attempts` counts claims since it last got on.
+# `log_due` is when to look whether the log has the row of one that has ended, None where that is known.
 runs = Table(
     "runs",
     metadata,
@@ -159,6 +160,7 @@ runs = Table(
     Column("document", Text, nullable=False),
     Column("secret", Bytes),
     Column("kid", String(16)),
+    Column("log_due", Number(optional=True)),
     Index("runs_by_wake", "wake_at"),
     Index("runs_by_lease", "lease_until"),
     Index("runs_by_subject", "subject", "portal", "created_at"),
@@ -166,6 +168,7 @@ runs = Table(
     Index("runs_by_room", "portal", "state", "size"),
     Index("runs_by_expiry", "expires_at"),
     Index("runs_by_kid", "kid"),
+    Index("runs_by_log", "log_due"),
 )
 
 # The calls of a parked run, by the id that its program gave each; written ahead of their effects. `secret` has the

@@ -456,3 +456,19 @@ async def test_a_part_of_the_log_that_fails_says_so_and_goes_on(
             while place.journal(5).exists():
                 await asyncio.sleep(0.001)
             assert len(await rows_of(log)) == 2
+
+
+async def test_a_run_has_one_row_whichever_process_writes_it(place: LogPlace) -> None:
+    first, other = row(1, kind="run", run="exec_1"), row(2, kind="run", run="exec_1", reason="of another process")
+    call = row(3, run="exec_1")
+    async with CallLog.open(place) as one, CallLog.open(place) as two:
+        one.write(first)
+        await one.stored()
+        two.write(call)
+        two.write(other)
+        two.write(row(4, kind="run", run="exec_2"))
+        two.write(row(5, kind="run", run="exec_2", reason="once more"))
+        await two.stored()
+        assert await rows_of(one) == [first, call, row(4, kind="run", run="exec_2")]
+        # What is left out is no gap: the last row of a process may be one of these.
+        assert (await verified(one.database, LogKey.open(place.key))).is_whole

@@ -32,6 +32,7 @@ from portal.state import (
 )
 from portal.state.clock import to_stored
 from portal.state.run_values import (
+    LOG_SECONDS,
     MAX_CHECKPOINT_BYTES,
     MAX_RESULT_BYTES,
     MAX_RUN_BYTES,
@@ -339,6 +340,9 @@ async def test_a_result_is_kept_until_its_time_and_then_purged(store: Store, clo
     assert await store.runs.result("a") == b"3" and await store.runs.purge() == 0
     clock.move(1)
     assert await store.runs.result("a") is None
+    # Whoever writes the row of the log has not said so.
+    assert await store.runs.purge() == 0
+    await store.runs.logged(["a"])
     assert await store.runs.purge() == 1
     assert await store.runs.get("a") is None
 
@@ -505,9 +509,41 @@ async def test_the_oldest_results_of_a_person_give_way(store: Store, clock: SetC
         clock.move(1)
         await claimed(store, clock, f"r{number:02}")
         await store.runs.end(f"r{number:02}", 2, completed(clock.now, bytes(each)))
+        await store.runs.logged([f"r{number:02}"])
     kept = [run.id for run in await store.runs.list(RunFilter(subject="ann"))]
     assert kept == [f"r{number:02}" for number in range(fit + 1, 1, -1)]
     assert MOST_ENDED_OF_SUBJECT > fit
+
+
+async def test_the_oldest_result_gives_way_and_its_end_stays_until_the_log_has_its_row(
+    store: Store, clock: SetClock
+) -> None:
+    fit = MOST_RESULT_BYTES_OF_SUBJECT // MAX_RESULT_BYTES
+    for number in range(fit + 1):
+        clock.move(1)
+        await claimed(store, clock, f"r{number:02}")
+        await store.runs.end(f"r{number:02}", 2, completed(clock.now, bytes(MAX_RESULT_BYTES)))
+    assert await store.runs.result("r00") is None and await store.runs.result("r01") is not None
+    run = await store.runs.get("r00")
+    assert run is not None and (run.state, run.size) == ("completed", 0)
+
+
+async def test_an_end_is_looked_for_in_the_log_a_while_later_by_one_process_at_a_time(
+    store: Store, clock: SetClock
+) -> None:
+    await claimed(store, clock)
+    await store.runs.end("a", 2, completed(clock.now))
+    assert await store.runs.next_due() == clock.now + timedelta(seconds=LOG_SECONDS)
+    assert await store.runs.take_unlogged() == ()
+    clock.move(LOG_SECONDS)
+    [run] = await store.runs.take_unlogged()
+    assert run.id == "a" and await store.runs.take_unlogged() == ()
+    # Whoever took it was killed.
+    clock.move(LOG_SECONDS)
+    assert [run] == await store.runs.take_unlogged()
+    await store.runs.logged(["a"])
+    clock.move(LOG_SECONDS)
+    assert await store.runs.take_unlogged() == ()
 
 
 async def test_runs_are_listed_newest_first_a_page_at_a_time(store: Store, clock: SetClock) -> None:
