@@ -19,7 +19,7 @@ from portal.logs.row import MAX_NAME, Kind, LogRow, RowName, storable
 from portal.logs.setup import configure_logging, set_level
 
 if TYPE_CHECKING:
-    from portal.logs.batch import Leaving
+    from portal.logs.batch import Leaving, runs_written
     from portal.logs.chain import LogKey, LogKeyUnusable
     from portal.logs.contents import ContentLog, read_content, read_recording, rewrap_contents
     from portal.logs.database import LogDatabase, LogUnavailable, LogUnusable
