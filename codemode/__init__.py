@@ -19,7 +19,7 @@ from codemode.errors import (
     ParkedUnreadable,
 )
 from codemode.expose import ExposedTools, expose, expose_server
-from codemode.handle import KeptRuns, OwnServers, RunHandle, RunJournal
+from codemode.handle import Agreement, KeptRuns, OwnServers, RunHandle, RunJournal
 from codemode.kept import only_fetches
 from codemode.meaning.meanings import Meanings
 from codemode.mentions import asks_for_servers, computes_servers, named_servers
@@ -53,6 +53,7 @@ __all__ = [
     "PARKED",
     "PLAN",
     "Adherence",
+    "Agreement",
     "ArgumentCheck",
     "CallOutcome",
     "Catalog",

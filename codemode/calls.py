@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import orjson
 
 from codemode.caller import PARKED, CallOutcome, ToolCall, ToolCaller, ToolFailed, ToolReturned
 from codemode.catalog import Catalog, CatalogTool, Likeness
 from codemode.cost import clipped
-from codemode.handle import RunHandle
+from codemode.handle import BEFORE, Agreement, RunHandle
 from codemode.local import LocalCalls, is_local
 from codemode.offload import off_loop
 from codemode.outcome import ToolError, Value, settle
@@ -43,6 +43,9 @@ _GONE = (
     "is not among the tools of this program any more: its server does not offer it now, or a policy does not allow it. "
     "The call did not run."
 )
+_AGREEMENT = HostCall(BEFORE, "", None)
+"""In the place of a call, while people have not agreed to the run."""
+T = TypeVar("T")
 _Made: TypeAlias = tuple[HostCall, RunCall | None]
 
 
@@ -151,6 +154,26 @@ class Calls:
                 raise self._fault
             return batch
 
+    async def agreed(self, agreement: Agreement) -> bool:
+        """Whether people have agreed to the run; False when it is to be parked meanwhile. Where they do not agree, the
+        run ends here."""
+        self._wake_at = None
+        if self._parkable and self._handle.wants_to_park:
+            self._wish()
+
+        async def agree() -> bool:
+            await agreement(lambda waiting: self._waits.wait(BEFORE, replace(waiting, run=self._run.id)))
+            if self._handle.ending is not None:
+                # Its clock stops the run, as whoever else ends one.
+                await asyncio.get_running_loop().create_future()
+            return True
+
+        self._waits.begin_call()
+        try:
+            return await self._here(_AGREEMENT, agree()) is not None
+        finally:
+            self._waits.end_call()
+
     def queue(self, calls: Sequence[HostCall]) -> None:
         """Record these calls; they start when there is room for them."""
         self._queue.extend((call, self._record(call)) for call in calls)
@@ -240,18 +263,25 @@ class Calls:
     async def _single(self, call: HostCall) -> list[Settlement] | None:
         """As `settlements`, for one call, in the task of the driver."""
         record = self._record(call)
+        settlement = await self._here(call, self._perform(call, record))
+        if settlement is None:
+            self._queue.append((call, record))
+            return None
+        return [settlement]
+
+    async def _here(self, call: HostCall, work: Coroutine[object, object, T]) -> T | None:
+        """What the work for this call returns, in the task of the driver; None if it was withdrawn."""
         if not self._parkable:
-            return [await self._perform(call, record)]
+            return await work
         task = self._driver = self._driver or asyncio.current_task()
         assert task is not None
         self._alone, before = call, task.cancelling()
         try:
-            return [await self._perform(call, record)]
+            return await work
         except asyncio.CancelledError:
             # Another cancellation, of the request or at the end of the wall time, goes before ours.
             if not self._parking or task.cancelling() > before + 1:
                 raise
-            self._queue.append((call, record))
             return None
         finally:
             self._alone = None

@@ -18,7 +18,7 @@ from codemode.caller import ToolCaller
 from codemode.calls import Calls, LogDiffers
 from codemode.catalog import Catalog, Likeness
 from codemode.errors import ParkedUnreadable
-from codemode.handle import RunHandle
+from codemode.handle import Agreement, RunHandle
 from codemode.pace import Pace, RealPace
 from codemode.parking import LoggedCall, LoggedResume, ParkedProgram, PendingCall, ProgramLog
 from codemode.places import in_characters
@@ -236,8 +236,14 @@ class _Course:
             run.logs += outcome.logs
             if log is not None:
                 log.say(outcome.logs)
+            made = outcome.calls
+            if self._handle.agreement is not None:
+                calls.queue(made)
+                made = ()
+                if (parking := await self._agree(self._handle.agreement, outcome.wake_at, clock)) is not None:
+                    return parking
             waits.suspend(timer=outcome.wake_at is not None)
-            settlements: Sequence[Settlement] | None = await calls.settlements(outcome.calls, outcome.wake_at)
+            settlements: Sequence[Settlement] | None = await calls.settlements(made, outcome.wake_at)
             while settlements is None:
                 if (parking := await self._park(outcome.wake_at, clock)) is not None:
                     return parking
@@ -257,6 +263,15 @@ class _Course:
             if log is not None:
                 log.receive(outcome.calls)
         return outcome
+
+    async def _agree(self, agreement: Agreement, wake_at: float | None, clock: WallTime) -> ParkedState | None:
+        """None when people have agreed to the run: its calls may start. How the program parked before that."""
+        self._handle.waits.suspend(timer=False)  # a timer that is due waits too
+        while not await self._calls.agreed(agreement):
+            if (parking := await self._park(wake_at, clock)) is not None:
+                return parking
+        self._handle.agreement = None
+        return None
 
     async def _with_room(self, step: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """The outcome of a step that may need an isolate, and waits for one as long as the run may take: what the calls

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from codemode.parking import LoggedResume, ProgramLog
 from codemode.run import Failure, Run
 from codemode.waits import OnWait, Waits
 
 BEFORE = 0
-"""In the place of a call's id: what is waited for before the program makes any."""
+"""In the place of a call's id: what is waited for before any call of the program starts."""
 
 
 class KeptRuns(Protocol):
@@ -56,6 +56,10 @@ class RunJournal(Protocol):
         and comes out of `CodeTool.resume`: another process may have taken the run over."""
 
 
+Agreement: TypeAlias = Callable[[OnWait], Awaitable[None]]
+"""Asks people to agree to what a program is about to do. Returns when they have; if they do not, it ends the run."""
+
+
 class RunHandle:
     """One run. The host makes the handle and gives it to `CodeTool.run`; `runs` is what the program may come back for,
     `servers` those of its person.
@@ -75,6 +79,9 @@ class RunHandle:
         self.records = False
         self.checks_arguments = True
         """Whether calls whose arguments do not match the schema end before they reach the caller."""
+        self.agreement: Agreement | None = None
+        """What the program waits for at its first suspension, before any call of it starts; None once it is there. It
+        may be asked again, in another process too: a run parks while it waits."""
         self.wants_to_park = False
         """Whether the run parks as soon as all that it waits for can be made again."""
         self._wished: Callable[[], None] | None = None

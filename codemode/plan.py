@@ -574,11 +574,13 @@ def _counted(number: int, noun: str) -> str:
 class Adherence:
     """How far a real run has come in its plan. `used`: for each call with an effect, by its number in the run, the
     position of its entry, or `NO_ENTRY`. `answers` are those that its holes are named after: a program can tell that
-    answers are made up, so what it hands on is compared with the real ones."""
+    answers are made up, so what it hands on is compared with the real ones. `agreed`: whether people have agreed to the
+    plan, so that its calls may start."""
 
     plan: ProgramPlan
     used: dict[int, int] = field(default_factory=dict)
     answers: RealAnswers = field(default_factory=RealAnswers)
+    agreed: bool = True
     _holes: tuple[str, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     def takes(self, call: int, server: str, tool: str, arguments: Mapping[str, object]) -> bool:
@@ -633,14 +635,16 @@ class Adherence:
 
     def progress(self) -> dict[str, object]:
         """How far the run has come, without its plan."""
-        return {"used": [[call, entry] for call, entry in self.used.items()], "answers": self.answers.as_dict()}
+        used = [[call, entry] for call, entry in self.used.items()]
+        return {"used": used, "answers": self.answers.as_dict(), "agreed": self.agreed}
 
     def come_to(self, progress: Mapping[str, object]) -> Adherence:
         """The same plan with what `progress` has written. Raises ValueError for other documents."""
-        used, answers = progress.get("used"), progress.get("answers", {})
-        if not isinstance(used, list) or not isinstance(answers, dict):
-            raise ValueError("which calls of a plan were made, and what they were answered")
-        return Adherence(self.plan, {int(call): int(entry) for call, entry in used}, RealAnswers.from_dict(answers))
+        used, answers, agreed = progress.get("used"), progress.get("answers", {}), progress.get("agreed", True)
+        if not isinstance(used, list) or not isinstance(answers, dict) or not isinstance(agreed, bool):
+            raise ValueError("which calls of a plan were made, what they were answered, and whether it is agreed to")
+        made = {int(call): int(entry) for call, entry in used}
+        return Adherence(self.plan, made, RealAnswers.from_dict(answers), agreed)
 
     def as_dict(self) -> dict[str, object]:
         return {"plan": self.plan.as_dict(), **self.progress()}

@@ -107,6 +107,17 @@ class Approvals:
             self._asked[need.run] = True
         return await self._found(approval)
 
+    async def last(self, need: ApprovalNeed) -> Approval | None:
+        """The newest approval that was asked for this call of a run, whatever has become of it; None if there is none.
+
+        Raises:
+            ApprovalImpossible: nobody could be shown the call.
+        """
+        row = _row_of(_wanted(need, await _text_of(need), self._clock()))
+        self._asked[need.run] = True
+        found = next((one for one in await self._store.approvals.of_call(row) if _same_call(one, row)), None)
+        return None if found is None else await self._approval(found)
+
     async def request(self, need: ApprovalNeed) -> Approval:
         """The approval of this call: the one that was asked for already, or a new one.
 

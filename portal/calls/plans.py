@@ -1,13 +1,13 @@
 """The approval of a whole plan: the person behind a program decides once about all that it is about to do.
 
-It is asked for before the program begins. It is bound to the run, the program and every call of the plan, is good once,
-and is given in the browser alone: no client, service token or command line decides about it.
+It is asked for before the first call of the program. It is bound to the run, the program and every call of the plan, is
+good once, and is given in the browser alone: no client, service token or command line decides about it.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from codemode import OnWait, ProgramPlan, Waiting
@@ -52,8 +52,6 @@ class PlanApprovals:
         if not caller.key or not caller.logged_in:
             return "A person approves what a program would do, and none is behind this caller. Nothing was changed."
         approved = plan.to_approve()
-        if (shown := await self._shown(approved)) is None:
-            return HIDDEN
         need = ApprovalNeed(
             portal=self._portal,
             subject=caller.key,
@@ -64,36 +62,47 @@ class PlanApprovals:
             server="code",
             tool="plan",
             arguments=approved,
-            shown=None if shown == approved else shown,
+            shown=None,
             rule=PLANS,
             method=PLAN_METHOD,
         )
         try:
-            approval = await self._decided(await self._approvals.request(need), on_wait)
-            is_good = approval.state == "approved" and await self._approvals.use(
-                approval.id, approval.digest, PLANS.revision
-            )
+            # The run may have asked before it was parked.
+            approval = await self._approvals.last(need)
+            if approval is None:
+                if (shown := await self._shown(approved)) is None:
+                    return HIDDEN
+                approval = await self._approvals.request(replace(need, shown=None if shown == approved else shown))
+            approval = await self._decided(approval, on_wait)
+            is_good = await self._used(approval)
         except ApprovalImpossible as error:
             return str(error)
         except (ApprovalUnknown, StateUnavailable):
             return "The portal cannot read now whether the plan is approved. Nothing was changed. Try again later."
-        except asyncio.CancelledError:
-            # Nobody needs to decide about a program that is gone.
-            self._approvals.run_ended(context.run_id)
-            raise
         return None if is_good else _in_words(approval)
 
     async def _decided(self, approval: Approval, on_wait: OnWait) -> Approval:
+        if approval.state == "pending":
+            # Before the run waits, and is parked at once: its time may be over since it asked.
+            approval = await self._approvals.changed(approval.id, 0)
         if approval.state != "pending":
             return approval
         text = "The person behind this program has to approve what it would do"
-        async with on_wait(Waiting(text, self._page(approval.id), kind="approval")):
+        async with on_wait(Waiting(text, self._page(approval.id), kind="approval", repeatable=True)):
             return await self._approvals.ended(approval)
+
+    async def _used(self, approval: Approval) -> bool:
+        """Whether the plan is approved, which this run has used up then, now or in a process that ended before it wrote
+        that down."""
+        if approval.state != "approved":
+            return approval.state == "used"
+        return await self._approvals.use(approval.id, approval.digest, PLANS.revision)
 
 
 def _in_words(approval: Approval) -> str:
     if approval.state == "denied":
         why = f": {approval.denial.comment}" if approval.denial is not None and approval.denial.comment else ""
-        ending = "The program did not begin. Do not run it again unless the person asks for that."
+        ending = "None of its calls was made. Do not run it again unless the person asks for that."
         return f"The person behind this program has denied its plan{why}. {ending}"
-    return "The plan of this program was not approved in time. It did not begin. Run it again to have it asked for."
+    again = "None of its calls was made. Run it again to have it asked for."
+    return f"The plan of this program was not approved in time. {again}"

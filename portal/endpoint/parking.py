@@ -126,14 +126,16 @@ class RunParking:
             ValueError: too much would be kept of its request.
         """
         data = checkpoint(request, await asyncio.to_thread(parked.as_bytes))
+        # While its plan is not approved, a timer of it that is due changes nothing.
+        wakes = parked.wake_at if request.adherence is None or request.adherence.agreed else None
         expires_at = self._now() + timedelta(seconds=self._settings().expires)
         parking = Parking(
             id=run.id,
             portal=self.portal,
             subject=run.owner.person,
             client=run.owner.client,
-            reason=reason_of(parked.waiting, wakes=parked.wake_at is not None),
-            wake_at=None if parked.wake_at is None else datetime.fromtimestamp(parked.wake_at / 1000, UTC),
+            reason=reason_of(parked.waiting, wakes=wakes is not None),
+            wake_at=None if wakes is None else datetime.fromtimestamp(wakes / 1000, UTC),
             expires_at=expires_at if claim is None else claim.run.expires_at,
             document=document_of(parked.run, request, shown_waits(parked)),
         )

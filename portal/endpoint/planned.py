@@ -7,9 +7,11 @@ from functools import partial
 
 from codemode import (
     Adherence,
+    Agreement,
     CallOutcome,
     Catalog,
     Failure,
+    OnWait,
     ProgramPlan,
     Reads,
     RunHandle,
@@ -61,19 +63,27 @@ class PlannedCaller:
         return outcome
 
 
-async def agree(
-    plan: ProgramPlan, handle: RunHandle, context: CallContext, approvals: PlanApprovals | None
-) -> Adherence:
-    """What holds a program to its plan, once its person has approved it. A program whose plan is not approved is ended
-    before it begins. One that would change nothing needs no approval. One that fails while it is planned has nothing
-    that anybody approves: each of its calls with an effect is in no plan."""
+def held_to(plan: ProgramPlan) -> Adherence:
+    """What holds a program to its plan. A plan that would change nothing needs no approval. A program that fails while
+    it is planned has nothing that anybody approves: each of its calls with an effect is in no plan."""
     if plan.failure is not None:
         return Adherence(replace(plan, entries=()))
-    if plan.effects and handle.ending is None:
+    return Adherence(plan, agreed=not plan.effects)
+
+
+def agreement_to(
+    adherence: Adherence, handle: RunHandle, context: CallContext, approvals: PlanApprovals | None
+) -> Agreement:
+    """What asks the person behind a program for the approval of its plan. Without it the program ends, and cannot catch
+    that. The person may decide hours later, and another process may ask for it again: it is the same approval."""
+
+    async def agree(on_wait: OnWait) -> None:
         refusal: str | None = NOBODY_DECIDES
         if approvals is not None:
-            async with handle.before_it_begins() as on_wait:
-                refusal = await approvals.refusal(plan, context, on_wait)
-        if refusal is not None:
+            refusal = await approvals.refusal(adherence.plan, context, on_wait)
+        if refusal is None:
+            adherence.agreed = True
+        else:
             handle.end(Failure("denied", "PlanDenied", refusal))
-    return Adherence(plan)
+
+    return agree

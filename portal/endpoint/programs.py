@@ -45,7 +45,7 @@ from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
 from portal.endpoint.modes import Mode
 from portal.endpoint.parked import ParkedRequest
 from portal.endpoint.parking import RunParking, shown_waits
-from portal.endpoint.planned import PlannedCaller, agree, reads_by
+from portal.endpoint.planned import PlannedCaller, agreement_to, held_to, reads_by
 from portal.endpoint.portal_tools import PersonServers, ProgramServers, login_at
 from portal.endpoint.questions import HeldWork
 from portal.endpoint.request import ClientRequest, RawResult
@@ -341,6 +341,7 @@ class ProgramRuns:
             )
             run.handle.journal = job.ledger
             run.handle.park()
+            self._ask_for_the_plan(job)
             got = await asyncio.to_thread(lambda: [LoggedResume.from_bytes(one) for one in tail])
             answer = await self._to_end(job, self._again(run, parked, got))
             if job.next is not None:
@@ -404,7 +405,7 @@ class ProgramRuns:
             return await self._to_end(job, self._planning(arguments, job))
         if self._plans() == "required" and not arguments.get("check") and run.handle.ending is None:
             try:
-                job.adherence = await self._agreed(arguments, job)
+                job.adherence = held_to(await self._plan_of(arguments, job))
             except BaseException:  # not for us to handle, but the run has ended, and has its row
                 self._write(job, None, 0, None)
                 raise
@@ -412,7 +413,14 @@ class ProgramRuns:
             job.request = self._parking.request(request.scope, context, run.holder, at)
             run.handle.park()
         run.handle.records = self._records()
+        self._ask_for_the_plan(job)
         return await self._to_end(job, self._first(arguments, run))
+
+    def _ask_for_the_plan(self, job: _Job) -> None:
+        """Have the program wait at its first suspension until its plan is approved, if it has one that is not."""
+        if job.adherence is not None and not job.adherence.agreed:
+            handle = job.run.handle
+            handle.agreement = agreement_to(job.adherence, handle, job.context, self._plan_approvals)
 
     def _log_in_by(self, request: ClientRequest, run: LiveRun, ask: OnRequest | None) -> ProgramLogins:
         """What asks the person of a run for logins, for its calls and for `codemode.portal`."""
@@ -464,8 +472,8 @@ class ProgramRuns:
         raw_names = self._views.of(scope).selection.raw_tools
         return lambda server, tool: self._caller.labels_of(server, raw_names.get((server, tool), tool))
 
-    async def _agreed(self, arguments: Mapping[str, object], job: _Job) -> Adherence:
-        """What holds a program to its plan, which its person has been asked about."""
+    async def _plan_of(self, arguments: Mapping[str, object], job: _Job) -> ProgramPlan:
+        """The plan that the program is to keep to."""
         run = job.run
         leased = self._caller.run(job.context)
         with leased:
@@ -474,7 +482,7 @@ class ProgramRuns:
             plan = await self._planned(arguments, job, catalog, caller, reads)
         job.received += leased.received
         run.handle.record = Run(run.id, str(arguments.get("code")))
-        return await agree(plan, run.handle, job.context, self._plan_approvals)
+        return plan
 
     def _again(self, run: LiveRun, parked: ParkedProgram, tail: Sequence[LoggedResume] = ()) -> Work:
         async def work(catalog: Catalog, caller: ToolCaller) -> RawResult | ParkedProgram:

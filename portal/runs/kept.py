@@ -11,7 +11,7 @@ from codemode import Waiting, WaitKind
 from portal.errors import Outcome
 from portal.logs import LogRow
 from portal.runs.waterfall import CallOfRun, RunFacts, RunOutcome
-from portal.state import LIVE, StoredCall, StoredRun
+from portal.state import LIVE, StoredCall, StoredRun, WaitOfRun
 
 _WORDS: Final[Mapping[str, str]] = {
     "approval": "somebody has to approve a call of it",
@@ -20,6 +20,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "timer": "its own timer",
     "uncertain": "nobody knows whether a call of it did anything, and somebody has to say so",
 }
+_PLAN: Final = "the person behind this program has to approve what it would do"
 _KINDS: Final[Mapping[str, WaitKind]] = {
     "approval": "approval",
     "login": "login",
@@ -93,7 +94,7 @@ def failure_in_words(run: StoredRun) -> str:
 def _waits_in_words(run: StoredRun) -> tuple[Waiting, ...]:
     return tuple(
         Waiting(
-            _WORDS.get(wait.kind, "a person has to do something"),
+            _words_of(wait),
             wait.url or None,
             tool=wait.tool,
             run=run.id,
@@ -101,3 +102,10 @@ def _waits_in_words(run: StoredRun) -> tuple[Waiting, ...]:
         )
         for wait in run.document.waits
     )
+
+
+def _words_of(wait: WaitOfRun) -> str:
+    if wait.kind == "approval" and not wait.tool:
+        # Of no call: of the whole plan.
+        return _PLAN
+    return _WORDS.get(wait.kind, "a person has to do something")

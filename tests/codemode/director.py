@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from codemode import (
+    Agreement,
     Catalog,
     CodeTool,
     Flight,
@@ -149,11 +150,20 @@ async def uninterrupted(tool: CodeTool, code: str) -> dict[str, Any]:
 
 
 async def interrupted(
-    tool: CodeTool, code: str, decide: Callable[[int], Decision], *, records: bool = False
+    tool: CodeTool,
+    code: str,
+    decide: Callable[[int], Decision],
+    *,
+    records: bool = False,
+    agreement: Agreement | None = None,
 ) -> tuple[dict[str, Any], Director]:
-    """The answer of a run that is parked where `decide` says so, and goes on from its bytes and its journal."""
+    """The answer of a run that is parked where `decide` says so, and goes on from its bytes and its journal. With an
+    `agreement` it is parked too while that waits, and goes on in another build."""
     director, journal, data = Director(decide), Journal(), b""
     director.handle.records = records
+    if agreement is not None:
+        director.handle.agreement, director.moves = agreement, True
+        director.handle.park()
     ended: dict[str, Any] | ParkedProgram | None = await tool.begin(
         {"code": code}, CATALOG, director, run_id="exec_1", pace=director, handle=director.handle
     )

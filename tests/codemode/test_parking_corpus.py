@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemode import CodeTool
+from codemode import CodeTool, OnWait
 from sandbox import Engine, InProcessExecutor, Limits
-from tests.codemode.director import Decision, Director, interrupted, uninterrupted, without_times
+from tests.codemode.director import WAIT, Decision, Director, interrupted, uninterrupted, without_times
 from tests.codemode.parking_programs import PROGRAMS
 
 pytestmark = pytest.mark.anyio
@@ -34,6 +34,27 @@ async def test_a_program_that_is_parked_answers_as_if_it_never_was(
     assert without_times(repeated) == without_times(whole)
     assert director.made == again.made
     assert director.parkings == again.parkings >= 1
+    assert engine.live_isolates == before
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+async def test_a_program_that_waited_for_agreement_before_its_first_call_answers_as_if_it_never_had(
+    engines: Callable[[Limits], Engine], name: str
+) -> None:
+    code, engine, asked = PROGRAMS[name], engines(Limits()), list[str]()
+    before = engine.live_isolates
+
+    async def agree(on_wait: OnWait) -> None:
+        asked.append(name)
+        async with on_wait(WAIT):
+            await asyncio.get_running_loop().create_future()
+
+    async with InProcessExecutor(engine) as executor:
+        tool = CodeTool(executor)
+        whole = await uninterrupted(tool, code)
+        answer, director = await interrupted(tool, code, lambda _: "live", agreement=agree)
+    assert without_times(answer) == without_times(whole)
+    assert (asked, director.parkings) == ([name], 1)
     assert engine.live_isolates == before
 
 

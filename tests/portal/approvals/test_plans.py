@@ -13,9 +13,11 @@ import pytest
 
 from codemode import CodeTool
 from portal.approvals import ApprovalRefused, Decider
+from portal.state import StoredRun
 from tests.patience import PATIENCE
 from tests.portal.access.guarded import ADA, ANYBODY, BOB
 from tests.portal.approvals.test_calls import ADA_DECIDES, Place, asking, place
+from tests.portal.endpoint.tasking import task_client
 from tests.portal.portals import MODERN, client_of, portal_over
 from tests.portal.upstreams.hosting import hosted
 
@@ -167,12 +169,95 @@ async def test_a_parked_program_goes_on_with_its_plan(tmp_path: Path, code_tool:
         [plan] = await at.asked()
         await at.approvals.decide(plan.id, ADA_DECIDES, True)
         [asked] = await at.asked()
-        async with asyncio.timeout(PATIENCE):
-            while (run := await at.store.runs.get(asked.run)) is None or run.state != "parked":
-                await asyncio.sleep(0.01)
+        await parked(at, asked.run)
         await at.approvals.decide(asked.id, ADA_DECIDES, True)
         assert (await running)["result"] == "<one>" and made(at) == ["structured", "structured", "echo"]
         assert len(await at.approvals.listed()) == 2
+
+
+async def parked(at: Place, run: str) -> StoredRun:
+    """The run once it is parked."""
+    async with asyncio.timeout(PATIENCE):
+        while (found := await at.store.runs.get(run)) is None or found.state != "parked":
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def result_of(at: Place, run: str) -> dict[str, Any]:
+    """The answer of a run that has been decided about."""
+    async with asyncio.timeout(PATIENCE):
+        while (answer := await at.run(f"return await codemode.runs.result('{run}')"))["status"] == "paused":
+            await asyncio.sleep(0.01)
+    return answer
+
+
+async def test_a_program_is_parked_while_its_plan_waits_whatever_it_does_first(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    program = f"await new Promise(resolve => setTimeout(resolve, 1000)); {KEEPS}"
+    async with requiring(tmp_path, code_tool) as at:
+        running = asyncio.create_task(at.run(program))
+        [asked] = await at.asked()
+        run = await parked(at, asked.run)
+        # Its timer changes nothing before that: no process takes it up for it.
+        assert (run.reason, run.wake_at, made(at)) == ("approval", None, [])
+        [wait] = run.document.waits
+        assert (wait.kind, wait.tool, wait.url.endswith(f"/approve/{asked.id}")) == ("approval", "", True)
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        assert (await running)["result"] == "<one>" and made(at) == ["structured", "echo"]
+        assert [one.state for one in await at.approvals.listed()] == ["used"]
+
+
+async def test_where_programs_are_not_parked_one_waits_for_its_plan_in_its_process(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with requiring(tmp_path, code_tool, durable="off", patience=0.001) as at:
+        answer = await at.run(KEEPS)
+        [asked] = await at.asked()
+        assert answer["status"] == "paused" and await at.store.runs.get(asked.run) is None and made(at) == []
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        answer = await result_of(at, asked.run)
+        assert answer["result"] == "<one>" and made(at) == ["structured", "echo"]
+
+
+async def test_a_parked_run_that_has_used_the_approval_of_its_plan_asks_for_no_other(
+    tmp_path: Path, code_tool: CodeTool
+) -> None:
+    async with requiring(tmp_path, code_tool, patience=0.001) as at:
+        assert (await at.run(KEEPS))["status"] == "paused"
+        [asked] = await at.asked()
+        await parked(at, asked.run)
+        await at.approvals.decide(asked.id, ADA_DECIDES, True)
+        # As a process that is killed before it writes down that it goes on. The run itself may be first.
+        await at.approvals.use(asked.id, asked.digest, asked.rule.revision)
+        answer = await result_of(at, asked.run)
+        assert answer["result"] == "<one>" and made(at) == ["structured", "echo"]
+        assert [one.state for one in await at.approvals.listed()] == ["used"]
+
+
+@pytest.mark.parametrize("approves", [True, False])
+async def test_what_a_client_answers_to_the_task_of_a_program_decides_nothing_about_its_plan(
+    tmp_path: Path, code_tool: CodeTool, approves: bool
+) -> None:
+    url = "/mcp?caller=ada&codemode=search_and_execute"
+    async with (
+        requiring(tmp_path, code_tool, patience=0.001) as at,
+        task_client(at.url + url, capabilities={"elicitation": {}}) as client,
+    ):
+        created = await client.run(KEEPS)
+        [asked] = await at.asked()
+        await parked(at, asked.run)
+        task = await client.get(created["taskId"])
+        assert "approve what it would do" in task["statusMessage"]
+        answers = {key: {"action": "accept", "content": {}} for key in task.get("inputRequests", {})}
+        await client.request("tasks/update", taskId=created["taskId"], inputResponses=answers)
+        assert (await at.approvals.get(asked.id)).state == "pending" and made(at) == []
+        await at.approvals.decide(asked.id, ADA_DECIDES, approves)
+        ended = (await client.until(created["taskId"], "completed"))["result"]["structuredContent"]
+        if approves:
+            assert ended["result"] == "<one>" and made(at) == ["structured", "echo"]
+        else:
+            assert "denied its plan" in ended["error"]["message"] and made(at) == []
 
 
 async def test_where_nobody_can_approve_a_plan_nothing_is_changed(code_tool: CodeTool) -> None:
