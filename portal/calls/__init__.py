@@ -6,7 +6,7 @@ from portal.calls.assertions import AssertionCredentials
 from portal.calls.caller import Caller, CallJournal, LeasedRun, Records, RunWatcher
 from portal.calls.gate import Call, Gate
 from portal.calls.gateway import GatewayScreening
-from portal.calls.plans import NOBODY_DECIDES, PlanApprovals
+from portal.calls.plans import NOBODY_DECIDES, UNREADABLE, PlanApprovals
 from portal.calls.policy import PolicyAdmission
 from portal.calls.quotas import QuotaAdmission
 from portal.calls.rows import HIDDEN, EndedRequest, EndedRun, request_row, session_name
@@ -14,6 +14,7 @@ from portal.calls.rows import HIDDEN, EndedRequest, EndedRun, request_row, sessi
 __all__ = [
     "HIDDEN",
     "NOBODY_DECIDES",
+    "UNREADABLE",
     "ApprovalAdmission",
     "AskingRules",
     "AssertionCredentials",

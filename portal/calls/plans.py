@@ -14,7 +14,6 @@ from codemode import OnWait, ProgramPlan, Waiting
 from portal.access import ApprovalRule
 from portal.approvals import PLAN_METHOD, Approval, ApprovalImpossible, ApprovalNeed, Approvals, ApprovalUnknown
 from portal.identity import ANONYMOUS
-from portal.state import StateUnavailable
 from portal.upstream import CallContext
 
 PLANS: Final = ApprovalRule(policy="plans", policy_name="programs keep to their plan", revision="required", by="person")
@@ -27,6 +26,8 @@ HIDDEN: Final = (
     "The plan of this program has something that a rule of data loss prevention asks for, and cannot be shown without "
     "it now. Nothing was changed. Leave it out of the program, or ask the portal's administrator."
 )
+
+UNREADABLE: Final = "The portal cannot read now whether the plan is approved. Nothing was changed. Try again later."
 
 
 class PlanApprovals:
@@ -46,8 +47,12 @@ class PlanApprovals:
         self._shown = shown
 
     async def refusal(self, plan: ProgramPlan, context: CallContext, on_wait: OnWait) -> str | None:
-        """Why a program with this plan may not begin, in words; None once its person has approved it, which is used up
-        then."""
+        """Why a program with this plan may make no call, in words; None once its person has approved it, which is used
+        up then.
+
+        Raises:
+            StateUnavailable: the database does not answer.
+        """
         caller = context.principal or ANONYMOUS
         if not caller.key or not caller.logged_in:
             return "A person approves what a program would do, and none is behind this caller. Nothing was changed."
@@ -77,8 +82,8 @@ class PlanApprovals:
             is_good = await self._used(approval)
         except ApprovalImpossible as error:
             return str(error)
-        except (ApprovalUnknown, StateUnavailable):
-            return "The portal cannot read now whether the plan is approved. Nothing was changed. Try again later."
+        except ApprovalUnknown:
+            return UNREADABLE
         return None if is_good else _in_words(approval)
 
     async def _decided(self, approval: Approval, on_wait: OnWait) -> Approval:

@@ -26,7 +26,7 @@ class RunSettings(Section):
 
     With `record: on` each program is recorded with the log of calls, sealed: it can be replayed without a server.
     With `plan: offered` clients may ask what a program would do before it does it. With `required` a program that would
-    change something begins when its person has approved what it would do.
+    change something makes its first call when its person has approved what it would do.
     """
 
     patience: Seconds = 45.0

@@ -22,8 +22,9 @@ from codemode import (
     off_loop,
     only_reads,
 )
-from portal.calls import NOBODY_DECIDES, PlanApprovals
+from portal.calls import NOBODY_DECIDES, UNREADABLE, PlanApprovals
 from portal.servers import Snapshot
+from portal.state import StateUnavailable
 from portal.upstream import CallContext
 
 
@@ -80,7 +81,13 @@ def agreement_to(
     async def agree(on_wait: OnWait) -> None:
         refusal: str | None = NOBODY_DECIDES
         if approvals is not None:
-            refusal = await approvals.refusal(adherence.plan, context, on_wait)
+            try:
+                refusal = await approvals.refusal(adherence.plan, context, on_wait)
+            except StateUnavailable:
+                if handle.journal is not None:
+                    # It was parked, and has not got on: a process takes it up again when the database answers.
+                    raise
+                refusal = UNREADABLE
         if refusal is None:
             adherence.agreed = True
         else:

@@ -13,7 +13,7 @@ import pytest
 
 from codemode import CodeTool
 from portal.approvals import ApprovalRefused, Decider
-from portal.state import StoredRun
+from portal.state import StateUnavailable, StoredRun
 from tests.patience import PATIENCE
 from tests.portal.access.guarded import ADA, ANYBODY, BOB
 from tests.portal.approvals.test_calls import ADA_DECIDES, Place, asking, place
@@ -175,12 +175,16 @@ async def test_a_parked_program_goes_on_with_its_plan(tmp_path: Path, code_tool:
         assert len(await at.approvals.listed()) == 2
 
 
-async def parked(at: Place, run: str) -> StoredRun:
-    """The run once it is parked."""
+async def stored(at: Place, run: str, state: str) -> StoredRun:
+    """The run once it is in this state."""
     async with asyncio.timeout(PATIENCE):
-        while (found := await at.store.runs.get(run)) is None or found.state != "parked":
+        while (found := await at.store.runs.get(run)) is None or found.state != state:
             await asyncio.sleep(0.01)
     return found
+
+
+async def parked(at: Place, run: str) -> StoredRun:
+    return await stored(at, run, "parked")
 
 
 async def result_of(at: Place, run: str) -> dict[str, Any]:
@@ -233,6 +237,31 @@ async def test_a_parked_run_that_has_used_the_approval_of_its_plan_asks_for_no_o
         answer = await result_of(at, asked.run)
         assert answer["result"] == "<one>" and made(at) == ["structured", "echo"]
         assert [one.state for one in await at.approvals.listed()] == ["used"]
+
+
+async def test_a_parked_run_is_not_ended_because_the_database_is_away_when_its_plan_has_been_decided(
+    tmp_path: Path, code_tool: CodeTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = asyncio.Event()
+
+    async def away(*_: object) -> bool:
+        tried.set()
+        raise StateUnavailable("the database is away")
+
+    async with requiring(tmp_path, code_tool, patience=0.001) as at:
+        assert (await at.run(KEEPS))["status"] == "paused"
+        [asked] = await at.asked()
+        await parked(at, asked.run)
+        with monkeypatch.context() as patch:
+            patch.setattr(at.approvals, "use", away)
+            await at.approvals.decide(asked.id, ADA_DECIDES, True)
+            async with asyncio.timeout(PATIENCE):
+                await tried.wait()
+            await stored(at, asked.run, "ready")
+        at.time.passes(seconds=11)
+        # Another run is parked, so its process looks for runs that may go on.
+        assert (await at.run(KEEPS))["status"] == "paused"
+        assert (await result_of(at, asked.run))["result"] == "<one>" and made(at) == ["structured", "echo"]
 
 
 @pytest.mark.parametrize("approves", [True, False])
