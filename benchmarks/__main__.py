@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from benchmarks.table import SECTIONS, Bound, Row, Section
 Figures = dict[str, dict[str, Any]]
 COUNTED = {"tokens", "tools", ""}
 """Units of what is the same in every round; "" is that of shares."""
+SECONDS_EACH = 300
+"""For a process, for each of its cases."""
 
 
 def main() -> int:
@@ -34,20 +37,9 @@ def main() -> int:
     arguments = parser.parse_args()
     chosen = [(section, row) for section in SECTIONS for row in section.rows if wanted(section, row, arguments.only)]
     console = Console(width=None if sys.stdout.isatty() else 150)
-    figures: dict[str, Figures] = {}
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("measuring", total=len(chosen))
-
-        def run(row: Row) -> Figures:
-            progress.update(task, description=row.title)
-            return measure(row, rounds=1 if arguments.once else arguments.rounds, once=arguments.once)
-
-        with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as threads:
-            # What is timed has the machine to itself; what only has to work shares it.
-            each = threads.map if arguments.once else map
-            for (_, row), found in zip(chosen, each(run, [row for _, row in chosen]), strict=True):
-                figures[row.title] = found
-                progress.advance(task)
+        rows = [row for _, row in chosen]
+        figures = once_each(rows, progress) if arguments.once else measured(rows, arguments.rounds, progress)
     broken = [
         f"{title}: {name}: {found['failed']}"
         for title, by in figures.items()
@@ -70,12 +62,45 @@ def wanted(section: Section, row: Row, text: str) -> bool:
     return text.casefold() in f"{section.group} {section.title} {row.title} {row.case}".casefold()
 
 
-def measure(row: Row, *, rounds: int, once: bool) -> Figures:
+def measured(rows: Sequence[Row], rounds: int, progress: Progress) -> dict[str, Figures]:
+    """The figures of each row. What is timed has the machine to itself."""
+    figures = {}
+    task = progress.add_task("measuring", total=len(rows))
+    for row in rows:
+        progress.update(task, description=row.title)
+        figures[row.title] = measure(row, rounds)
+        progress.advance(task)
+    return figures
+
+
+def once_each(rows: Sequence[Row], progress: Progress) -> dict[str, Figures]:
+    """The same of cases that only have to work: they share the machine, and those of one subject share a process."""
+    cases: dict[str, list[str]] = {}
+    for row in rows:
+        for subject in (row.ours, *row.peers):
+            if row.case not in cases.setdefault(subject, []):
+                cases[subject].append(row.case)
+
+    task = progress.add_task("running each once", total=len(cases))
+
+    def run(subject: str) -> Figures:
+        found = run_cases(subject, cases[subject], once=True)
+        progress.advance(task)
+        return found
+
+    # The longest first, or the machine would wait for it at the end.
+    subjects = sorted(cases, key=lambda subject: -len(cases[subject]))
+    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as threads:
+        found = dict(zip(subjects, threads.map(run, subjects), strict=True))
+    return {row.title: {subject: found[subject][row.case] for subject in (row.ours, *row.peers)} for row in rows}
+
+
+def measure(row: Row, rounds: int) -> Figures:
     """The best of interleaved rounds, so that noise on the machine falls on every subject alike."""
     best: Figures = {}
     for _ in range(rounds):
         for subject in (row.ours, *row.peers):
-            found = measure_once(subject, row.case, once=once)
+            found = run_cases(subject, [row.case], once=False)[row.case]
             kept = best.get(subject)
             if kept is None or better(found, kept, row):
                 best[subject] = found
@@ -90,16 +115,21 @@ def better(found: dict[str, Any], kept: dict[str, Any], row: Row) -> bool:
     return bool(found["median"] > kept["median"] if row.higher_is_better else found["median"] < kept["median"])
 
 
-def measure_once(subject: str, case: str, *, once: bool) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.measure", subject, case, *(["--once"] if once else [])]
+def run_cases(subject: str, cases: Sequence[str], *, once: bool) -> Figures:
+    """What each case of a subject gave in one process. After one that ends the process, none of the others has run."""
+    command = [sys.executable, "-m", "benchmarks.measure", subject, *cases, *(["--once"] if once else [])]
+    seconds = SECONDS_EACH * len(cases)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    except subprocess.TimeoutExpired:
-        return {"failed": "took more than 300 s"}
-    if done.returncode:
-        return {"failed": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit {done.returncode}"}
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+        printed = done.stdout
+        said = done.stderr.strip().splitlines()
+        why = said[-1] if said else f"exit {done.returncode}"
+    except subprocess.TimeoutExpired as error:
+        printed = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        why = f"took more than {seconds} s"
+    lines = [json.loads(line) for line in printed.splitlines() if line.startswith('{"case": ')]
+    found: Figures = {line.pop("case"): line for line in lines}
+    return {case: found.get(case, {"failed": why}) for case in cases}
 
 
 def absent(figures: dict[str, Figures]) -> str:

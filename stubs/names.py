@@ -202,8 +202,9 @@ class Names:
         for other in self._others:
             spelled = identifier(other, CODEMODE_FUNCTIONS)
             for names, _ in self._parts.values():
-                ours = f"{self._identifiers[names.id]}_"
-                if not (spelled.startswith(ours) or ours.startswith(f"{spelled}_")):
+                # A server without an identifier of its own has flat spellings that begin as its id does.
+                heads = {f"{self._identifiers[names.id]}_", f"{names.id}_", identifier(f"{names.id}_")}
+                if not any(spelled.startswith(ours) or ours.startswith(f"{spelled}_") for ours in heads):
                     continue
                 for raw, own in names.identifiers.items():
                     key = ToolKey(names.id, raw)

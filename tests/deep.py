@@ -25,13 +25,18 @@ def register_profiles() -> None:
         settings.register_profile(name, deadline=None, max_examples=count, suppress_health_check=[HealthCheck.too_slow])
 
 
+def is_deep() -> bool:
+    """Whether all cases run, as with `make test-deep`."""
+    return settings.get_current_profile_name() == DEEP
+
+
 def examples(count: int, like: settings | None = None) -> settings:
     """The settings of a test that draws so many examples, a quarter of them with `pytest` and `make test`.
 
     `like` has the other settings. It is for 40 examples or more, or for fewer that are expensive; of others all are
     drawn every time.
     """
-    if settings.get_current_profile_name() != DEEP:
+    if not is_deep():
         count = count // 4
     return settings(like, max_examples=count)
 

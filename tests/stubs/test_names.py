@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stubs import CODEMODE_FUNCTIONS, Names, Server, ServerNames, Tool, ToolKey, assign_names
@@ -162,6 +162,7 @@ def test_a_flat_spelling_that_a_hidden_server_may_have_means_no_tool(server: str
     assert listed.resolve(listed.path(server, "x")) == (ToolKey(server, "x"),)
 
 
+@example({"": ["."]}, {"\r"})
 @given(catalogues, st.sets(raw_names, max_size=3))
 def test_no_shortcut_is_spelled_as_a_tool_of_a_server_that_is_not_there(
     tools: dict[str, list[str]], others: set[str]

@@ -19,6 +19,7 @@ from tests.forked import forked
 from tests.portal.cli.command import SECONDS, as_process
 from tests.portal.cli.command import in_process as codemode
 from tests.portal.cli.tree import NODES, CommandNode, invocations
+from tests.zygote import quick
 
 UNTRIED = {
     "": "shows the help",
@@ -253,10 +254,9 @@ PRINTING = [
 
 
 def written_to(output: int, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "portal.cli", *words]
     environment = {**os.environ, "HOME": str(folder)}
     return subprocess.run(
-        command,
+        quick("portal.cli", *words),
         cwd=folder,
         stdout=output,
         stderr=subprocess.PIPE,

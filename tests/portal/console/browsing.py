@@ -6,18 +6,23 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, Page
 
+from tests.deep import is_deep
 from tests.portal.axe import RUN, RUN_COLOURS
 from tests.portal.login.guarded import EMAIL, PASSWORD, Guarded
 
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 740}
+SIZES = {"wide": WIDE, "narrow": NARROW}
 SCHEMES = ("light", "dark")
 WHOLE = {("wide", "light"), ("narrow", "dark")}
 """Where all of axe's rules are tried."""
+TURNS = ((("wide", "light"), ("narrow", "light")), (("narrow", "dark"), ("wide", "dark")))
+"""What is tried of one page and of the next where not all is."""
 PICTURES = Path(folder) if (folder := os.environ.get("CODEMODE_PICTURES")) else None
 """Where pictures of the pages go, for those who look at them."""
 
@@ -29,6 +34,8 @@ class Administered:
     page: Page
     url: str
     complaints: list[str] = field(default_factory=list)
+    checked: int = 0
+    """How many pages `check` has seen."""
 
     def listen(self) -> None:
         """Note from now on what the browser complains of."""
@@ -50,23 +57,25 @@ class Administered:
         await self.press(button)
 
     async def check(self, axe: str, folder: Path | None = None, name: str = "") -> None:
-        """The page is as axe wants it and fits, light and dark, wide and narrow. With a `folder`, keep pictures.
+        """The page is as axe wants it and fits, wide and narrow, light or dark. With a `folder`, keep pictures.
 
-        Each rule is tried at each width, those about colours in each scheme too.
+        Of one page each rule is tried when it is wide and those about colours when it is narrow, both in the light; of
+        the next it is the other way round, in the dark. `make test-deep` tries all four of each page.
         """
         await self.page.wait_for_load_state("load")
+        turn = tuple(product(SIZES, SCHEMES)) if is_deep() or folder is not None else TURNS[self.checked % len(TURNS)]
+        self.checked += 1
         # As the browser's own tools run it: the policy of the page stays in force.
         await self.page.evaluate(axe)
-        for size, viewport in (("wide", WIDE), ("narrow", NARROW)):
-            await self.page.set_viewport_size(viewport)  # type: ignore[arg-type]
-            for scheme in SCHEMES:
-                await self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-                found = await self.page.evaluate(RUN if (size, scheme) in WHOLE else RUN_COLOURS)
-                assert not found, "\n".join((f"{self.page.url}, {scheme}, {size}:", *found))
-                over = await self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-                assert over <= 0, (self.page.url, scheme, size, f"{over} px too wide")
-                if folder is not None:
-                    await _keep_picture(self.page, folder, f"{name}-{size}-{scheme}")
+        for size, scheme in turn:
+            await self.page.set_viewport_size(SIZES[size])  # type: ignore[arg-type]
+            await self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            found = await self.page.evaluate(RUN if (size, scheme) in WHOLE else RUN_COLOURS)
+            assert not found, "\n".join((f"{self.page.url}, {scheme}, {size}:", *found))
+            over = await self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert over <= 0, (self.page.url, scheme, size, f"{over} px too wide")
+            if folder is not None:
+                await _keep_picture(self.page, folder, f"{name}-{size}-{scheme}")
         await self.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
 
 
@@ -75,7 +84,7 @@ async def keep_pictures(page: Page, name: str) -> None:
     if PICTURES is None:
         return
     former = page.viewport_size
-    for size, viewport in (("wide", WIDE), ("narrow", NARROW)):
+    for size, viewport in SIZES.items():
         await page.set_viewport_size(viewport)  # type: ignore[arg-type]
         for scheme in SCHEMES:
             await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]

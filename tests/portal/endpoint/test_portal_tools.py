@@ -207,10 +207,10 @@ async def test_whoever_has_not_signed_in_turns_nothing_off_for_everybody(tmp_pat
 async def test_while_the_store_takes_nothing_servers_are_listed_and_used_and_a_choice_says_that_it_was_not_stored(
     place: Place, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("portal.state.database.PATIENCE_SECONDS", 0.5)
     await place.log_in(EMAIL)
     token = await place.agent_of(EMAIL)
     await listed(place, token)
+    monkeypatch.setattr("portal.state.database.PATIENCE_SECONDS", 0.5)
     async with place.client(token, mode) as ada:
         with locked(new_state(tmp_path)):
             with pytest.raises(MCPError, match="database does not answer. This was not done. Try again in 5 s") as no:
@@ -224,11 +224,11 @@ async def test_while_the_store_takes_nothing_servers_are_listed_and_used_and_a_c
 async def test_while_the_store_takes_nothing_a_program_reads_its_servers_and_why_a_choice_was_not_stored(
     tmp_path: Path, code_tool: CodeTool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("portal.state.database.PATIENCE_SECONDS", 0.5)
     async with place_in(tmp_path, code=code_tool) as place:
         await place.log_in(EMAIL)
         token = await place.agent_of(EMAIL)
         await listed(place, token)
+        monkeypatch.setattr("portal.state.database.PATIENCE_SECONDS", 0.5)
         program = """
         const refused = await codemode.portal.disable('fix').catch((error) => error.message);
         const [server] = await codemode.portal.servers();

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.timeout(900)  # Each of two hundred processes opens the database anew, on a loaded machine for seconds.
-@pytest.mark.parametrize("rounds", times(40, 200))
+@pytest.mark.parametrize("rounds", times(20, 200))
 async def test_an_effect_happens_at_most_once_whenever_the_process_is_killed(
     tmp_path: Path, url: str, keys: KeyRing, rounds: int
 ) -> None:
