@@ -300,7 +300,7 @@ class Caller:
         # the connections of before are closed.
         connection = lease.connection(sent.server, context.client, context.protocol, holder_of(context.principal))
         try:
-            result: dict[str, Any] = await connection.request(
+            result = await connection.request(
                 sent.method, sent.params, during, credentials=headers, repeatable=repeatable
             )
             return result, connection.protocol
