@@ -7,6 +7,7 @@ import gc
 import os
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,9 +19,18 @@ from hypothesis import settings
 
 from portal.cli.process import collect_garbage_seldom
 from tests.deep import DEEP, ORDINARY, register_profiles
+from tests.home import HomeWatch, move_back, move_out
+
+_WATCH = pytest.StashKey[HomeWatch]()
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Before anything is started, pytest's workers among it.
+    if (made := move_out(os.environ)) is not None:
+        config.add_cleanup(lambda: move_back(made, os.environ))
+    config.stash[_WATCH] = watch = HomeWatch.of(os.environ, ROOT)
+    watch.start()
     # A portal of a test would load a model of 23 MB. The tests of search by meaning turn it on.
     os.environ.setdefault("CODEMODE_SEMANTIC", "off")
     # Before the tests are imported, whose decorators ask for it.
@@ -35,6 +45,14 @@ def pytest_sessionstart() -> None:
 def pytest_collection_finish() -> None:
     gc.enable()
     collect_garbage_seldom()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """A test fails if it would have left something in the real home directory: what was refused may have hidden it."""
+    found = item.config.stash[_WATCH].found
+    told, found[:] = "\n".join(found), []
+    assert not told, told
 
 
 @pytest.fixture(scope="session", autouse=True)

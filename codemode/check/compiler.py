@@ -135,12 +135,26 @@ async def compile_program(
         )
     name = f"program.{'ts' if typed else 'js'}"
     files = {name: program, **declarations}
-    folder = await asyncio.to_thread(_write, files, _DENO_OPTIONS | {"types": [f"./{one}" for one in declarations]})
+    options = _DENO_OPTIONS | {"types": [f"./{one}" for one in declarations]}
+    with _room():
+        folder = tempfile.mkdtemp(prefix="codemode-check-")
+    writing = asyncio.create_task(asyncio.to_thread(_write, folder, files, options))
     try:
+        with _room():
+            await asyncio.shield(writing)
         output = await _run(_command(compiler, name, declarations), folder, seconds)
     finally:
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        await asyncio.shield(_remove(folder, writing))
     return list(_diagnostics(compiler, output))
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    """A block that needs room for temporary files. Raises `CheckUnavailable` where there is none."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckUnavailable(f"there is no room for temporary files: {error.strerror}") from error
 
 
 def _without_directives(program: str) -> str:
@@ -149,12 +163,16 @@ def _without_directives(program: str) -> str:
     return _DIRECTIVE.sub(lambda match: match[0][:-1] + "_", program)
 
 
-def _write(files: Mapping[str, str], options: Mapping[str, object]) -> str:
-    folder = tempfile.mkdtemp(prefix="codemode-check-")
+def _write(folder: str, files: Mapping[str, str], options: Mapping[str, object]) -> None:
     for name, text in files.items():
         Path(folder, name).write_text(text, encoding="utf-8", newline="")
     Path(folder, "deno.json").write_text(json.dumps({"compilerOptions": options}), encoding="utf-8")
-    return folder
+
+
+async def _remove(folder: str, writing: asyncio.Task[None]) -> None:
+    """Remove a folder when nothing is written to it any more: a thread goes on when nobody waits for it."""
+    await asyncio.gather(writing, return_exceptions=True)
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _command(compiler: Compiler, name: str, declarations: Mapping[str, str]) -> list[str]:

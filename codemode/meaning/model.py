@@ -9,6 +9,7 @@ of the original, before the first use: another file would rank tools wrongly, or
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
@@ -84,6 +85,9 @@ def load() -> Model:
     """
     if not is_installed():
         raise MeaningUnavailable(f"search by meaning is not installed: {HOW_TO_INSTALL}")
+    # ONNX Runtime tells Microsoft what it runs, with an identifier that it keeps in the user's home directory. It reads
+    # this when it is imported; its function that turns telemetry off comes too late for both.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # noqa: PLC0415 - of an extra
     from tokenizers import Tokenizer  # noqa: PLC0415 - of an extra
 

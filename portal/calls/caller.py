@@ -44,7 +44,7 @@ from portal.logs import Content, LogRow, Recordable, RowName, Wanted
 from portal.servers import Lease, Servers, Snapshot
 from portal.shares import holder_of
 from portal.state import CallEffect, StateUnavailable
-from portal.upstream import NO_CONTEXT, CallContext, CallFacts, Connection, Traffic
+from portal.upstream import NO_CONTEXT, CallContext, CallFacts, Traffic
 
 OPEN = Gate()
 
@@ -189,7 +189,8 @@ class Caller:
         answer: Mapping[str, object] | None = None
         try:
             await self._servers.know(context.on_behalf)
-            connection = lease.connection(call.server, context.client, context.protocol, holder)
+            # Whoever has to log in first is told before anything is asked about the call.
+            lease.connection(call.server, context.client, context.protocol, holder)
             flow = flow_of(self._flows, call, context, portal=self.portal, holder=holder)
             if flow is not None:
                 context.facts.labels |= flow.labels
@@ -201,8 +202,7 @@ class Caller:
             current = self._servers.snapshot_for(context.on_behalf)
             refuse(await PinAdmission(current, lease.snapshot).admit(sent, context), sent)
             passed = sent.params
-            result = await self._request(lease, connection, sent, context, flow)
-            protocol = connection.protocol
+            result, protocol = await self._request(lease, sent, context, flow)
             if sent.method == "tools/call":
                 # Before the screenings, so that nothing passes them in a form that they do not read.
                 result = await off_loop(partial(well_formed, result), result)
@@ -283,9 +283,9 @@ class Caller:
         return await self._gate.hides(text)
 
     async def _request(
-        self, lease: Lease, connection: Connection, sent: Call, context: CallContext, flow: CallFlow | None
-    ) -> dict[str, Any]:
-        """The result of the upstream, as it came."""
+        self, lease: Lease, sent: Call, context: CallContext, flow: CallFlow | None
+    ) -> tuple[dict[str, Any], str | None]:
+        """The result of the upstream, as it came, and the version of the protocol that it came in."""
         headers = await self._gate.headers(sent, context)
         repeatable = _repeatable(lease.snapshot, sent)
         if context.on_send is not None and sent.method == "tools/call":
@@ -296,12 +296,16 @@ class Caller:
                 context.facts.repeat_key = repeat_key(context.run_id, context.number)
         # The gate stands nearer to the server: what it stops is not read.
         during = through_gate(self._gate, sent, context if flow is None else flow.guarded(context))
+        # Now, because what was asked about the call may have taken hours: of a person who has logged in anew meanwhile
+        # the connections of before are closed.
+        connection = lease.connection(sent.server, context.client, context.protocol, holder_of(context.principal))
         try:
-            return await connection.request(
+            result = await connection.request(
                 sent.method, sent.params, during, credentials=headers, repeatable=repeatable
             )
+            return result, connection.protocol
         except UpstreamError as error:
-            required = lease.login_required(sent.server, error)
+            required = lease.login_required(connection, error)
             passed = await self._gate.screen_error(sent, error if required is None else required, context)
             if required is not None:
                 # It did not run: with a login it may.

@@ -167,11 +167,13 @@ class WithPortalTools:
             return _said(f"The server {id!r} is off. Its tools are no longer listed.")
 
         async def turned_on(call: Call) -> RawResult:
+            # Before the store is read: a login that comes meanwhile is a later one than it tells.
+            login = self._views.login(person, id)
             server = next((one for one in await self._servers.of(person) if one.id == id), None)
             if server is not None and not server.connected:
                 if not server.may_connect:
                     return _said(f"The server {id!r} is on, and cannot be used. {server.reason}".rstrip())
-                raise login_at(server, self._views, request)
+                raise login_at(server, login, self._views, request)
             return _said(f"The server {id!r} is on. Its tools are listed.")
 
         call = Call(server=id, method="tools/call", name=TOGGLE_ONE, params=request.raw_params())
@@ -186,12 +188,14 @@ class ProgramServers:
         servers: PersonServers,
         person: Identity,
         logins: ProgramLogins,
-        login_at: Callable[[PersonServer], LoginRequired],
+        views: Views,
+        request: ClientRequest,
     ) -> None:
         self._servers = servers
         self._person = person
         self._logins = logins
-        self._login_at = login_at
+        self._views = views
+        self._request = request
 
     async def servers(self) -> list[dict[str, object]]:
         with _said_to_programs():
@@ -210,11 +214,13 @@ class ProgramServers:
             return await self._connect(server, on_wait)
 
     async def _connect(self, server: str, on_wait: OnWait) -> bool:
+        # Before the store is read: a login that comes meanwhile is a later one than it tells.
+        login = self._views.login(self._person, server)
         found = await self._find(server)
         if found.connected or not found.may_connect:
             return found.connected
         try:
-            required = self._login_at(found)
+            required = login_at(found, login, self._views, self._request)
         except ServerUnknown as error:
             raise CatalogError(error.message) from None
         if await self._logins.log_in(required, on_wait):
@@ -239,11 +245,12 @@ def _said_to_programs() -> Iterator[None]:
         raise CatalogError(error.words) from error
 
 
-def login_at(server: PersonServer, views: Views, request: ClientRequest) -> LoginRequired:
-    """The error for a person who has to log in to a server, with the state of their login as the reason."""
+def login_at(server: PersonServer, login: str, views: Views, request: ClientRequest) -> LoginRequired:
+    """The error for a person who has to log in to a server, with the state of their login as the reason. `login` is the
+    one that does not do (`Views.login`)."""
     missing = views.missing_login(request.scope, server.id)
     reason = server.reason.rstrip(".") or missing.reason
-    return LoginRequired(reason, advice="", server=server.id, subject=missing.subject, login=missing.login)
+    return LoginRequired(reason, advice="", server=server.id, subject=missing.subject, login=login)
 
 
 def shown(server: PersonServer) -> dict[str, object]:

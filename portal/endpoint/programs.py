@@ -46,7 +46,7 @@ from portal.endpoint.modes import Mode
 from portal.endpoint.parked import ParkedRequest
 from portal.endpoint.parking import RunParking, shown_waits
 from portal.endpoint.planned import PlannedCaller, agreement_to, held_to, reads_by
-from portal.endpoint.portal_tools import PersonServers, ProgramServers, login_at
+from portal.endpoint.portal_tools import PersonServers, ProgramServers
 from portal.endpoint.questions import HeldWork
 from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.views import Catalogs, Views
@@ -426,8 +426,7 @@ class ProgramRuns:
         """What asks the person of a run for logins, for its calls and for `codemode.portal`."""
         logins, principal = self._logins.of_program(request, ask), request.principal
         if self._person_servers is not None and principal is not None and principal.key:
-            at = partial(login_at, views=self._views, request=request)
-            run.handle.servers = ProgramServers(self._person_servers, principal, logins, at)
+            run.handle.servers = ProgramServers(self._person_servers, principal, logins, self._views, request)
         return logins
 
     def _first(self, arguments: Mapping[str, object], run: LiveRun) -> Work:

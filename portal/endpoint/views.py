@@ -208,6 +208,10 @@ class Views:
         """
         return self._servers.missing_login(server, self._on_behalf(principal_of(scope)))
 
+    def login(self, principal: Identity | None, server: str) -> str:
+        """What tells a caller's login at a server from a later one, "" for none."""
+        return self._servers.login(server, self._on_behalf(principal))
+
     async def arrived(
         self,
         scope: Scope | None,

@@ -93,18 +93,21 @@ class Lease:
         """
         return self._slot(server_id).connection(self._on_behalf, client, protocol, holder)
 
-    def login_required(self, server_id: str, error: UpstreamError) -> LoginRequired | None:
-        """The error for whoever made a call that ended in `error`: they have to log in to the server. None if no login
-        of theirs would help."""
-        slot = self._slot(server_id)
+    def login_required(self, connection: Connection, error: UpstreamError) -> LoginRequired | None:
+        """The error for whoever made a call over `connection` that ended in `error`: they have to log in to the server.
+        None if no login of theirs would help.
+
+        It has the login that the call showed: there may be another one by now, and that may do.
+        """
+        slot = self._slot(connection.config.id)
         refused = error.__cause__ if isinstance(error, UpstreamUnavailable) else error
         if not isinstance(refused, AuthorizationRequired) or not refused.login_helps:
             return None
         if not slot.may_log_in(self._on_behalf):
             return None
         # What a server says to the portal without their login is meant for its operator.
-        reason = refused.message if slot.login(self._on_behalf.subject) else ""
-        return slot.login_required(self._on_behalf, reason, refused.status)
+        reason = refused.message if connection.login else ""
+        return slot.login_required(self._on_behalf, connection.login, reason, refused.status)
 
     def _slot(self, server_id: str) -> Slot:
         return _slot_of(self._generation, server_id)
@@ -299,6 +302,11 @@ class Servers:
             ServerUnknown: it is not there any more.
         """
         return _slot_of(self._generations[-1], server_id).missing_login(on_behalf)
+
+    def login(self, server_id: str, on_behalf: OnBehalf) -> str:
+        """What tells somebody's login at a server from a later one; "" for none, or no such server."""
+        slot, subject = self._slots.get(server_id), on_behalf.at(server_id)
+        return slot.login(subject) if slot is not None and subject else ""
 
     async def logged_in(self, required: LoginRequired, seconds: float) -> bool:
         """Whether the person has logged in to the server after this error, or does so within `seconds`, while the

@@ -146,31 +146,34 @@ class Slot:
         if (connections := self._of_person(subject)) is not None:
             return connections.of(client, protocol, holder)
         if self._wants_login:
-            raise self.login_required(on_behalf)
+            raise self.login_required(on_behalf, "")
         if self._bare is None:
             self._bare = self._connect(None, "", lists=False, listing=self.own.shared.listing)
             self._bare.start()
         return self._bare.of(client, protocol, holder)
 
-    def login_required(self, on_behalf: OnBehalf, reason: str = "", status: int | None = None) -> LoginRequired:
-        """The error for a call that needs a login of this person; `reason` says why theirs does not do."""
-        subject = on_behalf.at(self.config.id)
+    def login_required(
+        self, on_behalf: OnBehalf, login: str, reason: str = "", status: int | None = None
+    ) -> LoginRequired:
+        """The error for a call that needs a login of this person. `login` is the one that does not do (`login`), ""
+        where there was none, and `reason` says why."""
         return LoginRequired(
             reason.rstrip(".") or _NOT_LOGGED_IN,
             advice=on_behalf.advice,
             server=self.config.id,
-            subject=subject,
-            login=self.login(subject),
+            subject=on_behalf.at(self.config.id),
+            login=login,
             status=status,
         )
 
     def missing_login(self, on_behalf: OnBehalf) -> LoginRequired:
         """The same for a server that shows this person nothing before: they never logged in, or their login had ended
-        before this process could read what it lists."""
+        before this process could read what it lists. If no login of theirs was refused, any that there is does."""
         connections = self._persons.get(on_behalf.at(self.config.id))
         if connections is None or not connections.shared.refused:
-            return self.login_required(on_behalf)
-        return self.login_required(on_behalf, connections.shared.reason or "", connections.shared.status)
+            return self.login_required(on_behalf, "")
+        shared = connections.shared
+        return self.login_required(on_behalf, shared.login, shared.reason or "", shared.status)
 
     def may_log_in(self, on_behalf: OnBehalf) -> bool:
         """Whether it is a login of theirs that calls on their behalf show."""

@@ -179,7 +179,7 @@ class Connection:
     the state began, `retry_at` the time of the next attempt to connect (Unix times). `listing` is the last one that
     could be read. `instances` are the portals that the server is or leads to, by their marks. A connection with
     `lists=False` reads no lists and is ready as soon as it is connected. `refused` is whether it is not connected
-    because the server wants a login.
+    because the server wants a login. `login` is what tells the login that it shows from another one, "" without one.
     """
 
     def __init__(
@@ -189,6 +189,7 @@ class Connection:
         introduction: Introduction,
         negotiated: NegotiationCache | None = None,
         credential: Credential | None = None,
+        login: str = "",
         lists: bool = True,
         listing: Listing | None = None,
         watched: Collection[str] = (),
@@ -208,6 +209,7 @@ class Connection:
         self.since = time.time()
         self.retry_at: float | None = None
         self.refused = False
+        self.login = login
         self.listing = listing or Listing()
         self.negotiated = negotiated or NegotiationCache()
         self.protocol: str | None = None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from codemode import Catalog
 from codemode.check.checker import Checker
-from codemode.check.compiler import deno_path
+from codemode.check.compiler import Compiler, compile_program, deno_path
 from codemode.check.declared import declarations_for, isolate_declarations, named_tools
 from codemode.check.finding import MISSING_AWAIT, SYNTAX, UNKNOWN_TOOL
 from codemode.typescript import TypeScript
@@ -261,6 +261,36 @@ async def test_more_programs_than_can_wait_are_told_so(endless_compiler: dict[st
         check.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     assert all("too many programs wait" in (check.result().unchecked or "") for check in done)
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+async def test_a_check_that_is_given_up_at_any_moment_leaves_no_folder_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    compiler = Compiler("tsc", Path(compiler_that("exec sleep 60", tmp_path)["CODEMODE_TYPE_CHECKER"]))
+    folders = tmp_path / "folders"
+    folders.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folders))
+    declarations = {f"{number}.d.ts": "declare const x: 1;" for number in range(200)}
+    task = asyncio.create_task(compile_program(compiler, "return 1", declarations, typed=False, seconds=50))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    # What a thread still writes is written by then.
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert list(folders.iterdir()) == []
+
+
+async def test_where_there_is_no_room_for_its_folder_a_check_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    found = await Checker(compiler_that("exit 0", tmp_path), seconds=50).check(
+        "return 1", CATALOG, TypeScript(seconds=60)
+    )
+    assert found.unchecked is not None and "No such file or directory" in found.unchecked
 
 
 async def test_a_check_that_is_given_up_leaves_no_compiler_behind(tmp_path: Path) -> None:

@@ -57,6 +57,14 @@ def meanings(tmp_path: Path) -> Iterator[Meanings]:
         yield made
 
 
+def test_the_model_tells_nobody_that_it_is_used_and_leaves_nothing_in_the_home_directory(tmp_path: Path) -> None:
+    # Where tests run on a server of their own, the runtime is silent by itself.
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    program = "from codemode.meaning import model; print(len(model.load().vectors(['a'])))"
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout == "1\n" and list(tmp_path.rglob("*")) == []
+
+
 def first(catalog: Catalog, query: str, meanings: Meanings | None) -> str | None:
     results = catalog.search(query, 1, likeness=meanings)
     return results[0]["path"] if results else None

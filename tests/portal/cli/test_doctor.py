@@ -72,10 +72,11 @@ def test_scripts_read_levels_and_ids_that_stay(folder: Path) -> None:
 
 def test_one_server_is_looked_at_alone(folder: Path) -> None:
     configured(folder, up=stdio_entry(), broken=BROKEN, off={**BROKEN, "disabled": True})
-    done = as_forked(folder, "doctor", "up", "--json")
-    assert done.returncode == Exit.OK
+    done = in_process(folder, "doctor", "up", "--json")
+    assert done.returncode == Exit.OK, done.stdout
     assert {one["about"] for one in json.loads(done.stdout)["findings"]} == {"up"}
-    assert "disabled" in in_process(folder, "doctor", "off").stdout
+    # A process has the seconds of a person, and on this machine a server may need more: this one is not started.
+    assert "disabled" in as_forked(folder, "doctor", "off").stdout
 
 
 def test_a_server_that_is_not_there_is_a_mistake_with_the_nearest(folder: Path) -> None:

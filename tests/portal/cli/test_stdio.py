@@ -135,7 +135,11 @@ def called(id: object, name: str, **arguments: Any) -> dict[str, Any]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("mode", "version"), [("legacy", "2025-11-25"), ("auto", "2026-07-28")])
-async def test_the_python_sdk_runs_a_program(tmp_path: Path, mode: str, version: str) -> None:
+async def test_the_python_sdk_runs_a_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, version: str
+) -> None:
+    # The SDK takes a server that has not answered after 10 s for one of 2025. On a busy machine imports take longer.
+    monkeypatch.setattr("mcp.client.session.DISCOVER_TIMEOUT_SECONDS", PATIENCE)
     configured(tmp_path)
     server = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], cwd=str(tmp_path), env=environment(tmp_path))
     async with asyncio.timeout(SECONDS), Client(server, mode=mode) as client:
@@ -332,7 +336,9 @@ def test_the_portal_of_another_document_is_a_server_like_any_other(tmp_path: Pat
     other.mkdir()
     file = configured(other, {"shipping": quick_entry("portal.demo.shipping")})
     words = [*COMMAND[1:], "--config", str(file), "--mode", "tools"]
-    configured(tmp_path, {"other": {"command": COMMAND[0], "args": words, "env": {"PYTHONPATH": str(ROOT)}}})
+    entry = {"command": COMMAND[0], "args": words, "env": {"PYTHONPATH": str(ROOT)}}
+    # It is started twice over, imports and all: a busy machine takes longer than the 30 s that a program waits for it.
+    configured(tmp_path, {"other": {**entry, "connectTimeout": PATIENCE}})
     with started(tmp_path, quickly=False) as process:
         process.begin()
         program = "return (await codemode.other.shipping_list_shipments({limit: 1})).shipments.length"

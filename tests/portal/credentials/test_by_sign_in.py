@@ -215,9 +215,11 @@ async def test_each_person_is_offered_the_server_by_their_sign_in_and_told_where
             reason = servers.snapshot_for(eve).unavailable()["up"]
             assert "Sign in to the portal" in reason and "log in at the page" not in reason
             call = "tools/call", {"name": "echo", "arguments": {"text": "x"}}
-            with servers.lease(eve) as lease, pytest.raises(UpstreamUnavailable) as caught:
-                await lease.connection("up").request(*call)
-            assert lease.login_required("up", caught.value) is None
+            with servers.lease(eve) as lease:
+                connection = lease.connection("up")
+                with pytest.raises(UpstreamUnavailable) as caught:
+                    await connection.request(*call)
+                assert lease.login_required(connection, caught.value) is None
             await place.sign_in(store, "eve")
             async with asyncio.timeout(PATIENCE):
                 while servers.snapshot_for(eve).servers["up"].state != "ready":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 
+from portal.calls import Call, Gate
 from portal.endpoint.login_prompts import ANSWER
+from portal.upstream import CallContext
+from tests.patience import PATIENCE
 from tests.portal.endpoint.people import ECHO, Place, listed, place_in, text_of
 from tests.portal.login.guarded import EMAIL
 from tests.portal.portals import GENERATIONS, LEGACY
@@ -151,6 +155,43 @@ async def test_a_client_that_comes_back_too_early_waits_and_is_asked_again(
     responses = {ANSWER: {"action": "accept"}}
     again = await place.raw(token, {"elicitation": {"url": {}}}, inputResponses=responses)
     assert again["resultType"] == "input_required" and ANSWER in again["inputRequests"]
+
+
+class Waiting:
+    """An admission that lets a call wait, as one does that asks people."""
+
+    def __init__(self) -> None:
+        self.is_asking = False
+        self.asked, self.answered = asyncio.Event(), asyncio.Event()
+
+    async def admit(self, call: Call, context: CallContext) -> None:
+        if self.is_asking:
+            self.asked.set()
+            await self.answered.wait()
+
+
+@pytest.mark.parametrize("mode", GENERATIONS)
+async def test_a_call_whose_person_logs_in_anew_while_it_waits_for_people_runs_with_the_new_login(
+    tmp_path: Path, mode: str
+) -> None:
+    waiting = Waiting()
+    async with place_in(tmp_path, gate=Gate(admissions=[waiting])) as place:
+        first = await place.log_in(EMAIL)
+        token, subject = await place.agent_of(EMAIL), (await place.portal.account(EMAIL)).key
+        await listed(place, token)
+        slot = place.portal.instance.servers._generations[-1].slots["fix"]
+        former, waiting.is_asking = slot.login(subject), True
+        async with place.client(token, mode) as client, asyncio.timeout(PATIENCE):
+            called = asyncio.create_task(client.call_tool("fix_echo", ECHO))
+            await waiting.asked.wait()
+            place.issuing.tokens.pop(first)
+            second = await place.log_in(EMAIL)
+            # What showed the former login is closed by then.
+            while slot.login(subject) == former or slot._closing:
+                await asyncio.sleep(0)
+            waiting.answered.set()
+            assert text_of(await called) == "hello"
+        assert place.host.upstream.seen_headers[-1]["authorization"] == f"Bearer {second}"
 
 
 @pytest.mark.parametrize("mode", GENERATIONS)

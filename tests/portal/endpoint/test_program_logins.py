@@ -15,10 +15,11 @@ from codemode import CodeTool
 from portal.access import Access, read_document
 from portal.endpoint.login_prompts import ANSWER
 from tests.patience import PATIENCE
+from tests.portal.credentials.authority import authority, protected, saved_login
 from tests.portal.endpoint.people import Place, listed, place_in
-from tests.portal.login.guarded import EMAIL, EVERYONE
+from tests.portal.login.guarded import EMAIL, EVERYONE, guarded_portal
 from tests.portal.portals import GENERATIONS, MODERN
-from tests.portal.upstreams.hosting import hosted
+from tests.portal.upstreams.hosting import Hosted, hosted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 both = pytest.mark.parametrize("mode", GENERATIONS)
@@ -124,6 +125,41 @@ async def test_a_server_that_shows_nothing_yet_is_waited_for_before_the_program_
             assert (await run(client, THREE))["result"] == ["a", "b", "c"]
         (asked,) = person.asked
         assert "The server 'fix' needs your login: you have not logged in to it" in asked.message
+
+
+class PersonWithTwo(Person):
+    """Logs in at the page to another server too, and accepts when the portal knows it."""
+
+    def __init__(self, place: Place, other: Hosted) -> None:
+        super().__init__(place)
+        self.other = other
+
+    async def __call__(self, context: Any, params: Any) -> types.ElicitResult:
+        portal, subject = self.place.portal, (await self.place.portal.account(EMAIL)).key
+        await saved_login(portal.store, self.place.issuing, self.other, subject, "other")
+        slot = portal.instance.servers._generations[-1].slots["other"]
+        async with asyncio.timeout(PATIENCE):
+            while not slot.login(subject):
+                await asyncio.sleep(0.01)
+        return await super().__call__(context, params)
+
+
+@both
+async def test_whoever_logs_in_to_two_servers_at_once_is_asked_once(
+    tmp_path: Path, code_tool: CodeTool, mode: str
+) -> None:
+    program = 'return [await codemode.fix.echo({text: "a"}), await codemode.other.echo({text: "b"})];'
+    async with (
+        authority() as issuing,
+        protected(issuing) as (guard, host),
+        protected(issuing) as (_, other),
+        guarded_portal(tmp_path, upstream=host.url, servers={"other": other.url}, code=code_tool) as portal,
+    ):
+        place = Place(portal, issuing, guard, host)
+        token, person = await place.agent_of(EMAIL), PersonWithTwo(place, other)
+        async with place.client(token, mode, code=True, elicitation_callback=person) as client:
+            assert (await run(client, program))["result"] == ["a", "b"]
+        assert len(person.asked) == 1
 
 
 @both

@@ -168,7 +168,7 @@ async def test_each_person_calls_an_api_with_their_own_login(tmp_path: Path) -> 
                     try:
                         result: Any = await connection.request("tools/call", {"name": tool, "arguments": {}})
                     except Exception as error:
-                        raise lease.login_required("files", error) or error from None  # type: ignore[arg-type]
+                        raise lease.login_required(connection, error) or error from None  # type: ignore[arg-type]
                 return result.get("structuredContent")
 
             with pytest.raises(LoginRequired, match="you have not logged in to it"):

@@ -94,7 +94,7 @@ async def call(servers: Servers, on_behalf: OnBehalf, text: str = "hello", **opt
         try:
             result = await connection.request("tools/call", params)
         except (AuthorizationRequired, UpstreamUnavailable) as error:
-            raise lease.login_required("files", error) or error from None
+            raise lease.login_required(connection, error) or error from None
         block: Any = list(result["content"])[0]  # type: ignore[call-overload]
         return str(block["text"])
 
@@ -485,6 +485,37 @@ async def test_a_login_is_waited_for_no_longer_than_its_server_is_there(place: P
             assert not await waiting
         with pytest.raises(ServerUnknown, match="there is no server 'files'"):
             servers.missing_login("files", ADA)
+
+
+async def test_a_call_that_fails_with_a_former_login_needs_no_login_beyond_the_one_that_came_meanwhile(
+    place: Place,
+) -> None:
+    async with place.store() as store:
+        await place.log_in(store, "ada")
+        async with place.servers(store) as servers:
+            await servers.know(ADA)
+            with servers.lease(ADA) as lease:
+                former = lease.connection("files")
+                place.issuing.tokens.clear()
+                with pytest.raises((AuthorizationRequired, UpstreamUnavailable)) as refused:
+                    await former.request("tools/call", {"name": "echo", "arguments": {"text": "x"}})
+                await place.log_in(store, "ada")
+                async with asyncio.timeout(PATIENCE):
+                    while lease.connection("files") is former:
+                        await asyncio.sleep(0)
+                required = lease.login_required(former, refused.value)
+            assert required is not None and await servers.logged_in(required, 0)
+            assert await call(servers, ADA) == "hello"
+
+
+async def test_whoever_has_logged_in_since_a_server_showed_them_nothing_needs_no_other_login(place: Place) -> None:
+    async with place.store() as store, place.servers(store) as servers:
+        await servers.know(ADA)
+        await until(servers, ADA, lambda found: found.servers["files"].wants_login)
+        await place.log_in(store, "ada")
+        await until(servers, ADA, lambda found: found.servers["files"].state == "ready")
+        # What asks has a snapshot of the time before.
+        assert await servers.logged_in(servers.missing_login("files", ADA), 0)
 
 
 async def test_what_a_former_login_was_called_with_is_closed_with_its_server(place: Place) -> None:
