@@ -27,10 +27,15 @@ PROTOCOL = "2026-07-28"
 def start(module: str, *arguments: str) -> str:
     """Start a server process; returns the URL it prints. It is ended with this process."""
     process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True)
-    atexit.register(process.kill)
+    atexit.register(_end, process)
     if process.stdout is None or not (url := process.stdout.readline().strip()):
         raise Unavailable(f"{module} did not start")
     return url
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
 
 
 class Loop:

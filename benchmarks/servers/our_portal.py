@@ -1,11 +1,10 @@
 """Our portal assembled as `codemode serve` assembles it. Arguments: the upstreams' URLs; lines of calls go nowhere.
-With `--logged` in front of them it writes a log."""
+With `--log` and the URL of a database in front of them it writes a log."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from tempfile import mkdtemp
 
 import uvloop
 
@@ -15,10 +14,10 @@ from portal.logs import Discard
 
 
 async def main(arguments: list[str]) -> None:
-    logged = arguments[:1] == ["--logged"]
-    servers = {f"server{index}": {"url": url} for index, url in enumerate(arguments[logged:])}
-    database = f"sqlite:///{mkdtemp(prefix='codemode-bench-')}/logs.db"
-    settings = {"logs": {"database": database}} if logged else {}
+    settings: dict[str, object] = {}
+    if arguments[:1] == ["--log"]:
+        settings, arguments = {"logs": {"database": arguments[1]}}, arguments[2:]
+    servers = {f"server{index}": {"url": url} for index, url in enumerate(arguments)}
     async with Instance.open(parse_config({"mcpServers": servers, "portal": settings}), Discard()) as instance:
         await instance.servers.settled(30)
         async with serving(instance) as url:

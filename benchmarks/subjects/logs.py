@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import TemporaryDirectory, mkdtemp
 
 from benchmarks.cases import Case, Measurement, Reading
 from benchmarks.portal_client import latency, start
@@ -118,5 +120,8 @@ def _row(context: CallContext = CONTEXT) -> LogRow:
 
 
 def portal() -> str:
+    folder = mkdtemp(prefix="codemode-bench-")
+    # Functions that are registered later run earlier: the portal is gone by then.
+    atexit.register(rmtree, folder, ignore_errors=True)
     upstream = start("benchmarks.servers.upstream")
-    return start("benchmarks.servers.our_portal", "--logged", upstream, upstream)
+    return start("benchmarks.servers.our_portal", "--log", f"sqlite:///{folder}/logs.db", upstream, upstream)
