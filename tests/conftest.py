@@ -14,6 +14,7 @@ from typing import Any
 import httpcore2
 import pytest
 import starlette.routing
+import structlog
 import uvicorn.server
 from hypothesis import settings
 
@@ -31,6 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: move_back(made, os.environ))
     config.stash[_WATCH] = watch = HomeWatch.of(os.environ, ROOT)
     watch.start()
+    # What tests log is seldom read. Frames with their variables take a second to draw.
+    structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
     # A portal of a test would load a model of 23 MB. The tests of search by meaning turn it on.
     os.environ.setdefault("CODEMODE_SEMANTIC", "off")
     # Before the tests are imported, whose decorators ask for it.

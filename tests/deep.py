@@ -68,16 +68,16 @@ def times(few: int, many: int) -> list[Any]:
     return [few, pytest.param(many, marks=pytest.mark.deep)]
 
 
-WHOLE = pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.deep)], ids=["third", "whole"])
-"""For a test that tries every case at every place of one portal: a third of them each time, all of them are `deep`."""
+WHOLE = pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.deep)], ids=["sixth", "whole"])
+"""For a test that tries every case at every place of one portal: a sixth of them each time, all of them are `deep`."""
 
 
-def third(cases: Sequence[T], place: int, whole: bool) -> Sequence[T]:
-    """The cases for this place: every third one, others at the next place; all of them if the test is `whole`.
+def sixth(cases: Sequence[T], place: int, whole: bool) -> Sequence[T]:
+    """The cases for this place: every sixth one, others at the next place; all of them if the test is `whole`.
 
     What is alike stands side by side in the cases, so that each place gets some of every kind.
     """
-    return cases if whole else cases[place % 3 :: 3]
+    return cases if whole else cases[place % 6 :: 6]
 
 
 def _keys(row: tuple[Any, ...], kind: Callable[..., object] | None) -> frozenset[Key]:

@@ -321,7 +321,7 @@ async def searched(
     return places
 
 
-@pytest.mark.parametrize("step", times(8, 1))
+@pytest.mark.parametrize("step", times(16, 1))
 async def test_nothing_is_left_of_secrets_that_the_gateway_stops(tmp_path: Path, step: int) -> None:
     secrets = invented()
     few = len(secrets)

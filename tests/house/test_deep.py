@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.deep import deep, third, times
+from tests.deep import deep, sixth, times
 
 
 def ordinary(cases: list[Any]) -> list[Any]:
@@ -43,11 +43,11 @@ def test_of_two_numbers_of_repetitions_the_smaller_one_stays() -> None:
     assert [mark.name for mark in many.marks] == ["deep"]
 
 
-def test_three_places_get_every_case_once_and_the_whole_gives_each_all_of_them() -> None:
-    cases = list(range(7))
-    assert sorted(case for place in range(3) for case in third(cases, place, whole=False)) == cases
-    assert third(cases, 4, whole=False) == third(cases, 1, whole=False) == [1, 4]
-    assert third(cases, 4, whole=True) == cases
+def test_six_places_get_every_case_once_and_the_whole_gives_each_all_of_them() -> None:
+    cases = list(range(13))
+    assert sorted(case for place in range(6) for case in sixth(cases, place, whole=False)) == cases
+    assert sixth(cases, 7, whole=False) == sixth(cases, 1, whole=False) == [1, 7]
+    assert sixth(cases, 4, whole=True) == cases
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("abc")) | st.none() | st.lists(st.integers())))

@@ -94,7 +94,9 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    "shell", ["fish", *(pytest.param(one, marks=pytest.mark.deep) for one in SHELLS if one != "fish")]
+)
 def test_every_kind_of_word_is_completed_in_every_shell(shell: str, folder: Path) -> None:
     assert codemode(folder, "tools").stdout
     for line, expected in LINES.items():

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser, Page
 
 from tests.deep import is_deep
@@ -23,6 +24,10 @@ WHOLE = {("wide", "light"), ("narrow", "dark")}
 """Where all of axe's rules are tried."""
 TURNS = ((("wide", "light"), ("narrow", "light")), (("narrow", "dark"), ("wide", "dark")))
 """What is tried of one page and of the next where not all is."""
+WITH_AND_WITHOUT_SCRIPTS = pytest.mark.parametrize(
+    "scripts", [True, pytest.param(False, marks=pytest.mark.deep)], ids=["scripts", "no scripts"]
+)
+"""For a walk through the forms of one subject. Walks through several subjects are made without scripts each time."""
 PICTURES = Path(folder) if (folder := os.environ.get("CODEMODE_PICTURES")) else None
 """Where pictures of the pages go, for those who look at them."""
 

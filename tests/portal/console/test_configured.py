@@ -26,7 +26,7 @@ from portal.objects import GATEWAY_RULE, POLICY, RuleDocument
 from tests.portal.admin.documents import SECRET, full_document
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
-from tests.portal.console.browsing import PICTURES, administrator
+from tests.portal.console.browsing import PICTURES, WITH_AND_WITHOUT_SCRIPTS, administrator
 from tests.portal.login.guarded import QUICK, Clock, Guarded, Letters, Rules
 from tests.portal.portals import Kept, KeptEvents, opened
 from tests.portal.upstreams.hosting import Hosted, hosted
@@ -214,7 +214,7 @@ async def test_policies_of_the_document_and_of_applications_are_in_one_order(tmp
         await page.get_by_text("its own person says what it is for: Which ticket?").wait_for()
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_a_server_of_the_document_is_read_again_and_its_changes_are_approved(
     tmp_path: Path, scripts: bool
 ) -> None:

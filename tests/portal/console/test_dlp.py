@@ -9,7 +9,7 @@ import pytest
 from portal.objects import DATASET, DLP_PROFILE, GATEWAY_RULE, PREDEFINED_DLP, RuleDocument
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
-from tests.portal.console.browsing import PICTURES, Administered, administrator
+from tests.portal.console.browsing import PICTURES, WITH_AND_WITHOUT_SCRIPTS, Administered, administrator
 from tests.portal.login.guarded import Guarded, guarded_portal
 
 pytest.importorskip("re2")
@@ -53,7 +53,7 @@ async def a_predefined_entry_is_switched_off_and_on_again(admin: Administered, p
     assert await portal.store.list(PREDEFINED_DLP) == []
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_a_profile_gets_a_pattern_words_and_a_dataset_and_an_entry_is_switched(
     tmp_path: Path, scripts: bool
 ) -> None:

@@ -15,14 +15,14 @@ from portal.objects import GATEWAY_RULE
 from portal.state import plain
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
-from tests.portal.console.browsing import PICTURES, administrator
+from tests.portal.console.browsing import PICTURES, WITH_AND_WITHOUT_SCRIPTS, administrator
 from tests.portal.login.guarded import guarded_portal
 
 pytestmark = pytest.mark.anyio
 PRECISE = 'http.request.host == "crm.example.com" or mcp.tool.name matches "^delete"'
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_rules_are_made_of_fields_and_of_expressions_moved_switched_and_removed(
     tmp_path: Path, scripts: bool
 ) -> None:

@@ -9,14 +9,14 @@ import pytest
 from portal.export import EXPORT_JOB
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
-from tests.portal.console.browsing import PICTURES, administrator
+from tests.portal.console.browsing import PICTURES, WITH_AND_WITHOUT_SCRIPTS, administrator
 from tests.portal.login.guarded import guarded_portal
 
 pytestmark = pytest.mark.anyio
 SECRET = "Bearer of-the-collector"
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_a_job_is_tried_added_edited_without_its_secret_and_removed(tmp_path: Path, scripts: bool) -> None:
     folder = tmp_path / "out"
     folder.mkdir()

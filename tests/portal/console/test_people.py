@@ -15,7 +15,7 @@ from portal.login import SESSION, People
 from portal.login.sessions import SessionDocument
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
-from tests.portal.console.browsing import PICTURES, Administered, administrator
+from tests.portal.console.browsing import PICTURES, WITH_AND_WITHOUT_SCRIPTS, Administered, administrator
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import guarded_portal, sign_in
 from tests.portal.oauth.agent import Agent
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.
 GRACE, EVE = "grace@example.com", "eve@example.com"
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_a_person_is_found_a_browser_and_an_agent_of_theirs_end_and_then_everything(
     tmp_path: Path, scripts: bool
 ) -> None:

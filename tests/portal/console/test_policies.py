@@ -10,7 +10,7 @@ import pytest
 
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
-from tests.portal.console.browsing import PICTURES, Administered, administrator
+from tests.portal.console.browsing import PICTURES, WITH_AND_WITHOUT_SCRIPTS, Administered, administrator
 from tests.portal.login.guarded import guarded_portal
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
@@ -51,7 +51,7 @@ async def remove(admin: Administered, path: str, name: str) -> None:
     await admin.confirm(name)
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_a_policy_is_written_attached_to_a_server_put_in_order_and_removed_when_nothing_uses_it(
     tmp_path: Path, scripts: bool
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from portal.access import Access, Sources, read_document
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
-from tests.portal.console.browsing import PICTURES, administrator
+from tests.portal.console.browsing import PICTURES, WITH_AND_WITHOUT_SCRIPTS, administrator
 from tests.portal.login.guarded import EVERYONE, Guarded, guarded_portal
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.server import Behaviour
@@ -54,7 +54,7 @@ def decide_by(portal: Guarded, policies: list[Any], tool_policies: list[Any] | N
     portal.rules.access.replace(Access(read_document(document), Sources(geo=True)))
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_who_decided_and_why_is_said_and_what_is_asked_is_in_the_url(tmp_path: Path, scripts: bool) -> None:
     async with (
         hosted(Behaviour(tools=60)) as upstream,

@@ -11,7 +11,7 @@ from portal.objects import PORTAL
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
 from tests.portal.console.adding import add
-from tests.portal.console.browsing import PICTURES, Administered, administrator
+from tests.portal.console.browsing import PICTURES, WITH_AND_WITHOUT_SCRIPTS, Administered, administrator
 from tests.portal.login.guarded import EMAIL, Guarded, guarded_portal
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.server import Behaviour
@@ -44,7 +44,7 @@ async def attach(admin: Administered, server: str) -> None:
     await admin.page.get_by_text("The server is added to the portal.").wait_for()
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_a_portal_shows_servers_in_its_own_way_and_keeps_what_a_form_does_not_show(
     tmp_path: Path, scripts: bool
 ) -> None:

@@ -13,7 +13,7 @@ from portal.quotas import CountedCall
 from portal.state import LabelRead
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
-from tests.portal.console.browsing import PICTURES, administrator
+from tests.portal.console.browsing import PICTURES, WITH_AND_WITHOUT_SCRIPTS, administrator
 from tests.portal.login.guarded import Guarded, guarded_portal
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +31,7 @@ async def read_something(portal: Guarded) -> None:
     await portal.store.labels.put(reads)
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_quotas_and_data_flow_rules_are_made_changed_and_removed_and_reads_forgotten(
     tmp_path: Path, scripts: bool
 ) -> None:

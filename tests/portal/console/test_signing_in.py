@@ -9,7 +9,7 @@ import pytest
 from portal.objects import IDENTITY_PROVIDER, ProviderDocument
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
-from tests.portal.console.browsing import PICTURES, Administered, administrator
+from tests.portal.console.browsing import PICTURES, WITH_AND_WITHOUT_SCRIPTS, Administered, administrator
 from tests.portal.login.guarded import guarded_portal
 from tests.portal.login.test_providers import Issuer, served
 from tests.portal.upstreams.server import listen
@@ -29,7 +29,7 @@ async def add_provider(admin: Administered) -> str:
     return admin.page.url.split("?")[0].rpartition("/")[2]
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_a_login_method_is_added_changed_without_its_secret_and_removed(tmp_path: Path, scripts: bool) -> None:
     async with (
         guarded_portal(tmp_path) as portal,
@@ -111,7 +111,7 @@ async def test_a_login_method_is_tested_step_by_step_with_what_to_do(tmp_path: P
         await page.get_by_role("heading", name="Staff accounts").wait_for()
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_settings_are_seen_on_the_page_and_what_the_document_says_stays_the_documents(
     tmp_path: Path, scripts: bool
 ) -> None:

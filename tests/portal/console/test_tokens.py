@@ -10,7 +10,7 @@ import pytest
 from portal.oauth import SERVICE_TOKEN
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
-from tests.portal.console.browsing import PICTURES, administrator
+from tests.portal.console.browsing import PICTURES, WITH_AND_WITHOUT_SCRIPTS, administrator
 from tests.portal.login.guarded import Guarded, guarded_portal
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
@@ -30,7 +30,7 @@ async def status_of(portal: Guarded, value: str) -> int:
         return answer.status
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_a_service_token_shows_its_secret_once_is_rotated_and_revoked(tmp_path: Path, scripts: bool) -> None:
     async with (
         guarded_portal(tmp_path) as portal,
@@ -63,7 +63,7 @@ async def test_a_service_token_shows_its_secret_once_is_rotated_and_revoked(tmp_
         assert await portal.store.list(SERVICE_TOKEN) == []
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_an_api_token_is_made_narrowed_given_a_new_value_and_deleted(tmp_path: Path, scripts: bool) -> None:
     async with (
         guarded_portal(tmp_path) as portal,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deep import WHOLE, third
+from tests.deep import WHOLE, sixth
 from tests.portal.console.test_traffic_read_only import FORMS, PAGES, UNLINKED, filled
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import guarded_portal, sign_in
@@ -46,14 +46,14 @@ async def test_no_text_in_a_form_of_the_traffic_is_a_fault_of_the_portal(whole: 
         token = (await person.open("/logout")).form("/logout").fields
         forms = (*FORMS, *MORE, "/dlp/profiles/d1/patterns/new", "/logpush/1/destination")
         for place, path in enumerate(forms):
-            for turn, text in enumerate(third(TEXTS, place, whole)):
+            for turn, text in enumerate(sixth(TEXTS, place, whole)):
                 query = "?as=text" if len(text) % 2 else "?kind=s3&page=1"
                 sent = dict.fromkeys(FIELDS, text) | (RIGHT if turn % 2 else {}) | token
                 answer = await person.client.post(f"{portal.url}/admin{path}{query}", data=sent)
                 assert answer.status_code < 500, (path, text[:40], answer.status_code)
                 assert "<script>alert" not in answer.text
         for place, path in enumerate((*PAGES, *UNLINKED)):
-            for text in third(TEXTS, place, whole):
+            for text in sixth(TEXTS, place, whole):
                 asked = dict.fromkeys(("search", "as", "kind", "person", "said"), text)
                 asked["page"] = text if len(text) % 2 else "1"
                 answer = await person.client.get(f"{portal.url}/admin{path.split('?')[0]}", params=asked)

@@ -19,7 +19,7 @@ from portal.objects import (
 )
 from tests.portal.axe import axe_source
 from tests.portal.browser import chromium
-from tests.portal.console.browsing import PICTURES, Administered, administrator
+from tests.portal.console.browsing import PICTURES, WITH_AND_WITHOUT_SCRIPTS, Administered, administrator
 from tests.portal.login.guarded import Guarded, guarded_portal
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +59,7 @@ async def one_after_the_other(
         await ada.check(axe, PICTURES, f"overtaken-{name}")
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_who_saves_second_is_told_and_saves_anyway_or_loads_what_stands_there(
     tmp_path: Path, scripts: bool
 ) -> None:

@@ -23,7 +23,7 @@ from portal.state import (
     plain,
     utc_now,
 )
-from tests.deep import is_deep, third
+from tests.deep import is_deep, sixth
 from tests.portal.state import troubles
 from tests.portal.state.databases import new_state
 
@@ -132,7 +132,7 @@ async def test_whatever_page_is_damaged_under_a_store_its_own_errors_come_out_an
     file, chance = troubles.file_of(url), random.Random(seed)
     good = file.read_bytes()
     failed = 0
-    for page in third(range(1, len(good) // troubles.PAGE + 1), seed, is_deep()):
+    for page in sixth(range(1, len(good) // troubles.PAGE + 1), seed, is_deep()):
         # A file of its own: what is still closing has the one before.
         copy = url.replace(file.name, f"page-{page}.db")
         troubles.file_of(copy).write_bytes(good)
