@@ -22,6 +22,13 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 FIELDS = {"field_names": ["RowID", "Name"]}
 
 
+async def line_of(process: asyncio.subprocess.Process) -> bytes:
+    assert process.stdout is not None
+    line = await process.stdout.readline()
+    assert line, "it has ended by itself"
+    return line.removesuffix(b"\n")
+
+
 @pytest.mark.parametrize("kills", times(4, 20))
 async def test_exports_catch_up_after_each_kill(place: LogPlace, tmp_path: Path, kills: int) -> None:
     chance = random.Random(3)
@@ -39,19 +46,19 @@ async def test_exports_catch_up_after_each_kill(place: LogPlace, tmp_path: Path,
         for life in range(kills):
             command = ["-m", "tests.portal.export.killed", place.url, str(place.folder), state, str(life)]
             process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
-            assert process.stdout is not None
             seen = len(sink.requests)
             # A row at least, and then any moment, often one in which a batch is on its way.
             async with asyncio.timeout(PATIENCE):
-                last = await process.stdout.readline()
+                lines = [await line_of(process)]
                 await sink.until(lambda seen=seen: len(sink.requests) > seen + 1)  # type: ignore[misc]
-                for _ in range(chance.randrange(200)):
-                    last = await process.stdout.readline()
+                lines += [await line_of(process) for _ in range(chance.randrange(200))]
+                while not any(map(bytes.isdigit, lines)):
+                    lines.append(await line_of(process))
             process.kill()
-            rest = await process.stdout.read()
+            assert process.stdout is not None
+            # The last line may be cut. Among them are lines of what it logs.
+            lines += (await process.stdout.read()).splitlines()
             await process.wait()
-            lines = (last + rest).splitlines()
-            # The last line may be cut.
             written.append(max(int(line) for line in lines if line.isdigit()))
         async with exporting(place, tmp_path, state=state) as portal:
             await portal.log.stored()
