@@ -1,4 +1,4 @@
-"""Has the rows of parked runs that have ended be in the log."""
+"""Makes sure that each parked run that has ended has its row in the log."""
 
 from __future__ import annotations
 

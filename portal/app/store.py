@@ -20,7 +20,7 @@ from portal.logs import NO_EVENTS, EventLog, EventSink
 from portal.state import Clock, StateError, utc_now
 
 if TYPE_CHECKING:
-    from portal.logs import CallLog, ContentLog, ContentSettings, LogPlace
+    from portal.logs import CallLog, ContentLog, ContentSettings, LogPlace, LogSettings
     from portal.state import KeyRing, Store
 
 
@@ -123,18 +123,11 @@ async def open_log(config: Config, given: Callable[[], LogSection | None]) -> As
     if place is None:
         yield None
         return
-    from portal.logs import CallLog, JournalUnusable, LogKeyUnusable, LogSettings, LogUnusable
-
-    def in_force() -> LogSettings:
-        section = given() or LogSection()
-        settings = LogSettings(
-            keep_days=section.keep_days, sums_days=section.keep_sums_days, when_full=section.when_full
-        )
-        return settings if section.contents is None else replace(settings, content_days=section.contents.keep_days)
+    from portal.logs import CallLog, JournalUnusable, LogKeyUnusable, LogUnusable
 
     async with AsyncExitStack() as stack:
         try:
-            log = await stack.enter_async_context(CallLog.open(place, in_force))
+            log = await stack.enter_async_context(CallLog.open(place, lambda: log_settings(given())))
         except (LogUnusable, JournalUnusable, LogKeyUnusable, OSError) as error:
             raise StartError(f"the log cannot be used: {error}") from error
         yield log
@@ -178,6 +171,15 @@ class _ContentsInForce:
         if section is not self._section:
             self._section, self._settings = section, content_settings(section)
         return self._settings
+
+
+def log_settings(section: LogSection | None) -> LogSettings:
+    """How long the log keeps what, and what it does when it is full, with this section of the configuration."""
+    from portal.logs import LogSettings
+
+    section = section or LogSection()
+    settings = LogSettings(keep_days=section.keep_days, sums_days=section.keep_sums_days, when_full=section.when_full)
+    return settings if section.contents is None else replace(settings, content_days=section.contents.keep_days)
 
 
 def content_settings(section: ContentsSection | None) -> ContentSettings:

@@ -296,8 +296,8 @@ class Caller:
                 context.facts.repeat_key = repeat_key(context.run_id, context.number)
         # The gate stands nearer to the server: what it stops is not read.
         during = through_gate(self._gate, sent, context if flow is None else flow.guarded(context))
-        # Now, because what was asked about the call may have taken hours: of a person who has logged in anew meanwhile
-        # the connections of before are closed.
+        # Not before: an approval may have taken hours. If the person has logged in again since, their earlier
+        # connections are closed.
         connection = lease.connection(sent.server, context.client, context.protocol, holder_of(context.principal))
         try:
             result = await connection.request(

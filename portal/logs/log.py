@@ -87,6 +87,11 @@ class LogSettings:
     when_full: WhenFull = "drop"
     content_days: int = 7
 
+    @property
+    def days_of_contents(self) -> int:
+        """How many whole days contents and recordings are kept: no longer than rows."""
+        return min(self.content_days, self.keep_days)
+
 
 class CallLog:
     """Use `open`. `write` takes rows on the event loop. `database` is where to ask about them."""
@@ -179,8 +184,7 @@ class CallLog:
     @property
     def content_days(self) -> int:
         """How many whole days contents and recordings are kept."""
-        settings = self._settings()
-        return min(settings.content_days, settings.keep_days)
+        return self._settings().days_of_contents
 
     def has_room(self, holder: str = "") -> bool:
         """Whether a call of this holder may go on now. Where callers wait, ask before a call, and wait for `room` if
@@ -407,7 +411,7 @@ class CallLog:
             partial(remove_before, day=day, key=self._key, now=now, most=REMOVE_ROWS, farewells=tuple(self._farewells))
         ):
             gone += part
-        content_day = now // DAY - self.content_days
+        content_day = now // DAY - settings.days_of_contents
         while await self.database.write(partial(remove_contents, day=content_day)):
             pass
         keep_days = max(settings.sums_days, settings.keep_days)

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from portal.runs.durable import DurableRuns, DurableSettings, NextAttempt, NextEnd, NextHold, NextPark, RunOutcome
     from portal.runs.history import PersonRuns, RunHistory, RunPage
     from portal.runs.kept import failure_in_words, kept_call, row_of_end, waits_of
-    from portal.runs.replay import ReplayImpossible, RunReplays, RunsPrograms, recording_of, repeated, row_of_run
+    from portal.runs.replay import (
+        ReplayImpossible,
+        RunReplays,
+        RunsPrograms,
+        has_just_ended,
+        recording_of,
+        repeated,
+        row_of_run,
+    )
 else:
     # It reads the log, with a database library that a portal without a log does not load.
     __getattr__ = lazily(
@@ -32,6 +40,7 @@ else:
             "RunPage": "history",
             "RunReplays": "replay",
             "RunsPrograms": "replay",
+            "has_just_ended": "replay",
             "recording_of": "replay",
             "repeated": "replay",
             "failure_in_words": "kept",
@@ -69,6 +78,7 @@ __all__ = [
     "WatchedRuns",
     "ended_by",
     "failure_in_words",
+    "has_just_ended",
     "in_words",
     "kept_call",
     "parallel_width",

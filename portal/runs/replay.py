@@ -91,6 +91,11 @@ def row_of_run(connection: Connection, run_id: str) -> StoredRow | None:
     return run_of(connection, run_id)[0] if run_id else None
 
 
+def has_just_ended(run: LogRow) -> bool:
+    """Whether its row and its recording may still be on their way."""
+    return time.time_ns() // 1000 - run.at - run.us < _JUST_ENDED
+
+
 async def recording_of(kept: KeptRecording | None, run: LogRow, kept_days: int) -> RunRecording:
     """What the log keeps of the run with this row, as the recording that it is. Recordings are kept for so many days.
 
@@ -109,8 +114,7 @@ async def recording_of(kept: KeptRecording | None, run: LogRow, kept_days: int) 
 
 def _nothing_kept(run: LogRow, kept_days: int) -> ReplayImpossible:
     """Why nothing is kept of the recording of a run, not even a reason."""
-    now = time.time_ns() // 1000
-    is_old = run.at // _DAY < now // _DAY - kept_days
+    is_old = run.at // _DAY < time.time_ns() // 1000 // _DAY - kept_days
     days = "a day" if kept_days == 1 else f"{kept_days} days"
     gone = f"its recording is gone by now: recordings are kept for {days}."
     match run.recording:
@@ -118,7 +122,7 @@ def _nothing_kept(run: LogRow, kept_days: int) -> ReplayImpossible:
             return ReplayImpossible(f"This run was not recorded. {HOW_TO_RECORD}")
         case "on" if is_old:
             return ReplayImpossible(f"This run was recorded, and {gone}")
-        case "on" if now - run.at - run.us < _JUST_ENDED:
+        case "on" if has_just_ended(run):
             words = "This run was recorded, and its recording is not stored yet. Try again in a moment."
             return ReplayImpossible(words, now=True)
         case "on":

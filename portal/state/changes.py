@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager, suppress
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import Table, select
+from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -87,9 +89,14 @@ async def read_revisions(connection: AsyncConnection) -> dict[str, int]:
     return {row.kind: row.revision for row in found}
 
 
+def insert_of(connection: AsyncConnection) -> Callable[[Table], SqliteInsert | PostgresqlInsert]:
+    """What makes an INSERT of this database that may change the row that is there already (`on_conflict_do_update`)."""
+    return insert_sqlite if connection.dialect.name == "sqlite" else insert_postgresql
+
+
 async def count(connection: AsyncConnection, kinds: Iterable[str]) -> dict[str, int]:
     """Write down that something of these kinds changed, in the transaction that changes it. The new revisions."""
-    insert = insert_sqlite if connection.dialect.name == "sqlite" else insert_postgresql
+    insert = insert_of(connection)
     revisions: dict[str, int] = {}
     for kind in sorted(kinds):
         counted = insert(changes).values(kind=kind, revision=1)

@@ -13,9 +13,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, select, update
-from sqlalchemy.dialects.postgresql import insert as insert_postgresql
-from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
+from portal.state.changes import insert_of
 from portal.state.clock import Clock, to_stored
 from portal.state.schema import document_stamps
 from portal.state.tokens import OpenWriting, Reading
@@ -60,7 +59,7 @@ class DocumentStampRows:
             known = await _known(connection)
         if _as_loaded(known, proposed, came_back):
             return {entry: known.stamps[entry] for entry in proposed}
-        now = to_stored(self._clock())
+        now = self._clock()
         async with self._writing() as (connection, changed):
             known = await _known(connection)
             moves = [entry for entry, stamp in proposed.items() if _moves(known, entry, stamp, came_back)]
@@ -70,8 +69,8 @@ class DocumentStampRows:
             gone = sorted(known.present - proposed.keys())
             for start in range(0, len(gone), _SOME):
                 some = document_stamps.c.digest.in_(gone[start : start + _SOME])
-                await connection.execute(update(document_stamps).where(some).values(gone_at=now))
-            old = and_(document_stamps.c.gone_at.is_not(None), document_stamps.c.gone_at < now - _microseconds(KEPT))
+                await connection.execute(update(document_stamps).where(some).values(gone_at=to_stored(now)))
+            old = and_(document_stamps.c.gone_at.is_not(None), document_stamps.c.gone_at < to_stored(now - KEPT))
             await connection.execute(delete(document_stamps).where(old))
             if moved:
                 changed.add(DOCUMENT_STAMPS)
@@ -111,11 +110,6 @@ async def _known(connection: AsyncConnection) -> _Known:
 
 
 async def _put(connection: AsyncConnection, entry: bytes, stamp: str) -> None:
-    insert = insert_sqlite if connection.dialect.name == "sqlite" else insert_postgresql
-    new = insert(document_stamps).values(digest=entry, stamp=stamp, gone_at=None)
+    new = insert_of(connection)(document_stamps).values(digest=entry, stamp=stamp, gone_at=None)
     over = new.on_conflict_do_update(index_elements=[document_stamps.c.digest], set_={"stamp": stamp, "gone_at": None})
     await connection.execute(over)
-
-
-def _microseconds(time: timedelta) -> int:
-    return int(time.total_seconds()) * 1_000_000

@@ -99,12 +99,6 @@ class RunLists:
         async with self._reading() as connection:
             return (await connection.execute(select(runs.c.id).limit(1))).first() is not None
 
-    async def is_unlogged(self, id: str) -> bool:
-        """Whether a run has ended and nobody knows yet whether the log has its row."""
-        query = select(runs.c.id).where(named(runs.c.id, id), runs.c.log_due.is_not(None))
-        async with self._reading() as connection:
-            return (await connection.execute(query)).first() is not None
-
     async def portals(self, unchanged_since: datetime) -> Sequence[str]:
         """The ids of the portals that have runs that have not ended, and none of which has changed since then."""
         live = select(runs.c.portal).where(runs.c.state.in_(LIVE)).group_by(runs.c.portal)

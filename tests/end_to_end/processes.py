@@ -18,7 +18,17 @@ from tests.forked import Forked
 from tests.patience import PATIENCE
 from tests.portal.login.browser import sent_here
 
+HOST = "portal.example.com"
+PUBLIC = f"https://{HOST}"
 _ESTABLISHED, _LISTENS = "01", "0A"
+
+
+@dataclass(frozen=True)
+class Site:
+    """The portal as agents and browsers know it."""
+
+    url: str = PUBLIC
+    mcp: str = f"{PUBLIC}/mcp"
 
 
 class PortalProcess:

@@ -28,7 +28,7 @@ from portal.login import Passwords
 from portal.login.administrators import Administrators
 from portal.state import KeyRing, Store
 from tests.end_to_end.kill_points import KillPoint, LoginServer, Step, rows_of
-from tests.end_to_end.processes import Processes, WayToOne, processes
+from tests.end_to_end.processes import HOST, PUBLIC, Processes, Site, WayToOne, processes
 from tests.end_to_end.whole import answer_in
 from tests.patience import PATIENCE
 from tests.portal.elicitation.people import begun, leaves_for, sign_in
@@ -46,8 +46,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
     pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks for the process of a connection in /proc"),
 ]
-HOST = "portal.example.com"
-PUBLIC = f"https://{HOST}"
 PEOPLE = ("ada", "grace")
 # How long tokens live, and whether refresh tokens rotate.
 SERVERS = {"rotating": (2, True), "brief": (2, False), "revoking": (3, False)}
@@ -68,14 +66,6 @@ ENDED = {
     "a refresh that was cut off": "A refresh was begun, and nobody knows what became of it.",
     "taken back": "invalid_grant",
 }
-
-
-@dataclass(frozen=True)
-class Site:
-    """The portal as agents and browsers know it."""
-
-    url: str = PUBLIC
-    mcp: str = f"{PUBLIC}/mcp"
 
 
 @dataclass

@@ -19,7 +19,7 @@ from portal.approvals import Approvals, Decider
 from portal.login import Passwords
 from portal.login.administrators import Administrators
 from portal.state import ApprovalFilter, ApprovalRow, RunFilter, StoredRun
-from tests.end_to_end.processes import Processes, WayToOne, processes
+from tests.end_to_end.processes import HOST, PUBLIC, Processes, Site, WayToOne, processes
 from tests.end_to_end.whole import CODE, answer_in
 from tests.forked import finished
 from tests.patience import PATIENCE
@@ -36,8 +36,6 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks for the port of a process in /proc"),
 ]
-HOST = "portal.example.com"
-PUBLIC = f"https://{HOST}"
 TWO = """
 console.log("begun");
 try {
@@ -52,14 +50,6 @@ DENIED = (
 LATE = (
     "The plan of this program was not approved in time. None of its calls was made. Run it again to have it asked for."
 )
-
-
-@dataclass(frozen=True)
-class Site:
-    """The portal as the agent and the browser know it."""
-
-    url: str = PUBLIC
-    mcp: str = f"{PUBLIC}/mcp"
 
 
 @dataclass

@@ -6,7 +6,6 @@ It works on the database itself, also while a portal runs.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,7 +16,7 @@ from rich.text import Text
 
 from codemode import CodeTool, common_preload
 from portal.admin import ShownReplay, shown_replay
-from portal.app import events_of_command, limits_of
+from portal.app import events_of_command, limits_of, log_settings
 from portal.cli.commands.log_contents import keys_of_document
 from portal.cli.commands.logs import opened_log
 from portal.cli.exits import CommandError, Exit
@@ -25,16 +24,15 @@ from portal.cli.session import load
 from portal.cli.show.console import consoles
 from portal.cli.show.progress import WaitLine
 from portal.cli.show.unseen import seen
-from portal.config import Config, LogSection
-from portal.logs import KeptRecording, LogDatabase, LogSettings, RowName, StoredRow, event, read_recording
-from portal.runs import ReplayImpossible, recording_of, repeated, row_of_run
+from portal.config import Config
+from portal.logs import KeptRecording, LogDatabase, RowName, StoredRow, event, read_recording
+from portal.runs import ReplayImpossible, has_just_ended, recording_of, repeated, row_of_run
 from portal.state import KeyRing, SecretUnreadable
 from sandbox import Engine, InProcessExecutor
 
 BY = "codemode replay"
 LOOKS, BETWEEN_SECONDS = 4, 0.2
 """Looks for a run that is not in the log yet, or not its recording: a portal stores them a moment after the end."""
-JUST_ENDED = 5.0
 _OUTCOMES = {"result": "a result", "cancelled": "its end from outside", "wall_time": "its time being over"}
 
 
@@ -44,7 +42,7 @@ async def replay_run(run: str, config: Path | None, *, as_json: bool) -> Exit:
     _, document = load(config, stderr, quiet=True)
     try:
         row, kept = await _kept(config, document, run, stderr, quiet=as_json)
-        recording = await recording_of(kept, row.row, _kept_days(document))
+        recording = await recording_of(kept, row.row, log_settings(document.portal.logs).days_of_contents)
         with WaitLine(stderr, f"Replaying {run} ...", quiet=as_json):
             async with _tool(document) as tool:
                 replayed = shown_replay(run, await repeated(tool, recording))
@@ -85,7 +83,7 @@ async def _kept(
         for look in range(1, looks + 1):
             row = await database.read(partial(row_of_run, run_id=run))
             kept = None if row is None or keys is None else await _recording(database, row, keys)
-            if kept is not None or look == looks or not (row is None or _has_just_ended(row)):
+            if kept is not None or look == looks or not (row is None or has_just_ended(row.row)):
                 break
             # It may be on its way to the log.
             await asyncio.sleep(BETWEEN_SECONDS)
@@ -108,17 +106,6 @@ async def _recording(database: LogDatabase, row: StoredRow, keys: KeyRing) -> Ke
         return await database.read(partial(read_recording, name=name, keys=keys))
     except SecretUnreadable as error:
         raise ReplayImpossible(f"Its recording cannot be opened: {error}.") from None
-
-
-def _kept_days(document: Config) -> int:
-    """For how many whole days the log of this configuration keeps recordings."""
-    section = document.portal.logs or LogSection()
-    days = LogSettings().content_days if section.contents is None else section.contents.keep_days
-    return min(days, section.keep_days)
-
-
-def _has_just_ended(run: StoredRow) -> bool:
-    return time.time_ns() // 1000 - run.row.at - run.row.us < JUST_ENDED * 1_000_000
 
 
 @asynccontextmanager
