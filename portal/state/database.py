@@ -10,15 +10,12 @@ import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Thread, current_thread
 from time import monotonic
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 import structlog
 from sqlalchemy import Connection, delete, event, insert, select, text
@@ -31,6 +28,7 @@ from sqlalchemy.util import greenlet_spawn
 from portal.state.errors import DocumentInvalid, Misused, StateError, StateUnavailable, StateUnusable
 from portal.state.migrate import is_current, is_migrated, migrate
 from portal.state.schema import facts, metadata
+from portal.state.sqlite import ConnectionThreads
 from portal.state.trouble import (
     BUSY,
     DAMAGED,
@@ -92,7 +90,7 @@ class Database:
         self.replaced: Callable[[], object] = lambda: None
         """Called when another file is in the place of the one that was opened, and is used from now on."""
         self._sqlite = self._url.get_backend_name() == "sqlite"
-        self._threads = _ConnectionThreads()
+        self._threads = ConnectionThreads()
         self._engine = _engine(self._url, self._threads, synchronous, sqlite=self._sqlite)
         # Writers of this process queue here, in order, instead of spinning on the file's lock.
         self._writer = asyncio.Lock()
@@ -533,65 +531,7 @@ _PROOF = "proof"
 _DELETE_PROOF = delete(facts).where(facts.c.name == _PROOF)
 
 
-def _text(stored: bytes) -> str:
-    """The text of a column. One that is damaged begins with a character that no document has, so that it is broken."""
-    try:
-        return stored.decode()
-    except UnicodeDecodeError:
-        return "\ufffd" + stored.decode(errors="replace")
-
-
-class _SqliteConnection(sqlite3.Connection):
-    """One that gives back its locks when it is closed.
-
-    A closed connection lives on in SQLite, with its transaction, until its last statement is finalized
-    (`sqlite3_close_v2`), and a query that was cancelled leaves one in its middle to the garbage collector.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
-        super().__init__(*args, **options)
-        self.text_factory = _text
-
-    def cursor(self, factory: type[sqlite3.Cursor] = sqlite3.Cursor) -> sqlite3.Cursor:  # type: ignore[override]
-        cursor = super().cursor(factory)
-        self._cursors.add(cursor)
-        return cursor
-
-    def close(self) -> None:
-        for cursor in tuple(self._cursors):
-            cursor.close()
-        self._cursors.clear()
-        super().close()
-
-
-class _ConnectionThreads:
-    """The threads that SQLite's connections live in, each expected from before it starts."""
-
-    def __init__(self) -> None:
-        self._threads: list[Future[Thread]] = []
-
-    def expect(self, dialect: object, record: object, args: object, options: dict[str, object]) -> None:
-        """A connection is about to be made: SQLAlchemy's event `do_connect`."""
-        thread: Future[Thread] = Future()
-
-        def connection(*args: Any, **options: Any) -> sqlite3.Connection:
-            thread.set_result(current_thread())
-            return _SqliteConnection(*args, **options)
-
-        self._threads = [one for one in self._threads if not one.done() or one.result().is_alive()]
-        self._threads.append(thread)
-        options["factory"] = connection
-
-    def join(self, seconds: float) -> None:
-        """Wait until all have ended, or that long."""
-        until = monotonic() + seconds
-        with suppress(TimeoutError):
-            for thread in self._threads:
-                thread.result(max(0.0, until - monotonic())).join(max(0.0, until - monotonic()))
-
-
-def _engine(url: URL, threads: _ConnectionThreads, synchronous: str, *, sqlite: bool) -> AsyncEngine:
+def _engine(url: URL, threads: ConnectionThreads, synchronous: str, *, sqlite: bool) -> AsyncEngine:
     shared: dict[str, Any] = {
         "hide_parameters": True,
         "pool_size": CONNECTIONS,
