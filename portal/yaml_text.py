@@ -1,4 +1,5 @@
-"""The one reader of YAML: a text as the JSON value it stands for, in time and memory that the text's length bounds.
+"""The one reader and writer of YAML: a text as the JSON value it stands for, in time and memory that the text's length
+bounds, and a value as a text.
 
 It reads what YAML 1.2 has in common with JSON (https://yaml.org/spec/1.2.2/#103-core-schema, without octal and
 hexadecimal numbers): `yes`, `no` and dates are text, and so is every key. There are no objects of a program's language.
@@ -9,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import yaml
     from yaml import AliasEvent, CollectionStartEvent, Event, ScalarEvent
 
 DEEPEST = 500
@@ -26,6 +29,8 @@ _WHOLE = re.compile(r"[-+]?[0-9]+")
 _NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NUMERIC_START: Final = frozenset("-+.0123456789")
 _DIRECTIVE = re.compile(r"^%", re.MULTILINE)
+# Ends of lines of YAML 1.1: only in double quotes they are written so that they stay what they are.
+_BREAKS = re.compile("[\x85\u2028\u2029]")
 _TAG = "tag:yaml.org,2002:"
 _MOST_DIGITS = 400
 
@@ -89,6 +94,31 @@ def parse_yaml(text: str, *, lenient: bool = False) -> object:
     except RecursionError:
         raise YamlError("is nested too deeply") from None
     return reader.result
+
+
+def yaml_text(value: object, *, width: int) -> str:
+    """The text of a JSON value, which `parse_yaml` and readers of YAML 1.1 read as the same value."""
+    import yaml  # noqa: PLC0415  only where there is YAML
+
+    return yaml.dump(value, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=width)
+
+
+@cache
+def _dumper() -> type[yaml.SafeDumper]:
+    import yaml  # noqa: PLC0415
+
+    class Dumper(yaml.SafeDumper):
+        """Knows which texts are to be quoted by YAML 1.1: `08` and `1e3` are numbers by 1.2 alone."""
+
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    def represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        quotes = None if resolved(text) == text else "'"
+        return dumper.represent_scalar(f"{_TAG}str", text, style='"' if _BREAKS.search(text) else quotes)
+
+    Dumper.add_representer(str, represent)
+    return Dumper
 
 
 class _Reader:

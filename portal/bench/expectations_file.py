@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from portal.bench.cases import Case
 from portal.config import YAML, read_document, read_text
 from portal.errors import InputError
+from portal.yaml_text import yaml_text
 
 if TYPE_CHECKING:
     import yaml
@@ -50,7 +51,7 @@ def rewrite_yaml(text: str, name: str | None, expect: dict[str, object]) -> str:
         raise InputError("The test is empty.")
     node = root if name is None else _member(_member(root, "cases"), name)
     inside = 0 if name is None else int(node.start_mark.column)
-    dumped = yaml.safe_dump({"expect": expect}, sort_keys=False, allow_unicode=True, width=100)
+    dumped = yaml_text({"expect": expect}, width=100)
     block = textwrap.indent(dumped, " " * inside)
     place = _key(node, "expect")
     if place is None:

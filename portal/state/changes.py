@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 
 import structlog
 from sqlalchemy import Table, select
@@ -13,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningInsert
 
 from portal.state.errors import StateUnavailable
 from portal.state.schema import changes
@@ -84,9 +86,12 @@ class Changes:
                 self.tell(await read())
 
 
+# Each is built once: to build one takes longer than to run it.
+_REVISIONS = select(changes.c.kind, changes.c.revision)
+
+
 async def read_revisions(connection: AsyncConnection) -> dict[str, int]:
-    found = await connection.execute(select(changes.c.kind, changes.c.revision))
-    return {row.kind: row.revision for row in found}
+    return {row.kind: row.revision for row in await connection.execute(_REVISIONS)}
 
 
 def insert_of(connection: AsyncConnection) -> Callable[[Table], SqliteInsert | PostgresqlInsert]:
@@ -96,12 +101,17 @@ def insert_of(connection: AsyncConnection) -> Callable[[Table], SqliteInsert | P
 
 async def count(connection: AsyncConnection, kinds: Iterable[str]) -> dict[str, int]:
     """Write down that something of these kinds changed, in the transaction that changes it. The new revisions."""
-    insert = insert_of(connection)
+    counting = _counting(insert_of(connection))
     revisions: dict[str, int] = {}
     for kind in sorted(kinds):
-        counted = insert(changes).values(kind=kind, revision=1)
-        counted = counted.on_conflict_do_update(
-            index_elements=[changes.c.kind], set_={"revision": changes.c.revision + 1}
-        )
-        revisions[kind] = (await connection.execute(counted.returning(changes.c.revision))).scalar_one()
+        counted = await connection.execute(counting, {"kind": kind, "revision": 1})
+        revisions[kind] = counted.scalar_one()
     return revisions
+
+
+@cache
+def _counting(insert: Callable[[Table], SqliteInsert | PostgresqlInsert]) -> ReturningInsert[int]:
+    counting = insert(changes)
+    return counting.on_conflict_do_update(
+        index_elements=[changes.c.kind], set_={"revision": changes.c.revision + 1}
+    ).returning(changes.c.revision)

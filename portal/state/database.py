@@ -28,7 +28,7 @@ from sqlalchemy.util import greenlet_spawn
 from portal.state.errors import DocumentInvalid, Misused, StateError, StateUnavailable, StateUnusable
 from portal.state.migrate import is_current, is_migrated, migrate
 from portal.state.schema import facts, metadata
-from portal.state.sqlite import ConnectionThreads
+from portal.state.sqlite import BEGIN, BEGIN_TO_WRITE, ConnectionThreads
 from portal.state.trouble import (
     BUSY,
     DAMAGED,
@@ -583,7 +583,7 @@ def begin_sqlite(connection: Connection) -> None:
     """Begin a transaction of SQLite, for writing where the connection's option `portal_writes` says so."""
     # A writer takes the lock at once: one that read first and then waited for it would have to start again.
     writes = connection.get_execution_options().get("portal_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    connection.exec_driver_sql(BEGIN_TO_WRITE if writes else BEGIN)
 
 
 def make_private_file(path: Path) -> None:

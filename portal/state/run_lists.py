@@ -8,21 +8,20 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, RowMapping, Select, and_, func, or_, select, union_all
+from sqlalchemy import RowMapping, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.state import run_statements as statements
 from portal.state.clock import Clock, from_stored, to_stored
+from portal.state.documents import is_storable
 from portal.state.envelope import FindKey, Place, unseal
 from portal.state.run_reading import (
-    SHOWN,
-    SHOWN_OF_CALL,
-    of_portals,
     place_of_call,
     place_of_run,
     read_call,
     read_run,
-    ways_to_claim,
 )
+from portal.state.run_statements import RUN, SHOWN, SHOWN_OF_CALL, times_to_claim
 from portal.state.run_states import LIVE, RunState
 from portal.state.run_values import RunCandidate, RunFilter, StoredCall, StoredRun
 from portal.state.schema import named, run_calls, runs
@@ -30,7 +29,6 @@ from portal.state.tokens import Reading
 
 MAX_LISTED = 200
 CANDIDATES = 32
-DUE_AT_ONCE = 2000
 LARGE = 256 * 1024
 """More is sealed and opened in a thread."""
 # In one query: SQLite has bounds of its own.
@@ -50,12 +48,9 @@ class RunLists:
     ) -> Sequence[RunCandidate]:
         """Runs that may be claimed now, in fair order: the one that has waited longest of each subject, then the second
         of each, and so on. Without `portals`, of all."""
-        columns = (runs.c.id, runs.c.portal, runs.c.subject, runs.c.revision, runs.c.updated_at)
-        # One query for each way: with all of them in one, a database goes through all runs.
-        ways = [select(*columns).where(way) for way in ways_to_claim(self._clock(), lease, portals)]
-        query = union_all(*ways).limit(DUE_AT_ONCE)
+        values = {**times_to_claim(self._clock(), lease), **_portals(portals)}
         async with self._reading() as connection:
-            due = (await connection.execute(query)).mappings().all()
+            due = (await connection.execute(statements.candidates(portals is not None), values)).mappings().all()
         return _in_turns(due)[:limit]
 
     async def get(self, id: str) -> StoredRun | None:
@@ -154,20 +149,13 @@ class RunLists:
 
     async def next_due(self, portals: Collection[str] | None = None) -> datetime | None:
         """When a run is due, left by its process, expires or is looked for in the log next; None if there is none."""
-        mine = of_portals(portals)
-        firsts = (
-            _first(runs.c.wake_at).where(mine),
-            _first(runs.c.lease_until).where(mine),
-            _first(runs.c.expires_at).where(runs.c.expires_at > to_stored(self._clock())),
-            _first(runs.c.log_due),
-        )
+        values = {"now": to_stored(self._clock()), **_portals(portals)}
         async with self._reading() as connection:
-            found = [(await connection.execute(first)).scalar_one_or_none() for first in firsts]
-        times = [at for at in found if at is not None]
+            times = (await connection.execute(statements.next_due(portals is not None), values)).scalars().all()
         return from_stored(min(times)) if times else None
 
     async def _row(self, connection: AsyncConnection, id: str) -> RowMapping | None:
-        return (await connection.execute(select(*SHOWN).where(named(runs.c.id, id)))).mappings().first()
+        return (await connection.execute(RUN, {"of_run": id})).mappings().first() if is_storable(id) else None
 
     async def _unsealed(self, sealed: bytes, place: Place) -> bytes:
         if len(sealed) < LARGE:
@@ -185,6 +173,5 @@ def _in_turns(due: Sequence[RowMapping]) -> Sequence[RunCandidate]:
     return sorted(found, key=lambda candidate: candidate.turn)
 
 
-def _first(at: Column[int]) -> Select[int]:
-    # Not `min`, which with another condition looks at all of them.
-    return select(at).where(at.is_not(None)).order_by(at).limit(1)
+def _portals(portals: Collection[str] | None) -> dict[str, list[str]]:
+    return {} if portals is None else {"portals": sorted(portals)}

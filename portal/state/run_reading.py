@@ -1,16 +1,15 @@
-"""Rows of runs as values: which columns are read, where each sealed value belongs, and which runs may be claimed."""
+"""Rows of runs as values, and where each sealed value belongs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 import orjson
 import structlog
-from sqlalchemy import ColumnElement, RowMapping, and_, func, true
+from sqlalchemy import RowMapping
 
-from portal.state.clock import from_stored, to_stored
+from portal.state.clock import from_stored
 from portal.state.documents import check_name
 from portal.state.envelope import FindKey, Place, unseal
 from portal.state.errors import DocumentInvalid
@@ -24,12 +23,6 @@ from portal.state.run_values import (
     StoredResume,
     StoredRun,
 )
-from portal.state.schema import run_calls, runs
-
-SHOWN = tuple(column for column in runs.c if column.name not in ("secret", "kid"))
-"""All of a run but what is sealed, which may be large."""
-SHOWN_OF_CALL = tuple(column for column in run_calls.c if column.name not in ("secret", "kid"))
-MOST_LEASES = 3
 
 
 def place_of_run(row: RowMapping | Parking, column: Literal["checkpoint", "result"], revision: int) -> Place:
@@ -53,24 +46,6 @@ def place_of_resume(run: str, number: int, revision: int) -> Place:
 
 def _written(parts: list[object]) -> str:
     return orjson.dumps(parts).decode()
-
-
-def ways_to_claim(now: datetime, lease: timedelta, portals: Collection[str] | None) -> tuple[ColumnElement[bool], ...]:
-    """Which runs may be claimed: ready ones and parked ones that are due, running ones whose lease is over, and those
-    with one that is wrong. No run is in two of them.
-
-    Each has an index of its own. The other conditions are written so that none is used for them: without statistics a
-    database takes theirs, and looks through all that wait.
-    """
-    at = to_stored(now)
-    # No lease is that long: it is of a process whose clock is wrong.
-    wrong = runs.c.lease_until > to_stored(now + MOST_LEASES * lease)
-    may = and_(func.coalesce(runs.c.expires_at, 0) > at, of_portals(portals))
-    return tuple(and_(way, may) for way in (runs.c.wake_at <= at, runs.c.lease_until <= at, wrong))
-
-
-def of_portals(portals: Collection[str] | None) -> ColumnElement[bool]:
-    return true() if portals is None else func.coalesce(runs.c.portal, "").in_(sorted(portals))
 
 
 def document_text(document: RunDocument) -> str:

@@ -14,24 +14,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    RowMapping,
-    and_,
-    cast,
-    delete,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, RowMapping, Update, and_, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.state.approval_row import APPROVALS, OPEN
+from portal.state import run_statements as statements
+from portal.state.approval_row import APPROVALS
 from portal.state.approval_rows import reuse
 from portal.state.clock import Clock, from_stored, to_stored
+from portal.state.documents import is_storable
 from portal.state.envelope import FindKey, Place, seal
 from portal.state.errors import (
     AlreadyExists,
@@ -44,8 +34,6 @@ from portal.state.errors import (
 from portal.state.rotation import current_kid
 from portal.state.run_lists import IDS_AT_ONCE, LARGE, MAX_LISTED, RunLists
 from portal.state.run_reading import (
-    SHOWN,
-    SHOWN_OF_CALL,
     check_parking,
     document_text,
     place_of_call,
@@ -55,9 +43,9 @@ from portal.state.run_reading import (
     read_document,
     read_resume,
     read_run,
-    ways_to_claim,
 )
-from portal.state.run_states import END_EVENTS, LIVE, EndState, ParkReason, states_before
+from portal.state.run_statements import READY, SHOWN, SHOWN_OF_CALL, ready_of, times_to_claim
+from portal.state.run_states import LIVE, EndState, ParkReason, states_before
 from portal.state.run_values import (
     LOG_SECONDS,
     MAX_ARGUMENTS_BYTES,
@@ -157,12 +145,12 @@ class RunRows(RunLists):
             }
             if row is None:
                 whose = {"portal": parking.portal, "subject": parking.subject, "client": parking.client}
-                new = insert(runs).values(id=parking.id, **whose, revision=_FIRST, created_at=now, **values)
-                row = (await connection.execute(new.returning(*SHOWN))).mappings().one()
+                new = {"id": parking.id, **whose, "revision": _FIRST, "created_at": now, **values}
+                row = (await connection.execute(statements.NEW_RUN, new)).mappings().one()
             else:
                 assert revision is not None
                 row = await self._change(connection, parking.id, revision, values)
-                await connection.execute(delete(run_resumes).where(run_resumes.c.run == parking.id))
+                await connection.execute(statements.DELETE_RESUMES, {"of_run": parking.id})
             changed.add(RUNS)
             return read_run(row)
 
@@ -200,16 +188,18 @@ class RunRows(RunLists):
     async def ready(self, id: str) -> bool:
         """What the run waits for is there, or may be: it may be claimed. Of one that runs, it may again once it is
         parked. Whether there is such a run that has not ended."""
+        if not is_storable(id):
+            return False
         async with self._writing() as (connection, changed):
-            this = named(runs.c.id, id)
-            return await self._ready(connection, changed, this, this) > 0
+            return await self._ready(connection, changed, READY, {"of_run": id}) > 0
 
     async def ready_all(self, subject: str, reason: ParkReason) -> int:
         """What the runs of this subject that are parked with that reason wait for may be there, at any portal: see
         `ready`. How many these are, with those that run: they may be about to wait for it."""
         theirs = named(runs.c.subject, subject)
         async with self._writing() as (connection, changed):
-            return await self._ready(connection, changed, and_(theirs, runs.c.reason == reason), theirs)
+            ready = ready_of(and_(theirs, runs.c.reason == reason), theirs)
+            return await self._ready(connection, changed, ready, {})
 
     async def ready_decided(self) -> int:
         """Runs that wait for approvals of which some are decided are ready. How many that were.
@@ -231,7 +221,7 @@ class RunRows(RunLists):
             return 0
         async with self._writing() as (connection, changed):
             those = and_(runs.c.id.in_(ids), waiting)
-            return await self._ready(connection, changed, those, those)
+            return await self._ready(connection, changed, ready_of(those, those), {})
 
     # Claims
 
@@ -246,9 +236,10 @@ class RunRows(RunLists):
         """The claim of this run; None if somebody else was faster. One whose checkpoint does not open, and one that
         nobody has got on with in `MOST_ATTEMPTS` claims, ends as lost instead: `on_lost` is told of it."""
         now = self._clock()
-        seen = and_(runs.c.id == candidate.id, runs.c.revision == candidate.revision)
-        take = update(runs).where(seen, or_(*ways_to_claim(now, lease, None)))
         values: dict[str, object] = {
+            "of_run": candidate.id,
+            "at_revision": candidate.revision,
+            **times_to_claim(now, lease),
             "state": "running",
             "reason": "",
             "revision": candidate.revision + 1,
@@ -257,12 +248,10 @@ class RunRows(RunLists):
             "wake_at": None,
             "approvals": 0,
             "again": 0,
-            "attempts": runs.c.attempts + 1,
             "updated_at": to_stored(now),
         }
         async with self._writing() as (connection, changed):
-            taken = take.values(**values).returning(*SHOWN, runs.c.secret)
-            row = (await connection.execute(taken)).mappings().first()
+            row = (await connection.execute(statements.TAKE, values)).mappings().first()
             if row is None:
                 return None
             lost = f"{MOST_ATTEMPTS} processes have taken it up, and each of them ended without getting on with it"
@@ -333,8 +322,8 @@ class RunRows(RunLists):
         """
         _check_size("the arguments of a call", call.arguments, MAX_ARGUMENTS_BYTES)
         async with self._writing() as (connection, _):
-            this = and_(run_calls.c.run == id, run_calls.c.call == call.call)
-            row = (await connection.execute(select(*SHOWN_OF_CALL).where(this))).mappings().first()
+            this = {"of_run": id, "of_call": call.call}
+            row = (await connection.execute(statements.CALL, this)).mappings().first()
             await self._grow(connection, id, revision, len(call.arguments) if row is None else 0, {})
             if row is not None and not _may_start(row, call):
                 return "unknown" if row["state"] == "started" else read_call(row).state
@@ -351,9 +340,9 @@ class RunRows(RunLists):
                 "us": 0,
             }
             if row is None:
-                await connection.execute(insert(run_calls).values(run=id, call=call.call, **values))
+                await connection.execute(statements.NEW_CALL, {"run": id, "call": call.call, **values})
             else:
-                await connection.execute(update(run_calls).where(this).values(**values))
+                await connection.execute(statements.CHANGE_CALL, {**this, **values})
             return "started"
 
     async def came_back(self, id: str, revision: int, call: int) -> None:
@@ -380,19 +369,18 @@ class RunRows(RunLists):
         """
         async with self._writing() as (connection, _):
             # Two numbers follow each other without a gap, or the replay would be of something else.
-            last = select(func.max(run_resumes.c.number)).where(run_resumes.c.run == id)
-            written = (await connection.execute(last)).scalar() or 0
+            written = (await connection.execute(statements.LAST_RESUME, {"of_run": id})).scalar() or 0
             await self._grow(connection, id, revision, len(data) if number > written else 0, {"attempts": 0})
             if number != written + 1:
                 if await self._is_written(connection, id, number, revision):
                     return
                 raise Misused(f"the run {id!r} has {written} resumes: {number} is not the next")
             values = await self._sealed(connection, data, place_of_resume(id, number, revision))
-            await connection.execute(insert(run_resumes).values(run=id, number=number, revision=revision, **values))
+            resume = {"run": id, "number": number, "revision": revision, **values}
+            await connection.execute(statements.NEW_RESUME, resume)
             for end in ends:
-                this = and_(run_calls.c.run == id, run_calls.c.call == end.call)
-                ended: dict[str, object] = {"state": "failed" if end.failed else "done", "us": end.us}
-                await connection.execute(update(run_calls).where(this).values(**ended, secret=None, kid=None))
+                ended = {"state": "failed" if end.failed else "done", "us": end.us, "secret": None, "kid": None}
+                await connection.execute(statements.CHANGE_CALL, {"of_run": id, "of_call": end.call, **ended})
 
     async def end(self, id: str, revision: int, finished: FinishedRun) -> StoredRun:
         """End a claimed run: its checkpoint, arguments and results of calls are deleted. The run as it is stored. The
@@ -452,7 +440,7 @@ class RunRows(RunLists):
             await connection.execute(update(run_calls).where(this).values(**values))
             if verdict == "repeat" and await reuse(connection, id, row["seq"], self._clock()):
                 changed.add(APPROVALS)
-            await self._ready(connection, changed, runs.c.id == id, runs.c.id == id)
+            await self._ready(connection, changed, READY, {"of_run": id})
             return True
 
     async def expire_due(self) -> Sequence[StoredRun]:
@@ -513,8 +501,8 @@ class RunRows(RunLists):
         return read_run(row)
 
     async def _mine(self, connection: AsyncConnection, id: str, revision: int) -> RowMapping:
-        query = select(*SHOWN).where(_is_mine(id, revision))
-        row = (await connection.execute(query)).mappings().first()
+        claim = {"of_run": id, "at_revision": revision}
+        row = (await connection.execute(statements.RUN_OF_CLAIM, claim)).mappings().first()
         if row is None:
             raise RunTaken(id)
         return row
@@ -522,8 +510,8 @@ class RunRows(RunLists):
     async def _change(
         self, connection: AsyncConnection, id: str, revision: int, values: Mapping[str, object]
     ) -> RowMapping:
-        change = update(runs).where(_is_mine(id, revision)).values(**values).returning(*SHOWN)
-        row = (await connection.execute(change)).mappings().first()
+        change = {"of_run": id, "at_revision": revision, **values}
+        row = (await connection.execute(statements.CHANGE, change)).mappings().first()
         if row is None:
             raise RunTaken(id)
         return row
@@ -547,10 +535,8 @@ class RunRows(RunLists):
         waits = sum(wait.kind == "approval" for wait in parking.document.waits)
         decided = False
         if waits:
-            mine = and_(approvals.c.run == parking.id, approvals.c.state == "pending")
-            still = and_(mine, approvals.c.expires_at > to_stored(now))
-            pending = (await connection.execute(select(func.count()).select_from(approvals).where(still))).scalar_one()
-            decided = pending < waits
+            mine = {"of_run": parking.id, "now": to_stored(now)}
+            decided = (await connection.execute(statements.PENDING, mine)).scalar_one() < waits
         ready = decided or (row is not None and row["again"] != 0)
         wake_at = parking.wake_at
         if ready or (wake_at is None and parking.reason == "drain"):
@@ -571,19 +557,15 @@ class RunRows(RunLists):
         self,
         connection: AsyncConnection,
         changed: set[str],
-        parked: ColumnElement[bool],
-        running: ColumnElement[bool],
+        statements_of_ready: tuple[Update, Update],
+        values: Mapping[str, object],
     ) -> int:
-        """Those of the first that are parked are ready; those of the second that run are to be once they are parked."""
-        now = to_stored(self._clock())
-        values = {"state": "ready", "reason": "", "wake_at": now, "updated_at": now}
-        ready = update(runs).where(parked, runs.c.state.in_(states_before("ready"))).values(**values)
-        number = (await connection.execute(ready)).rowcount
+        """How many runs are ready now, or will be once they are parked: see `ready_of`."""
+        ready, again = statements_of_ready
+        number = (await connection.execute(ready, {"now": to_stored(self._clock()), **values})).rowcount
         if number:
             changed.add(RUNS)
-        # It may have looked for what has come just before it came.
-        again = update(runs).where(running, runs.c.state == "running").values(again=1)
-        return number + (await connection.execute(again)).rowcount
+        return number + (await connection.execute(again, values)).rowcount
 
     async def _check_room(
         self, connection: AsyncConnection, parking: Parking, row: RowMapping | None, size: int
@@ -595,21 +577,17 @@ class RunRows(RunLists):
         more = size if row is None else size - row["size"]
         if more <= 0 and row is not None:
             return
-        # PostgreSQL's sum of whole numbers is a decimal one.
-        count, total = func.count(), cast(func.coalesce(func.sum(runs.c.size), 0), BigInteger)
-        live = and_(runs.c.portal == parking.portal, runs.c.state.in_(LIVE))
-        # So that the index of the portal's runs is not taken for those of one subject.
-        theirs = and_(runs.c.portal == parking.portal, func.coalesce(runs.c.state, "").in_(LIVE))
         new, limits = row is None, self._limits
-        whose = select(count, total).where(theirs, runs.c.subject == parking.subject)
-        number, used = (await connection.execute(whose)).one()
+        whose = {"of_portal": parking.portal, "of_subject": parking.subject}
+        kept = {of: (number, used) for of, number, used in await connection.execute(statements.ROOM, whose)}
+        number, used = kept["subject"]
         if new and number >= limits.of_subject or used + more > limits.bytes_of_subject:
             raise RunsFull(
                 f"{number} of your programs wait already, with {used // _MIB} MiB, and more may not: end one with "
                 "codemode.runs.cancel(id), codemode.runs.list() shows them",
                 own=True,
             )
-        number, used = (await connection.execute(select(count, total).where(live))).one()
+        number, used = kept["portal"]
         if new and number >= limits.of_portal or used + more > limits.bytes_of_portal:
             raise RunsFull(
                 f"{number} programs wait at this portal, with {used // _MIB} MiB, and more may not: try again later",
@@ -618,17 +596,15 @@ class RunRows(RunLists):
 
     async def _claimed(self, connection: AsyncConnection, row: RowMapping) -> RunClaim:
         """The claim of this row, which was read with its secret. What has started under a former claim is unknown."""
-        id = row["id"]
         place = place_of_run(row, "checkpoint", row["sealed"])
         checkpoint = await self._unsealed(bytes(row["secret"] or b""), place)
-        resumes = select(run_resumes).where(run_resumes.c.run == id).order_by(run_resumes.c.number)
-        tail = [read_resume(resume, self._find_key) for resume in (await connection.execute(resumes)).mappings()]
-        written = select(run_calls).where(run_calls.c.run == id).order_by(run_calls.c.seq)
-        calls = (await connection.execute(written)).mappings().all()
+        this = {"of_run": row["id"]}
+        resumes = (await connection.execute(statements.RESUMES, this)).mappings()
+        tail = [read_resume(resume, self._find_key) for resume in resumes]
+        calls = (await connection.execute(statements.CALLS, this)).mappings().all()
         if any(call["state"] == "started" for call in calls):
-            started = and_(run_calls.c.run == id, run_calls.c.state == "started")
-            await connection.execute(update(run_calls).where(started).values(state="unknown"))
-            calls = (await connection.execute(written)).mappings().all()
+            await connection.execute(statements.LEFT_STARTED, this)
+            calls = (await connection.execute(statements.CALLS, this)).mappings().all()
         found = tuple(read_call(call, self._find_key) for call in calls)
         return RunClaim(read_run(row), checkpoint, tuple(tail), found)
 
@@ -648,8 +624,10 @@ class RunRows(RunLists):
         self, connection: AsyncConnection, row: RowMapping, state: EndState, values: Mapping[str, object]
     ) -> None:
         """Everything that the run kept goes with it, in the same commit."""
-        now = self._clock()
+        now, of_run = self._clock(), {"of_run": row["id"]}
         ended = {
+            **of_run,
+            "at_revision": row["revision"],
             "state": state,
             "reason": "",
             "owner": None,
@@ -664,16 +642,11 @@ class RunRows(RunLists):
             "log_due": to_stored(now + timedelta(seconds=LOG_SECONDS)),
             **values,
         }
-        this = and_(runs.c.id == row["id"], runs.c.revision == row["revision"])
-        may = runs.c.state.in_(states_before(END_EVENTS[state]))
-        if (await connection.execute(update(runs).where(this, may).values(**ended))).rowcount != 1:
+        if (await connection.execute(statements.end(state), ended)).rowcount != 1:
             raise RunTaken(row["id"])
-        await connection.execute(delete(run_calls).where(run_calls.c.run == row["id"]))
-        await connection.execute(delete(run_resumes).where(run_resumes.c.run == row["id"]))
-        # Nobody is to decide about a call that is not made any more.
-        asked = and_(approvals.c.run == row["id"], approvals.c.state.in_(OPEN))
-        withdrawn = {"state": "withdrawn", "ended_at": to_stored(self._clock()), "revision": approvals.c.revision + 1}
-        await connection.execute(update(approvals).where(asked).values(**withdrawn))
+        await connection.execute(statements.DELETE_CALLS, of_run)
+        await connection.execute(statements.DELETE_RESUMES, of_run)
+        await connection.execute(statements.WITHDRAW, {**of_run, "now": to_stored(now)})
 
     async def _forget_oldest(self, connection: AsyncConnection, row: RowMapping) -> None:
         """The results of one person have a bound together; the oldest give way. What the log may not know of yet stays

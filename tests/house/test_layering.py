@@ -67,6 +67,8 @@ THIRD_PARTIES = {
     },
     "portal": {
         "aiohttp",
+        # SQLAlchemy's driver of SQLite, in portal/state alone.
+        "aiosqlite",
         "alembic",
         "anyio",
         "argon2",

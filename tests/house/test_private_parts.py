@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.house.source import FLOORS, ROOT, modules
 
-MAY_USE = {"portal/sdk.py", "portal/http/uvicorn.py", "codemode/transformer.py"}
+MAY_USE = {"portal/sdk.py", "portal/http/uvicorn.py", "portal/state/sqlite.py", "codemode/transformer.py"}
 
 # Public names that are not documented for what we do with them.
 UNDOCUMENTED = {"HttpToolsProtocol", "capture_signals", "send_400_response", "event_store", "path_regex"}

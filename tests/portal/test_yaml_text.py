@@ -1,4 +1,4 @@
-"""The reader of YAML: JSON's values and no others, within bounds."""
+"""The reader and writer of YAML: JSON's values and no others, within bounds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 
-from portal.yaml_text import YamlError, parse_yaml
+from portal.yaml_text import YamlError, parse_yaml, yaml_text
 from tests.strategies import json_values
 
 
@@ -18,6 +18,19 @@ def test_what_another_writer_writes_is_read(value: Any) -> None:
     # Strings are quoted: by YAML 1.1, which that writer knows, `1e3` is one without.
     text = yaml.dump(value, Dumper=_Quoting, allow_unicode=True)
     assert parse_yaml(text) == value == parse_yaml(text, lenient=True)
+
+
+@given(json_values())
+@example(["08", "1e3", "0E0", "+3", ".5", "1.", "~", "yes", "2026-05-01", "12:30", "<<", "=", "a: b", " a", "\x85"])
+@example({"08": "08", "<<": 1, "null": None, "1e3": 1e3, "": ""})
+def test_what_is_written_is_read_again_by_readers_of_1_1_too(value: Any) -> None:
+    text = yaml_text(value, width=60)
+    assert parse_yaml(text) == value == yaml.safe_load(text)
+
+
+def test_a_part_that_is_there_twice_is_written_twice() -> None:
+    part = ["a"]
+    assert yaml_text({"b": part, "c": part}, width=60) == "b:\n- a\nc:\n- a\n"
 
 
 class _Quoting(yaml.SafeDumper):

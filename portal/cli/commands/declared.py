@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.text import Text
 
@@ -38,6 +37,7 @@ from portal.config import Expansion, read_document
 from portal.errors import ConfigError, InputError
 from portal.runs import row_of_end
 from portal.state import StateError, Store
+from portal.yaml_text import yaml_text
 
 MAX_FILE = 16 * 1024 * 1024
 _SIGNS = {"make": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red")}
@@ -108,7 +108,7 @@ async def export(output: Path | None, state: str | None, config: Path | None, *,
     if as_json:
         text = as_json_text(document, indent=2) + "\n"
     else:
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+        text = yaml_text(document, width=110)
         text = f"# What is stored, without its secrets. `codemode plan` shows how a changed copy differs.\n{text}"
     if output is None:
         stdout.out(text, highlight=False, end="")

@@ -304,10 +304,7 @@ class LineReader:
         self._keep(first)
         if not others:
             return
-        line = self._line()
-        if isinstance(line, TooLarge) or line.strip():
-            self._add([line])
-        self._parts, self._size = [], 0
+        self._end_line()
         rest = others.pop()
         if len(chunk) <= self._max:
             # At once: there may be a line for each byte.
@@ -318,10 +315,14 @@ class LineReader:
         else:
             for whole in others:
                 self._keep(whole)
-                if self._size:
-                    self._add([self._line()])
-                self._parts, self._size = [], 0
+                self._end_line()
         self._keep(rest)
+
+    def _end_line(self) -> None:
+        line = self._line()
+        if isinstance(line, TooLarge) or line.strip():
+            self._add([line])
+        self._parts, self._size = [], 0
 
     def _add(self, lines: Sequence[bytes | TooLarge]) -> None:
         if self._ready.maxlen is not None:

@@ -67,6 +67,14 @@ def test_what_is_exported_changes_nothing_and_holds_no_secret(command: Command, 
     assert command("plan", copy).exit_code == 0
 
 
+def test_texts_that_look_like_numbers_are_exported_as_texts(command: Command, tmp_path: Path) -> None:
+    file, copy = tmp_path / "portal.json", tmp_path / "copy.yaml"
+    file.write_text(json.dumps({"custom_pages": {"1e3": {"type": "forbidden", "custom_html": "08"}}}))
+    command("apply", file, "--yes")
+    assert command("export", "-o", copy).exit_code == 0
+    assert (again := command("plan", copy)).exit_code == 0, again.output
+
+
 def test_a_secret_that_changed_is_named_and_not_shown(command: Command, file: Path) -> None:
     command("apply", file, "--yes")
     planned = command("plan", file, DOCS_TOKEN="another-secret")

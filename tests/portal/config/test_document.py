@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from portal.config import load_document, read_document, read_text
 from portal.errors import ConfigError, InputError
+from portal.yaml_text import yaml_text
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=8)
 LEAF = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXT
@@ -20,10 +20,12 @@ VALUE = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=3) | st.dictio
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(VALUE)
+@example("08")
+@example("1e3")
 def test_a_value_is_the_same_from_json_and_from_yaml(tmp_path: Path, value: object) -> None:
     as_json, as_yaml = tmp_path / "a.json", tmp_path / "a.yaml"
     as_json.write_text(json.dumps(value), encoding="utf-8")
-    as_yaml.write_text(yaml.safe_dump(value, allow_unicode=True), encoding="utf-8")
+    as_yaml.write_text(yaml_text(value, width=80), encoding="utf-8")
     assert read_document(as_json) == value == read_document(as_yaml)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from portal.config import StdioServer, parse_config
@@ -334,7 +334,9 @@ async def test_a_process_that_ignores_the_end_of_its_input_is_killed(monkeypatch
     assert process.ended()
 
 
-@given(lines=st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line)), cut=st.integers(1, 7))
+@given(lines=st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line)), cut=st.integers(1, 40))
+@example(lines=[b"\t"], cut=40)
+@example(lines=[b"\t", b"a" * 30], cut=40)
 def test_lines_are_the_same_however_they_are_cut(lines: list[bytes], cut: int) -> None:
     data = b"".join(line + b"\n" for line in lines)
     loop = asyncio.new_event_loop()
@@ -342,8 +344,8 @@ def test_lines_are_the_same_however_they_are_cut(lines: list[bytes], cut: int) -
     loop.close()
     for start in range(0, len(data), cut):
         reader.feed(data[start : start + cut])
-    expected = [line if len(line) <= 20 else TooLarge(line[:512], line[-512:]) for line in lines if line]
-    assert list(reader._ready) == expected
+    expected = [line if len(line) <= 20 else TooLarge(line[:512], line[-512:]) for line in lines]
+    assert list(reader._ready) == [line for line in expected if isinstance(line, TooLarge) or line.strip()]
 
 
 @given(st.integers(0, 10**17), st.sampled_from(["first", "last", "last-version"]), st.booleans())
