@@ -42,14 +42,14 @@ SHOWN_OF_CALL = tuple(column for column in run_calls.c if column.name not in ("s
 MOST_LEASES = 3
 DUE_AT_ONCE = 2000
 
-_this = runs.c.id == bindparam("of_run")
-_mine = and_(_this, runs.c.revision == bindparam("at_revision"), runs.c.state == "running")
+_THIS = runs.c.id == bindparam("of_run")
+_MINE = and_(_THIS, runs.c.revision == bindparam("at_revision"), runs.c.state == "running")
 
-RUN = select(*SHOWN).where(_this)
-RUN_OF_CLAIM = select(*SHOWN).where(_mine)
+RUN = select(*SHOWN).where(_THIS)
+RUN_OF_CLAIM = select(*SHOWN).where(_MINE)
 """The run if it is claimed at this revision."""
 NEW_RUN = insert(runs).returning(*SHOWN)
-CHANGE = update(runs).where(_mine).returning(*SHOWN)
+CHANGE = update(runs).where(_MINE).returning(*SHOWN)
 """Store these values in a run that is claimed at this revision."""
 
 
@@ -62,7 +62,7 @@ def ready_of(parked: ColumnElement[bool], running: ColumnElement[bool]) -> tuple
     return ready.values(state="ready", reason="", wake_at=now, updated_at=now), again.values(again=1)
 
 
-READY = ready_of(_this, _this)
+READY = ready_of(_THIS, _THIS)
 
 
 def _room() -> CompoundSelect[str, int, int]:
@@ -98,7 +98,7 @@ def _ways_to_claim(some: bool) -> tuple[ColumnElement[bool], ...]:
 
 
 def _of_portals(some: bool) -> ColumnElement[bool]:
-    """Those of `portals`, if there are `some`."""
+    """Those of `portals`, or all if it is not to be `some`."""
     return func.coalesce(runs.c.portal, "").in_(bindparam("portals", expanding=True)) if some else true()
 
 
@@ -135,26 +135,26 @@ def times_to_claim(now: datetime, lease: timedelta) -> dict[str, int]:
 
 
 def _take() -> ReturningUpdate[*tuple[object, ...]]:
-    seen = and_(_this, runs.c.revision == bindparam("at_revision"))
+    seen = and_(_THIS, runs.c.revision == bindparam("at_revision"))
     take = update(runs).where(seen, or_(*_ways_to_claim(False))).values(attempts=runs.c.attempts + 1)
     return take.returning(*SHOWN, runs.c.secret)
 
 
 TAKE = _take()
 """Store the values of a claim in a run of this revision that may be claimed `now`."""
-_calls = run_calls.c.run == bindparam("of_run")
-CALLS = select(run_calls).where(_calls).order_by(run_calls.c.seq)
-CALL = select(*SHOWN_OF_CALL).where(_calls, run_calls.c.call == bindparam("of_call"))
+_ITS_CALLS = run_calls.c.run == bindparam("of_run")
+CALLS = select(run_calls).where(_ITS_CALLS).order_by(run_calls.c.seq)
+CALL = select(*SHOWN_OF_CALL).where(_ITS_CALLS, run_calls.c.call == bindparam("of_call"))
 NEW_CALL = insert(run_calls)
-CHANGE_CALL = update(run_calls).where(_calls, run_calls.c.call == bindparam("of_call"))
-LEFT_STARTED = update(run_calls).where(_calls, run_calls.c.state == "started").values(state="unknown")
+CHANGE_CALL = update(run_calls).where(_ITS_CALLS, run_calls.c.call == bindparam("of_call"))
+LEFT_STARTED = update(run_calls).where(_ITS_CALLS, run_calls.c.state == "started").values(state="unknown")
 """Of the calls that had started under a former claim nobody knows what became."""
-DELETE_CALLS = delete(run_calls).where(_calls)
-_resumes = run_resumes.c.run == bindparam("of_run")
-RESUMES = select(run_resumes).where(_resumes).order_by(run_resumes.c.number)
-LAST_RESUME = select(func.max(run_resumes.c.number)).where(_resumes)
+DELETE_CALLS = delete(run_calls).where(_ITS_CALLS)
+_ITS_RESUMES = run_resumes.c.run == bindparam("of_run")
+RESUMES = select(run_resumes).where(_ITS_RESUMES).order_by(run_resumes.c.number)
+LAST_RESUME = select(func.max(run_resumes.c.number)).where(_ITS_RESUMES)
 NEW_RESUME = insert(run_resumes)
-DELETE_RESUMES = delete(run_resumes).where(_resumes)
+DELETE_RESUMES = delete(run_resumes).where(_ITS_RESUMES)
 WITHDRAW = (
     update(approvals)
     .where(approvals.c.run == bindparam("of_run"), approvals.c.state.in_(OPEN))
@@ -177,4 +177,4 @@ PENDING = (
 def end(state: EndState) -> Update:
     """Store the values of a run that has ended so, if it may from where it is."""
     may = runs.c.state.in_(states_before(END_EVENTS[state]))
-    return update(runs).where(_this, runs.c.revision == bindparam("at_revision"), may)
+    return update(runs).where(_THIS, runs.c.revision == bindparam("at_revision"), may)
