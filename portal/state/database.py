@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Connection, delete, event, insert, select, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.engine.interfaces import AdaptedConnection
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import Pool
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 from sqlalchemy.util import greenlet_spawn
 
 from portal.state.errors import DocumentInvalid, Misused, StateError, StateUnavailable, StateUnusable
@@ -542,7 +543,10 @@ def _engine(url: URL, threads: ConnectionThreads, synchronous: str, *, sqlite: b
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         if not sqlite:
-            return create_async_engine(url, pool_pre_ping=True, connect_args={"timeout": PATIENCE_SECONDS}, **shared)
+            engine = create_async_engine(url, connect_args={"timeout": PATIENCE_SECONDS}, **shared)
+            event.listen(engine.sync_engine, "connect", _is_new)
+            event.listen(engine.sync_engine, "checkout", _ask_server)
+            return engine
         # The driver logs every statement at DEBUG with all that is stored by it.
         logging.getLogger("aiosqlite").setLevel(logging.WARNING)
         engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, **shared)
@@ -554,6 +558,27 @@ def _engine(url: URL, threads: ConnectionThreads, synchronous: str, *, sqlite: b
     event.listen(engine.sync_engine, "begin", begin_sqlite)
     event.listen(engine.sync_engine, "handle_error", _raise_damage)
     return engine
+
+
+def _is_new(connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["new"] = True
+
+
+def _ask_server(connection: AdaptedConnection, record: ConnectionPoolEntry, proxy: object) -> None:
+    """Before a connection is used again: whether the server still answers on it.
+
+    Raises:
+        InvalidatePoolError: it does not. SQLAlchemy makes another one.
+    """
+    if record.info.pop("new", False):
+        return
+    try:
+        # One trip. SQLAlchemy's own (`pool_pre_ping`) takes three, because it makes a transaction for it.
+        connection.run_async(lambda driver: driver.execute("SELECT 1"))
+    except Exception as error:
+        if not is_failure(error):
+            raise
+        raise InvalidatePoolError from None
 
 
 def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, record: object) -> None:
