@@ -90,13 +90,13 @@ PARKED = Section(
     (
         Row("park", "park", ours="parked"),
         Row("claim, thaw and go on to the end", "go_on", ours="parked"),
-        Row("both", "both", ours="parked", peers=(BY_HAND,), bounds=(Bound(8e-3),)),
+        Row("both", "both", ours="parked", peers=(BY_HAND,), bounds=(Bound(8, BY_HAND),)),
         Row(
             "both, in PostgreSQL",
             "both",
             ours="parked_postgresql",
             peers=(BY_HAND_POSTGRESQL,),
-            bounds=(Bound(12e-3),),
+            bounds=(Bound(9, BY_HAND_POSTGRESQL),),
         ),
     ),
 )

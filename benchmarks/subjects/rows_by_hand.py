@@ -1,15 +1,17 @@
-"""What it costs at least to park a program and to claim it, as `parked` does: the same commits of rows of that size, by
-hand, in a file of SQLite that waits for the disk."""
+"""What it costs at least to park a program and to claim it, as `parked` does: the same transactions with rows of that
+size, by hand from asyncio, in a file of SQLite that waits for the disk."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-import sqlite3
 import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import aiosqlite
 
 from benchmarks.cases import Case, Measurement, Reading
 
@@ -27,19 +29,28 @@ def cases() -> Mapping[str, Case | Reading]:
 
 
 def _read(once: bool) -> Measurement:
-    park, ready, claim = PARK.format(id="?", data="?"), READY.format(id="?"), CLAIM.format(id="?")
     with TemporaryDirectory(prefix="codemode-bench-") as folder:
-        database = sqlite3.connect(Path(folder) / "rows.db", isolation_level=None)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = full")
-        database.execute(TABLE.format(data="blob"))
-        found = []
-        for number in range(1 if once else ROUNDS):
+        return asyncio.run(_measured(Path(folder) / "rows.db", 1 if once else ROUNDS))
+
+
+async def _measured(file: Path, rounds: int) -> Measurement:
+    park, ready, claim = PARK.format(id="?", data="?"), READY.format(id="?"), CLAIM.format(id="?")
+    found = []
+    async with aiosqlite.connect(file, isolation_level=None) as database:
+        for prepare in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = full", TABLE.format(data="blob")):
+            await database.execute_fetchall(prepare)
+        for number in range(rounds):
             id, data = str(number), os.urandom(CHECKPOINT_BYTES)
             began = time.perf_counter()
-            for statement, values in ((park, (id, data)), (ready, (id,)), (CANDIDATES, ()), (claim, (id,))):
-                # Outside of a transaction each statement is one.
-                database.execute(statement, values).fetchall()
+            await _write(database, park, (id, data))
+            await _write(database, ready, (id,))
+            await database.execute_fetchall(CANDIDATES)
+            await _write(database, claim, (id,))
             found.append(time.perf_counter() - began)
-        database.close()
     return Measurement(min(found), statistics.median(found))
+
+
+async def _write(database: aiosqlite.Connection, statement: str, values: tuple[object, ...]) -> None:
+    await database.execute_fetchall("BEGIN IMMEDIATE")
+    await database.execute_fetchall(statement, values)
+    await database.commit()

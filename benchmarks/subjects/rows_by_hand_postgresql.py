@@ -25,18 +25,22 @@ def _read(once: bool) -> Measurement:
 
 
 async def _measured(folder: str, rounds: int) -> Measurement:
-    ready, claim = READY.format(id="$1"), CLAIM.format(id="$1")
+    park, ready, claim = PARK.format(id="$1", data="$2"), READY.format(id="$1"), CLAIM.format(id="$1")
     connection = await asyncpg.connect(host=folder, user="postgres", database="postgres")
     await connection.execute(TABLE.format(data="bytea"))
     found = []
     for number in range(rounds):
         id, data = str(number), os.urandom(CHECKPOINT_BYTES)
         began = time.perf_counter()
-        # Outside of a transaction each statement is one.
-        await connection.execute(PARK.format(id="$1", data="$2"), id, data)
-        await connection.execute(ready, id)
+        await _write(connection, park, id, data)
+        await _write(connection, ready, id)
         await connection.fetch(CANDIDATES)
-        await connection.fetch(claim, id)
+        await _write(connection, claim, id)
         found.append(time.perf_counter() - began)
     await connection.close()
     return Measurement(min(found), statistics.median(found))
+
+
+async def _write(connection: asyncpg.Connection, statement: str, *values: object) -> None:
+    async with connection.transaction():
+        await connection.fetch(statement, *values)
