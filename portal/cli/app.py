@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -697,8 +698,11 @@ def main(arguments: list[str] | None = None) -> None:
     usable_streams()
     if COMPLETES not in os.environ:  # The terminal has the line that is being typed.
         loading.begin()
+    called = app
+    if COMPLETES not in os.environ:
+        called = app.with_only(sys.argv[1:] if arguments is None else arguments) or app
     try:
-        app(arguments, prog_name="codemode")
+        called(arguments, prog_name="codemode")
     except OSError as error:  # The help, or the version, has nowhere to go: commands themselves end in `finish`.
         end_without_output(error)
     finally:

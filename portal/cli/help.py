@@ -6,10 +6,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from typing import Protocol, TypeVar
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.main import get_command_name
+from typer.models import CommandInfo
 
 from portal.cli.sections import REST, SECTIONS
 
@@ -118,6 +121,26 @@ class CommandLine(typer.Typer):
     def command(self, name: str | None = None) -> Callable[[Function], Function]:  # type: ignore[override]
         return super().command(name, cls=ReadableCommand)
 
+    def with_only(self, words: Sequence[str]) -> CommandLine | None:
+        """The same with no other command than the one that these words begin with; None if they begin with none.
+
+        To read the options of all commands takes longer than most commands do.
+        """
+        if not words:
+            return None
+        found = copy(self)
+        found.registered_commands = [one for one in self.registered_commands if _command_name(one) == words[0]]
+        found.registered_groups = []
+        for group in self.registered_groups:
+            # The commands of a group without a name are those of the group that it is in.
+            named = isinstance(group.name, str)
+            below = group.typer_instance if not named or group.name == words[0] else None
+            if isinstance(below, CommandLine) and (inner := below.with_only(words[named:])) is not None:
+                with_inner = copy(group)
+                with_inner.typer_instance = inner
+                found.registered_groups.append(with_inner)
+        return found if found.registered_commands or found.registered_groups else None
+
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
@@ -182,6 +205,10 @@ def _above(ctx: typer.Context) -> Iterator[typer.Context]:
     while at is not None:
         yield at
         at = at.parent  # type: ignore[assignment]
+
+
+def _command_name(command: CommandInfo) -> str:
+    return command.name or get_command_name(command.callback.__name__ if command.callback is not None else "")
 
 
 def _name(argument: TyperArgument) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from codemode import Catalog
 from portal.cli.app import app
@@ -26,10 +27,12 @@ from portal.cli.commands.admin import PATHS
 from portal.cli.commands.catalog import _found
 from portal.cli.completion import KINDS
 from portal.cli.exits import Exit
+from portal.cli.help import commands_by_group
 from portal.demo.company import build_company
 from stubs import Server, Tool
 from tests.portal.cli.command import SECONDS, as_forked, as_process, as_quick_process
 from tests.portal.cli.command import in_process as codemode
+from tests.portal.cli.tree import NODES
 
 SHOP = {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}
 
@@ -79,6 +82,20 @@ def test_help_speaks_to_a_person_and_not_of_types(tmp_path: Path, words: tuple[s
     usage = done.stdout.splitlines()[0]
     assert not set("{}") & set(usage) and "[[" not in usage
     assert "--help" in options
+
+
+def test_a_command_is_read_without_the_others_and_is_the_same() -> None:
+    whole = CliRunner(env={"COLUMNS": "120"})
+    for node in NODES:
+        alone = app.with_only([*node.words, "--json"])
+        if node.is_group:
+            # What may be meant by a word that is no command is looked for among all.
+            assert alone is app.with_only([*node.words, "unknown"]) is None
+            continue
+        assert alone is not None
+        helps = [whole.invoke(one, [*node.words, "--help"], prog_name="codemode").stdout for one in (app, alone)]
+        assert helps[0] == helps[1] != ""
+        assert [*commands_by_group(get_command(alone)).values()].count([node.words[-1]]) == 1
 
 
 def test_a_shell_completes_commands_options_kinds_servers_and_portals(tmp_path: Path) -> None:
