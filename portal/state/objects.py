@@ -9,12 +9,12 @@ from enum import Enum
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, not_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, delete, func, insert, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.bounded import Bounded
 from portal.state.clock import Clock, from_stored, to_stored
-from portal.state.documents import check_name, check_secret
+from portal.state.documents import check_name, check_secret, is_storable
 from portal.state.envelope import FindKey, Place, seal, unseal
 from portal.state.errors import AlreadyExists, Conflict, DocumentBroken, NotFound
 from portal.state.kinds import Kind, ShapeInvalid, members_of
@@ -112,6 +112,11 @@ _COLUMNS = (
     objects.c.modified_at,
     objects.c.modified_by,
 )
+# Built once: to build one takes longer than to run it.
+_OF_KIND = objects.c.kind == bindparam("of_kind")
+_ALL = select(*_COLUMNS).where(_OF_KIND).order_by(objects.c.created_at, objects.c.id)
+_ONE = select(*_COLUMNS).where(_OF_KIND, objects.c.id == bindparam("of_id"))
+_SECRET = select(objects.c.secret).where(_OF_KIND, objects.c.id == bindparam("of_id"))
 
 
 async def find(connection: AsyncConnection, kind: Kind[D], id: str, log: BrokenLog) -> Found[D] | None:
@@ -120,8 +125,8 @@ async def find(connection: AsyncConnection, kind: Kind[D], id: str, log: BrokenL
 
 
 async def scan(connection: AsyncConnection, kind: Kind[D], log: BrokenLog) -> Scan[D]:
-    query = select(*_COLUMNS).where(objects.c.kind == kind.name).order_by(objects.c.created_at, objects.c.id)
-    entries = [_entry(row, kind, log) for row in (await connection.execute(query)).mappings()]
+    found = await connection.execute(_ALL, {"of_kind": kind.name})
+    entries = [_entry(row, kind, log) for row in found.mappings()]
     return Scan(
         [entry for entry in entries if not isinstance(entry, Broken)],
         [entry for entry in entries if isinstance(entry, Broken)],
@@ -129,11 +134,15 @@ async def scan(connection: AsyncConnection, kind: Kind[D], log: BrokenLog) -> Sc
 
 
 async def _row(connection: AsyncConnection, kind: str, id: str) -> RowMapping | None:
-    return (await connection.execute(select(*_COLUMNS).where(_is(kind, id)))).mappings().first()
+    if not is_storable(id):
+        return None
+    return (await connection.execute(_ONE, {"of_kind": kind, "of_id": id})).mappings().first()
 
 
 async def secret(connection: AsyncConnection, kind: str, id: str, find: FindKey) -> bytes | None:
-    sealed = (await connection.execute(select(objects.c.secret).where(_is(kind, id)))).scalar()
+    if not is_storable(id):
+        return None
+    sealed = (await connection.execute(_SECRET, {"of_kind": kind, "of_id": id})).scalar()
     return None if sealed is None else unseal(bytes(sealed), _place(kind, id), find)
 
 
