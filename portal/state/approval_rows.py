@@ -27,7 +27,7 @@ from portal.state.documents import MAX_DOCUMENT_BYTES, check_name, is_storable
 from portal.state.envelope import FindKey, Place, seal, unseal
 from portal.state.errors import DocumentInvalid
 from portal.state.grant_rows import insert_grant
-from portal.state.rotation import current_kid
+from portal.state.objects import current_kid
 from portal.state.schema import approvals, named
 from portal.state.tokens import OpenWriting, Reading
 

@@ -23,8 +23,7 @@ from portal.state.documents import check_name, check_secret
 from portal.state.envelope import FindKey, Place, seal, unseal
 from portal.state.errors import DocumentInvalid
 from portal.state.kinds import Kind, ShapeInvalid
-from portal.state.objects import KEEP, Keep
-from portal.state.rotation import current_kid
+from portal.state.objects import KEEP, Keep, current_kid
 from portal.state.schema import credentials, named
 from portal.state.tokens import OpenWriting, Reading
 

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, delete, func, insert, not_, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, bindparam, delete, func, insert, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.bounded import Bounded
@@ -117,6 +117,13 @@ _OF_KIND = objects.c.kind == bindparam("of_kind")
 _ALL = select(*_COLUMNS).where(_OF_KIND).order_by(objects.c.created_at, objects.c.id)
 _ONE = select(*_COLUMNS).where(_OF_KIND, objects.c.id == bindparam("of_id"))
 _SECRET = select(objects.c.secret).where(_OF_KIND, objects.c.id == bindparam("of_id"))
+_CURRENT_KID = select(facts.c.value).where(facts.c.name == CURRENT_KEY)
+
+
+async def current_kid(connection: AsyncConnection) -> str:
+    """The key new secrets are wrapped with."""
+    kid: str = (await connection.execute(_CURRENT_KID)).scalar_one()
+    return kid
 
 
 async def find(connection: AsyncConnection, kind: Kind[D], id: str, log: BrokenLog) -> Found[D] | None:
@@ -133,17 +140,18 @@ async def scan(connection: AsyncConnection, kind: Kind[D], log: BrokenLog) -> Sc
     )
 
 
-async def _row(connection: AsyncConnection, kind: str, id: str) -> RowMapping | None:
+async def _row(
+    connection: AsyncConnection, kind: str, id: str, query: Select[*tuple[object, ...]] = _ONE
+) -> RowMapping | None:
+    # No row has an id that cannot be stored.
     if not is_storable(id):
         return None
-    return (await connection.execute(_ONE, {"of_kind": kind, "of_id": id})).mappings().first()
+    return (await connection.execute(query, {"of_kind": kind, "of_id": id})).mappings().first()
 
 
 async def secret(connection: AsyncConnection, kind: str, id: str, find: FindKey) -> bytes | None:
-    if not is_storable(id):
-        return None
-    sealed = (await connection.execute(_SECRET, {"of_kind": kind, "of_id": id})).scalar()
-    return None if sealed is None else unseal(bytes(sealed), _place(kind, id), find)
+    row = await _row(connection, kind, id, _SECRET)
+    return None if row is None or row["secret"] is None else unseal(bytes(row["secret"]), _place(kind, id), find)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +271,7 @@ class ObjectWriter:
         if secret is None:
             return {"secret": None, "kid": None}
         # The current key is read in the same transaction, so that no key rotation comes in between.
-        kid = (await self._connection.execute(select(facts.c.value).where(facts.c.name == CURRENT_KEY))).scalar_one()
+        kid = await current_kid(self._connection)
         return {"secret": seal(check_secret(secret), _place(kind, id), self._find(kid)), "kid": kid}
 
     async def _read_back(self, action: str, kind: Kind[D], id: str, by: str) -> Stored[D]:

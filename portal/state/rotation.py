@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sqlalchemy import ColumnElement, Table, and_, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.state.database import Database
 from portal.state.envelope import rewrap
 from portal.state.errors import StateUnusable
 from portal.state.keys import KeyRing
-from portal.state.objects import CURRENT_KEY
+from portal.state.objects import CURRENT_KEY, current_kid
 from portal.state.schema import approvals, credentials, facts, objects, run_calls, run_resumes, runs
 from portal.state.trouble import DAMAGED
 
@@ -60,16 +59,6 @@ async def rotate(database: Database, keys: KeyRing, *, forget: bool, elsewhere: 
                 used |= {kid for kid in found.scalars() if kid}
             forgotten = keys.keep_only(used)
     return Rotation(kid, rewrapped, resumed, forgotten)
-
-
-# Built once: to build it takes longer than to run it.
-_CURRENT_KID = select(facts.c.value).where(facts.c.name == CURRENT_KEY)
-
-
-async def current_kid(connection: AsyncConnection) -> str:
-    """The key new secrets are wrapped with."""
-    kid: str = (await connection.execute(_CURRENT_KID)).scalar_one()
-    return kid
 
 
 async def _begin(database: Database, keys: KeyRing) -> tuple[str, bool]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, RowMapping, Update, and_, delete, func, select, update
+from sqlalchemy import RowMapping, Update, and_, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.state import run_statements as statements
@@ -31,7 +31,7 @@ from portal.state.errors import (
     RunTooLarge,
     SecretUnreadable,
 )
-from portal.state.rotation import current_kid
+from portal.state.objects import current_kid
 from portal.state.run_lists import IDS_AT_ONCE, LARGE, MAX_LISTED, RunLists
 from portal.state.run_reading import (
     check_parking,
@@ -285,8 +285,8 @@ class RunRows(RunLists):
         async with self._writing() as (connection, _):
             held = set()
             for id, revision in claims.items():
-                renewed = await connection.execute(update(runs).where(_is_mine(id, revision)).values(lease_until=until))
-                if renewed.rowcount == 1:
+                renewal = {"of_run": id, "at_revision": revision, "lease_until": until}
+                if (await connection.execute(statements.CHANGE, renewal)).rowcount == 1:
                     held.add(id)
             return held
 
@@ -294,16 +294,17 @@ class RunRows(RunLists):
         """Give a claim back: another process may claim the run at once, or from `wake_at`. False if it was not this
         process's any more. `in_vain`: the attempt came to nothing, and counts (`MOST_ATTEMPTS`)."""
         values: dict[str, object] = {
+            "of_run": id,
+            "at_revision": revision,
             "state": "ready",
             "owner": None,
             "lease_until": None,
             "wake_at": to_stored(self._clock() if wake_at is None else wake_at),
             "updated_at": to_stored(self._clock()),
         }
-        if not in_vain:
-            values["attempts"] = runs.c.attempts - 1
+        change = statements.CHANGE if in_vain else statements.CHANGE.values(attempts=runs.c.attempts - 1)
         async with self._writing() as (connection, changed):
-            if (await connection.execute(update(runs).where(_is_mine(id, revision)).values(**values))).rowcount != 1:
+            if (await connection.execute(change, values)).rowcount != 1:
                 return False
             changed.add(RUNS)
             return True
@@ -511,7 +512,7 @@ class RunRows(RunLists):
         self, connection: AsyncConnection, id: str, revision: int, values: Mapping[str, object]
     ) -> RowMapping:
         change = {"of_run": id, "at_revision": revision, **values}
-        row = (await connection.execute(statements.CHANGE, change)).mappings().first()
+        row = (await connection.execute(statements.CHANGED_RUN, change)).mappings().first()
         if row is None:
             raise RunTaken(id)
         return row
@@ -557,15 +558,15 @@ class RunRows(RunLists):
         self,
         connection: AsyncConnection,
         changed: set[str],
-        statements_of_ready: tuple[Update, Update],
+        ready: tuple[Update, Update],
         values: Mapping[str, object],
     ) -> int:
         """How many runs are ready now, or will be once they are parked: see `ready_of`."""
-        ready, again = statements_of_ready
-        number = (await connection.execute(ready, {"now": to_stored(self._clock()), **values})).rowcount
+        parked, running = ready
+        number = (await connection.execute(parked, {"now": to_stored(self._clock()), **values})).rowcount
         if number:
             changed.add(RUNS)
-        return number + (await connection.execute(again, values)).rowcount
+        return number + (await connection.execute(running, values)).rowcount
 
     async def _check_room(
         self, connection: AsyncConnection, parking: Parking, row: RowMapping | None, size: int
@@ -669,10 +670,6 @@ class RunRows(RunLists):
         if len(secret) < LARGE:
             return {"secret": seal(secret, place, key), "kid": kid}
         return {"secret": await asyncio.to_thread(seal, secret, place, key), "kid": kid}
-
-
-def _is_mine(id: str, revision: int) -> ColumnElement[bool]:
-    return and_(runs.c.id == id, runs.c.revision == revision, runs.c.state == "running")
 
 
 def _parked_before(row: RowMapping, parking: Parking, revision: int | None) -> StoredRun | None:

@@ -49,8 +49,10 @@ RUN = select(*SHOWN).where(_THIS)
 RUN_OF_CLAIM = select(*SHOWN).where(_MINE)
 """The run if it is claimed at this revision."""
 NEW_RUN = insert(runs).returning(*SHOWN)
-CHANGE = update(runs).where(_MINE).returning(*SHOWN)
+CHANGE = update(runs).where(_MINE)
 """Store these values in a run that is claimed at this revision."""
+CHANGED_RUN = CHANGE.returning(*SHOWN)
+"""The same; the run as it is then."""
 
 
 def ready_of(parked: ColumnElement[bool], running: ColumnElement[bool]) -> tuple[Update, Update]:
@@ -98,7 +100,7 @@ def _ways_to_claim(some: bool) -> tuple[ColumnElement[bool], ...]:
 
 
 def _of_portals(some: bool) -> ColumnElement[bool]:
-    """Those of `portals`, or all if it is not to be `some`."""
+    """Those of `portals` where only `some` are looked for, else all."""
     return func.coalesce(runs.c.portal, "").in_(bindparam("portals", expanding=True)) if some else true()
 
 

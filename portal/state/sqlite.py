@@ -14,7 +14,6 @@ from contextlib import suppress
 from threading import Thread, current_thread
 from time import monotonic
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 import aiosqlite
 
@@ -30,30 +29,6 @@ def _text(stored: bytes) -> str:
         return stored.decode()
     except UnicodeDecodeError:
         return "\ufffd" + stored.decode(errors="replace")
-
-
-class _SqliteConnection(sqlite3.Connection):
-    """One that gives back its locks when it is closed.
-
-    A closed connection lives on in SQLite, with its transaction, until its last statement is finalized
-    (`sqlite3_close_v2`), and a query that failed may leave one in its middle to the garbage collector.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
-        super().__init__(*args, **options)
-        self.text_factory = _text
-
-    def cursor(self, factory: type[sqlite3.Cursor] = sqlite3.Cursor) -> sqlite3.Cursor:  # type: ignore[override]
-        cursor = super().cursor(factory)
-        self._cursors.add(cursor)
-        return cursor
-
-    def close(self) -> None:
-        for cursor in tuple(self._cursors):
-            cursor.close()
-        self._cursors.clear()
-        super().close()
 
 
 class _Connection(aiosqlite.Connection):
@@ -143,6 +118,7 @@ class _Cursor:
                 self._rows = cursor.fetchall() if cursor.description is not None else []
                 self.rowcount, self.lastrowid = cursor.rowcount, cursor.lastrowid
             finally:
+                # A closed connection keeps its locks until its last statement is finalized (`sqlite3_close_v2`).
                 cursor.close()
 
         await self._connection.in_thread(run)
@@ -161,7 +137,9 @@ class ConnectionThreads:
         def connect(*args: Any, **options: Any) -> _Connection:
             def connected() -> sqlite3.Connection:
                 thread.set_result(current_thread())
-                return sqlite3.connect(*args, factory=_SqliteConnection, **options)
+                made: sqlite3.Connection = sqlite3.connect(*args, **options)
+                made.text_factory = _text
+                return made
 
             return _Connection(connected)
 

@@ -15,7 +15,7 @@ from tests.house.source import FLOORS, ROOT, modules
 
 MAX_FILE_LINES = 800
 MAX_FUNCTION_LINES = 80
-MOST_ANY = {"portal": 232, "codemode": 155, "stubs": 86, "sandbox": 24}
+MOST_ANY = {"portal": 230, "codemode": 155, "stubs": 86, "sandbox": 24}
 """How often a floor may say `Any`: lower a number when you take some away, and raise none."""
 
 
