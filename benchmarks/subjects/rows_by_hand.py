@@ -7,7 +7,7 @@ import asyncio
 import os
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,23 +34,34 @@ def _read(once: bool) -> Measurement:
 
 
 async def _measured(file: Path, rounds: int) -> Measurement:
-    park, ready, claim = PARK.format(id="?", data="?"), READY.format(id="?"), CLAIM.format(id="?")
-    found = []
     async with aiosqlite.connect(file, isolation_level=None) as database:
+
+        async def write(statement: str, *values: object) -> None:
+            await database.execute_fetchall("BEGIN IMMEDIATE")
+            await database.execute_fetchall(statement, values)
+            await database.commit()
+
         for prepare in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = full", TABLE.format(data="blob")):
             await database.execute_fetchall(prepare)
-        for number in range(rounds):
-            id, data = str(number), os.urandom(CHECKPOINT_BYTES)
-            began = time.perf_counter()
-            await _write(database, park, (id, data))
-            await _write(database, ready, (id,))
-            await database.execute_fetchall(CANDIDATES)
-            await _write(database, claim, (id,))
-            found.append(time.perf_counter() - began)
+        return await measured(write, database.execute_fetchall, ("?", "?"), rounds)
+
+
+async def measured(
+    write: Callable[..., Awaitable[object]],
+    read: Callable[[str], Awaitable[object]],
+    marks: tuple[str, str],
+    rounds: int,
+) -> Measurement:
+    """Seconds for the four steps. `write` makes a statement with its values a transaction, whose places are `marks`."""
+    id_mark, data_mark = marks
+    park, ready, claim = (one.format(id=id_mark, data=data_mark) for one in (PARK, READY, CLAIM))
+    found = []
+    for number in range(rounds):
+        id, data = str(number), os.urandom(CHECKPOINT_BYTES)
+        began = time.perf_counter()
+        await write(park, id, data)
+        await write(ready, id)
+        await read(CANDIDATES)
+        await write(claim, id)
+        found.append(time.perf_counter() - began)
     return Measurement(min(found), statistics.median(found))
-
-
-async def _write(database: aiosqlite.Connection, statement: str, values: tuple[object, ...]) -> None:
-    await database.execute_fetchall("BEGIN IMMEDIATE")
-    await database.execute_fetchall(statement, values)
-    await database.commit()

@@ -696,10 +696,9 @@ def main(arguments: list[str] | None = None) -> None:
     # What is imported stays: to look for garbage in it takes a tenth of the time in which a command starts.
     gc.disable()
     usable_streams()
-    if COMPLETES not in os.environ:  # The terminal has the line that is being typed.
-        loading.begin()
     called = app
-    if COMPLETES not in os.environ:
+    if COMPLETES not in os.environ:  # The terminal has the line that is being typed, which may go on with any command.
+        loading.begin()
         called = app.with_only(sys.argv[1:] if arguments is None else arguments) or app
     try:
         called(arguments, prog_name="codemode")

@@ -135,7 +135,7 @@ class CommandLine(typer.Typer):
             # The commands of a group without a name are those of the group that it is in.
             named = isinstance(group.name, str)
             below = group.typer_instance if not named or group.name == words[0] else None
-            if isinstance(below, CommandLine) and (inner := below.with_only(words[named:])) is not None:
+            if isinstance(below, CommandLine) and (inner := below.with_only(words[1:] if named else words)) is not None:
                 with_inner = copy(group)
                 with_inner.typer_instance = inner
                 found.registered_groups.append(with_inner)
